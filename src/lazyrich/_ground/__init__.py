@@ -1,0 +1,17 @@
+"""The words that every room shares.
+
+What a predictor is, how a run can end, and the one kind of error that bad input
+raises. Never computes anything.
+
+Vocabulary: a *predictor* is a pure function ``(params, x) -> y`` on a batch; a
+*status* is how a run ended, as a value; an *input error* is one sentence that
+says what was given, what was wanted and what to do.
+"""
+
+from ._errors import InputError as InputError
+from ._errors import require_finite as require_finite
+from ._errors import require_positive as require_positive
+from ._errors import require_shapes as require_shapes
+from ._predictor import Params as Params
+from ._predictor import Predictor as Predictor
+from ._status import Status as Status

@@ -1,0 +1,115 @@
+"""Bad input gets one clear sentence."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class InputError(ValueError):
+    """Input that cannot be used.
+
+    The message is one sentence: what was given, what was wanted, what to do. The
+    command line prints it and leaves with exit code 2.
+    """
+
+
+def _concrete(value: Any) -> np.ndarray | None:
+    """The value as a NumPy array, or None while JAX is tracing it."""
+    try:
+        return np.asarray(value)
+    except jax.errors.TracerArrayConversionError:
+        return None
+
+
+def require_finite(**values: Any) -> None:
+    """Refuse values that hold a NaN or an infinity.
+
+    Traced values (inside ``jit`` or ``vmap``) cannot be looked at and pass.
+
+    Args:
+        **values: scalars or arrays by the name that the caller knows them by.
+
+    Raises:
+        InputError: naming the first value that is not finite.
+
+    Example:
+        >>> require_finite(alpha=1.0)
+        >>> require_finite(alpha=float("nan"))
+        Traceback (most recent call last):
+        ...
+        lazyrich._ground._errors.InputError: alpha is nan; it must be finite.
+    """
+    for name, value in values.items():
+        array = _concrete(value)
+        if array is None or np.isfinite(array).all():
+            continue
+        if array.ndim == 0:
+            raise InputError(f"{name} is {array}; it must be finite.")
+        raise InputError(
+            f"{name} holds {np.sum(~np.isfinite(array))} entries that are NaN or infinite; "
+            "remove or repair them first."
+        )
+
+
+def require_positive(**values: Any) -> None:
+    """Refuse sizes and scales of zero or below.
+
+    Args:
+        **values: concrete numbers by the name that the caller knows them by;
+            traced values pass.
+
+    Raises:
+        InputError: naming the first value that is not above zero.
+
+    Example:
+        >>> require_positive(width=500)
+        >>> require_positive(width=0)
+        Traceback (most recent call last):
+        ...
+        lazyrich._ground._errors.InputError: width is 0; it must be above zero.
+    """
+    for name, value in values.items():
+        array = _concrete(value)
+        if array is not None and not (array > 0).all():
+            raise InputError(f"{name} is {value}; it must be above zero.")
+
+
+def require_shapes(expected: str, **arrays: Any) -> None:
+    """Refuse arrays whose shapes disagree.
+
+    Args:
+        expected: one word of axis letters per array, in the order of ``arrays``,
+            such as ``"nd n"``; equal letters must have equal lengths.
+        **arrays: the arrays by name.
+
+    Raises:
+        InputError: naming the shapes found and the shapes wanted.
+
+    Example:
+        >>> require_shapes("nd n", x=np.zeros((4, 2)), y=np.zeros(4))
+        >>> require_shapes("nd n", x=np.zeros((4, 2)), y=np.zeros(3))
+        Traceback (most recent call last):
+        ...
+        lazyrich._ground._errors.InputError: The shapes x (4, 2), y (3,) disagree;
+        wanted x (n, d), y (n,) with equal letters of equal length.
+    """
+    lengths: dict[str, int] = {}
+    words = dict(zip(arrays, expected.split(), strict=True))
+    agree = True
+    for name, word in words.items():
+        shape = np.shape(arrays[name])
+        agree = agree and len(shape) == len(word)
+        for axis, length in zip(word, shape, strict=False):
+            agree = agree and lengths.setdefault(axis, length) == length
+    if agree:
+        return
+    found = ", ".join(f"{name} {np.shape(array)}" for name, array in arrays.items())
+    wanted = ", ".join(f"{name} {_spelled(word)}" for name, word in words.items())
+    raise InputError(
+        f"The shapes {found} disagree; wanted {wanted} with equal letters of equal length."
+    )
+
+
+def _spelled(word: str) -> str:
+    return f"({word},)" if len(word) == 1 else f"({', '.join(word)})"

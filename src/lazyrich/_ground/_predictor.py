@@ -1,0 +1,20 @@
+"""What every instrument takes: a pure function of parameters and a batch of inputs."""
+
+from typing import Any, Protocol
+
+from jaxtyping import Array
+
+Params = Any
+"""Any pytree of arrays."""
+
+
+class Predictor(Protocol):
+    """A pure function ``predict(params, x) -> y`` on one batch.
+
+    ``x`` has shape ``(n, ...)``; ``y`` has shape ``(n,)`` or ``(n, c)``. Each row of
+    the output depends on its own row of the input only.
+    """
+
+    def __call__(self, params: Params, x: Array, /) -> Array:
+        """Predict one batch."""
+        ...

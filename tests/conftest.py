@@ -1,0 +1,20 @@
+"""Double precision for every test, and skips that become failures where extras are promised."""
+
+import os
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(scope="session")
+def require_extra():
+    """Import an optional package: skip where it is missing, unless it was promised."""
+
+    def load(name: str):
+        if os.environ.get("LAZYRICH_REQUIRE_EXTRAS") == "1":
+            return __import__(name)
+        return pytest.importorskip(name)
+
+    return load
