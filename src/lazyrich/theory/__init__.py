@@ -8,6 +8,14 @@ Vocabulary: *statistics* are w̄ and M (Eq. 4); *alpha* is the output scale α,
 (learning rate × steps).
 """
 
+from ._dynamics import Dials as Dials
+from ._dynamics import Trajectory as Trajectory
+from ._dynamics import gradient_descent as gradient_descent
+from ._dynamics import gradient_step as gradient_step
+from ._objective import EmpiricalLoss as EmpiricalLoss
+from ._objective import Objective as Objective
+from ._objective import PopulationLoss as PopulationLoss
+from ._objective import ResidualMoments as ResidualMoments
 from ._statistics import Statistics as Statistics
 from ._statistics import committee_output as committee_output
 from ._statistics import infinite_width as infinite_width
