@@ -12,6 +12,8 @@ from ._dynamics import Dials as Dials
 from ._dynamics import Trajectory as Trajectory
 from ._dynamics import gradient_descent as gradient_descent
 from ._dynamics import gradient_step as gradient_step
+from ._flow import flow_interpolant as flow_interpolant
+from ._flow import gradient_flow as gradient_flow
 from ._objective import EmpiricalLoss as EmpiricalLoss
 from ._objective import Objective as Objective
 from ._objective import PopulationLoss as PopulationLoss
