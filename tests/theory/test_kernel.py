@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import committee_network, gaussian
 
 from lazyrich._ground import InputError
 from lazyrich.theory import (
@@ -14,7 +15,6 @@ from lazyrich.theory import (
     readout_kernel,
     statistics,
 )
-from oracles import committee_network, gaussian
 
 ALPHA, EPSILON, WIDTH, DIM = 1.7, 0.6, 7, 4
 FACTOR = ALPHA**2 / WIDTH  # 0.41: what the print leaves out
