@@ -109,7 +109,7 @@ def centered_alignment(
 
     Example:
         >>> y = jnp.array([3.0, 1.0])  # the mean is taken out
-        >>> float(centered_alignment(jnp.array([[1.0, -1.0], [-1.0, 1.0]]), y))
+        >>> round(float(centered_alignment(jnp.array([[1.0, -1.0], [-1.0, 1.0]]), y)), 6)
         1.0
 
     References:
