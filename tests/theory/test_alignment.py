@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import committee_network, gaussian
 
 from lazyrich._ground import InputError
 from lazyrich.theory import (
@@ -14,7 +15,6 @@ from lazyrich.theory import (
     population_column_centered_alignment,
     statistics,
 )
-from oracles import committee_network, gaussian
 
 EPSILON = 0.6
 FAMILY = (

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import committee_network, gaussian
 
 from lazyrich._ground import InputError
 from lazyrich.theory import (
@@ -14,7 +15,6 @@ from lazyrich.theory import (
     readout_kernel,
     statistics,
 )
-from oracles import committee_network, gaussian
 
 ALPHA, EPSILON, WIDTH, DIM = 1.7, 0.6, 7, 4
 FACTOR = ALPHA**2 / WIDTH  # 0.41: what the print leaves out
@@ -141,6 +141,25 @@ def test_erratum_parameters_move_by_the_kernel_of_eq_2():
     assert y @ np.linalg.solve(kernel, y) == pytest.approx(moved @ moved, rel=1e-9)
     printed = committee_network.unscaled_kernel(*map(np.asarray, stats), x, x, EPSILON)
     assert y @ np.linalg.solve(printed, y) == pytest.approx(FACTOR * moved @ moved, rel=1e-9)
+
+
+def test_erratum_adaptive_steps_take_one_over_alpha():
+    """η = η₀/α² keeps df/dt for gradient descent; steps by the gradient's sign need η₀/α."""
+    params, x, _ = _case(10)
+    stats = statistics(params[0])
+    residual = np.random.default_rng(11).normal(size=len(x))
+
+    def descent(alpha, rate):
+        kernel = committee_kernel(stats, x, alpha=alpha, epsilon=EPSILON, width=WIDTH)
+        return -rate * kernel @ residual
+
+    def signs(alpha, rate):
+        jacobian = alpha / ALPHA * jax.jacrev(_network)(params, x)[0].reshape(len(x), -1)
+        return -rate * jacobian @ np.sign(jacobian.T @ residual)
+
+    np.testing.assert_allclose(descent(5.0, 0.1 / 5**2), descent(1.0, 0.1), rtol=1e-11)
+    np.testing.assert_allclose(signs(5.0, 0.1 / 5), signs(1.0, 0.1), rtol=1e-11)
+    np.testing.assert_allclose(5 * signs(5.0, 0.1 / 5**2), signs(1.0, 0.1), rtol=1e-11)
 
 
 def test_batched_over_alpha_and_epsilon_inside_jit():

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import committee_network, gaussian
 
 from lazyrich._ground import InputError
 from lazyrich.theory import LossTerms, Statistics, infinite_width, loss_terms, statistics
-from oracles import committee_network, gaussian
 
 ALPHA, EPSILON = 1.7, 0.6
 DIALS = {"alpha": ALPHA, "epsilon": EPSILON}

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import committee_network, gaussian
 
 from lazyrich._ground import InputError
 from lazyrich.theory import (
@@ -15,7 +16,6 @@ from lazyrich.theory import (
     polynomial_target,
     sample_sizes,
 )
-from oracles import committee_network, gaussian
 
 EPSILON = 0.6
 

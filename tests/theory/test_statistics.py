@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import committee_network
 
 from lazyrich._ground import InputError
 from lazyrich.theory import committee_output, infinite_width, polynomial_target, statistics
-from oracles import committee_network
 
 ALPHA, EPSILON = 1.7, 0.3
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import committee_network, gaussian
 
 from lazyrich._ground import InputError
 from lazyrich.theory import (
@@ -12,7 +13,6 @@ from lazyrich.theory import (
     target_matrix,
     target_power,
 )
-from oracles import committee_network, gaussian
 
 DIM, EPSILON = 3, 0.6
 POINTS, MASS = gaussian.quadrature(DIM, variance=1 / DIM, order=4)
