@@ -143,6 +143,25 @@ def test_erratum_parameters_move_by_the_kernel_of_eq_2():
     assert y @ np.linalg.solve(printed, y) == pytest.approx(FACTOR * moved @ moved, rel=1e-9)
 
 
+def test_erratum_adaptive_steps_take_one_over_alpha():
+    """η = η₀/α² keeps df/dt for gradient descent; steps by the gradient's sign need η₀/α."""
+    params, x, _ = _case(10)
+    stats = statistics(params[0])
+    residual = np.random.default_rng(11).normal(size=len(x))
+
+    def descent(alpha, rate):
+        kernel = committee_kernel(stats, x, alpha=alpha, epsilon=EPSILON, width=WIDTH)
+        return -rate * kernel @ residual
+
+    def signs(alpha, rate):
+        jacobian = alpha / ALPHA * jax.jacrev(_network)(params, x)[0].reshape(len(x), -1)
+        return -rate * jacobian @ np.sign(jacobian.T @ residual)
+
+    np.testing.assert_allclose(descent(5.0, 0.1 / 5**2), descent(1.0, 0.1), rtol=1e-11)
+    np.testing.assert_allclose(signs(5.0, 0.1 / 5), signs(1.0, 0.1), rtol=1e-11)
+    np.testing.assert_allclose(5 * signs(5.0, 0.1 / 5**2), signs(1.0, 0.1), rtol=1e-11)
+
+
 def test_batched_over_alpha_and_epsilon_inside_jit():
     params, x, _ = _case(8)
     stats = statistics(params[0])
