@@ -186,7 +186,8 @@ def _eigenvalues(dim, coefficients, kernel_scale) -> Modes:
     """Eigenvalues of a x·x′ + b (x·x′)² + c ‖x‖²‖x′‖² over x ~ N(0, I/D)."""
     require_positive(dim=dim)
     size = float(dim)  # D² of an integer would leave int32 behind
-    linear, square, norms = (jnp.asarray(kernel_scale * factor) for factor in coefficients)
+    dtype = jnp.result_type(float, kernel_scale, *coefficients)
+    linear, square, norms = (jnp.asarray(kernel_scale * a, dtype) for a in coefficients)
     return Modes(linear / size, 2 * square / size**2, (1 + 2 / size) * (square / size + norms))
 
 

@@ -90,7 +90,7 @@ def target_power(directions: Float[Array, "*k d"]) -> Modes:
         Kumar et al. (2024), Eq. 17, corrected.
     """
     matrix = target_matrix(directions)
-    dim = len(matrix)
+    dim = float(len(matrix))
     trace_squared = jnp.trace(matrix) ** 2
     traceless = (jnp.square(matrix).sum() - trace_squared / dim) / (2 * dim**2)
     norm = (1 + 2 / dim) * trace_squared / (4 * dim**2)
