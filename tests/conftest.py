@@ -3,6 +3,7 @@
 import os
 
 import jax
+import jaxtyping
 import pytest
 from hypothesis import settings
 
@@ -23,3 +24,11 @@ def require_extra():
         return pytest.importorskip(name)
 
     return load
+
+
+@pytest.fixture
+def unchecked():
+    """Run without the shape annotations' own checks, as a user does."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

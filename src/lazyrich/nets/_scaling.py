@@ -40,6 +40,17 @@ def scale_output(
 
     def scaled(params: Params, x: Array) -> Float[Array, "n ..."]:
         output = predict(params, x)
-        return jnp.multiply(alpha, output - predict(params0, x) if center else output)
+        if center:
+            output = _rounded(output) - _rounded(predict(params0, x))
+        return jnp.multiply(alpha, output)
 
     return scaled
+
+
+def _rounded(output: Array) -> Array:
+    """The output as it is, rounded before it is subtracted.
+
+    A product fused into the subtraction that follows is not rounded, on one side only:
+    f(θ₀) − f(θ₀) would be its rounding error. A select in between cannot be fused.
+    """
+    return jnp.where(jnp.isnan(output), jnp.nan, output)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import InputError, require_finite, require_shapes
 
+from ._risk import quadratic_loss_terms
 from ._statistics import Statistics, committee_output
 
 
@@ -93,14 +94,9 @@ class PopulationLoss(NamedTuple):
     def loss(
         self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> Float[Array, ""]:
-        """Eq. 6: ¼(Tr B/D)² + |B|²/(2D²) + α²|w̄|²/D with B = αεM − B⋆, in label units²."""
-        dim = len(self.target_matrix)
-        gap = alpha * epsilon * stats.second_moment - self.target_matrix
-        return (
-            0.25 * (jnp.trace(gap) / dim) ** 2
-            + jnp.square(gap).sum() / (2 * dim**2)
-            + jnp.square(alpha * stats.mean_weight).sum() / dim
-        )
+        """Eq. 6, the sum of its three terms, in label units²."""
+        terms = quadratic_loss_terms(stats, self.target_matrix, alpha=alpha, epsilon=epsilon)
+        return terms.total
 
     def residual_moments(
         self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike

@@ -78,12 +78,20 @@ def loss_terms(
     if start is not None:
         require_statistics(start, len(target))
         mean_weight, second_moment = mean_weight - start.mean_weight, second_moment - start[1]
+    seen = Statistics(mean_weight, second_moment)
+    return quadratic_loss_terms(seen, target, alpha=alpha, epsilon=epsilon)
+
+
+def quadratic_loss_terms(
+    stats: Statistics, target: Float[Array, "d d"], *, alpha: ScalarLike, epsilon: ScalarLike
+) -> LossTerms:
+    """Eq. 6 for the target y = ½ xᵀBx given by its matrix; nothing is checked."""
     dim = float(len(target))
-    excess = alpha * epsilon * second_moment - target
+    excess = alpha * epsilon * stats.second_moment - target
     return LossTerms(
         variance=jnp.square(jnp.trace(excess, axis1=-2, axis2=-1) / dim) / 4,
         misalignment=jnp.square(excess / dim).sum((-2, -1)) / 2,
-        linear=jnp.square(alpha * mean_weight).sum(-1) / dim,
+        linear=jnp.square(alpha * stats.mean_weight).sum(-1) / dim,
     )
 
 

@@ -1,0 +1,113 @@
+"""Oracle: exit codes and sentences as stated; an undisturbed run for a killed one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import xarray as xr
+
+from lazyrich import cli
+
+SMALL = [
+    f"--set={setting}"
+    for setting in (
+        "dim=6",
+        "width=12",
+        "n_train=40",
+        "n_steps=300",
+        "n_test=200",
+        "epsilon=0.3",
+        "learning_rate=0.2",
+    )
+]
+
+
+def lazyrich(*arguments, **kwargs):
+    environment = dict(os.environ, JAX_ENABLE_X64="0", COLUMNS="100")
+    command = [sys.executable, "-c", "from lazyrich.cli import main; main()", *arguments]
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def test_a_figure_from_the_shell(tmp_path):
+    code, out, err = finish(lazyrich("reproduce", "fig4", *SMALL, "--out", str(tmp_path)))
+    assert code == 0, err
+    assert "three terms are the loss" in out
+    assert str(tmp_path / "fig4.png") in out
+    code, again, _ = finish(lazyrich("claims", "--out", str(tmp_path)))
+    assert code == 0
+    assert again.splitlines() == out.splitlines()[: len(again.splitlines())]
+
+
+def test_json_is_json_alone(tmp_path, capsys):
+    cli.app(
+        ["reproduce", "fig4", *SMALL, "--out", str(tmp_path), "--json"],
+        result_action="return_value",
+    )
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "claims.json").read_text())["figures"]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["reproduce", "fig44"], "no figure 'fig44'; did you mean fig4"),
+        (["reproduce"], "figures"),
+        (["reproduce", "fig4", "--preset", "fast"], "preset"),
+        (["reproduce", "fig4", "--seeds", "0"], "--seeds is 0"),
+        (["reproduce", "fig4", "--seeds", "few"], "seeds"),
+        (["reproduce", "fig4", "--set", "alpha"], "NAME=VALUE"),
+        (["reproduce", "fig4", "--set", "alfa=1"], "did you mean alpha"),
+        (["reproduce", "fig4", "--set", "epsilon=inf"], "epsilon is inf"),
+        (["reproduce", "fig4", "--out", "/dev/null/out"], "cannot be written"),
+        (["claims", "--out", "/nowhere"], "run `lazyrich reproduce all"),
+        (["claim"], "claim"),
+        (["reproduce", "fig4", "--colour"], "--colour"),
+    ],
+)
+def test_bad_input_leaves_with_2_and_one_sentence(arguments, words, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    assert left.value.code == 2
+    printed = capsys.readouterr().err
+    lines = [line for line in printed.splitlines() if line.startswith("lazyrich: ")]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Traceback" not in printed
+
+
+def test_kill_minus_9_loses_no_finished_seed(tmp_path):
+    # Enough seeds that the process is killed in the middle of them.
+    arguments = ["reproduce", "fig4", *SMALL, "--set=n_steps=20000", "--seeds", "12"]
+    killed = lazyrich(*arguments, "--out", str(tmp_path / "a"))
+    seeds = tmp_path / "a" / "seeds"
+    deadline = time.time() + 120
+    while time.time() < deadline and len(list(seeds.glob("[!.]*.nc"))) < 2:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    finished = {path: path.stat().st_mtime_ns for path in seeds.glob("[!.]*.nc")}
+    assert 2 <= len(finished) < 12
+    code, _, err = finish(lazyrich(*arguments, "--out", str(tmp_path / "a")))
+    assert code == 0, err
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    code, _, err = finish(lazyrich(*arguments, "--out", str(tmp_path / "b")))
+    assert code == 0, err
+    xr.testing.assert_equal(
+        *(xr.load_dataset(tmp_path / name / "fig4.nc", engine="h5netcdf") for name in "ab")
+    )

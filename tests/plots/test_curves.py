@@ -1,0 +1,54 @@
+"""Oracle: the numbers given to the axes, read back from what was drawn."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+
+from lazyrich.plots import draw_curve, draw_line, house_style, new_figure, write_figure
+
+VALUES = np.array([[1.0, 2.0, 4.0], [3.0, 4.0, 8.0], [2.0, 9.0, np.nan]])
+
+
+def dataset():
+    return xr.Dataset(
+        {"loss": (("seed", "step"), VALUES), "line": ("seed", [0.1, 0.5, 0.3])},
+        coords={"step": [0, 1, 10], "seed": [0, 1, 2]},
+    )
+
+
+def test_the_median_and_the_range_are_drawn_without_step_zero():
+    _, [axes] = new_figure(1, 1)
+    draw_curve(axes, dataset(), "loss", color="k", label="test", dashed=True)
+    [line], [band] = axes.get_lines(), axes.collections
+    np.testing.assert_array_equal(line.get_xdata(), [1, 10])
+    np.testing.assert_array_equal(line.get_ydata(), [4.0, 6.0])
+    assert line.get_linestyle() == "--"
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].min() == 2.0
+    assert corners[:, 1].max() == 9.0
+
+
+def test_a_number_without_steps_is_a_line_with_its_range():
+    _, [axes] = new_figure(1, 1)
+    draw_line(axes, dataset()["line"], color="k", label="K₀")
+    assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(0.3)
+
+
+def test_one_seed_has_no_band():
+    _, [axes] = new_figure(1, 1)
+    draw_curve(axes, dataset().isel(seed=[0]), "loss", color="k", label="test")
+    assert not axes.collections
+
+
+def test_pictures_are_written_whole_and_the_callers_settings_left_alone(tmp_path):
+    before = dict(mpl.rcParams)
+    with house_style():
+        figure, [axes] = new_figure(1, 1)
+        draw_curve(axes, dataset(), "loss", color="k", label="test")
+        paths = write_figure(figure, tmp_path, "picture")
+    assert dict(mpl.rcParams) == before
+    assert [path.name for path in paths] == ["picture.png", "picture.pdf"]
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert paths[1].read_bytes().rstrip().endswith(b"%%EOF")
+    assert len(list(tmp_path.iterdir())) == 2
