@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-all lint benchmark constraints clean
+.PHONY: demo test test-slow lint readme benchmark constraints clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lazyrich reproduce fig1 fig4 --preset quick --out reproduction
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check --python $(VENV) src
 	$(BIN)/lint-imports
+
+readme: $(VENV)/.dev
+	$(BIN)/python docs/generate.py
 
 benchmark: $(VENV)/.dev
 	$(PIP) -e '.[torch]'

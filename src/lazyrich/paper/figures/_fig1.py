@@ -1,6 +1,7 @@
 """Figure 1(b, c): grokking without weight decay, its linearised twin, norm and alignment."""
 
 import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,14 +50,19 @@ PRESETS = {
 }
 
 
+def _leave_step(run: xr.Dataset) -> float:
+    """When the network leaves its twin: their test losses differ by 5 % of the first."""
+    curves = (run.step, run.test_loss, run.twin_test_loss)
+    return float(leave_step(*(jnp.asarray(curve.values) for curve in curves)))
+
+
 def _statistics_of_seed(run: xr.Dataset) -> dict[str, float]:
     steps = jnp.asarray(run.step.values)
     curve = {name: jnp.asarray(values) for name, values in run.items() if values.ndim}
     train, test = curve["train_loss"], curve["test_loss"]
     delay = grokking_delay(steps, train, test)
     peak, _ = peak_before(steps, test, delay.test_step, where=train <= 0.9 * train[0])
-    left = leave_step(steps, test, curve["twin_test_loss"])
-    train_left = value_at(steps, train, left) / train[0]
+    train_left = value_at(steps, train, _leave_step(run)) / train[0]
     norm, alignment = curve["weight_norm"], curve["alignment"]
     debiased, chance = curve["debiased_alignment"], curve["chance_alignment"]
     exact = curve["population_centered_alignment"]
@@ -127,6 +133,9 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     draw_line(
         axes, relative.kernel_regression_loss, color="black", label="regression with $K_0$, test"
     )
+    left = np.median([_leave_step(dataset.sel(seed=seed)) for seed in dataset.seed.values])
+    if np.isfinite(left):
+        axes.axvline(left, color="0.6", linewidth=0.8, label=f"leaves its twin, step {left:.0f}")
     step_axis(axes, dataset, title="(b) loss", ylabel="mean squared error / initial test loss")
     axes.set_ylim(bottom=0)
     legend_below(axes)
