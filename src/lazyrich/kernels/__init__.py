@@ -28,3 +28,5 @@ from ._regression import flatten_kernel as flatten_kernel
 from ._regression import kernel_regression as kernel_regression
 from ._spectral import ConditionReport as ConditionReport
 from ._spectral import condition_report as condition_report
+from ._spectrum import KernelSpectrum as KernelSpectrum
+from ._spectrum import kernel_spectrum as kernel_spectrum

@@ -12,8 +12,10 @@ from lazyrich._ground import InputError, Params, Predictor, require_finite
 
 
 def require_nonnegative(**values: Any) -> None:
-    """Refuse numbers below zero or not finite; traced values pass."""
+    """Refuse numbers below zero or not finite; traced values and None pass."""
     for name, value in values.items():
+        if value is None:
+            continue
         require_finite(**{name: value})
         try:
             smallest = np.min(np.asarray(value), initial=0)
