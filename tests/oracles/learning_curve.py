@@ -27,7 +27,10 @@ def errors(n, eigenvalues, power, counts, noise, ridge):
 def ridge_regression(features, targets, query_features, ridge):
     """Predictions of kernel ridge regression with the kernel features·featuresᵀ."""
     gram = features @ features.T + ridge * np.eye(len(features))
-    dual = np.linalg.lstsq(gram, targets, rcond=1e-11)[0]
+    if ridge:
+        dual = np.linalg.solve(gram, targets)
+    else:
+        dual = np.linalg.pinv(gram, rcond=1e-11, hermitian=True) @ targets
     return query_features @ (features.T @ dual), features @ (features.T @ dual)
 
 

@@ -261,5 +261,5 @@ def test_bad_input_gets_one_sentence(change, message):
 
 
 def test_goldilocks_refuses_a_threshold_of_zero():
-    with pytest.raises(InputError, match="threshold is 0.0"):
+    with pytest.raises(InputError, match=r"threshold is 0\.0"):
         goldilocks_range(jnp.ones(1), jnp.ones(1), dim=3, threshold=0.0)

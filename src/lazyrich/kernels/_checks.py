@@ -63,13 +63,15 @@ def output_struct(predict: Predictor, params: Params, x: Array) -> jax.ShapeDtyp
     """Shape and dtype of the predictor's output on a batch, at no cost.
 
     Raises:
-        InputError: if the output is not one floating array of shape (n,) or (n, c).
+        InputError: if the output is not one floating array of shape (n,) or (n, c), or a
+            leaf of params is no real array.
     """
     n = np.shape(x)[0] if np.ndim(x) else 0
     if n == 0:
         raise InputError(
             f"The inputs have shape {np.shape(x)}; wanted a batch with one row or more."
         )
+    split_params(params)  # says it better than JAX where a leaf is no array
     out = jax.eval_shape(predict, params, x)
     if not isinstance(out, jax.ShapeDtypeStruct):
         raise InputError(

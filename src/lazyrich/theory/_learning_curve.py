@@ -19,7 +19,7 @@ class LearningCurve(NamedTuple):
         test_error: mean squared error on the target without its noise, label units².
         train_error: mean squared error on the noisy training labels, label units².
         effective_ridge: κ, in the kernel's units: modes far above it are learned, those
-            far below are not. Zero past the kernel's rank without a ridge.
+            far below are not. Infinite at P = 0; zero past the rank if there is no ridge.
         learnability: λ/(λ + κ) of each mode, in [0, 1]; with the multiplicities these add
             up to P − ridge/κ, so that P samples learn at most P modes.
         overfitting_factor: by how much noise and unlearned power are amplified, at least
@@ -90,7 +90,7 @@ def learning_curve(
         ...     multiplicities=jnp.array([10, 1000]), n_train=jnp.array([0, 100, 10_000]),
         ... )
         >>> [round(float(error), 2) for error in curve.test_error]
-        [2.0, 1.1, 0.0]
+        [2.0, 1.01, 0.0]
 
     References:
         Simon et al. (2023), "The Eigenlearning Framework"; Bordelon, Canatar and Pehlevan
@@ -226,8 +226,8 @@ def _at_size(n, eigenvalues, target_power, multiplicities, noise, ridge) -> Lear
     return LearningCurve(
         test_error=times(factor, bias) + times(noise_factor, noise),
         train_error=jnp.where(share > 0, share**2 * times(factor, bias + noise), 0),
-        effective_ridge=kappa,
-        learnability=learned,
+        effective_ridge=jnp.where(is_empty, jnp.inf, kappa),
+        learnability=jnp.where(is_empty, 0, learned),
         overfitting_factor=factor,
     )
 
