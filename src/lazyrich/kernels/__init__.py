@@ -17,6 +17,7 @@ from ._alignment import chance_alignment as chance_alignment
 from ._alignment import column_centered_alignment as column_centered_alignment
 from ._alignment import debiased_alignment as debiased_alignment
 from ._alignment import permutation_null as permutation_null
+from ._check_predictor import check_predictor as check_predictor
 from ._dynamics import LazyDynamics as LazyDynamics
 from ._dynamics import lazy_dynamics as lazy_dynamics
 from ._linearize import linearize as linearize
@@ -24,7 +25,16 @@ from ._movement import difficulty as difficulty
 from ._movement import kernel_distance as kernel_distance
 from ._movement import lazy_parameter_change as lazy_parameter_change
 from ._ntk import ntk as ntk
+from ._operator import NTKOperator as NTKOperator
+from ._operator import OperatorRegression as OperatorRegression
+from ._operator import ntk_operator as ntk_operator
+from ._operator import operator_regression as operator_regression
 from ._regression import flatten_kernel as flatten_kernel
 from ._regression import kernel_regression as kernel_regression
+from ._richness import Richness as Richness
+from ._richness import low_rank_measure as low_rank_measure
+from ._richness import richness as richness
 from ._spectral import ConditionReport as ConditionReport
 from ._spectral import condition_report as condition_report
+from ._spectrum import KernelSpectrum as KernelSpectrum
+from ._spectrum import kernel_spectrum as kernel_spectrum

@@ -1,6 +1,7 @@
 """How well a kernel's large directions match the labels (§5), and what chance gives."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -85,7 +86,7 @@ def column_centered_alignment(
         1.0
     """
     kernel, targets = _prepare(kernel, targets)
-    return _cosine(kernel - kernel.mean(0), targets)
+    return _column_centered_cosine(kernel, targets)
 
 
 def centered_alignment(
@@ -116,7 +117,7 @@ def centered_alignment(
         Cortes, Mohri and Rostamizadeh (2012), Definition 4; Kornblith et al. (2019).
     """
     kernel, targets = _prepare(kernel, targets)
-    return _cosine(_double_centered(kernel), _centered(targets))
+    return _centered_cosine(kernel, targets)
 
 
 def debiased_alignment(
@@ -148,9 +149,17 @@ def debiased_alignment(
         Song et al. (2012), Eq. 5 for HSIC₁; Székely and Rizzo (2014) for the form here.
     """
     kernel, targets = _prepare(kernel, targets)
+    if len(kernel) < 4:
+        raise InputError(
+            f"There are {len(kernel)} rows; the debiased alignment needs four or more."
+        )
+    return _debiased_cosine(kernel, targets)
+
+
+@jax.jit
+def _debiased_cosine(kernel: Array, targets: Array) -> Array:
     n = len(kernel)
-    if n < 4:
-        raise InputError(f"There are {n} rows; the debiased alignment needs four or more.")
+    kernel, targets = _unit(kernel), _unit(targets)
     # Means drop out of HSIC₁; taken out first they cost no digits.
     targets, hollow = _centered(targets), _hollow(_double_centered(kernel))
     sums = hollow.sum(0)
@@ -192,6 +201,11 @@ def chance_alignment(kernel: Float[Array, "n n"]) -> Float[Array, ""]:
     """
     kernel = jnp.asarray(kernel)
     require_kernel(kernel)
+    return _chance(kernel)
+
+
+@jax.jit
+def _chance(kernel: Array) -> Array:
     kernel = _unit(kernel)
     return jnp.trace(kernel) / (len(kernel) * jnp.linalg.norm(kernel))
 
@@ -232,11 +246,18 @@ def permutation_null(
         raise InputError(f"n_permutations is {n_permutations}; it must be one or more.")
     kernel, targets = jnp.asarray(kernel), jnp.asarray(targets)
     value = measure(kernel, targets)
+    keys = jax.random.split(key, n_permutations)
+    return _against_permutations(kernel, targets, value, keys, measure)
 
-    def shuffled(key: PRNGKeyArray) -> Array:
+
+@partial(jax.jit, static_argnames="measure")
+def _against_permutations(
+    kernel: Array, targets: Array, value: Array, keys: Array, measure: Callable
+) -> PermutationNull:
+    def shuffled(key: Array) -> Array:
         return measure(kernel, jax.random.permutation(key, targets))
 
-    keys = jax.random.split(key, n_permutations)
+    n_permutations = len(keys)
     null = jax.lax.map(shuffled, keys, batch_size=min(n_permutations, 128))
     # Equal up to rounding counts as equal: permutations may leave the labels unchanged.
     tolerance = 8 * jnp.finfo(null.dtype).eps * jnp.abs(value)
@@ -247,20 +268,34 @@ def permutation_null(
 
 
 def _prepare(kernel: Array, targets: Array) -> tuple[Array, Array]:
-    """Checked, and scaled to entries of order one: squares must stay in float32's range."""
     kernel, targets = jnp.asarray(kernel), jnp.asarray(targets)
     require_kernel(kernel, targets)
-    return _unit(kernel), _unit(targets)
+    return kernel, targets
 
 
 def _unit(values: Array) -> Array:
+    """Scaled to entries of order one: squares must stay in float32's range."""
     largest = jax.lax.stop_gradient(jnp.abs(values).max())
     return values / jnp.where(largest > 0, largest, 1)
 
 
+@jax.jit
 def _cosine(kernel: Array, targets: Array) -> Array:
     """⟨K, YYᵀ⟩ / (‖K‖_F ‖YYᵀ‖_F) without forming YYᵀ."""
+    kernel, targets = _unit(kernel), _unit(targets)
     return jnp.sum(targets * (kernel @ targets)) / (jnp.linalg.norm(kernel) * _gram_norm(targets))
+
+
+@jax.jit
+def _column_centered_cosine(kernel: Array, targets: Array) -> Array:
+    kernel = _unit(kernel)
+    return _cosine(kernel - kernel.mean(0), targets)
+
+
+@jax.jit
+def _centered_cosine(kernel: Array, targets: Array) -> Array:
+    kernel, targets = _unit(kernel), _unit(targets)
+    return _cosine(_double_centered(kernel), _centered(targets))
 
 
 def _gram_norm(targets: Array) -> Array:
@@ -270,12 +305,18 @@ def _gram_norm(targets: Array) -> Array:
 
 
 def _centered(targets: Array) -> Array:
-    return targets - targets.mean(0)
+    return _without_residue(targets - targets.mean(0), targets)
 
 
 def _double_centered(kernel: Array) -> Array:
     columns_done = kernel - kernel.mean(0)
-    return columns_done - columns_done.mean(1, keepdims=True)
+    return _without_residue(columns_done - columns_done.mean(1, keepdims=True), kernel)
+
+
+def _without_residue(centered: Array, original: Array) -> Array:
+    """Zero, where the rounding of a mean is all that is left of a constant."""
+    rounding = 8 * jnp.finfo(original.dtype).eps * jnp.abs(original).max()
+    return jnp.where(jnp.abs(centered).max() > rounding, centered, 0)
 
 
 def _hollow(kernel: Array) -> Array:

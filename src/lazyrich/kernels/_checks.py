@@ -12,8 +12,10 @@ from lazyrich._ground import InputError, Params, Predictor, require_finite
 
 
 def require_nonnegative(**values: Any) -> None:
-    """Refuse numbers below zero or not finite; traced values pass."""
+    """Refuse numbers below zero or not finite; traced values and None pass."""
     for name, value in values.items():
+        if value is None:
+            continue
         require_finite(**{name: value})
         try:
             smallest = np.min(np.asarray(value), initial=0)
@@ -61,13 +63,15 @@ def output_struct(predict: Predictor, params: Params, x: Array) -> jax.ShapeDtyp
     """Shape and dtype of the predictor's output on a batch, at no cost.
 
     Raises:
-        InputError: if the output is not one floating array of shape (n,) or (n, c).
+        InputError: if the output is not one floating array of shape (n,) or (n, c), or a
+            leaf of params is no real array.
     """
     n = np.shape(x)[0] if np.ndim(x) else 0
     if n == 0:
         raise InputError(
             f"The inputs have shape {np.shape(x)}; wanted a batch with one row or more."
         )
+    split_params(params)  # says it better than JAX where a leaf is no array
     out = jax.eval_shape(predict, params, x)
     if not isinstance(out, jax.ShapeDtypeStruct):
         raise InputError(

@@ -1,5 +1,6 @@
 """The lazy network at every step at once: exact linearised gradient descent (§3)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -82,16 +83,29 @@ def lazy_dynamics(
     kernel, targets, steps = map(jnp.asarray, (kernel, targets, steps))
     require_kernel(kernel, targets)
     require_positive(learning_rate=learning_rate)
-    require_nonnegative(learning_rate=learning_rate, steps=steps, momentum=momentum)
+    require_nonnegative(learning_rate=learning_rate, steps=steps, momentum=momentum, cutoff=cutoff)
     has_momentum = _require_momentum(momentum, steps)
     if query_kernel is not None:
         require_query_kernel(query_kernel, kernel)
+    # Momentum is a branch of its own: its plain limit μ = 0 has a simpler, more exact form.
+    return _run(kernel, targets, steps, learning_rate, query_kernel, momentum, cutoff, has_momentum)
 
+
+@partial(jax.jit, static_argnames="has_momentum")
+def _run(
+    kernel: Array,
+    targets: Array,
+    steps: Array,
+    learning_rate: ScalarLike,
+    query_kernel: Array | None,
+    momentum: ScalarLike,
+    cutoff: ScalarLike | None,
+    has_momentum: bool,
+) -> LazyDynamics:
     n = len(kernel)
     eigenvalues, vectors, kept = eigenmodes((kernel + kernel.T) / 2, cutoff)
     rates = jnp.asarray(2 * jnp.asarray(learning_rate) / n, kernel.dtype)
     speeds = jnp.where(kept, rates * eigenvalues, 0)
-    # Momentum is a branch of its own: its plain limit μ = 0 has a simpler, more exact form.
     learned = (
         _heavy_ball(speeds, steps, jnp.asarray(momentum, kernel.dtype))
         if has_momentum

@@ -79,7 +79,7 @@ def difficulty(
     """
     kernel, targets = jnp.asarray(kernel), jnp.asarray(targets)
     require_kernel(kernel, targets)
-    require_nonnegative(ridge=ridge)
+    require_nonnegative(ridge=ridge, cutoff=cutoff)
     null_power = jnp.sum((null_space(kernel, ridge, cutoff).T @ targets) ** 2)
     misses = null_power > relative_cutoff(kernel, cutoff) * jnp.sum(targets**2)
     solution = invert(kernel, ridge, cutoff) @ targets
@@ -122,4 +122,5 @@ def lazy_parameter_change(
     """
     kernel, targets = jnp.asarray(kernel), jnp.asarray(targets)
     require_kernel(kernel, targets)
+    require_nonnegative(cutoff=cutoff)
     return jnp.sum(targets * (invert(kernel, 0.0, cutoff) @ targets))

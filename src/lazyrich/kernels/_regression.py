@@ -77,5 +77,5 @@ def kernel_regression(
     kernel, targets, query_kernel = map(jnp.asarray, (kernel, targets, query_kernel))
     require_kernel(kernel, targets)
     require_query_kernel(query_kernel, kernel)
-    require_nonnegative(ridge=ridge)
+    require_nonnegative(ridge=ridge, cutoff=cutoff)
     return query_kernel @ (invert(kernel, ridge, cutoff) @ targets)

@@ -42,8 +42,6 @@ def relative_cutoff(kernel: Array, cutoff: ScalarLike | None) -> Array:
     """The cutoff relative to the largest eigenvalue: n × machine epsilon unless given."""
     if cutoff is None:
         cutoff = kernel.shape[0] * jnp.finfo(kernel.dtype).eps
-    else:
-        require_nonnegative(cutoff=cutoff)
     return jnp.asarray(cutoff, kernel.dtype)
 
 
@@ -94,6 +92,7 @@ def _regularised_inverse_jvp(primals, tangents):
     return (vectors * weights) @ vectors.T, change + shift
 
 
+@jax.jit
 def invert(kernel: Array, ridge: ScalarLike, cutoff: ScalarLike | None) -> Array:
     """The room's one inverse of a kernel, ridge and cutoff in the kernel's dtype."""
     symmetric = (kernel + kernel.T) / 2
@@ -101,6 +100,7 @@ def invert(kernel: Array, ridge: ScalarLike, cutoff: ScalarLike | None) -> Array
     return regularised_inverse(symmetric, jnp.asarray(ridge, kernel.dtype), relative)
 
 
+@jax.jit
 def null_space(kernel: Array, ridge: ScalarLike, cutoff: ScalarLike | None) -> Array:
     """The eigenvectors that ``invert`` leaves out, the other columns zero; no gradient."""
     symmetric = jax.lax.stop_gradient((kernel + kernel.T) / 2)
@@ -136,10 +136,15 @@ def condition_report(
     """
     kernel = jnp.asarray(kernel)
     require_kernel(kernel)
-    require_nonnegative(ridge=ridge)
+    require_nonnegative(ridge=ridge, cutoff=cutoff)
+    return _report(kernel, ridge, cutoff)
+
+
+@jax.jit
+def _report(kernel: Array, ridge: ScalarLike, cutoff: ScalarLike | None) -> ConditionReport:
     relative = relative_cutoff(kernel, cutoff)
     ridge = jnp.asarray(ridge, kernel.dtype)
-    eigenvalues = jnp.linalg.eigvalsh(kernel)
+    eigenvalues = jnp.linalg.eigvalsh((kernel + kernel.T) / 2)
     largest, smallest = eigenvalues[-1], eigenvalues[0]
     absolute = relative * jnp.maximum(largest, 0)
     kept = eigenvalues > absolute

@@ -22,6 +22,10 @@ from ._kernel import committee_kernel as committee_kernel
 from ._kernel import initial_kernel as initial_kernel
 from ._kernel import initial_readout_kernel as initial_readout_kernel
 from ._kernel import readout_kernel as readout_kernel
+from ._learning_curve import LearningCurve as LearningCurve
+from ._learning_curve import SampleRange as SampleRange
+from ._learning_curve import goldilocks_range as goldilocks_range
+from ._learning_curve import learning_curve as learning_curve
 from ._objective import EmpiricalLoss as EmpiricalLoss
 from ._objective import Objective as Objective
 from ._objective import PopulationLoss as PopulationLoss

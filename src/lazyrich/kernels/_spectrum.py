@@ -1,0 +1,70 @@
+"""A kernel's eigenvalues with the target's power in each mode."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._checks import require_kernel
+
+
+class KernelSpectrum(NamedTuple):
+    """The modes of a kernel on n rows, largest eigenvalue first.
+
+    Attributes:
+        eigenvalues: of the matrix K, in the kernel's units. Divided by n they estimate the
+            eigenvalues over the inputs' distribution (Eq. 11).
+        modes: orthonormal eigenvectors, one column each.
+        power: (v·y)²/n of each mode, summed over outputs, in label units²; the sum is the
+            mean square of the targets.
+        cumulative_power: share of the targets' power in the first k modes, for k = 1…n;
+            NaN for zero targets.
+    """
+
+    eigenvalues: Float[Array, " n"]
+    modes: Float[Array, "n n"]
+    power: Float[Array, " n"]
+    cumulative_power: Float[Array, " n"]
+
+
+def kernel_spectrum(kernel: Float[Array, "n n"], targets: Float[Array, "n *c"]) -> KernelSpectrum:
+    """The eigenvalues of a kernel, and how the target's power lies in its modes.
+
+    A target with its power in the first modes is easy for the lazy network. Where
+    eigenvalues coincide only the power of their whole eigenspace means something.
+
+    Args:
+        kernel: K on the rows of the targets, symmetric positive semi-definite.
+        targets: y, one or several outputs, in label units.
+
+    Returns:
+        A KernelSpectrum; ``eigenvalues / n`` and ``power`` are what
+        ``lazyrich.theory.learning_curve`` takes.
+
+    Raises:
+        InputError: if shapes disagree or something is not finite.
+
+    Example:
+        >>> spectrum = kernel_spectrum(jnp.diag(jnp.array([1.0, 4.0])), jnp.array([1.0, 3.0]))
+        >>> spectrum.eigenvalues.tolist(), spectrum.power.tolist()
+        ([4.0, 1.0], [4.5, 0.5])
+        >>> [round(share, 3) for share in spectrum.cumulative_power.tolist()]
+        [0.9, 1.0]
+
+    References:
+        Kumar et al. (2024), Eq. 11 and Figure 5; Canatar et al. (2021) for cumulative power.
+    """
+    kernel, targets = jnp.asarray(kernel), jnp.asarray(targets)
+    require_kernel(kernel, targets)
+    return _spectrum(kernel, targets)
+
+
+@jax.jit
+def _spectrum(kernel: Array, targets: Array) -> KernelSpectrum:
+    n = len(kernel)
+    eigenvalues, modes = jnp.linalg.eigh((kernel + kernel.T) / 2)
+    eigenvalues, modes = eigenvalues[::-1], modes[:, ::-1]
+    power = jnp.square(modes.T @ targets).reshape(n, -1).sum(1) / n
+    running = jnp.cumsum(power)
+    return KernelSpectrum(eigenvalues, modes, power, running / running[-1])

@@ -1,0 +1,19 @@
+"""Oracle: the pages themselves; every snippet runs as printed and its asserts hold."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+
+
+@pytest.mark.parametrize(
+    "page, extra", [("equinox", "equinox"), ("flax", "flax"), ("big-kernels", "matfree")]
+)
+def test_snippets_run_as_printed(page, extra, require_extra):
+    require_extra(extra)
+    text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert snippets
+    exec(compile("\n".join(snippets), f"{page}.md", "exec"), {"__name__": page})
