@@ -16,6 +16,7 @@ from lazyrich.theory import (
     Statistics,
     gradient_descent,
     gradient_step,
+    gradient_velocity,
     infinite_width,
     polynomial_target,
     statistics,
@@ -81,6 +82,67 @@ def test_the_statistics_follow_the_weights_for_thousands_of_steps(centered, mome
     assert losses[-1] < 0.1 * losses[0]  # the comparison covers learning, not a standstill
 
 
+@pytest.mark.parametrize("width", [2, 4, DIM, DIM + 1, 50])
+def test_narrow_and_wide_machines_are_followed_from_their_weights(width):
+    x, y, _, _ = problem(10)
+    weights = np.random.default_rng(11).normal(size=(width, DIM))
+    final, _, losses = committee.gradient_descent(
+        weights,
+        x,
+        y,
+        alpha=0.7,
+        epsilon=0.3,
+        learning_rate=0.2,
+        n_steps=3000,
+        centered=False,
+    )
+    run = gradient_descent(
+        jnp.asarray(weights),
+        EmpiricalLoss(jnp.asarray(x), jnp.asarray(y)),
+        dials=Dials(0.7, 0.3, 0.2),
+        save_steps=[10, 2999, 3000],
+        centered=False,
+    )
+    np.testing.assert_allclose(run.train_loss[:2], losses[[10, 2999]], rtol=1e-8)
+    np.testing.assert_allclose(run.observed.second_moment[-1], final.T @ final / width, atol=1e-8)
+
+
+def test_rounding_does_not_lead_a_machine_of_two_units_astray():
+    """Iterating the map on (w̄, M) in float32 leaves the moments of two units; rows do not.
+
+    D=40, N=2, P=120 (Figure 4): M has rank two, and the map amplifies what rounding adds
+    to it, until M has negative eigenvalues and the loss is far from that of the weights.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 40)) / np.sqrt(40)
+    y = 0.5 * (x @ rng.normal(size=40)) ** 2
+    weights = rng.normal(size=(2, 40))
+    _, _, losses = committee.gradient_descent(
+        weights,
+        x,
+        y,
+        alpha=1.0,
+        epsilon=0.25,
+        learning_rate=0.5,
+        n_steps=5001,
+        centered=False,
+    )
+    single = [jnp.asarray(a, jnp.float32) for a in (weights, x, y)]
+    objective, dials = EmpiricalLoss(*single[1:]), Dials(1.0, 0.25, 0.5)
+    run = gradient_descent(
+        single[0], objective, dials=dials, save_steps=[1000, 5000], centered=False
+    )
+    np.testing.assert_allclose(run.train_loss, losses[[1000, 5000]], rtol=1e-3)
+    mapped = jax.lax.fori_loop(
+        0,
+        5000,
+        lambda _, stats: gradient_step(stats, objective, dials=dials),
+        statistics(single[0]),
+    )
+    gap = objective.loss(mapped, alpha=1.0, epsilon=0.25) / losses[5000] - 1
+    assert not abs(gap) < 0.1
+
+
 def test_the_ordinary_training_of_the_weights_agrees():
     x, y, weights, _ = problem(1)
     alpha, epsilon, rate = 2.0, 0.2, 0.5
@@ -129,6 +191,24 @@ def test_the_printed_map_is_the_map():
     cross = np.outer(A @ w, g)
     expected = A @ M @ A - c * (cross + cross.T) + c**2 * np.outer(g, g)
     np.testing.assert_allclose(after.second_moment, expected, atol=1e-13)
+
+
+def test_the_velocity_is_the_formula_and_the_limit_of_a_step():
+    x, y, weights, _ = problem(12)
+    objective = EmpiricalLoss(jnp.asarray(x), jnp.asarray(y))
+    stats, alpha, epsilon = statistics(jnp.asarray(weights)), 1.3, 0.4
+    speed = gradient_velocity(stats, objective, dials=Dials(alpha, epsilon))
+    hidden = x @ weights.T
+    residual = committee.output(weights, x, alpha=alpha, epsilon=epsilon) - y
+    pull = (residual[:, None] * (1 + epsilon * hidden)).T @ x / N_TRAIN
+    change = -2 / alpha * pull  # dw/dt = −(N/α²)∇L, row by row
+    np.testing.assert_allclose(speed.mean_weight, change.mean(0), atol=1e-13)
+    cross = weights.T @ change / WIDTH
+    np.testing.assert_allclose(speed.second_moment, cross + cross.T, atol=1e-13)
+    rate = 1e-7
+    after = gradient_step(stats, objective, dials=Dials(alpha, epsilon, rate))
+    slope = (after.second_moment - stats.second_moment) / rate
+    np.testing.assert_allclose(slope, speed.second_moment, atol=1e-5)
 
 
 def test_infinite_width_is_the_limit_of_finite_width():

@@ -7,7 +7,15 @@ import pytest
 from oracles import committee_network
 
 from lazyrich._ground import InputError
-from lazyrich.theory import committee_output, infinite_width, polynomial_target, statistics
+from lazyrich.theory import (
+    Statistics,
+    committee_output,
+    displacement,
+    equivalent_weights,
+    infinite_width,
+    polynomial_target,
+    statistics,
+)
 
 ALPHA, EPSILON = 1.7, 0.3
 
@@ -88,3 +96,30 @@ def test_the_inputs_precision_is_kept(dtype):
 def test_readouts_of_another_length_are_refused(unchecked):
     with pytest.raises(InputError, match=r"weights \(7, 4\), readouts \(6,\) disagree"):
         statistics(np.ones((7, 4)), np.ones(6))
+
+
+@pytest.mark.parametrize("width", [3, 40])
+def test_equivalent_weights_have_the_given_statistics(width):
+    weights = np.random.default_rng(20).normal(size=(width, 5)) + 0.3
+    stats = statistics(jnp.asarray(weights))
+    rows = np.asarray(equivalent_weights(stats))
+    assert rows.shape == (6, 5)
+    np.testing.assert_allclose(rows.mean(0), weights.mean(0), atol=1e-13)
+    np.testing.assert_allclose(rows.T @ rows / 6, weights.T @ weights / width, atol=1e-13)
+
+
+def test_moments_that_no_weights_have_get_one_sentence():
+    stats = Statistics(jnp.array([2.0, 0.0]), jnp.eye(2))
+    with pytest.raises(InputError, match="has the eigenvalue -3"):
+        equivalent_weights(stats)
+
+
+def test_displacement_is_the_difference_of_statistics():
+    rng = np.random.default_rng(21)
+    rows, moved = rng.normal(size=(2, 7, 4))
+    gone = displacement(jnp.asarray(rows), jnp.asarray(moved))
+    after = rows + moved
+    np.testing.assert_allclose(gone.mean_weight, after.mean(0) - rows.mean(0), atol=1e-14)
+    np.testing.assert_allclose(
+        gone.second_moment, (after.T @ after - rows.T @ rows) / 7, atol=1e-14
+    )

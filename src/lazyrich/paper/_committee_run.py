@@ -99,6 +99,7 @@ class _Inputs(NamedTuple):
     """Everything one seed starts from, in double precision."""
 
     data: RegressionData
+    weights: Array
     start: Statistics
     output0: Array  # what the network outputs before training, on train and test points
     test_output0: Array
@@ -109,7 +110,7 @@ def committee_run(
 ) -> xr.Dataset:
     """Train one seed and measure it at every record.
 
-    The descent runs in float32 on the statistics' displacement; kernels are formed and
+    The descent runs in float32 on the weights' displacement; kernels are formed and
     decomposed in float64, because the quadratic modes that matter lie up to 10⁵ below
     the top of the spectrum.
 
@@ -127,7 +128,7 @@ def committee_run(
         dials = Dials(settings.alpha, settings.epsilon, settings.learning_rate)
         single: Any = jax.tree.map(lambda a: a.astype(jnp.float32), inputs)
         run = gradient_descent(
-            single.start,
+            single.weights,
             EmpiricalLoss(single.data.x, single.data.y),
             dials=dials,
             save_steps=log_steps(settings.n_steps, settings.n_saves),
@@ -156,7 +157,7 @@ def _draw(settings: CommitteeSettings, seed: int) -> _Inputs:
             return jnp.zeros(len(x))
         return committee_output(start, x, alpha=settings.alpha, epsilon=settings.epsilon)
 
-    return _Inputs(data, start, output(data.x), output(data.x_test))
+    return _Inputs(data, params.weights, start, output(data.x), output(data.x_test))
 
 
 def _observer(tick: Callable[[], None]) -> Callable[[Statistics], Statistics]:

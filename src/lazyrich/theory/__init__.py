@@ -16,6 +16,7 @@ from ._dynamics import Dials as Dials
 from ._dynamics import Trajectory as Trajectory
 from ._dynamics import gradient_descent as gradient_descent
 from ._dynamics import gradient_step as gradient_step
+from ._dynamics import gradient_velocity as gradient_velocity
 from ._flow import flow_interpolant as flow_interpolant
 from ._flow import gradient_flow as gradient_flow
 from ._kernel import committee_kernel as committee_kernel
@@ -40,6 +41,8 @@ from ._spectrum import initial_readout_eigenvalues as initial_readout_eigenvalue
 from ._spectrum import sample_sizes as sample_sizes
 from ._statistics import Statistics as Statistics
 from ._statistics import committee_output as committee_output
+from ._statistics import displacement as displacement
+from ._statistics import equivalent_weights as equivalent_weights
 from ._statistics import infinite_width as infinite_width
 from ._statistics import polynomial_target as polynomial_target
 from ._statistics import statistics as statistics

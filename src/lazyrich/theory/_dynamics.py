@@ -1,9 +1,9 @@
-"""Gradient descent on the committee machine, exactly, on its statistics alone.
+"""Gradient descent on the committee machine, exactly, at a cost that knows no width.
 
 Every weight row moves by the same affine map w_i → w_i − c(g + εG w_i), with c = 2ηα/N
 and the residual moments g, G that depend on (w̄, M) only. Hence the first two moments
-of the rows close, at a cost that does not know the width. Heavy-ball momentum closes
-too: (w_i, v_i) moves affinely, so the moments of the pair do.
+of the rows close, and any machine trains like its equivalent of D + 1 units, on whose
+rows the loops run. Heavy-ball momentum closes for the same reason.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, ScalarLike
 from lazyrich._ground import Status, require_finite, require_positive, require_steps
 
 from ._objective import Objective, ResidualMoments, require_sound
-from ._statistics import Statistics
+from ._statistics import Statistics, displacement, equivalent_weights, statistics
 
 
 class Dials(NamedTuple):
@@ -70,30 +70,6 @@ class Trajectory(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[:kept] if jnp.ndim(leaf) else leaf, self)
 
 
-class Momenta(NamedTuple):
-    """Moments of the rows' velocities v_i, besides those of the rows w_i.
-
-    Attributes:
-        mean: v̄ = (1/N) Σ v_i.
-        cross: (1/N) Σ w_i v_iᵀ.
-        second: (1/N) Σ v_i v_iᵀ.
-    """
-
-    mean: Float[Array, " d"]
-    cross: Float[Array, "d d"]
-    second: Float[Array, "d d"]
-
-
-def velocity(stats: Statistics, moments: ResidualMoments, epsilon: ScalarLike) -> Statistics:
-    """Rate of change of (w̄, M) per unit of c under gradient flow.
-
-    dw̄ = −(g + εGw̄), dM = −[g w̄ᵀ + w̄ gᵀ + ε(GM + MG)].
-    """
-    g, G = moments.first, jnp.multiply(epsilon, moments.second)
-    pushed = G @ stats.second_moment + jnp.outer(g, stats.mean_weight)
-    return Statistics(-(g + G @ stats.mean_weight), -(pushed + pushed.T))
-
-
 def _increment(
     stats: Statistics, moments: ResidualMoments, rate: Array, epsilon: ScalarLike
 ) -> Statistics:
@@ -106,23 +82,6 @@ def _increment(
     return Statistics(-mean_push, second)
 
 
-def _increment_with_momentum(
-    stats: Statistics, momenta: Momenta, moments: ResidualMoments, dials: Dials
-) -> tuple[Statistics, Momenta]:
-    """Change of (w̄, M), and the new momenta, in one step v ← μv + p, w ← w − v."""
-    g, G = dials.rate * moments.first, dials.rate * dials.epsilon * moments.second
-    mu = jnp.asarray(dials.momentum)
-    pulled = G @ stats.mean_weight
-    push_weight = G @ stats.second_moment + jnp.outer(g, stats.mean_weight)
-    push_push = push_weight @ G + jnp.outer(g + pulled, g)
-    push_velocity = G @ momenta.cross + jnp.outer(g, momenta.mean)
-    mean = mu * momenta.mean + g + pulled
-    second = mu**2 * momenta.second + mu * (push_velocity + push_velocity.T) + push_push
-    weight_velocity = mu * momenta.cross + push_weight.T
-    change = Statistics(-mean, second - weight_velocity - weight_velocity.T)
-    return change, Momenta(mean, weight_velocity - second, second)
-
-
 def _add(a: Statistics, b: Statistics) -> Statistics:
     return Statistics(a.mean_weight + b.mean_weight, a.second_moment + b.second_moment)
 
@@ -133,8 +92,9 @@ def gradient_step(
     """One step of full-batch gradient descent on all weights, as a map of (w̄, M).
 
     With c = 2ηα/N and A = I − cεG: w̄⁺ = Aw̄ − cg and
-    M⁺ = AMA − c(Aw̄ gᵀ + g w̄ᵀA) + c² g gᵀ. The momentum of ``dials`` is not used: it
-    needs a memory, see ``gradient_descent``.
+    M⁺ = AMA − c(Aw̄ gᵀ + g w̄ᵀA) + c² g gᵀ. The formula, for reading and for one step:
+    ``gradient_descent`` runs on weight rows, which rounding cannot lead astray, and has
+    momentum.
 
     Args:
         stats: w̄ and M before the step.
@@ -157,9 +117,48 @@ def gradient_step(
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
-    moved = stats if origin is None else jax.tree.map(jnp.subtract, stats, origin)
-    moments = objective.residual_moments(moved, alpha=dials.alpha, epsilon=dials.epsilon)
+    moments = _moments(stats, objective, dials, origin)
     return _add(stats, _increment(stats, moments, dials.rate, dials.epsilon))
+
+
+def gradient_velocity(
+    stats: Statistics, objective: Objective, *, dials: Dials, origin: Statistics | None = None
+) -> Statistics:
+    """Rate of change of (w̄, M) in flow time t = learning_rate × steps.
+
+    dw̄/dt = −(2/α)(g + εGw̄) and dM/dt = −(2/α)[g w̄ᵀ + w̄ gᵀ + ε(GM + MG)], the limit of
+    ``gradient_step`` at vanishing learning rate.
+
+    Args:
+        stats: w̄ and M.
+        objective: what is lowered.
+        dials: α and ε.
+        origin: w̄₀ and M₀ of the network that is subtracted (centred, Eq. 7), or None.
+
+    Returns:
+        dw̄/dt and dM/dt.
+
+    Example:
+        >>> from lazyrich.theory import EmpiricalLoss, infinite_width
+        >>> objective = EmpiricalLoss(jnp.eye(2), jnp.array([0.5, 0.25]))
+        >>> start = infinite_width(2)
+        >>> speed = gradient_velocity(start, objective, dials=Dials(1.0, 0.1), origin=start)
+        >>> speed.mean_weight.tolist()
+        [0.5, 0.25]
+    """
+    g, G = _moments(stats, objective, dials, origin)
+    pulled = dials.epsilon * G @ stats.second_moment + jnp.outer(g, stats.mean_weight)
+    pace = jnp.divide(2, dials.alpha)
+    return Statistics(
+        -pace * (g + dials.epsilon * G @ stats.mean_weight), -pace * (pulled + pulled.T)
+    )
+
+
+def _moments(
+    stats: Statistics, objective: Objective, dials: Dials, origin: Statistics | None
+) -> ResidualMoments:
+    seen = stats if origin is None else jax.tree.map(jnp.subtract, stats, origin)
+    return objective.residual_moments(seen, alpha=dials.alpha, epsilon=dials.epsilon)
 
 
 def _itself(stats: Statistics) -> Statistics:
@@ -167,7 +166,7 @@ def _itself(stats: Statistics) -> Statistics:
 
 
 def gradient_descent(
-    start: Statistics,
+    start: Statistics | Float[Array, "N d"],
     objective: Objective,
     *,
     dials: Dials,
@@ -178,13 +177,15 @@ def gradient_descent(
 ) -> Trajectory:
     """Full-batch gradient descent on the committee machine, exact for any width.
 
-    The loop carries the displacement from the start, so that a lazy network (large α,
-    small motion) loses no digits. Runs under ``jit`` and ``vmap`` over the dials, the
-    start and the data; one diverged run leaves the others alone.
+    Runs on the rows of the equivalent machine of D + 1 units, or of the machine itself
+    if it is smaller. The loop carries their displacement from the start, so that a lazy
+    network (large α, small motion) loses no digits. Runs under ``jit`` and ``vmap``
+    over the dials, the start and the data; one diverged run leaves the others alone.
 
     Args:
-        start: w̄₀ and M₀ of given weights (``statistics``) or of infinitely many
-            (``infinite_width``).
+        start: weights, one row for each unit; or w̄₀ and M₀ of a machine
+            (``statistics``) or of infinitely many units (``infinite_width``). A machine
+            of fewer than D units is better given by its weights: rounding in M₀ grows.
         objective: the training loss.
         dials: α, ε, learning rate and momentum.
         save_steps: step numbers to record, increasing, 0 = before the first step.
@@ -234,7 +235,7 @@ def gradient_descent(
 @partial(jax.jit, static_argnames=("has_momentum", "centered", "observe"))
 @jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _descend(
-    start: Statistics,
+    start: Statistics | Float[Array, "N d"],
     objective: Objective,
     dials: Dials,
     steps: Int[Array, " s"],
@@ -244,32 +245,39 @@ def _descend(
     centered: bool,
     observe: Callable[[Statistics], Any],
 ) -> Trajectory:
+    stats0, rows = start_of(start)
     scales = {"alpha": dials.alpha, "epsilon": dials.epsilon}
 
-    def step(carry):
-        moved, momenta = carry
-        stats = _add(start, moved)
-        moments = objective.residual_moments(moved if centered else stats, **scales)
-        if momenta is None:
-            change = _increment(stats, moments, dials.rate, dials.epsilon)
-        else:
-            change, momenta = _increment_with_momentum(stats, momenta, moments, dials)
-        return _add(moved, change), momenta
+    def step(_, carry):
+        moved, speed = carry
+        push = dials.rate * objective.pull(rows, moved, centered=centered, **scales)
+        if speed is not None:
+            push = speed = jnp.multiply(dials.momentum, speed) + push
+        return moved - push, speed
 
     def segment(carry, n_steps):
-        carry = jax.lax.fori_loop(0, n_steps, lambda _, c: step(c), carry)
-        stats = _add(start, carry[0])
-        seen = carry[0] if centered else stats
+        carry = jax.lax.fori_loop(0, n_steps, step, carry)
+        gone = displacement(rows, carry[0])
+        stats = _add(stats0, gone)
+        seen = gone if centered else stats
         query_loss = None if query is None else query.loss(seen, **scales)
         return carry, (objective.loss(seen, **scales), query_loss, observe(stats))
 
-    still = jax.tree.map(jnp.zeros_like, start)
-    momenta = Momenta(still.mean_weight, still.second_moment, still.second_moment)
+    still = jnp.zeros_like(rows)
     _, (train_loss, query_loss, observed) = jax.lax.scan(
-        segment, (still, momenta if has_momentum else None), jnp.diff(steps, prepend=0)
+        segment, (still, still if has_momentum else None), jnp.diff(steps, prepend=0)
     )
     status = jnp.where(jnp.isfinite(train_loss).all(), Status.ok, Status.diverged)
     return Trajectory(steps, train_loss, query_loss, observed, status)
+
+
+def start_of(start: Statistics | Float[Array, "N d"]) -> tuple[Statistics, Array]:
+    """The statistics at the start, and rows to run on: never more than D + 1 of them."""
+    if isinstance(start, Statistics):
+        return start, equivalent_weights(start)
+    stats = statistics(start)
+    width, dim = start.shape
+    return stats, start if width <= dim + 1 else equivalent_weights(stats)
 
 
 def require_dials(dials: Dials) -> None:

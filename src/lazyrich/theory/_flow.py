@@ -13,16 +13,16 @@ from jaxtyping import Array, Float, ScalarLike
 from lazyrich._ground import InputError, Status, require_finite, require_positive
 
 from ._chebyshev import RungeKuttaChebyshev
-from ._dynamics import Dials, Trajectory, _itself, require_dials, velocity
+from ._dynamics import Dials, Trajectory, _itself, require_dials, start_of
 from ._objective import Objective, require_sound
-from ._statistics import Statistics
+from ._statistics import Statistics, displacement
 
 _MAX_STEPS = 16_384
 _MAX_DENSE_STEPS = 1024
 
 
 def gradient_flow(
-    start: Statistics,
+    start: Statistics | Float[Array, "N d"],
     objective: Objective,
     *,
     dials: Dials,
@@ -40,14 +40,14 @@ def gradient_flow(
     the steps it stands for. The dials' learning rate and momentum play no part.
 
     Args:
-        start: w̄₀ and M₀.
+        start: weights, or w̄₀ and M₀, as for ``gradient_descent``.
         objective: the training loss; a ``PopulationLoss`` gives the limit P → ∞.
         dials: α and ε.
         save_t: flow times to record, not negative, increasing.
         query: a second loss to record, never trained on.
         centered: train α[f(θ) − f(θ₀)] (Eq. 7) rather than αf(θ).
         observe: what else to record at each save point; the statistics by default.
-        rtol: relative tolerance of a solver step, on the statistics' displacement.
+        rtol: relative tolerance of a solver step, on the displacement of the rows.
 
     Returns:
         Losses and observations; ``steps`` holds the flow times. Save points after a
@@ -76,7 +76,7 @@ def gradient_flow(
 
 
 def flow_interpolant(
-    start: Statistics,
+    start: Statistics | Float[Array, "N d"],
     objective: Objective,
     *,
     dials: Dials,
@@ -87,7 +87,7 @@ def flow_interpolant(
     """Gradient flow as a function of time: w̄ and M at any t in [0, t_end].
 
     Args:
-        start: w̄₀ and M₀.
+        start: weights, or w̄₀ and M₀, as for ``gradient_descent``.
         objective: the training loss.
         dials: α and ε.
         t_end: last flow time, above zero.
@@ -123,9 +123,11 @@ def flow_interpolant(
         max_steps=_MAX_DENSE_STEPS,
     )
 
+    stats0, rows = start_of(start)
+
     def at(t: ScalarLike) -> Statistics:
         moved = solution.evaluate(jnp.asarray(t))
-        return jax.tree.map(jnp.add, start, moved)
+        return jax.tree.map(jnp.add, stats0, displacement(rows, moved))
 
     return at
 
@@ -133,7 +135,7 @@ def flow_interpolant(
 @partial(jax.jit, static_argnames=("centered", "observe"))
 @jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _flow(
-    start: Statistics,
+    start: Statistics | Float[Array, "N d"],
     objective: Objective,
     dials: Dials,
     times: Array,
@@ -144,11 +146,13 @@ def _flow(
     observe: Callable[[Statistics], Any],
 ) -> Trajectory:
     scales = {"alpha": dials.alpha, "epsilon": dials.epsilon}
+    stats0, rows = start_of(start)
 
     def record(t, moved, args):
         del t, args
-        stats = jax.tree.map(jnp.add, start, moved)
-        seen = moved if centered else stats
+        gone = displacement(rows, moved)
+        stats = jax.tree.map(jnp.add, stats0, gone)
+        seen = gone if centered else stats
         query_loss = None if query is None else query.loss(seen, **scales)
         return objective.loss(seen, **scales), query_loss, observe(stats)
 
@@ -171,7 +175,7 @@ def _flow(
 
 
 def _solve(
-    start: Statistics,
+    start: Statistics | Float[Array, "N d"],
     objective: Objective,
     dials: Dials,
     saveat: diffrax.SaveAt,
@@ -182,25 +186,23 @@ def _solve(
     max_steps: int,
 ) -> diffrax.Solution:
     pace = jnp.divide(2, dials.alpha)
+    rows = start_of(start)[1]
 
     def field(t, moved, args):
         del t, args
-        stats = jax.tree.map(jnp.add, start, moved)
-        moments = objective.residual_moments(
-            moved if centered else stats, alpha=dials.alpha, epsilon=dials.epsilon
+        return -pace * objective.pull(
+            rows, moved, alpha=dials.alpha, epsilon=dials.epsilon, centered=centered
         )
-        return jax.tree.map(lambda leaf: pace * leaf, velocity(stats, moments, dials.epsilon))
 
     tolerance = jnp.asarray(rtol)
-    # A displacement counts as zero far below what the target asks for, αεΔM ~ y; the
-    # norm is over the whole state, so small entries ride along.
+    # A displacement counts as zero far below what the target asks of it, about 1/α.
     return diffrax.diffeqsolve(
         diffrax.ODETerm(field),
         RungeKuttaChebyshev(),
         t0=0.0,
         t1=t_end,
         dt0=None,
-        y0=jax.tree.map(jnp.zeros_like, start),
+        y0=jnp.zeros_like(rows),
         saveat=saveat,
         stepsize_controller=diffrax.PIDController(
             rtol=tolerance, atol=1e-2 * tolerance / dials.alpha
@@ -211,7 +213,10 @@ def _solve(
 
 
 def _require_flow(
-    start: Statistics, objective: Objective, query: Objective | None, dials: Dials
+    start: Statistics | Float[Array, "N d"],
+    objective: Objective,
+    query: Objective | None,
+    dials: Dials,
 ) -> None:
     require_sound(objective, start)
     if query is not None:

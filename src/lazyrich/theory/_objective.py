@@ -1,7 +1,7 @@
-"""What gradient descent lowers, seen through the statistics: on a sample, or in expectation.
+"""What gradient descent lowers: the squared error on a sample, or in expectation.
 
-The gradient of the mean squared error with respect to every weight row needs only two
-moments of the residual r = f − y: g = ⟨r x⟩ and G = ⟨r x xᵀ⟩. Averaged over the
+A weight row feels the pull ⟨r (1 + ε w_i·x) x⟩ = g + εG w_i of the residual r = f − y,
+which needs only the two moments g = ⟨r x⟩ and G = ⟨r x xᵀ⟩. Averaged over the
 training set they give gradient descent; averaged over x ~ N(0, I/D) they give the
 limit of infinitely many points.
 """
@@ -11,10 +11,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import InputError, require_finite, require_shapes
+from lazyrich._ground import InputError, require_finite, require_positive, require_shapes
 
 from ._risk import quadratic_loss_terms
-from ._statistics import Statistics, committee_output
+from ._statistics import Statistics, committee_output, displacement, statistics
 
 
 class ResidualMoments(NamedTuple):
@@ -31,7 +31,7 @@ class ResidualMoments(NamedTuple):
 
 @runtime_checkable
 class Objective(Protocol):
-    """A mean squared error as a function of the statistics."""
+    """A mean squared error as a function of the statistics, and its pull on weight rows."""
 
     def loss(
         self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
@@ -43,6 +43,18 @@ class Objective(Protocol):
         self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> ResidualMoments:
         """⟨r x⟩ and ⟨r x xᵀ⟩ in label units."""
+        ...
+
+    def pull(
+        self,
+        rows: Float[Array, "r d"],
+        moved: Float[Array, "r d"],
+        *,
+        alpha: ScalarLike,
+        epsilon: ScalarLike,
+        centered: bool,
+    ) -> Float[Array, "r d"]:
+        """⟨r (1 + ε w_i·x) x⟩ for each row w_i = rows + moved, in label units."""
         ...
 
 
@@ -78,6 +90,24 @@ class EmpiricalLoss(NamedTuple):
         weighted = self.residual(stats, alpha=alpha, epsilon=epsilon) / len(self.y)
         return ResidualMoments(weighted @ self.x, self.x.T @ (weighted[:, None] * self.x))
 
+    def pull(
+        self,
+        rows: Float[Array, "r d"],
+        moved: Float[Array, "r d"],
+        *,
+        alpha: ScalarLike,
+        epsilon: ScalarLike,
+        centered: bool,
+    ) -> Float[Array, "r d"]:
+        """Backpropagation through the hidden layer, in the form that keeps small motions."""
+        hidden, change = rows @ self.x.T, moved @ self.x.T
+        # φ(h + δ) − φ(h) = δ(1 + εh) + (ε/2)δ², without cancellation for small δ.
+        output = (change * (1 + epsilon * hidden + 0.5 * epsilon * change)).mean(0)
+        if not centered:
+            output = output + (hidden + 0.5 * epsilon * jnp.square(hidden)).mean(0)
+        residual = (alpha * output - self.y) / len(self.y)
+        return (residual * (1 + epsilon * (hidden + change))) @ self.x
+
 
 class PopulationLoss(NamedTuple):
     """Expected squared error over x ~ N(0, I/D), the limit P → ∞, for a quadratic target.
@@ -109,20 +139,42 @@ class PopulationLoss(NamedTuple):
             alpha * stats.mean_weight / dim, (2 * gap + isotropic) / (2 * dim**2)
         )
 
+    def pull(
+        self,
+        rows: Float[Array, "r d"],
+        moved: Float[Array, "r d"],
+        *,
+        alpha: ScalarLike,
+        epsilon: ScalarLike,
+        centered: bool,
+    ) -> Float[Array, "r d"]:
+        """g + εG w_i from the population's moments."""
+        now = rows + moved
+        seen = displacement(rows, moved) if centered else statistics(now)
+        g, G = self.residual_moments(seen, alpha=alpha, epsilon=epsilon)
+        return g + epsilon * now @ G
 
-def require_sound(objective: Objective, start: Statistics) -> None:
+
+def require_sound(objective: Objective, start: Statistics | Float[Array, "N d"]) -> None:
     """Refuse shapes that disagree, empty data, and entries that are not finite.
 
     Raises:
         InputError: naming what disagrees.
     """
-    require_shapes("d dd", mean_weight=start.mean_weight, second_moment=start.second_moment)
-    require_finite(mean_weight=start.mean_weight, second_moment=start.second_moment)
+    if isinstance(start, Statistics):
+        require_shapes("d dd", mean_weight=start.mean_weight, second_moment=start.second_moment)
+        require_finite(mean_weight=start.mean_weight, second_moment=start.second_moment)
+        mean_weight = start.mean_weight
+    else:
+        require_shapes("Nd", weights=start)
+        require_positive(width=start.shape[0])
+        require_finite(weights=start)
+        mean_weight = start[0]
     if isinstance(objective, EmpiricalLoss):
-        require_shapes("nd n d", x=objective.x, y=objective.y, mean_weight=start.mean_weight)
+        require_shapes("nd n d", x=objective.x, y=objective.y, weight_row=mean_weight)
         require_finite(x=objective.x, y=objective.y)
         if jnp.size(objective.y) == 0:
             raise InputError("x and y hold no points; give at least one training point.")
     elif isinstance(objective, PopulationLoss):
-        require_shapes("dd d", target_matrix=objective.target_matrix, mean_weight=start.mean_weight)
+        require_shapes("dd d", target_matrix=objective.target_matrix, weight_row=mean_weight)
         require_finite(target_matrix=objective.target_matrix)

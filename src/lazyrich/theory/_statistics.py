@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
+from scipy.linalg import helmert
 
-from lazyrich._ground import require_shapes
+from lazyrich._ground import InputError, require_shapes
 
 
 class Statistics(NamedTuple):
@@ -68,6 +70,71 @@ def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> Statistics:
     """
     scale = jnp.asarray(weight_scale, jnp.result_type(float))
     return Statistics(jnp.zeros(dim, scale.dtype), scale**2 * jnp.eye(dim, dtype=scale.dtype))
+
+
+def displacement(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Statistics:
+    """How far w̄ and M go when weight rows move, without cancellation for small motions.
+
+    Args:
+        rows: the weights at the start.
+        moved: how far each has gone.
+
+    Returns:
+        The statistics of ``rows + moved`` less those of ``rows``.
+
+    Example:
+        >>> displacement(jnp.array([[2.0]]), jnp.array([[1.0]])).second_moment.tolist()
+        [[5.0]]
+    """
+    half = moved.T @ (rows + 0.5 * moved) / len(rows)
+    return Statistics(moved.mean(0), half + half.T)
+
+
+def equivalent_weights(stats: Statistics) -> Float[Array, "r d"]:
+    """Weights of a machine of D + 1 units that has given statistics.
+
+    Function, kernel, loss and gradient descent depend on the weights through w̄ and M
+    alone, so every committee machine, however wide, trains exactly like this one. The
+    dynamics run on these rows rather than on (w̄, M): M then stays a second moment in
+    spite of rounding, which the map on (w̄, M) amplifies when M has low rank.
+
+    Args:
+        stats: w̄ and M, with M − w̄w̄ᵀ positive semi-definite.
+
+    Returns:
+        D + 1 rows u_i with (1/(D+1)) Σ u_i = w̄ and (1/(D+1)) Σ u_i u_iᵀ = M. Modes of
+        M − w̄w̄ᵀ below D × machine epsilon of the largest are taken for zero.
+
+    Raises:
+        InputError: if M − w̄w̄ᵀ has a negative eigenvalue: no weights have such moments.
+
+    Example:
+        >>> rows = equivalent_weights(infinite_width(2, weight_scale=2.0))
+        >>> rows.shape, bool(jnp.allclose(statistics(rows).second_moment, 4 * jnp.eye(2)))
+        ((3, 2), True)
+    """
+    mean, second = stats
+    require_shapes("d dd", mean_weight=mean, second_moment=second)
+    dim = len(mean)
+    spread, modes = jnp.linalg.eigh(second - jnp.outer(mean, mean))
+    noise = 10 * dim * jnp.finfo(spread.dtype).eps * jnp.max(jnp.abs(second))
+    _require_nonnegative(spread, noise)
+    root = jnp.sqrt(jnp.where(spread > noise / 10, spread, 0)) * modes
+    # Orthonormal columns that sum to zero: they carry the spread and leave the mean alone.
+    contrasts = jnp.asarray(helmert(dim + 1).T, root.dtype)
+    return mean + jnp.sqrt(dim + 1.0).astype(root.dtype) * contrasts @ root.T
+
+
+def _require_nonnegative(spread: Array, noise: Array) -> None:
+    try:
+        lowest, allowed = float(spread.min()), float(noise)
+    except jax.errors.ConcretizationTypeError:
+        return
+    if lowest < -allowed:
+        raise InputError(
+            f"second_moment less the square of mean_weight has the eigenvalue {lowest:.3g}; "
+            "no weights have such moments, give M = ⟨w wᵀ⟩ itself, not its centred form."
+        )
 
 
 def committee_output(
