@@ -151,9 +151,11 @@ def test_steps_in_between_and_out_of_order():
 
 def test_a_diverging_rate_does_what_descent_does_and_says_so():
     features, targets, query = problem()
-    got, wanted = run_both(features, targets, query, rate=1.1 * largest_rate(features), n_steps=100)
+    got, wanted = run_both(features, targets, query, rate=1.1 * largest_rate(features))
     assert not bool(got.is_stable)
-    np.testing.assert_allclose(got.train, wanted[0], rtol=1e-9, atol=1e-9)
+    # 1.2^400 ends at 10³¹: rounding is relative to the largest value of each step.
+    scale = np.abs(wanted[0]).max((1, 2), keepdims=True) + 1
+    np.testing.assert_allclose(got.train / scale, wanted[0] / scale, atol=1e-9)
     far = lazy_dynamics(
         jnp.asarray(features @ features.T),
         jnp.asarray(targets),
@@ -162,10 +164,11 @@ def test_a_diverging_rate_does_what_descent_does_and_says_so():
     )
     assert not np.isfinite(far.train).any()
     with_momentum, wanted = run_both(
-        features, targets, query, rate=1.1 * largest_rate(features, 0.5), n_steps=60, momentum=0.5
+        features, targets, query, rate=1.1 * largest_rate(features, 0.5), momentum=0.5
     )
     assert not bool(with_momentum.is_stable)
-    np.testing.assert_allclose(with_momentum.train, wanted[0], rtol=1e-9, atol=1e-9)
+    scale = np.abs(wanted[0]).max((1, 2), keepdims=True) + 1
+    np.testing.assert_allclose(with_momentum.train / scale, wanted[0] / scale, atol=1e-9)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
