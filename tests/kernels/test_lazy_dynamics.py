@@ -214,6 +214,25 @@ def test_jit_vmap_and_gradient_over_learning_rates(momentum):
     )
 
 
+def test_gradient_with_respect_to_the_kernel():
+    features, targets, _ = problem(n_out=0)
+    push = np.random.default_rng(7).normal(size=features.shape)
+
+    def train(t, features):
+        moved = jnp.asarray(features) + t * push
+        return lazy_dynamics(
+            moved @ moved.T, jnp.asarray(targets), jnp.array([5]), learning_rate=0.5
+        ).train
+
+    step = 1e-6
+    slope = jax.jvp(lambda t: train(t, features), (0.0,), (1.0,))[1]
+    ahead, behind = train(step, features), train(-step, features)
+    np.testing.assert_allclose(slope, (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-8)
+    # As documented: eigenvectors have no derivative where eigenvalues coincide.
+    coinciding = np.eye(*features.shape)
+    assert np.isnan(jax.jvp(lambda t: train(t, coinciding), (0.0,), (1.0,))[1]).any()
+
+
 def test_traced_momentum_gives_the_same_curve():
     features, targets, query = problem(n_out=0)
     kernel = jnp.asarray(features @ features.T)
