@@ -36,7 +36,7 @@ def problem(seed=0, n=20, n_features=8, n_out=0):
 
 
 @named
-@pytest.mark.parametrize("n_out", [0, 1, 3, 30])
+@pytest.mark.parametrize("n_out", [0, 3, 30])
 def test_each_is_its_literal_formula(measure, n_out):
     kernel, targets = problem(n_out=n_out)
     got = measure(jnp.asarray(kernel), jnp.asarray(targets))

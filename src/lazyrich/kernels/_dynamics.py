@@ -57,13 +57,14 @@ def lazy_dynamics(
         query_kernel: K between query rows and training rows.
         momentum: μ in [0, 1) of heavy-ball descent, m ← μm + g, θ ← θ − ηm.
         cutoff: modes at or below cutoff·λ_max are the null space and stay at zero; None
-            means n × machine epsilon of the kernel's dtype.
+            means ten times the machine epsilon of the kernel's dtype.
 
     Returns:
         A LazyDynamics; exactly zero at step zero, and for steps → ∞ the prediction of
         ``kernel_regression`` if is_stable. Otherwise the predictions are those that
         descent would make: they grow, and are infinite or NaN past the largest number
-        of the dtype.
+        of the dtype. Where eigenvalues coincide the gradient with respect to the kernel
+        (and to it alone) is NaN.
 
     Raises:
         InputError: if shapes disagree, something is not finite, the rate is not above

@@ -58,7 +58,7 @@ def difficulty(
         targets: y in label units; several outputs are summed.
         ridge: added to the diagonal, in the kernel's units.
         cutoff: eigenvalues at or below cutoff·λ_max are treated as zero; None means
-            n × machine epsilon of the kernel's dtype.
+            ten times the machine epsilon of the kernel's dtype.
 
     Returns:
         The difficulty in label units² per unit of the kernel, zero or above (zero for
@@ -104,7 +104,7 @@ def lazy_parameter_change(
         targets: y in label units; for a network that is not centred, y − f(θ₀). With
             several outputs every column has this kernel, and the movements are summed.
         cutoff: eigenvalues at or below cutoff·λ_max are treated as zero; None means
-            n × machine epsilon of the kernel's dtype.
+            ten times the machine epsilon of the kernel's dtype.
 
     Returns:
         The *squared* distance in parameter units², zero or above.

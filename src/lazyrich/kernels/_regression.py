@@ -54,7 +54,7 @@ def kernel_regression(
         ridge: added to every eigenvalue of K, in the kernel's units; it is *not*
             multiplied by n.
         cutoff: eigenvalues at or below cutoff·λ_max are treated as zero and not
-            inverted; None means n × machine epsilon of the kernel's dtype.
+            inverted; None means ten times the machine epsilon of the kernel's dtype.
 
     Returns:
         Predictions on the query rows, in label units. If K is singular, those of the

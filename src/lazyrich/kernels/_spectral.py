@@ -39,9 +39,14 @@ class ConditionReport(NamedTuple):
 
 
 def relative_cutoff(kernel: Array, cutoff: ScalarLike | None) -> Array:
-    """The cutoff relative to the largest eigenvalue: n × machine epsilon unless given."""
+    """The cutoff relative to the largest eigenvalue: ten times the rounding unless given.
+
+    Rounding lifts null eigenvalues to 0.3–1.7 times epsilon·λ_max (committee machine, 550
+    and 1000 rows, both precisions). The common n·epsilon would, in single precision, drop
+    quadratic modes that Figure 1's kernel does have at 10⁻⁵ of the largest.
+    """
     if cutoff is None:
-        cutoff = kernel.shape[0] * jnp.finfo(kernel.dtype).eps
+        cutoff = 10 * jnp.finfo(kernel.dtype).eps
     return jnp.asarray(cutoff, kernel.dtype)
 
 
@@ -118,7 +123,7 @@ def condition_report(
     Args:
         kernel: K, symmetric.
         ridge: what is added to the diagonal, in the kernel's units.
-        cutoff: relative to the largest eigenvalue; None means n × machine epsilon of
+        cutoff: relative to the largest eigenvalue; None means ten times the machine epsilon of
             the kernel's dtype, below which rounding alone makes eigenvalues.
 
     Returns:
