@@ -20,6 +20,7 @@ app = App(
     name="lazyrich",
     help="Is this network lazy or rich, will it generalise late, and what makes it sooner?",
     version=__version__,
+    suppress_keyboard_interrupt=False,  # main says how to go on
 )
 
 Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]

@@ -111,3 +111,17 @@ def test_kill_minus_9_loses_no_finished_seed(tmp_path):
     xr.testing.assert_equal(
         *(xr.load_dataset(tmp_path / name / "fig4.nc", engine="h5netcdf") for name in "ab")
     )
+
+
+def test_an_interrupt_stops_soon_and_says_how_to_go_on(tmp_path):
+    arguments = ["reproduce", "fig4", *SMALL, "--set=n_steps=20000000", "--seeds", "3"]
+    process = lazyrich(*arguments, "--out", str(tmp_path))
+    deadline = time.time() + 120
+    while time.time() < deadline and not (tmp_path / "seeds").exists():
+        time.sleep(0.05)
+    time.sleep(2)  # into the run itself
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130
+    assert "run the same command to go on" in err
+    assert "Traceback" not in err

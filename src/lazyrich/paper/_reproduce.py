@@ -228,20 +228,20 @@ def _run_seeds(
         done += 1
         on_record(recipe.name, min(done, total - 1), total)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         waiting = {
             pool.submit(recipe.run, settings, seed, tick): seed
             for seed in seeds
             if seed not in runs
         }
-        try:
-            for future in as_completed(waiting):
-                seed = waiting[future]
-                runs[seed] = future.result()
-                write_dataset(files[seed], runs[seed])
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(waiting):
+            seed = waiting[future]
+            runs[seed] = future.result()
+            write_dataset(files[seed], runs[seed])
+    finally:
+        # After an interrupt nobody waits for the seeds that are still running.
+        pool.shutdown(wait=False, cancel_futures=True)
     on_record(recipe.name, total, total)
     return xr.concat(
         [runs[seed] for seed in seeds], xr.Variable("seed", np.asarray(seeds)), join="exact"
