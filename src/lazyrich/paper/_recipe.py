@@ -32,8 +32,7 @@ class Recipe:
         presets: by name, "quick" and "paper".
         run: one seed of the settings to a dataset over ``step``; the third argument is
             called at every record.
-        statistics: the dataset with its ``seed`` dimension to the statistic of each
-            claim of the figure, one value for each seed.
+        statistics: one seed's dataset to the statistic of each claim of the figure.
         draw: the dataset and a line on settings to a picture.
     """
 
@@ -41,5 +40,5 @@ class Recipe:
     statement: str
     presets: Mapping[str, Preset]
     run: Callable[[CommitteeSettings, int, Callable[[], None]], xr.Dataset]
-    statistics: Callable[[xr.Dataset], dict[str, list[float]]]
+    statistics: Callable[[xr.Dataset], dict[str, float]]
     draw: Callable[[xr.Dataset, str], Figure]

@@ -198,8 +198,11 @@ def _reproduce_one(
     caption = _caption(preset, settings, len(seeds))
     with house_style():
         pictures = write_figure(recipe.draw(dataset, caption), folder, recipe.name)
-    statistics, claims = recipe.statistics(dataset), claims_of(recipe.name)
-    verdicts = tuple(judge(claims[name], values) for name, values in statistics.items())
+    of_seeds = [recipe.statistics(dataset.sel(seed=seed)) for seed in seeds]
+    claims = claims_of(recipe.name)
+    verdicts = tuple(
+        judge(claim, [measured[name] for measured in of_seeds]) for name, claim in claims.items()
+    )
     found = Reproduction(
         recipe.name, preset, settings, seeds, dataset, (data_file, *pictures), verdicts, notes
     )

@@ -1,5 +1,7 @@
 """Figure 1(b, c): grokking without weight decay, its linearised twin, norm and alignment."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -19,33 +21,21 @@ from lazyrich.plots import (
 from .._committee_run import CommitteeSettings, committee_run
 from .._recipe import Preset, Recipe
 
-# "paper" has the authors' settings; "quick" the same with five of their steps in one.
+AUTHORS = CommitteeSettings(
+    dim=100,
+    width=500,
+    n_train=550,
+    alpha=1.0,
+    epsilon=0.02,
+    learning_rate=1.0,
+    n_steps=100_000,
+    n_saves=160,
+)
 PRESETS = {
-    "paper": Preset(
-        CommitteeSettings(
-            dim=100,
-            width=500,
-            n_train=550,
-            alpha=1.0,
-            epsilon=0.02,
-            learning_rate=1.0,
-            n_steps=100_000,
-            n_saves=160,
-        ),
-        n_seeds=5,
-    ),
+    "paper": Preset(AUTHORS, n_seeds=5),
+    # Five of the authors' steps in one: a tenth of the largest stable step at the start.
     "quick": Preset(
-        CommitteeSettings(
-            dim=100,
-            width=500,
-            n_train=550,
-            alpha=1.0,
-            epsilon=0.02,
-            learning_rate=5.0,
-            n_steps=20_000,
-            n_saves=100,
-        ),
-        n_seeds=3,
+        dataclasses.replace(AUTHORS, learning_rate=5.0, n_steps=20_000, n_saves=100), n_seeds=3
     ),
 }
 
@@ -56,7 +46,8 @@ def _leave_step(run: xr.Dataset) -> float:
     return float(leave_step(*(jnp.asarray(curve.values) for curve in curves)))
 
 
-def _statistics_of_seed(run: xr.Dataset) -> dict[str, float]:
+def statistics(run: xr.Dataset) -> dict[str, float]:
+    """The statistic of each claim, for one seed."""
     steps = jnp.asarray(run.step.values)
     curve = {name: jnp.asarray(values) for name, values in run.items() if values.ndim}
     train, test = curve["train_loss"], curve["test_loss"]
@@ -66,7 +57,7 @@ def _statistics_of_seed(run: xr.Dataset) -> dict[str, float]:
     norm, alignment = curve["weight_norm"], curve["alignment"]
     debiased, chance = curve["debiased_alignment"], curve["chance_alignment"]
     exact = curve["population_centered_alignment"]
-    statistics = {
+    measured = {
         "train falls first": delay.ratio,
         "test loss rises": peak / test[0],
         "lazy at first": 1 - train_left,
@@ -79,13 +70,7 @@ def _statistics_of_seed(run: xr.Dataset) -> dict[str, float]:
         "alignment beats chance": alignment[-1] / chance[-1],
         "exact alignment grows": exact[-1] / exact[0],
     }
-    return {name: float(value) for name, value in statistics.items()}
-
-
-def statistics(dataset: xr.Dataset) -> dict[str, list[float]]:
-    """The statistic of each claim, one value for each seed."""
-    of_seeds = [_statistics_of_seed(dataset.sel(seed=seed)) for seed in dataset.seed.values]
-    return {name: [of_seed[name] for of_seed in of_seeds] for name in of_seeds[0]}
+    return {name: float(value) for name, value in measured.items()}
 
 
 def draw(dataset: xr.Dataset, caption: str) -> Figure:

@@ -53,7 +53,8 @@ PRESETS = {
 }
 
 
-def _statistics_of_seed(run: xr.Dataset) -> dict[str, float]:
+def statistics(run: xr.Dataset) -> dict[str, float]:
+    """The statistic of each claim, for one seed."""
     steps = jnp.asarray(run.step.values)
     curve = {name: jnp.asarray(values) for name, values in run.items() if values.ndim}
     train, test, linear = curve["train_loss"], curve["test_loss"], curve["linear"]
@@ -63,7 +64,7 @@ def _statistics_of_seed(run: xr.Dataset) -> dict[str, float]:
     linear_peak, linear_peak_step = peak_before(steps, linear, jnp.inf)
     rise = peak - test[0]
     linear_rise = value_at(steps, linear, peak_step) - linear[0]
-    statistics = {
+    measured = {
         "three terms are the loss": jnp.max(jnp.abs(test - total) / curve["test_loss_error"]),
         "the peaks coincide": linear_peak_step / peak_step,
         # Where the test loss never rose there is no rise to explain.
@@ -72,13 +73,7 @@ def _statistics_of_seed(run: xr.Dataset) -> dict[str, float]:
         "linear power goes": linear[-1] / linear_peak,
         "train falls first": delay.ratio,
     }
-    return {name: float(value) for name, value in statistics.items()}
-
-
-def statistics(dataset: xr.Dataset) -> dict[str, list[float]]:
-    """The statistic of each claim, one value for each seed."""
-    of_seeds = [_statistics_of_seed(dataset.sel(seed=seed)) for seed in dataset.seed.values]
-    return {name: [of_seed[name] for of_seed in of_seeds] for name in of_seeds[0]}
+    return {name: float(value) for name, value in measured.items()}
 
 
 def draw(dataset: xr.Dataset, caption: str) -> Figure:
