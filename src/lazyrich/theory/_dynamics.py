@@ -247,10 +247,11 @@ def _descend(
 ) -> Trajectory:
     stats0, rows = start_of(start)
     scales = {"alpha": dials.alpha, "epsilon": dials.epsilon}
+    pull = objective.pull_from(rows, centered=centered, **scales)
 
     def step(_, carry):
         moved, speed = carry
-        push = dials.rate * objective.pull(rows, moved, centered=centered, **scales)
+        push = dials.rate * pull(moved)
         if speed is not None:
             push = speed = jnp.multiply(dials.momentum, speed) + push
         return moved - push, speed

@@ -30,7 +30,7 @@ def gradient_flow(
     query: Objective | None = None,
     centered: bool = True,
     observe: Callable[[Statistics], Any] = _itself,
-    rtol: float = 1e-4,
+    rtol: float = 1e-3,
 ) -> Trajectory:
     """Gradient flow on the committee machine, exact for any width, at save points.
 
@@ -82,7 +82,7 @@ def flow_interpolant(
     dials: Dials,
     t_end: ScalarLike,
     centered: bool = True,
-    rtol: float = 1e-4,
+    rtol: float = 1e-3,
 ) -> Callable[[ScalarLike], Statistics]:
     """Gradient flow as a function of time: w̄ and M at any t in [0, t_end].
 
@@ -187,12 +187,11 @@ def _solve(
 ) -> diffrax.Solution:
     pace = jnp.divide(2, dials.alpha)
     rows = start_of(start)[1]
+    pull = objective.pull_from(rows, alpha=dials.alpha, epsilon=dials.epsilon, centered=centered)
 
     def field(t, moved, args):
         del t, args
-        return -pace * objective.pull(
-            rows, moved, alpha=dials.alpha, epsilon=dials.epsilon, centered=centered
-        )
+        return -pace * pull(moved)
 
     tolerance = jnp.asarray(rtol)
     # A displacement counts as zero far below what the target asks of it, about 1/α.
