@@ -1,0 +1,176 @@
+"""From factors to the kernel of two sets of rows.
+
+Letters: i, j rows; c, d outputs; b batches; t, u positions; o units; k contracted.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ._structured import Factors, Group, Member, Plan
+
+
+def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Array:
+    """The kernel of some rows against others.
+
+    Args:
+        plan: the plan that made the factors.
+        left: factors of the rows i.
+        right: factors of the rows j.
+        traced: whether to sum over equal outputs.
+
+    Returns:
+        Θ, (i, j) if traced, else (i, j, c, d).
+    """
+    terms = _traced_terms if traced else _full_terms
+    total = None
+    for term in terms(plan, left, right):
+        total = term if total is None else total + term
+    if total is None:
+        rows = left.cotangents
+        raise AssertionError(rows)
+    return total
+
+
+def _traced_terms(plan: Plan, left: Factors, right: Factors) -> list[Array]:
+    terms = []
+    for k, group in enumerate(plan.groups):
+        g, h = left.cotangents[k], right.cotangents[k]
+        kernel = _activation_kernel(group, k, left, right)
+        if group.is_constant:
+            weights = jnp.einsum("cbto,cbuo->btu", g, h)
+            terms.append(jnp.einsum("ijbtu,btu->ij", kernel, weights))
+        elif group.is_plain:
+            terms.append(kernel[:, :, 0, 0, 0] * _gram(g, h))
+        else:
+            pairs = jnp.einsum("icbto,jcbuo->ijbtu", g, h)
+            terms.append((kernel * pairs).sum((2, 3, 4)))
+    for k, param in enumerate(plan.explicit):
+        g, h = left.jacobians[k], right.jacobians[k]
+        terms.append(jnp.vdot(g, h) if param in plan.constant else _gram(g, h))
+    return terms
+
+
+def _full_terms(plan: Plan, left: Factors, right: Factors) -> list[Array]:
+    terms = []
+    plain = []
+    for k, group in enumerate(plan.groups):
+        g, h = left.cotangents[k], right.cotangents[k]
+        kernel = _activation_kernel(group, k, left, right)
+        if group.is_constant:
+            weights = jnp.einsum("cbto,dbuo->btucd", g, h)
+            terms.append(jnp.tensordot(kernel, weights, 3))
+        elif group.is_plain:
+            pairs = jnp.einsum("ico,jdo->icjd", g[:, :, 0, 0], h[:, :, 0, 0])
+            plain.append(kernel[:, :, 0, 0, 0][:, None, :, None] * pairs)
+        else:
+            mixed = _mix(kernel, h)
+            plain.append(jnp.einsum("icbto,ijdbto->icjd", g, mixed))
+    for k, param in enumerate(plan.explicit):
+        g, h = left.jacobians[k], right.jacobians[k]
+        if param in plan.constant:
+            terms.append((g @ h.T)[None, None])
+        else:
+            plain.append(jnp.einsum("icp,jdp->icjd", g, h))
+    if plain:
+        terms.append(sum(plain[1:], plain[0]).transpose(0, 2, 1, 3))
+    return terms
+
+
+def _mix(kernel: Array, cotangents: Array) -> Array:
+    """Σ_u K[i,j,b,t,u] g[j,d,b,u,o] as (i, j, d, b, t, o)."""
+    n_positions = kernel.shape[-1]
+    if n_positions > 8:
+        return jnp.einsum("ijbtu,jdbuo->ijdbto", kernel, cotangents)
+    # A sum over few positions is faster as one fused loop than as tiny matrix products.
+    total = None
+    for u in range(n_positions):
+        weights = kernel[:, :, None, :, :, u, None]
+        term = weights * cotangents[None, :, :, :, u, None]
+        total = term if total is None else total + term
+    return total
+
+
+def _gram(left: Array, right: Array) -> Array:
+    return left.reshape(len(left), -1) @ right.reshape(len(right), -1).T
+
+
+def _activation_kernel(group: Group, k: int, left: Factors, right: Factors) -> Array:
+    """What multiplies the cotangents' products, (i, j, b, t, u)."""
+    total = None
+    for m, member in enumerate(group.members):
+        g, h = left.activations[k][m], right.activations[k][m]
+        term = _member_kernel(group, member, g, h, left.cotangents[0].dtype)
+        v, w = left.weights[k][m], right.weights[k][m]
+        if v is not None and w is not None:
+            term = term * (v[:, None] * w)[:, :, None, None, None]
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def _member_kernel(
+    group: Group, member: Member, left: Array | None, right: Array | None, dtype: jnp.dtype
+) -> Array:
+    if left is None or right is None:
+        assert member.same is not None
+        return jnp.asarray(member.same[np.ix_(group.live, group.live)], dtype)[None, None, None]
+    if member.site.kind == "lookup":
+        equal = left[:, None, :, None] == right[None, :, None, :]
+        return equal[:, :, None].astype(dtype)
+    if group.is_plain:
+        return _gram(left, right)[:, :, None, None, None]
+    return jnp.einsum("ibtk,jbuk->ijbtu", left, right)
+
+
+def blockwise(
+    block: Callable[[Factors, Factors], Array],
+    left: Callable[[Array], Factors],
+    right: Callable[[Array], Factors],
+    *,
+    n_left: int,
+    n_right: int,
+    block_size: int,
+    is_symmetric: bool,
+    template: jax.ShapeDtypeStruct,
+) -> Array:
+    """Fill a kernel block by block.
+
+    Blocks at the end overlap their neighbours rather than being shorter; what they
+    write twice is the same.
+
+    Args:
+        block: kernel of two blocks of rows.
+        left: factors of a block of the rows i, from its first row.
+        right: the same of the rows j.
+        n_left: number of rows i.
+        n_right: number of rows j.
+        block_size: rows of a block.
+        is_symmetric: whether both sets are the same rows; half the blocks are then
+            mirrored.
+        template: shape and dtype of the kernel.
+    """
+    starts = [_starts(n, block_size) for n in (n_left, n_right)]
+    pairs = [(a, b) for a in starts[0] for b in starts[1] if not is_symmetric or a <= b]
+    chosen = jnp.asarray(pairs)
+
+    def fill(k: Array, kernel: Array) -> Array:
+        a, b = chosen[k, 0], chosen[k, 1]
+        value = block(left(a), right(b)).astype(kernel.dtype)
+        rest = (0,) * (kernel.ndim - 2)
+        if is_symmetric:
+            kernel = jax.lax.dynamic_update_slice(kernel, _mirror(value), (b, a, *rest))
+        return jax.lax.dynamic_update_slice(kernel, value, (a, b, *rest))
+
+    return jax.lax.fori_loop(0, len(pairs), fill, jnp.zeros(template.shape, template.dtype))
+
+
+def _starts(n: int, block_size: int) -> list[int]:
+    return [min(start, n - block_size) for start in range(0, n, block_size)]
+
+
+def _mirror(block: Array) -> Array:
+    return block.swapaxes(0, 1) if block.ndim == 2 else block.transpose(1, 0, 3, 2)
