@@ -4,6 +4,8 @@ Written against ``jax.numpy`` alone, so that old JAX versions (neural-tangents' 
 environment) run the very same functions.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,8 +50,7 @@ def committee_inputs(n_rows=550, width=500, dim=100):
 def mlp_inputs(n_rows=200, sizes=(784, 200, 200, 10)):
     rng = np.random.default_rng(1)
     params = [
-        (rng.normal(size=(a, b)), 0.1 * rng.normal(size=b))
-        for a, b in zip(sizes[:-1], sizes[1:])  # noqa: B905 (runs on old Python too)
+        (rng.normal(size=(a, b)), 0.1 * rng.normal(size=b)) for a, b in itertools.pairwise(sizes)
     ]
     return _single(params), _single(rng.normal(size=(n_rows, sizes[0])))
 

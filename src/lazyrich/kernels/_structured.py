@@ -72,6 +72,7 @@ class Plan:
         explicit: the parameters whose Jacobians are formed.
         constant: those of ``explicit`` whose Jacobian is the same for every row.
         entries: what the analysis found.
+        notes: for some of ``explicit``, why.
     """
 
     program: Program
@@ -81,6 +82,7 @@ class Plan:
     explicit: tuple[int, ...]
     constant: frozenset[int]
     entries: Entries
+    notes: Mapping[int, str]
 
 
 class Factors(NamedTuple):
@@ -116,9 +118,10 @@ def make_plan(
     n_params = len(leaves)
     found = entries(program, n_params)
     (n_outputs,) = program.shapes[program.outputs[0]].shape
-    draft = Plan(program, n_params, n_outputs, (), (), frozenset(), found)
+    draft = Plan(program, n_params, n_outputs, (), (), frozenset(), found, {})
     structured = {p for p, sites in enumerate(found.sites) if sites}
-    structured -= {p for p in structured if not _are_disjoint(program, found.sites[p])}
+    shared = {p for p in structured if not _are_disjoint(program, found.sites[p])}
+    structured -= shared
     groups, left_over = _groups(program, [s for p in structured for s in found.sites[p]])
     structured -= left_over
     groups = _restrict(groups, structured)
@@ -126,7 +129,9 @@ def make_plan(
     structured -= _dearer(program, groups, structured, n_outputs, traced)
     groups = _restrict(groups, structured)
     explicit = tuple(p for p in range(n_params) if found.is_used[p] and p not in structured)
-    plan = replace(draft, groups=groups, explicit=explicit)
+    notes = dict.fromkeys(shared, "enters several times")
+    notes |= dict.fromkeys(left_over, "adds to a value of no other parameter")
+    plan = replace(draft, groups=groups, explicit=explicit, notes=notes)
     return replace(plan, constant=_constant_jacobians(plan))
 
 
@@ -184,7 +189,7 @@ def _spec(program: Program, slot: int) -> tuple[tuple[int, ...], Any]:
 
 def _wanted_slots(plan: Plan) -> set[int]:
     members = [m for group in plan.groups for m in group.members]
-    slots = {m.site.activation for m in members if m.site.activation is not None}
+    slots = {m.site.activation for m in members if m.site.activation >= 0}
     return slots | {slot for m in members for slot, _ in m.site.scale.factors}
 
 

@@ -3,9 +3,6 @@
 Letters: i, j rows; c, d outputs; b batches; t, u positions; o units; k contracted.
 """
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -13,7 +10,7 @@ from jaxtyping import Array
 from ._structured import Factors, Group, Member, Plan
 
 
-def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Array:
+def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Array | None:
     """The kernel of some rows against others.
 
     Args:
@@ -23,15 +20,13 @@ def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Arra
         traced: whether to sum over equal outputs.
 
     Returns:
-        Θ, (i, j) if traced, else (i, j, c, d).
+        Θ, (i, j) if traced, else (i, j, c, d); None if no parameter reaches the output.
+        Axes of rows of length one stand for terms that are the same for every pair.
     """
     terms = _traced_terms if traced else _full_terms
     total = None
     for term in terms(plan, left, right):
         total = term if total is None else total + term
-    if total is None:
-        rows = left.cotangents
-        raise AssertionError(rows)
     return total
 
 
@@ -86,12 +81,11 @@ def _mix(kernel: Array, cotangents: Array) -> Array:
     if n_positions > 8:
         return jnp.einsum("ijbtu,jdbuo->ijdbto", kernel, cotangents)
     # A sum over few positions is faster as one fused loop than as tiny matrix products.
-    total = None
-    for u in range(n_positions):
-        weights = kernel[:, :, None, :, :, u, None]
-        term = weights * cotangents[None, :, :, :, u, None]
-        total = term if total is None else total + term
-    return total
+    terms = [
+        kernel[:, :, None, :, :, u, None] * cotangents[None, :, :, :, u, None]
+        for u in range(n_positions)
+    ]
+    return sum(terms[1:], terms[0])
 
 
 def _gram(left: Array, right: Array) -> Array:
@@ -124,53 +118,3 @@ def _member_kernel(
     if group.is_plain:
         return _gram(left, right)[:, :, None, None, None]
     return jnp.einsum("ibtk,jbuk->ijbtu", left, right)
-
-
-def blockwise(
-    block: Callable[[Factors, Factors], Array],
-    left: Callable[[Array], Factors],
-    right: Callable[[Array], Factors],
-    *,
-    n_left: int,
-    n_right: int,
-    block_size: int,
-    is_symmetric: bool,
-    template: jax.ShapeDtypeStruct,
-) -> Array:
-    """Fill a kernel block by block.
-
-    Blocks at the end overlap their neighbours rather than being shorter; what they
-    write twice is the same.
-
-    Args:
-        block: kernel of two blocks of rows.
-        left: factors of a block of the rows i, from its first row.
-        right: the same of the rows j.
-        n_left: number of rows i.
-        n_right: number of rows j.
-        block_size: rows of a block.
-        is_symmetric: whether both sets are the same rows; half the blocks are then
-            mirrored.
-        template: shape and dtype of the kernel.
-    """
-    starts = [_starts(n, block_size) for n in (n_left, n_right)]
-    pairs = [(a, b) for a in starts[0] for b in starts[1] if not is_symmetric or a <= b]
-    chosen = jnp.asarray(pairs)
-
-    def fill(k: Array, kernel: Array) -> Array:
-        a, b = chosen[k, 0], chosen[k, 1]
-        value = block(left(a), right(b)).astype(kernel.dtype)
-        rest = (0,) * (kernel.ndim - 2)
-        if is_symmetric:
-            kernel = jax.lax.dynamic_update_slice(kernel, _mirror(value), (b, a, *rest))
-        return jax.lax.dynamic_update_slice(kernel, value, (a, b, *rest))
-
-    return jax.lax.fori_loop(0, len(pairs), fill, jnp.zeros(template.shape, template.dtype))
-
-
-def _starts(n: int, block_size: int) -> list[int]:
-    return [min(start, n - block_size) for start in range(0, n, block_size)]
-
-
-def _mirror(block: Array) -> Array:
-    return block.swapaxes(0, 1) if block.ndim == 2 else block.transpose(1, 0, 3, 2)

@@ -12,12 +12,16 @@ import numpy as np
 from ._trace import Program, Step
 from ._trace_views import rearrange
 
-_ENTRYWISE = frozenset(
-    """abs add add_any and atan2 cbrt ceil clamp convert_element_type copy copy_p cos cosh div
-    eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p
-    logistic lt max min mul ne neg nextafter not or pow rem round rsqrt select_n sign sin sinh
-    sqrt square stop_gradient sub tan tanh xor custom_jvp_call""".split()
-)
+# fmt: off
+_ENTRYWISE = frozenset({
+    "abs", "add", "add_any", "and", "atan2", "cbrt", "ceil", "clamp", "convert_element_type",
+    "copy", "copy_p", "cos", "cosh", "custom_jvp_call", "div", "eq", "erf", "erf_inv", "erfc",
+    "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "lgamma",
+    "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "nextafter", "not",
+    "or", "pow", "rem", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt", "square",
+    "stop_gradient", "sub", "tan", "tanh", "xor",
+})
+# fmt: on
 
 
 def liveness(program: Program) -> dict[int, np.ndarray]:
@@ -64,7 +68,7 @@ def _unbroadcast(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     ):
         return None
     stretched = tuple(axis for axis, own in enumerate(shape) if own == 1)
-    return mask.any(stretched, keepdims=True)
+    return np.asarray(mask.any(stretched, keepdims=True))
 
 
 def _is_entrywise_inside(step: Step) -> bool:
@@ -111,9 +115,9 @@ def _contraction(program: Program, step: Step, live: dict[int, np.ndarray]) -> l
     for side in (0, 1):
         start = n_batch + (n_left if side == 0 else 0)
         count = len(free[1 - side])
-        mask = result.any(tuple(range(start, start + count)))
+        mask = np.asarray(result.any(tuple(range(start, start + count))))
         kept = [*batched[side], *free[side]]
-        mask = mask.transpose(np.argsort(kept)) if kept else mask
+        mask = np.transpose(mask, [kept.index(axis) for axis in sorted(kept)])
         mask = np.expand_dims(mask, tuple(contracted[side]))
         masks.append(np.broadcast_to(mask, program.shapes[step.ins[side]].shape))
     return masks

@@ -35,7 +35,7 @@ class Site:
         roles: the role of each of ``axes``.
         scale: factor between the cotangent at the tap and the derivative.
         view: which rearrangement of the parameter enters.
-        activation: slot of h (a contraction) or of the indices (a lookup).
+        activation: slot of h (a contraction) or of the indices (a lookup), else -1.
         activation_axes: for each label, its axis of the activation.
         n_table: number of rows of the table of a lookup.
     """
@@ -47,7 +47,7 @@ class Site:
     roles: tuple[Role, ...]
     scale: Scale
     view: View
-    activation: int | None = None
+    activation: int = -1
     activation_axes: Mapping[int, int] | None = None
     n_table: int = 0
 
