@@ -4,8 +4,13 @@ import os
 
 import jax
 import pytest
+from hypothesis import settings
 
 jax.config.update("jax_enable_x64", True)
+
+# The first example of a test pays for compilation; the same examples run everywhere.
+settings.register_profile("lazyrich", deadline=None, derandomize=True)
+settings.load_profile("lazyrich")
 
 
 @pytest.fixture(scope="session")

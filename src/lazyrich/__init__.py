@@ -1,9 +1,26 @@
 """Is this network lazy or rich, will it generalise late, and what makes it sooner?
 
 A short list of names from the lower floors. Importing it loads no xarray,
-matplotlib, torch or dask.
+matplotlib, torch or dask. The committee machine and every numbered equation of the
+paper stand in ``lazyrich.theory``; the figures in ``lazyrich.paper``.
 """
 
 from importlib.metadata import version as _version
+
+from lazyrich._ground import InputError as InputError
+from lazyrich._ground import Predictor as Predictor
+from lazyrich._ground import Status as Status
+from lazyrich.kernels import alignment as alignment
+from lazyrich.kernels import centered_alignment as centered_alignment
+from lazyrich.kernels import chance_alignment as chance_alignment
+from lazyrich.kernels import debiased_alignment as debiased_alignment
+from lazyrich.kernels import difficulty as difficulty
+from lazyrich.kernels import kernel_distance as kernel_distance
+from lazyrich.kernels import kernel_regression as kernel_regression
+from lazyrich.kernels import lazy_dynamics as lazy_dynamics
+from lazyrich.kernels import linearize as linearize
+from lazyrich.kernels import ntk as ntk
+from lazyrich.measures import grokking_delay as grokking_delay
+from lazyrich.nets import scale_output as scale_output
 
 __version__ = _version("lazyrich")

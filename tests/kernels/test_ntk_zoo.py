@@ -25,7 +25,9 @@ def network(build):
 
 def draw(seed, *shapes):
     rng = np.random.default_rng(seed)
-    return [jnp.asarray(rng.normal(size=shape) / np.sqrt(max(shape[-1:] or (1,)))) for shape in shapes]
+    return [
+        jnp.asarray(rng.normal(size=shape) / np.sqrt(max(shape[-1:] or (1,)))) for shape in shapes
+    ]
 
 
 def named(seed, **shapes):

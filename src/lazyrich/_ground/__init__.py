@@ -12,6 +12,7 @@ from ._errors import InputError as InputError
 from ._errors import require_finite as require_finite
 from ._errors import require_positive as require_positive
 from ._errors import require_shapes as require_shapes
+from ._errors import require_steps as require_steps
 from ._predictor import Params as Params
 from ._predictor import Predictor as Predictor
 from ._status import Status as Status

@@ -113,3 +113,31 @@ def require_shapes(expected: str, **arrays: Any) -> None:
 
 def _spelled(word: str) -> str:
     return f"({word},)" if len(word) == 1 else f"({', '.join(word)})"
+
+
+def require_steps(save_steps: Any) -> np.ndarray:
+    """The save steps as an array, if they are whole numbers from 0 that increase.
+
+    Args:
+        save_steps: step numbers, concrete.
+
+    Raises:
+        InputError: if they are anything else.
+
+    Example:
+        >>> require_steps([0, 1, 10]).tolist()
+        [0, 1, 10]
+        >>> require_steps([3, 1])
+        Traceback (most recent call last):
+        ...
+        lazyrich._ground._errors.InputError: save_steps is [3, 1]; it must be a
+        one-dimensional array of whole numbers from 0 that increase.
+    """
+    steps = np.asarray(save_steps)
+    is_whole = steps.ndim == 1 and steps.size > 0 and np.issubdtype(steps.dtype, np.integer)
+    if not is_whole or steps[0] < 0 or (np.diff(steps) <= 0).any():
+        raise InputError(
+            f"save_steps is {save_steps!r}; it must be a one-dimensional array of whole numbers "
+            "from 0 that increase."
+        )
+    return steps

@@ -1,6 +1,6 @@
 """What every instrument takes: a pure function of parameters and a batch of inputs."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array
 
@@ -8,6 +8,7 @@ Params = Any
 """Any pytree of arrays."""
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A pure function ``predict(params, x) -> y`` on one batch.
 

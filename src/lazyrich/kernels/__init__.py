@@ -1,13 +1,34 @@
-"""Instruments on any predictor that measure its tangent kernel.
+"""Instruments that read laziness off any predictor: its tangent kernel and what follows.
 
-Never asks what kind of network it is given: a predictor is a pure function.
+Takes a ``Predictor`` or a kernel matrix and gives arrays back. Never trains, never
+knows a network, a task or a file; works on every pure ``predict(params, x)``.
 
-Vocabulary: the *tangent kernel* Θ holds the inner products of the outputs' gradients
-with respect to all parameters; *traced* means summed over equal outputs; a parameter is
-taken the *structured* way if its gradients are never formed.
+Vocabulary: the *kernel* is the empirical NTK K (n, n) on training rows, a *query
+kernel* (m, n) pairs query rows with them; *traced* means summed over outputs; the *twin*
+is the network linearised at θ₀; the *cutoff* is the eigenvalue, relative to the largest,
+below which a mode is taken for the kernel's null space; *chance* is what unrelated
+labels score; a parameter is taken the *structured* way into the kernel if its gradients
+are never formed.
 """
 
+from ._alignment import PermutationNull as PermutationNull
+from ._alignment import alignment as alignment
+from ._alignment import centered_alignment as centered_alignment
+from ._alignment import chance_alignment as chance_alignment
+from ._alignment import column_centered_alignment as column_centered_alignment
+from ._alignment import debiased_alignment as debiased_alignment
+from ._alignment import permutation_null as permutation_null
+from ._dynamics import LazyDynamics as LazyDynamics
+from ._dynamics import lazy_dynamics as lazy_dynamics
+from ._linearize import linearize as linearize
+from ._movement import difficulty as difficulty
+from ._movement import kernel_distance as kernel_distance
+from ._movement import lazy_parameter_change as lazy_parameter_change
 from ._ntk import explain_ntk as explain_ntk
 from ._ntk import ntk as ntk
 from ._ntk_explain import Explanation as Explanation
 from ._ntk_explain import Way as Way
+from ._regression import flatten_kernel as flatten_kernel
+from ._regression import kernel_regression as kernel_regression
+from ._spectral import ConditionReport as ConditionReport
+from ._spectral import condition_report as condition_report

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,13 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Num
 
-from lazyrich._ground import Params, Predictor
+from lazyrich._ground import InputError, Params, Predictor
 
+from ._checks import output_struct, split_params
 from ._ntk_checks import (
-    check_block_size,
     check_draws,
     check_result,
     checked_inputs,
-    checked_leaves,
-    checked_outputs,
     is_concrete,
     row_function,
     row_mixing,
@@ -85,23 +83,19 @@ def ntk(
         Kumar et al. (2024), Eq. 2, which includes the output scale α². Novak et al.
         (2022), "Fast finite width neural tangent kernel", for the structure.
     """
-    check_block_size(block_size)
-    leaves, treedef = checked_leaves(params)
-    x, x2 = checked_inputs(x, x2)
-    n_outputs = checked_outputs(predict, jax.tree.unflatten(treedef, leaves), x)
-    concrete = all(is_concrete(value) for value in (*leaves, x, x2) if value is not None)
-    compute = _compiled if concrete and _is_hashable(predict) else _kernel
-    kernel, mixing = compute(
-        predict,
-        treedef,
-        n_outputs,
-        trace_outputs,
-        block_size,
-        _devices(leaves, x, x2),
-        leaves,
-        x,
-        x2,
-    )
+    if block_size is not None and block_size < 1:
+        raise InputError(f"block_size is {block_size}; it must be one row or more, or None.")
+    leaves, treedef, n_outputs, x, x2 = _prepare(predict, params, x, x2)
+    fixed = _Fixed(treedef, n_outputs, trace_outputs, block_size, _devices(leaves, x, x2))
+    if all(is_concrete(value) for value in (*leaves, x, x2) if value is not None):
+        # A predictor can itself hold arrays (a linearised twin does): those are data of
+        # the compiled function, the rest of it is part of the function.
+        parts, structure = jax.tree.flatten(predict)
+        arrays = [part if is_concrete(part) else None for part in parts]
+        rest = tuple(None if is_concrete(part) else part for part in parts)
+        kernel, mixing = _compiled(structure, rest, fixed, arrays, leaves, x, x2)
+    else:
+        kernel, mixing = _kernel(predict, fixed, leaves, x, x2)
     check_result(kernel, mixing)
     return kernel
 
@@ -137,9 +131,7 @@ def explain_ntk(
         >>> ways["['weights']"].kind, ways["['gain']"].kind
         ('contraction', 'jacobian')
     """
-    leaves, treedef = checked_leaves(params)
-    x, _ = checked_inputs(x, None)
-    n_outputs = checked_outputs(predict, jax.tree.unflatten(treedef, leaves), x)
+    leaves, treedef, n_outputs, x, _ = _prepare(predict, params, x, None)
     check_draws(predict, treedef, leaves, x[0])
     traced = trace_outputs or n_outputs in (None, 1)
     plan = make_plan(row_function(predict, treedef, n_outputs), leaves, x[0], traced=traced)
@@ -148,18 +140,37 @@ def explain_ntk(
     return explanation(plan, names, traced=traced)
 
 
+class _Fixed(NamedTuple):
+    """What a compiled kernel is compiled for."""
+
+    treedef: Any
+    n_outputs: int | None
+    is_traced: bool
+    block_size: int | None
+    devices: tuple[Any, ...]
+
+
+def _prepare(
+    predict: Predictor, params: Params, x: Any, x2: Any
+) -> tuple[list[Array], Any, int | None, Array, Array | None]:
+    """Check the input: parameter arrays, their structure, the number of outputs, rows."""
+    split_params(params)
+    leaves, treedef = jax.tree.flatten(params)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    outputs = output_struct(predict, treedef.unflatten(leaves), x)
+    if 0 in outputs.shape:
+        raise InputError(
+            f"The predictor returned shape {outputs.shape}; wanted one output or more."
+        )
+    x, x2 = checked_inputs(x, x2)
+    return leaves, treedef, (outputs.shape[1] if outputs.ndim == 2 else None), x, x2
+
+
 def _kernel(
-    predict: Predictor,
-    treedef: Any,
-    n_outputs: int | None,
-    traced: bool,
-    block_size: int | None,
-    devices: tuple[Any, ...],
-    leaves: Sequence[Array],
-    x: Array,
-    x2: Array | None,
+    predict: Predictor, fixed: _Fixed, leaves: Sequence[Array], x: Array, x2: Array | None
 ) -> tuple[Array, Array]:
     """The kernel, and how much the predictor mixes rows."""
+    treedef, n_outputs, traced, block_size, devices = fixed
     check_draws(predict, treedef, leaves, x[0])
     # With one output the full kernel is the traced one, which is simpler to compute.
     is_single = n_outputs in (None, 1)
@@ -178,7 +189,12 @@ def _kernel(
     return kernel, mixing
 
 
-_compiled = jax.jit(_kernel, static_argnums=(0, 1, 2, 3, 4, 5))
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _compiled(
+    structure: Any, rest: tuple[Any, ...], fixed: _Fixed, arrays: list[Any], *inputs: Any
+) -> tuple[Array, Array]:
+    parts = [a if b is None else b for a, b in zip(arrays, rest, strict=True)]
+    return _kernel(structure.unflatten(parts), fixed, *inputs)
 
 
 def _shared(
@@ -209,11 +225,3 @@ def _devices(leaves: Sequence[Array], x: Array, x2: Array | None) -> tuple[Any, 
     arrays = [value for value in (*leaves, x, x2) if value is not None]
     is_free = all(is_concrete(a) and not a.committed for a in arrays)
     return local if is_free and len(x) >= len(local) else local[:1]
-
-
-def _is_hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True

@@ -23,57 +23,18 @@ def is_concrete(value: Any) -> bool:
         return False
 
 
-def check_block_size(block_size: int | None) -> None:
-    """Refuse blocks of no rows."""
-    if block_size is not None and block_size < 1:
-        raise InputError(f"block_size is {block_size}; it must be at least one row, or None.")
-
-
-def checked_leaves(params: Params) -> tuple[list[Array], Any]:
-    """The parameter arrays and the structure that holds them."""
-    leaves, treedef = jax.tree.flatten(params)
-    for leaf in leaves:
-        if not hasattr(leaf, "dtype") and not isinstance(leaf, (bool, int, float)):
-            raise InputError(
-                f"params holds a {type(leaf).__name__}, which is no array; split it off first, "
-                "for example with equinox.partition(model, equinox.is_array)."
-            )
-        if np.issubdtype(jnp.result_type(leaf), np.complexfloating):
-            raise InputError("params holds complex numbers; the kernel wants real parameters.")
-    return [jnp.asarray(leaf) for leaf in leaves], treedef
-
-
 def checked_inputs(x: Any, x2: Any | None) -> tuple[Array, Array | None]:
-    """The inputs as arrays with at least one row each, of the same row shape."""
+    """The inputs as arrays; two sets must have rows of one shape."""
     x = jnp.asarray(x)
-    x2 = None if x2 is None else jnp.asarray(x2)
-    for name, rows in (("x", x), ("x2", x2)):
-        if rows is not None and (rows.ndim == 0 or len(rows) == 0):
-            raise InputError(f"{name} has shape {rows.shape}; it must hold at least one row.")
-    if x2 is not None and x2.shape[1:] != x.shape[1:]:
+    if x2 is None:
+        return x, None
+    x2 = jnp.asarray(x2)
+    if x2.ndim == 0 or len(x2) == 0 or x2.shape[1:] != x.shape[1:]:
         raise InputError(
-            f"The rows of x {x.shape} and x2 {x2.shape} differ in shape; they must agree."
+            f"x2 has shape {x2.shape}; it must hold one row or more of the shape of x's rows, "
+            f"{x.shape[1:]}."
         )
     return x, x2
-
-
-def checked_outputs(predict: Predictor, params: Params, x: Array) -> int | None:
-    """The number of outputs c, None if the predictor returns (n,)."""
-    made = jax.eval_shape(predict, params, x)
-    shape = getattr(made, "shape", None)
-    if shape is None or len(shape) not in (1, 2) or shape[0] != len(x):
-        raise InputError(
-            f"predict returned {_spelled(made)} for {len(x)} rows; it must return ({len(x)},) or "
-            f"({len(x)}, c), one row for each row of x."
-        )
-    if not np.issubdtype(made.dtype, np.floating):
-        raise InputError(
-            f"predict returned {made.dtype} numbers, which have no gradient; it must return real "
-            "floating-point numbers (logits rather than classes)."
-        )
-    if 0 in shape:
-        raise InputError(f"predict returned shape {shape}; it must have at least one output.")
-    return shape[1] if len(shape) == 2 else None
 
 
 def row_function(
@@ -140,10 +101,6 @@ def check_result(kernel: Array, mixing: Array) -> None:
     broken = np.flatnonzero(~np.asarray(finite))
     if broken.size:
         raise InputError(
-            f"The kernel is not finite in {broken.size} of {len(kernel)} rows, the first of them "
-            f"row {broken[0]}; look for NaN or overflow in params, x and predict."
+            f"The kernel holds NaN or infinite entries in {broken.size} of {len(kernel)} rows, the "
+            f"first of them row {broken[0]}; look for overflow in params, x and predict."
         )
-
-
-def _spelled(made: Any) -> str:
-    return f"shape {made.shape}" if hasattr(made, "shape") else f"a {type(made).__name__}"

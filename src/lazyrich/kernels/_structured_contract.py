@@ -3,6 +3,7 @@
 Letters: i, j rows; c, d outputs; b batches; t, u positions; o units; k contracted.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -23,11 +24,10 @@ def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Arra
         Θ, (i, j) if traced, else (i, j, c, d); None if no parameter reaches the output.
         Axes of rows of length one stand for terms that are the same for every pair.
     """
-    terms = _traced_terms if traced else _full_terms
-    total = None
-    for term in terms(plan, left, right):
-        total = term if total is None else total + term
-    return total
+    # Accelerators would round the factors to fewer digits; the kernel is to be exact.
+    with jax.default_matmul_precision("highest"):
+        terms = (_traced_terms if traced else _full_terms)(plan, left, right)
+    return sum(terms[1:], terms[0]) if terms else None
 
 
 def _traced_terms(plan: Plan, left: Factors, right: Factors) -> list[Array]:

@@ -54,7 +54,7 @@ def _everything(program: Program, step: Step, live: dict[int, np.ndarray]) -> li
 def _entrywise(program: Program, step: Step, live: dict[int, np.ndarray]) -> list:
     if step.name == "custom_jvp_call" and not _is_entrywise_inside(step):
         return _everything(program, step, live)
-    mask = np.logical_or.reduce([live[slot] for slot in step.outs])
+    mask = np.asarray(np.logical_or.reduce([live[slot] for slot in step.outs]))
     masks = [_unbroadcast(mask, program.shapes[slot].shape) for slot in step.ins]
     return _everything(program, step, live) if any(m is None for m in masks) else masks
 

@@ -1,0 +1,53 @@
+# The two commands of the README, and what the developers run besides.
+# Everything happens in .venv, made from the versions in constraints.txt.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow test-all lint benchmark constraints clean
+
+demo: $(VENV)/.demo
+	$(BIN)/lazyrich reproduce fig1 fig4 --preset quick --out reproduction
+	@echo "The pictures are reproduction/fig1.png and reproduction/fig4.png."
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n auto
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n auto -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/ty check --python $(VENV) src
+	$(BIN)/lint-imports
+
+benchmark: $(VENV)/.dev
+	$(PIP) -e '.[torch]'
+	$(BIN)/python benchmarks/committee.py
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "lazyrich needs Python 3.11 or newer and found none;" \
+		"say where it is: make PYTHON=/path/to/python3.11 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+# Newest versions that fit, for every Python from 3.11 on, with uv.
+constraints:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+		--no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
+	echo "torch==2.13.0" >> constraints.txt
+
+clean:
+	rm -rf $(VENV) reproduction

@@ -1,0 +1,147 @@
+"""The command line: parses, calls one function, prints."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lazyrich import __version__
+from lazyrich._ground import InputError
+
+app = App(
+    name="lazyrich",
+    help="Is this network lazy or rich, will it generalise late, and what makes it sooner?",
+    version=__version__,
+)
+
+Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
+AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]
+
+
+@app.command
+def reproduce(
+    figures: Annotated[list[str], Parameter(help="fig1, fig4, … or all.", negative=())],
+    *,
+    preset: Annotated[
+        Literal["quick", "paper"],
+        Parameter(help="The authors' settings, or the same shown in seconds."),
+    ] = "quick",
+    seeds: Annotated[
+        int | None, Parameter(help="How many seeds; a verdict needs 3. Default: the preset's.")
+    ] = None,
+    out: Out = Path("reproduction"),
+    change: Annotated[
+        list[str] | None,
+        Parameter(
+            "--set",
+            negative=(),
+            help="Change a setting, such as --set alpha=4 --set learning_rate=1.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute figures of the paper, draw them, and judge their claims."""
+    from lazyrich import paper  # loads jax, xarray and matplotlib
+
+    changes = dict(_name_and_value(text) for text in change or [])
+    console = Console(stderr=True)
+    bars = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} records"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*bars, console=console) as progress:
+        rows: dict[str, Any] = {}
+
+        def on_record(figure: str, done: int, total: int) -> None:
+            if figure not in rows:
+                rows[figure] = progress.add_task(figure, total=total)
+            progress.update(rows[figure], completed=done, total=total)
+
+        made = paper.reproduce(
+            figures, preset=preset, out=out, n_seeds=seeds, changes=changes, on_record=on_record
+        )
+    verdicts = paper.read_verdicts(out)
+    verdicts = {found.figure: verdicts[found.figure] for found in made}
+    _show_verdicts(verdicts, as_json=as_json)
+    if not as_json:
+        for found in made:
+            print(f"{found.figure}: {', '.join(str(path) for path in found.files)}")
+        print(f"claims: {out / 'claims.json'} (`lazyrich claims --out {out}` shows them again)")
+
+
+@app.command
+def claims(*, out: Out = Path("reproduction"), as_json: AsJson = False) -> None:
+    """Show the claims table of figures that were reproduced earlier."""
+    from lazyrich import paper
+
+    _show_verdicts(paper.read_verdicts(out), as_json=as_json)
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
+    return name, value
+
+
+def _show_verdicts(figures: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures, indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    for name, figure in figures.items():
+        seeds = f"{len(figure['seeds'])} seed{'s' if len(figure['seeds']) > 1 else ''}"
+        table = Table(title=f"{name}: preset {figure['preset']}, {seeds}", title_justify="left")
+        table.add_column("claim and its statistic", overflow="fold")
+        table.add_column("measured", overflow="fold")
+        table.add_column("holds if", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        for row in figure["claims"]:
+            colour = {"holds": "green", "does not hold": "red"}.get(row["verdict"], "yellow")
+            low, high = map(_short, row["interval"])
+            table.add_row(
+                f"{row['name']}\n[dim]{escape(row['statistic'])}[/dim]",
+                f"{_short(row['median'])} [dim]{low} to {high}[/dim]",
+                row["threshold"],
+                f"[{colour}]{row['verdict']}[/{colour}]",
+            )
+        console.print(table)
+        for note in figure["notes"]:
+            console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
+    if figures:
+        console.print(
+            "[dim]measured: median over seeds and its interval (the range of three seeds, "
+            "95 % bootstrap of more); inf: never reached[/dim]"
+        )
+
+
+def _short(value: float | str) -> str:
+    return f"{float(value):.3g}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; leaves with exit code 2 and one sentence on bad input."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except (InputError, cyclopts.CycloptsError) as error:
+        sentence = " ".join(str(error).split())
+        print(f"lazyrich: {sentence}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            "lazyrich: stopped; finished seeds are kept, run the same command to go on.",
+            file=sys.stderr,
+        )
+        # Seeds still running in threads would hold the process until they are done.
+        os._exit(130)

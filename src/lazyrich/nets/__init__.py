@@ -1,0 +1,14 @@
+"""Functions with parameters, and the ways to scale them.
+
+Every net here is a ``Predictor``: a pure function of parameters and a batch. A scaled
+net is again a net. Never trains, never measures.
+
+Vocabulary: *params* are a net's arrays, *params0* those at initialisation; *alpha* is
+the output scale, *weight_scale* σ the standard deviation of the initial weights,
+*readouts* v the output weights of a two-layer net.
+"""
+
+from ._committee import CommitteeParams as CommitteeParams
+from ._committee import committee_machine as committee_machine
+from ._committee import init_committee_machine as init_committee_machine
+from ._scaling import scale_output as scale_output

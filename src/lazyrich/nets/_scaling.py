@@ -1,0 +1,45 @@
+"""The laziness dial: output scale, centred on the start (Eq. 7)."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, ScalarLike
+
+from lazyrich._ground import Params, Predictor, require_finite, require_positive
+
+
+def scale_output(
+    predict: Predictor, params0: Params, alpha: ScalarLike, *, center: bool = True
+) -> Predictor:
+    """The net α[f(θ, x) − f(θ₀, x)], Eq. 7; with ``center=False`` αf(θ, x).
+
+    Large α is lazy. To keep the pace of learning, gradient descent takes the learning
+    rate η₀/α² (§8.1). Centring computes the output twice, and loses digits when θ is
+    close to θ₀: in float32 a very lazy net wants float64.
+
+    Args:
+        predict: any predictor.
+        params0: θ₀, the parameters whose output is subtracted.
+        alpha: α, output scale, dimensionless, above zero.
+        center: subtract the output at θ₀; then the net is exactly zero there.
+
+    Returns:
+        A predictor of the same parameters.
+
+    Raises:
+        InputError: if α is not finite or not above zero.
+
+    Example:
+        >>> scaled = scale_output(lambda w, x: w * x, jnp.array(2.0), 10.0)
+        >>> scaled(jnp.array(2.5), jnp.array([1.0, 3.0])).tolist()
+        [5.0, 15.0]
+
+    References:
+        Kumar et al. (2024), Eq. 7; Chizat et al. (2019).
+    """
+    require_finite(alpha=alpha)
+    require_positive(alpha=alpha)
+
+    def scaled(params: Params, x: Array) -> Float[Array, "n ..."]:
+        output = predict(params, x)
+        return jnp.multiply(alpha, output - predict(params0, x) if center else output)
+
+    return scaled

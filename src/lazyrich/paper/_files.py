@@ -1,0 +1,67 @@
+"""Files that are written whole or not at all, and read back only if they are sound."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from lazyrich._ground import InputError
+
+
+def writable_folder(folder: Path) -> Path:
+    """The folder, made if it was not there, after a test that it can be written.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        reason = error.strerror or "it cannot be written"
+        raise InputError(
+            f"The output folder {folder} cannot be written ({reason}); choose another with --out."
+        ) from error
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write under a temporary name, then rename: half a file is no file.
+
+    Raises:
+        InputError: if the disk refuses, with what was there before left as it was.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}); make room or choose "
+            "another folder with --out, then run again: finished seeds are kept."
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_dataset(path: Path, dataset: xr.Dataset) -> None:
+    """Write a dataset as NetCDF."""
+    write_whole(path, lambda to: dataset.to_netcdf(to, engine="h5netcdf"))
+
+
+def read_dataset(path: Path) -> xr.Dataset | None:
+    """A dataset written by ``write_dataset``; None if there is none that can be read."""
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError, RuntimeError):
+        return None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, lambda to: to.write_text(text, encoding="utf-8"))

@@ -1,0 +1,18 @@
+"""From a labelled dataset to a picture.
+
+One look for every figure: steps on a log axis, dashed train and solid test in the
+colour of the network, the median over seeds with a band from lowest to highest,
+colours that survive colour blindness. Never computes what it draws.
+
+Vocabulary: a *curve* is a dataset variable over ``seed`` and ``step``; a *panel* is one
+axes.
+"""
+
+from ._curves import draw_curve as draw_curve
+from ._curves import draw_line as draw_line
+from ._curves import step_axis as step_axis
+from ._style import COLORS as COLORS
+from ._style import house_style as house_style
+from ._style import legend_below as legend_below
+from ._style import new_figure as new_figure
+from ._style import write_figure as write_figure

@@ -1,0 +1,53 @@
+"""Curves over steps: median over seeds and a band."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+
+def draw_curve(
+    axes: Axes,
+    dataset: xr.Dataset,
+    name: str,
+    *,
+    color: str,
+    label: str,
+    dashed: bool = False,
+) -> None:
+    """Draw the median of a curve over seeds, with a band from lowest to highest.
+
+    Args:
+        axes: where.
+        dataset: with the dimensions ``seed`` and ``step``; step 0 has no place on a
+            log axis and is left out.
+        name: the variable.
+        color: of line and band.
+        label: for the legend.
+        dashed: train is dashed, test is solid.
+    """
+    curve = dataset[name].sel(step=dataset.step > 0).transpose("seed", "step")
+    steps, values = curve.step.values, np.ma.masked_invalid(curve.values)
+    style: dict[str, Any] = {"color": color, "label": label}
+    axes.plot(steps, np.ma.median(values, axis=0), linestyle="--" if dashed else "-", **style)
+    if curve.sizes["seed"] > 1:
+        axes.fill_between(
+            steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0
+        )
+
+
+def draw_line(axes: Axes, values: xr.DataArray, *, color: str, label: str) -> None:
+    """Draw a number that does not depend on the step: median over seeds, and a band."""
+    axes.axhline(float(values.median()), color=color, linestyle=":", label=label, linewidth=1.2)
+    if values.size > 1:
+        axes.axhspan(float(values.min()), float(values.max()), color=color, alpha=0.08, linewidth=0)
+
+
+def step_axis(axes: Axes, dataset: xr.Dataset, *, title: str, ylabel: str) -> None:
+    """Label a panel whose x axis counts steps, on a log scale."""
+    axes.set_xscale("log")
+    axes.set_xlim(1, float(dataset.step.max()))
+    axes.set_xlabel("gradient-descent steps")
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)

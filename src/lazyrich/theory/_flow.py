@@ -1,0 +1,230 @@
+"""Gradient flow of the committee machine's statistics: descent at vanishing learning rate."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, ScalarLike
+
+from lazyrich._ground import InputError, Status, require_finite, require_positive
+
+from ._chebyshev import RungeKuttaChebyshev
+from ._dynamics import Dials, Trajectory, _itself, require_dials, velocity
+from ._objective import Objective, require_sound
+from ._statistics import Statistics
+
+_MAX_STEPS = 16_384
+_MAX_DENSE_STEPS = 1024
+
+
+def gradient_flow(
+    start: Statistics,
+    objective: Objective,
+    *,
+    dials: Dials,
+    save_t: Sequence[float] | np.ndarray | Float[Array, " s"],
+    query: Objective | None = None,
+    centered: bool = True,
+    observe: Callable[[Statistics], Any] = _itself,
+    rtol: float = 1e-4,
+) -> Trajectory:
+    """Gradient flow on the committee machine, exact for any width, at save points.
+
+    The limit of ``gradient_descent`` at vanishing learning rate, in flow time
+    t = learning_rate × steps: dw̄/dt = −(2/α)(g + εGw̄) and
+    dM/dt = −(2/α)[g w̄ᵀ + w̄ gᵀ + ε(GM + MG)]. Tens to hundreds of times faster than
+    the steps it stands for. The dials' learning rate and momentum play no part.
+
+    Args:
+        start: w̄₀ and M₀.
+        objective: the training loss; a ``PopulationLoss`` gives the limit P → ∞.
+        dials: α and ε.
+        save_t: flow times to record, not negative, increasing.
+        query: a second loss to record, never trained on.
+        centered: train α[f(θ) − f(θ₀)] (Eq. 7) rather than αf(θ).
+        observe: what else to record at each save point; the statistics by default.
+        rtol: relative tolerance of a solver step, on the statistics' displacement.
+
+    Returns:
+        Losses and observations; ``steps`` holds the flow times. Save points after a
+        failure of the solver are not finite, and the status says ``out_of_steps`` or
+        ``diverged``.
+
+    Raises:
+        InputError: if shapes disagree, numbers are not finite, or the times do not
+            increase from zero or above.
+
+    Example:
+        >>> from lazyrich.theory import EmpiricalLoss, infinite_width
+        >>> x = jax.random.normal(jax.random.key(0), (20, 4)) / 2
+        >>> flow = gradient_flow(
+        ...     infinite_width(4), EmpiricalLoss(x, x[:, 0] ** 2),
+        ...     dials=Dials(alpha=1.0, epsilon=0.5), save_t=np.array([0.0, 10.0, 1000.0]))
+        >>> bool(flow.train_loss[2] < 0.01 * flow.train_loss[0])
+        True
+
+    References:
+        Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
+    """
+    _require_flow(start, objective, query, dials)
+    times = _require_times(save_t)
+    return _flow(start, objective, dials, times, query, rtol, centered=centered, observe=observe)
+
+
+def flow_interpolant(
+    start: Statistics,
+    objective: Objective,
+    *,
+    dials: Dials,
+    t_end: ScalarLike,
+    centered: bool = True,
+    rtol: float = 1e-4,
+) -> Callable[[ScalarLike], Statistics]:
+    """Gradient flow as a function of time: w̄ and M at any t in [0, t_end].
+
+    Args:
+        start: w̄₀ and M₀.
+        objective: the training loss.
+        dials: α and ε.
+        t_end: last flow time, above zero.
+        centered: train α[f(θ) − f(θ₀)] (Eq. 7) rather than αf(θ).
+        rtol: relative tolerance of a solver step.
+
+    Returns:
+        A function from flow time to the statistics, jit- and vmap-safe. Not finite
+        from where the solver gave up, if it did.
+
+    Raises:
+        InputError: as ``gradient_flow``.
+
+    Example:
+        >>> from lazyrich.theory import PopulationLoss, infinite_width
+        >>> at = flow_interpolant(
+        ...     infinite_width(2), PopulationLoss(jnp.diag(jnp.array([2.0, 0.0]))),
+        ...     dials=Dials(alpha=1.0, epsilon=1.0), t_end=100.0)
+        >>> [round(float(v), 3) for v in jnp.diag(at(100.0).second_moment)]
+        [3.0, 1.0]
+    """
+    _require_flow(start, objective, None, dials)
+    require_finite(t_end=t_end)
+    require_positive(t_end=t_end)
+    solution = _solve(
+        start,
+        objective,
+        dials,
+        diffrax.SaveAt(dense=True),
+        t_end,
+        rtol,
+        centered=centered,
+        max_steps=_MAX_DENSE_STEPS,
+    )
+
+    def at(t: ScalarLike) -> Statistics:
+        moved = solution.evaluate(jnp.asarray(t))
+        return jax.tree.map(jnp.add, start, moved)
+
+    return at
+
+
+@partial(jax.jit, static_argnames=("centered", "observe"))
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+def _flow(
+    start: Statistics,
+    objective: Objective,
+    dials: Dials,
+    times: Array,
+    query: Objective | None,
+    rtol: ScalarLike,
+    *,
+    centered: bool,
+    observe: Callable[[Statistics], Any],
+) -> Trajectory:
+    scales = {"alpha": dials.alpha, "epsilon": dials.epsilon}
+
+    def record(t, moved, args):
+        del t, args
+        stats = jax.tree.map(jnp.add, start, moved)
+        seen = moved if centered else stats
+        query_loss = None if query is None else query.loss(seen, **scales)
+        return objective.loss(seen, **scales), query_loss, observe(stats)
+
+    solution = _solve(
+        start,
+        objective,
+        dials,
+        diffrax.SaveAt(ts=times, fn=record),
+        times[-1],
+        rtol,
+        centered=centered,
+        max_steps=_MAX_STEPS,
+    )
+    train_loss, query_loss, observed = cast(tuple, solution.ys)
+    gave_up = jnp.where(
+        solution.result == diffrax.RESULTS.max_steps_reached, Status.out_of_steps, Status.diverged
+    )
+    is_ok = (solution.result == diffrax.RESULTS.successful) & jnp.isfinite(train_loss).all()
+    return Trajectory(times, train_loss, query_loss, observed, jnp.where(is_ok, Status.ok, gave_up))
+
+
+def _solve(
+    start: Statistics,
+    objective: Objective,
+    dials: Dials,
+    saveat: diffrax.SaveAt,
+    t_end: ScalarLike,
+    rtol: ScalarLike,
+    *,
+    centered: bool,
+    max_steps: int,
+) -> diffrax.Solution:
+    pace = jnp.divide(2, dials.alpha)
+
+    def field(t, moved, args):
+        del t, args
+        stats = jax.tree.map(jnp.add, start, moved)
+        moments = objective.residual_moments(
+            moved if centered else stats, alpha=dials.alpha, epsilon=dials.epsilon
+        )
+        return jax.tree.map(lambda leaf: pace * leaf, velocity(stats, moments, dials.epsilon))
+
+    tolerance = jnp.asarray(rtol)
+    # A displacement counts as zero far below what the target asks for, αεΔM ~ y; the
+    # norm is over the whole state, so small entries ride along.
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        RungeKuttaChebyshev(),
+        t0=0.0,
+        t1=t_end,
+        dt0=None,
+        y0=jax.tree.map(jnp.zeros_like, start),
+        saveat=saveat,
+        stepsize_controller=diffrax.PIDController(
+            rtol=tolerance, atol=1e-2 * tolerance / dials.alpha
+        ),
+        max_steps=max_steps,
+        throw=False,
+    )
+
+
+def _require_flow(
+    start: Statistics, objective: Objective, query: Objective | None, dials: Dials
+) -> None:
+    require_sound(objective, start)
+    if query is not None:
+        require_sound(query, start)
+    require_dials(dials)
+
+
+def _require_times(save_t: Any) -> Float[Array, " s"]:
+    times = np.asarray(save_t, dtype=float)
+    if times.ndim != 1 or times.size == 0 or times[0] < 0 or not (np.diff(times) > 0).all():
+        raise InputError(
+            f"save_t is {save_t!r}; it must be a one-dimensional array of flow times "
+            "that increase from zero or above."
+        )
+    require_finite(save_t=times)
+    return jnp.asarray(times)

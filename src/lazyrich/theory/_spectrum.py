@@ -1,0 +1,198 @@
+"""The initial kernel's three eigenspaces (Eqs. 10–16)."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, ScalarLike
+
+from lazyrich._ground import require_finite, require_positive, require_shapes
+
+from ._kernel import readout_coefficients
+
+
+class Modes(NamedTuple):
+    """One entry for each eigenspace of the initial kernel over x ~ N(0, I/D).
+
+    Attributes:
+        linear: the functions x_i.
+        quadratic: the traceless quadratics, spanned by x_i x_j for i ≠ j and
+            x_i² − ‖x‖²/D.
+        squared_norm: ‖x‖².
+    """
+
+    linear: Any
+    quadratic: Any
+    squared_norm: Any
+
+
+def initial_eigenvalues(
+    dim: int,
+    *,
+    epsilon: ScalarLike,
+    weight_scale: ScalarLike = 1.0,
+    kernel_scale: ScalarLike = 1.0,
+) -> Modes:
+    """The Mercer eigenvalues of the initial kernel, Eqs. 11–16.
+
+    1/D, 2ε²σ²/D² and (ε²σ²/D)(1 + 2/D), each times ``kernel_scale``. The print has ε
+    for ε² in §5 and after Eq. 17, and loses ε² in Eq. 16.
+
+    Args:
+        dim: D, number of inputs; they are N(0, I/D).
+        epsilon: ε, strength of the quadratic part of φ.
+        weight_scale: σ, standard deviation of every weight.
+        kernel_scale: factor on the whole kernel; 1 is the paper's choice, α²/N gives
+            the spectrum of the kernel of Eq. 2 (what gradient descent sees).
+
+    Returns:
+        The eigenvalues in units of ``kernel_scale``, dimensionless at 1;
+        :func:`eigenspace_sizes` says how often each occurs.
+
+    Raises:
+        InputError: if D is not above zero, or ε, σ or the scale is not finite.
+
+    Example:
+        >>> print(initial_eigenvalues(10, epsilon=1.0))
+        Modes(linear=Array(0.1, ...), quadratic=Array(0.02, ...), squared_norm=Array(0.12, ...))
+
+    References:
+        Kumar et al. (2024), §5 and Eqs. 10–16, corrected.
+    """
+    require_finite(epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale)
+    return _eigenvalues(dim, (1.0, (epsilon * weight_scale) ** 2, 0.0), kernel_scale)
+
+
+def initial_readout_eigenvalues(
+    dim: int,
+    *,
+    epsilon: ScalarLike,
+    weight_scale: ScalarLike = 1.0,
+    kernel_scale: ScalarLike = 1.0,
+) -> Modes:
+    """The Mercer eigenvalues of the initial kernel with trained readouts, after Eq. 23.
+
+    At σ = 1: 2/D, 3ε²/D² and ε²(1 + 2/D)(1/4 + 3/(2D)). The last does not fall with D:
+    the print's O(ε/D²) for all quadratics misses it.
+
+    Args:
+        dim: D, number of inputs; they are N(0, I/D).
+        epsilon: ε, strength of the quadratic part of φ.
+        weight_scale: σ, standard deviation of every input weight; readouts are N(0, 1).
+        kernel_scale: factor on the whole kernel; α²/N gives the kernel of Eq. 2.
+
+    Returns:
+        The eigenvalues in units of ``kernel_scale``, dimensionless at 1;
+        :func:`eigenspace_sizes` says how often each occurs.
+
+    Raises:
+        InputError: if D is not above zero, or ε, σ or the scale is not finite.
+
+    Example:
+        >>> round(float(initial_readout_eigenvalues(10, epsilon=1.0).squared_norm), 6)
+        0.48
+
+    References:
+        Kumar et al. (2024), Eq. 23 and the text after it, corrected.
+    """
+    require_finite(epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale)
+    return _eigenvalues(dim, readout_coefficients(epsilon, weight_scale), kernel_scale)
+
+
+def eigenspace_sizes(dim: int) -> Modes:
+    """How many independent eigenfunctions each eigenvalue has: D, D(D+1)/2 − 1 and 1.
+
+    The print counts D functions x_i² − ‖x‖²/D; they sum to zero, so D − 1 of them are
+    independent, and with the D(D−1)/2 cross terms that makes D(D+1)/2 − 1.
+
+    Args:
+        dim: D, number of inputs.
+
+    Raises:
+        InputError: if D is not above zero.
+
+    Example:
+        >>> eigenspace_sizes(100)
+        Modes(linear=100, quadratic=5049, squared_norm=1)
+
+    References:
+        Kumar et al. (2024), after Eqs. 14 and 15, corrected.
+    """
+    require_positive(dim=dim)
+    return Modes(dim, dim * (dim + 1) // 2 - 1, 1)
+
+
+def sample_sizes(eigenvalues: Modes) -> Modes:
+    """The paper's estimate of how many samples the lazy network needs, P ~ 1/λ (§5).
+
+    D for the linear functions, D²/(2ε²) for the quadratic ones (the print has 2ε). An
+    order of magnitude: it takes a noise floor of one unit of the kernel, so it is meant
+    for eigenvalues at ``kernel_scale=1``. Regression without a ridge on labels without
+    noise is exact from P = D(D+3)/2 on, the rank of the kernel, whatever ε is.
+
+    Args:
+        eigenvalues: of :func:`initial_eigenvalues` or its twin with readouts.
+
+    Returns:
+        P for each eigenspace, dimensionless; infinite where the eigenvalue is zero.
+
+    Example:
+        >>> sizes = sample_sizes(initial_eigenvalues(100, epsilon=0.5))
+        >>> [round(float(size), 1) for size in sizes]
+        [100.0, 20000.0, 392.2]
+
+    References:
+        Kumar et al. (2024), §5 and §11.1, corrected.
+    """
+    return Modes(*(1.0 / jnp.asarray(eigenvalue) for eigenvalue in eigenvalues))
+
+
+def eigenfunctions(x: Float[Array, "n d"]) -> Modes:
+    """Orthonormal eigenfunctions of the initial kernel at given inputs, Eqs. 12–16.
+
+    Orthonormal over x ~ N(0, I/D), so that the sum of λ_k ψ_k(x) ψ_k(x′) over all of
+    them is the kernel. The linear and the traceless functions average to zero; ‖x‖²
+    does not, the eigenproblem being that of the uncentred kernel.
+
+    Args:
+        x: inputs, one row each.
+
+    Returns:
+        One matrix for each eigenspace, a row for each input and a column for each
+        eigenfunction, dimensionless: (n, D), (n, D(D+1)/2 − 1) and (n, 1).
+
+    Raises:
+        InputError: if ``x`` is no matrix or holds a NaN or an infinity.
+
+    Example:
+        >>> eigenfunctions(jnp.array([[1.0, 1.0]])).quadratic.round(3).tolist()
+        [[2.0, 0.0]]
+
+    References:
+        Kumar et al. (2024), Eqs. 12–16. The print seeks x_i x_j − c‖x‖²; it is x_i x_j.
+    """
+    require_shapes("nd", x=x)
+    require_finite(x=x)
+    dim = x.shape[1]
+    rows, columns = np.triu_indices(dim, 1)
+    cross = dim * x[:, rows] * x[:, columns]
+    diagonal = dim / math.sqrt(2) * (x**2 @ jnp.asarray(_contrasts(dim), x.dtype))
+    norm = (x**2).sum(-1, keepdims=True) / math.sqrt(1 + 2 / dim)
+    return Modes(math.sqrt(dim) * x, jnp.concatenate([cross, diagonal], axis=1), norm)
+
+
+def _eigenvalues(dim, coefficients, kernel_scale) -> Modes:
+    """Eigenvalues of a x·x′ + b (x·x′)² + c ‖x‖²‖x′‖² over x ~ N(0, I/D)."""
+    require_positive(dim=dim)
+    size = float(dim)  # D² of an integer would leave int32 behind
+    dtype = jnp.result_type(float, kernel_scale, *coefficients)
+    linear, square, norms = (jnp.asarray(kernel_scale * a, dtype) for a in coefficients)
+    return Modes(linear / size, 2 * square / size**2, (1 + 2 / size) * (square / size + norms))
+
+
+def _contrasts(dim: int) -> np.ndarray:
+    """Orthonormal columns orthogonal to the vector of ones (Helmert's), (D, D − 1)."""
+    columns = np.triu(np.ones((dim, dim - 1)))
+    columns[np.arange(1, dim), np.arange(dim - 1)] = -np.arange(1.0, dim)
+    return columns / np.linalg.norm(columns, axis=0)

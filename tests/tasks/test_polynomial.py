@@ -1,0 +1,55 @@
+"""Oracle: moments of Gaussian inputs in closed form, with standard errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lazyrich._ground import InputError
+from lazyrich.tasks import polynomial_regression
+from lazyrich.theory import polynomial_target
+
+
+def draw(seed, **sizes):
+    return polynomial_regression(
+        jax.random.key(seed), **({"dim": 8, "n_train": 30, "n_test": 200_000} | sizes)
+    )
+
+
+@pytest.mark.parametrize("n_directions", [1, 3])
+def test_labels_are_the_target_of_their_inputs(n_directions):
+    data = draw(0, n_directions=n_directions)
+    np.testing.assert_allclose(data.y, polynomial_target(data.directions, data.x), rtol=1e-12)
+    np.testing.assert_allclose(
+        data.y_test, polynomial_target(data.directions, data.x_test), rtol=1e-12
+    )
+
+
+def test_moments_of_inputs_and_labels():
+    data = draw(1)
+    n, dim = data.x_test.shape
+    square = float(jnp.square(data.directions).sum())
+    for draws, exact in [
+        (data.x_test[:, 0] ** 2, 1 / dim),
+        (data.x_test[:, 0] * data.x_test[:, 1], 0.0),
+        (data.y_test, square / (2 * dim)),
+        (data.y_test**2, 3 * square**2 / (4 * dim**2)),
+    ]:
+        assert abs(float(draws.mean()) - exact) < 5 * float(draws.std()) / n**0.5
+
+
+def test_growing_the_training_set_changes_neither_target_nor_test_set():
+    small, large = draw(2), draw(2, n_train=60)
+    np.testing.assert_array_equal(small.x_test, large.x_test)
+    np.testing.assert_array_equal(small.directions, large.directions)
+
+
+def test_train_and_test_inputs_share_no_value():
+    data = draw(3, n_test=30)
+    assert not np.intersect1d(data.x, data.x_test).size
+
+
+@pytest.mark.parametrize("size", ["dim", "n_train", "n_test", "n_directions"])
+def test_sizes_below_one_get_one_sentence(size):
+    with pytest.raises(InputError, match=f"{size} is 0; it must be above zero"):
+        draw(0, **{size: 0})
