@@ -25,9 +25,9 @@ def network(build):
 
 def draw(seed, *shapes):
     rng = np.random.default_rng(seed)
-    return [
-        jnp.asarray(rng.normal(size=shape) / np.sqrt(max(shape[-1:] or (1,)))) for shape in shapes
-    ]
+    scales = [1 / np.sqrt(shape[-1] if shape else 1) for shape in shapes]
+    drawn = [rng.normal(size=shape) * scale for shape, scale in zip(shapes, scales, strict=True)]
+    return [jnp.asarray(array) for array in drawn]
 
 
 def named(seed, **shapes):
@@ -160,12 +160,12 @@ def unused_and_stopped_parameters():
 
 @network
 def embedding_bag_of_integers():
-    params = named(18, table=(9, 4), w=(4, 2))
+    params = named(18, table=(90, 4), w=(4, 2))
 
     def predict(p, tokens):
         return jnp.tanh(p["table"][tokens].mean(1)) @ p["w"]
 
-    tokens = jnp.asarray(np.random.default_rng(19).integers(-2, 9, (6, 4)))
+    tokens = jnp.asarray(np.random.default_rng(19).integers(-2, 90, (6, 4)))
     return predict, params, tokens, {"['table']": "lookup", "['w']": "contraction"}
 
 

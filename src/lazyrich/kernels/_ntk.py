@@ -159,9 +159,7 @@ def _prepare(
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     outputs = output_struct(predict, treedef.unflatten(leaves), x)
     if 0 in outputs.shape:
-        raise InputError(
-            f"The predictor returned shape {outputs.shape}; wanted one output or more."
-        )
+        raise InputError(f"The predictor returned shape {outputs.shape}; it has no outputs.")
     x, x2 = checked_inputs(x, x2)
     return leaves, treedef, (outputs.shape[1] if outputs.ndim == 2 else None), x, x2
 
