@@ -371,7 +371,12 @@ def test_the_kernel_is_the_contraction_of_jacobians(name):
     np.testing.assert_allclose(kernel, wanted, rtol=RTOL, atol=RTOL * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+QUICK = ["transformer", "mlp_in_ntk_form", "weights_per_head_along_a_sequence", "tied_embedding"]
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS]
+)
 def test_traced_blocks_of_two_input_sets_are_the_contraction_of_jacobians(name):
     predict, params, x, _ = NETWORKS[name]()
     expected = kernel_by_jacobians(predict, params, x, x[1:4], traced=True)

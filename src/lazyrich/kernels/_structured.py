@@ -118,21 +118,30 @@ def make_plan(
     n_params = len(leaves)
     found = entries(program, n_params)
     (n_outputs,) = program.shapes[program.outputs[0]].shape
-    draft = Plan(program, n_params, n_outputs, (), (), frozenset(), found, {})
+    used = tuple(p for p in range(n_params) if found.is_used[p])
     structured = {p for p, sites in enumerate(found.sites) if sites}
     shared = {p for p in structured if not _are_disjoint(program, found.sites[p])}
     structured -= shared
     groups, left_over = _groups(program, [s for p in structured for s in found.sites[p]])
     structured -= left_over
     groups = _restrict(groups, structured)
-    groups = _mark_constant(draft, groups)
-    structured -= _dearer(program, groups, structured, n_outputs, traced)
-    groups = _restrict(groups, structured)
-    explicit = tuple(p for p in range(n_params) if found.is_used[p] and p not in structured)
     notes = dict.fromkeys(shared, "enters several times")
     notes |= dict.fromkeys(left_over, "adds to a value of no other parameter")
-    plan = replace(draft, groups=groups, explicit=explicit, notes=notes)
-    return replace(plan, constant=_constant_jacobians(plan))
+    draft = Plan(program, n_params, n_outputs, groups, used, frozenset(), found, notes)
+    varying = _row_dependence(draft)
+    groups = tuple(
+        replace(group, is_constant=not varies)
+        for group, varies in zip(groups, varying.cotangents, strict=True)
+    )
+    structured -= _dearer(program, groups, structured, n_outputs, traced)
+    same = {p for p, varies in zip(used, varying.jacobians, strict=True) if not varies}
+    explicit = tuple(p for p in used if p not in structured)
+    return replace(
+        draft,
+        groups=_restrict(groups, structured),
+        explicit=explicit,
+        constant=frozenset(same.intersection(explicit)),
+    )
 
 
 def factors(plan: Plan, leaves: Sequence[Array], rows: Array) -> Factors:
@@ -143,19 +152,11 @@ def factors(plan: Plan, leaves: Sequence[Array], rows: Array) -> Factors:
         leaves: the parameter arrays.
         rows: rows of the input, (n, ...).
     """
-    every = jax.vmap(lambda row: row_factors(plan, leaves, row))(rows)
-    # A factor that is the same for every row is computed from one row alone; the
-    # compiler then drops its copies.
-    one = row_factors(plan, leaves, rows[0])
-    cotangents = tuple(
-        a if group.is_constant else b
-        for group, a, b in zip(plan.groups, one.cotangents, every.cotangents, strict=True)
-    )
-    jacobians = tuple(
-        a if param in plan.constant else b
-        for param, a, b in zip(plan.explicit, one.jacobians, every.jacobians, strict=True)
-    )
-    return every._replace(cotangents=cotangents, jacobians=jacobians)
+    member_axes = tuple(tuple(0 for _ in group.members) for group in plan.groups)
+    cotangent_axes = tuple(None if group.is_constant else 0 for group in plan.groups)
+    jacobian_axes = tuple(None if param in plan.constant else 0 for param in plan.explicit)
+    axes = Factors._make((cotangent_axes, member_axes, member_axes, jacobian_axes))
+    return jax.vmap(lambda row: row_factors(plan, leaves, row), out_axes=axes)(rows)
 
 
 def row_factors(plan: Plan, leaves: Sequence[Array], row: Array) -> Factors:
@@ -312,29 +313,19 @@ def _restrict(groups: Sequence[Group], params: set[int]) -> tuple[Group, ...]:
     return tuple(group for group in kept if group.members)
 
 
-def _mark_constant(draft: Plan, groups: tuple[Group, ...]) -> tuple[Group, ...]:
-    varying = _row_dependence(replace(draft, groups=groups)).cotangents
-    return tuple(
-        replace(group, is_constant=not varies)
-        for group, varies in zip(groups, varying, strict=True)
-    )
-
-
-def _constant_jacobians(plan: Plan) -> frozenset[int]:
-    varying = _row_dependence(plan).jacobians
-    return frozenset(p for p, varies in zip(plan.explicit, varying, strict=True) if not varies)
-
-
 def _row_dependence(plan: Plan) -> Any:
     """For every factor whether it depends on the row."""
     program = plan.program
-    shapes = [program.shapes[slot] for slot in program.inputs]
-    traced = trace(lambda *a: row_factors(plan, a[:-1], a[-1]), *shapes)
-    structure = jax.tree.structure(
-        jax.eval_shape(lambda *a: row_factors(plan, a[:-1], a[-1]), *shapes)
-    )
+    structures = []
+
+    def made(*values: Any) -> list[Array]:
+        leaves, structure = jax.tree.flatten(row_factors(plan, values[:-1], values[-1]))
+        structures.append(structure)
+        return leaves
+
+    traced = trace(made, *(program.shapes[slot] for slot in program.inputs))
     varying = traced.depends_on(traced.inputs[-1:])
-    return jax.tree.unflatten(structure, [slot in varying for slot in traced.outputs])
+    return structures[0].unflatten(slot in varying for slot in traced.outputs)
 
 
 def _dearer(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._structured import Factors, Plan, factors, row_factors
+from ._structured import Factors, Plan, factors
 from ._structured_contract import contract
 
 # Factors of all rows are kept if they fit here; else each block makes its own again.
@@ -195,10 +195,12 @@ def _map(
 
 def _factor_bytes(plan: Plan) -> int:
     """Bytes of the factors of one row."""
-    program = plan.program
-    shapes = [program.shapes[slot] for slot in program.inputs]
-    made = jax.eval_shape(lambda *a: row_factors(plan, a[:-1], a[-1]), *shapes)
-    return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(made))
+    shapes, c = plan.program.shapes, plan.n_outputs
+    slots = [m.site.activation for g in plan.groups for m in g.members if m.site.activation >= 0]
+    slots += [plan.program.inputs[param] for param in plan.explicit for _ in range(c)]
+    count = sum(int(np.prod(shapes[slot].shape)) for slot in slots)
+    count += sum(c * g.sizes[0] * len(g.live) * g.sizes[2] for g in plan.groups)
+    return count * shapes[plan.program.outputs[0]].dtype.itemsize
 
 
 def _pair_numbers(plan: Plan, traced: bool) -> int:
