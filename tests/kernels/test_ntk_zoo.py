@@ -92,24 +92,37 @@ def weights_shared_between_layers():
 
 
 @network
+def wide_weights_shared_within_and_between_sums():
+    params = named(52, w=(30, 30), v=(30, 2))
+
+    def predict(p, x):
+        x = jnp.tanh(2 * (x @ p["w"]) - jnp.sin(x) @ p["w"].T)
+        x = x.reshape(len(x), 1, 30) + jnp.arange(3.0)[:, None] / 3
+        return jnp.tanh(x @ p["w"]).mean(1) @ p["v"]
+
+    return predict, params, *draw(53, (5, 30)), {"['w']": "contraction", "['v']": "contraction"}
+
+
+@network
 def tied_autoencoder():
     params = named(8, w=(6, 4), b=(4,))
 
     def predict(p, x):
         return jnp.tanh(x @ p["w"] + p["b"]) @ p["w"].T
 
-    return predict, params, *draw(9, (5, 6)), {"['b']": "jacobian"}
+    return predict, params, *draw(9, (5, 6)), {"['w']": "contraction"}
 
 
 @network
 def tied_embedding():
-    params = named(10, table=(7, 6), w=(6, 6))
+    params = named(10, table=(40, 20), w=(20, 20))
 
     def predict(p, tokens):
         return jnp.tanh(p["table"][tokens].sum(1) @ p["w"]) @ p["table"].T
 
-    tokens = jnp.asarray(np.random.default_rng(11).integers(0, 7, (5, 3)))
-    return predict, params, tokens, {"['w']": "contraction"}
+    tokens = jnp.asarray(np.random.default_rng(11).integers(0, 40, (5, 3)))
+    ways = {"['w']": "contraction", "['table']": "lookup+contraction"}
+    return predict, params, tokens, ways
 
 
 @network
@@ -371,7 +384,13 @@ def test_the_kernel_is_the_contraction_of_jacobians(name):
     np.testing.assert_allclose(kernel, wanted, rtol=RTOL, atol=RTOL * np.abs(wanted).max())
 
 
-QUICK = ["transformer", "mlp_in_ntk_form", "weights_per_head_along_a_sequence", "tied_embedding"]
+QUICK = [
+    "transformer",
+    "mlp_in_ntk_form",
+    "weights_per_head_along_a_sequence",
+    "tied_embedding",
+    "wide_weights_shared_within_and_between_sums",
+]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._structured import Plan, jacobian_cost, member_cost
+from ._structured_plan import Plan, jacobian_cost, member_cost
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ row has by itself: cotangents g of the tapped values, activations h at the entri
 for the parameters that take the long way, whole Jacobians.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,75 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ._structured_plan import Group, Member, Plan, jacobian_cost, member_cost
+from ._structured_shared import Cross, all_pairs, cross_cost, orientation
 from ._trace import Program, trace
 from ._trace_liveness import liveness
-from ._trace_sites import Entries, Site, entries
-
-
-@dataclass(frozen=True)
-class Member:
-    """One entry in a group.
-
-    Attributes:
-        site: the entry.
-        order: order of the activation's axes: batch, positions, and the contracted ones.
-        same: for an addition, which pairs of positions act on the same parameter entries.
-    """
-
-    site: Site
-    order: tuple[int, ...] = ()
-    same: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Group:
-    """Entries that share one cotangent.
-
-    Attributes:
-        tap: slot of the tapped value.
-        order: order of the tap's axes (longer than one): batch, positions, units.
-        sizes: numbers of batches, positions and units.
-        live: the positions at which the cotangent can differ from zero.
-        members: the entries.
-        is_constant: whether the cotangent is the same for every row.
-    """
-
-    tap: int
-    order: tuple[int, ...]
-    sizes: tuple[int, int, int]
-    live: np.ndarray
-    members: tuple[Member, ...]
-    is_constant: bool = False
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether there is one batch and one position: Θ is (gg′)∘(hh′)."""
-        return self.sizes[0] * len(self.live) == 1
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """How the kernel of a predictor is computed.
-
-    Attributes:
-        program: the predictor on one row, parameters first, the row last.
-        n_params: number of parameter arrays.
-        n_outputs: number of outputs.
-        groups: the structured part.
-        explicit: the parameters whose Jacobians are formed.
-        constant: those of ``explicit`` whose Jacobian is the same for every row.
-        entries: what the analysis found.
-        notes: for some of ``explicit``, why.
-    """
-
-    program: Program
-    n_params: int
-    n_outputs: int
-    groups: tuple[Group, ...]
-    explicit: tuple[int, ...]
-    constant: frozenset[int]
-    entries: Entries
-    notes: Mapping[int, str]
+from ._trace_sites import Site, entries
 
 
 class Factors(NamedTuple):
@@ -121,11 +58,12 @@ def make_plan(
     used = tuple(p for p in range(n_params) if found.is_used[p])
     structured = {p for p, sites in enumerate(found.sites) if sites}
     shared = {p for p in structured if not _are_disjoint(program, found.sites[p])}
-    structured -= shared
+    unlike = {p for p in shared if not _are_alike(program, found.sites[p])}
+    structured -= unlike
     groups, left_over = _groups(program, [s for p in structured for s in found.sites[p]])
     structured -= left_over
     groups = _restrict(groups, structured)
-    notes = dict.fromkeys(shared, "enters several times")
+    notes = dict.fromkeys(unlike, "enters several times, in unlike ways")
     notes |= dict.fromkeys(left_over, "adds to a value of no other parameter")
     draft = Plan(program, n_params, n_outputs, groups, used, frozenset(), found, notes)
     varying = _row_dependence(draft)
@@ -133,14 +71,16 @@ def make_plan(
         replace(group, is_constant=not varies)
         for group, varies in zip(groups, varying.cotangents, strict=True)
     )
-    structured -= _dearer(program, groups, structured, n_outputs, traced)
+    structured -= _dearer(program, groups, structured, shared, n_outputs, traced)
     same = {p for p, varies in zip(used, varying.jacobians, strict=True) if not varies}
     explicit = tuple(p for p in used if p not in structured)
+    groups = _restrict(groups, structured)
     return replace(
         draft,
-        groups=_restrict(groups, structured),
+        groups=groups,
         explicit=explicit,
         constant=frozenset(same.intersection(explicit)),
+        crosses=_crosses(program, groups, shared & structured),
     )
 
 
@@ -233,6 +173,27 @@ def _are_disjoint(program: Program, sites: Sequence[Site]) -> bool:
         return False
     places = [np.unique(site.view.places(program)) for site in sites]
     return len(np.unique(np.concatenate(places))) == sum(len(p) for p in places)
+
+
+def _are_alike(program: Program, sites: Sequence[Site]) -> bool:
+    """Whether products between all pairs of entries can be formed from factors."""
+    pairs = itertools.combinations(sites, 2)
+    return all(orientation(program, a, b) is not None for a, b in pairs)
+
+
+def _crosses(program: Program, groups: Sequence[Group], shared: set[int]) -> tuple[Cross, ...]:
+    crosses: list[Cross] = []
+    for param in shared:
+        crosses += all_pairs(
+            [
+                ((k, m), member.site)
+                for k, group in enumerate(groups)
+                for m, member in enumerate(group.members)
+                if member.site.param == param
+            ],
+            program,
+        )
+    return tuple(crosses)
 
 
 def _groups(program: Program, sites: Sequence[Site]) -> tuple[tuple[Group, ...], set[int]]:
@@ -329,7 +290,12 @@ def _row_dependence(plan: Plan) -> Any:
 
 
 def _dearer(
-    program: Program, groups: Sequence[Group], params: set[int], c: int, traced: bool
+    program: Program,
+    groups: Sequence[Group],
+    params: set[int],
+    shared: set[int],
+    c: int,
+    traced: bool,
 ) -> set[int]:
     """The parameters for which forming Jacobians costs less than contracting factors."""
     dearer = set()
@@ -341,31 +307,19 @@ def _dearer(
             for member in group.members
             if member.site.param == param
         )
+        if param in shared:
+            cost += _cost_of_crosses(program, groups, param, c)
         # Near a tie the structured way is better: it needs less memory.
         if cost > 1.5 * jacobian_cost(size, c, traced):
             dearer.add(param)
     return dearer
 
 
-def jacobian_cost(size: int, c: int, traced: bool) -> int:
-    """Multiplications for each pair of rows if the Jacobian of a parameter is formed."""
-    return size * (c if traced else c * c)
-
-
-def member_cost(program: Program, group: Group, member: Member, c: int, traced: bool) -> int:
-    """Multiplications for each pair of rows if one entry is contracted by its factors."""
-    batches, _, units = group.sizes
-    positions = len(group.live)
-    pairs = batches * positions**2
-    cost = pairs
-    if member.site.kind == "contraction":
-        shape = program.shapes[member.site.activation].shape
-        cost = pairs * int(np.prod(shape)) // (batches * group.sizes[1])
-    if member.site.kind == "addition":
-        return cost  # it shares the group's cotangents
-    if group.is_constant:
-        return cost + pairs * (1 if traced else c * c)
-    if traced:
-        return cost + pairs * c * units
-    mixing = 0 if group.is_plain else c * pairs * units
-    return cost + mixing + c * c * batches * positions * units
+def _cost_of_crosses(program: Program, groups: Sequence[Group], param: int, c: int) -> int:
+    cost = 0
+    for cross in _crosses(program, groups, {param}):
+        (k, m), (q, r) = cross.left, cross.right
+        pairs = len(groups[k].live) * len(groups[q].live)
+        sites = groups[k].members[m].site, groups[q].members[r].site
+        cost += cross_cost(program, *sites, pairs, c)
+    return cost

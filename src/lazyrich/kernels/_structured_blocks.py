@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._structured import Factors, Plan, factors
+from ._structured import Factors, factors
 from ._structured_contract import contract
+from ._structured_plan import Plan
 
 # Factors of all rows are kept if they fit here; else each block makes its own again.
 _FACTOR_BYTES = 512 * 2**20

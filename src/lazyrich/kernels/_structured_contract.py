@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._structured import Factors, Group, Member, Plan
+from ._structured import Factors
+from ._structured_plan import Group, Member, Plan
+from ._structured_shared import Cross, cross_term
 
 
 def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Array | None:
@@ -27,6 +29,7 @@ def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Arra
     # Accelerators would round the factors to fewer digits; the kernel is to be exact.
     with jax.default_matmul_precision("highest"):
         terms = (_traced_terms if traced else _full_terms)(plan, left, right)
+        terms += [_cross(plan, cross, left, right, traced=traced) for cross in plan.crosses]
     return sum(terms[1:], terms[0]) if terms else None
 
 
@@ -73,6 +76,24 @@ def _full_terms(plan: Plan, left: Factors, right: Factors) -> list[Array]:
     if plain:
         terms.append(sum(plain[1:], plain[0]).transpose(0, 2, 1, 3))
     return terms
+
+
+def _cross(plan: Plan, cross: Cross, left: Factors, right: Factors, *, traced: bool) -> Array:
+    sides = []
+    for factors, (k, m) in ((left, cross.left), (right, cross.right)):
+        group, site = plan.groups[k], plan.groups[k].members[m].site
+        h, weight = factors.activations[k][m], factors.weights[k][m]
+        assert h is not None
+        h = h if site.kind == "lookup" else h[:, 0]
+        g = factors.cotangents[k][..., 0, :, :]
+        if group.is_constant:
+            g = jnp.broadcast_to(g, (len(h), *g.shape))
+        scale = site.scale.sign if weight is None else weight[:, None, None, None]
+        sides.append((site, g * scale, h))
+    sites, cotangents, activations = zip(*sides, strict=True)
+    return cross_term(
+        sites, cotangents, activations, is_transposed=cross.is_transposed, is_traced=traced
+    )
 
 
 def _mix(kernel: Array, cotangents: Array) -> Array:

@@ -38,6 +38,8 @@ class Site:
         activation: slot of h (a contraction) or of the indices (a lookup), else -1.
         activation_axes: for each label, its axis of the activation.
         n_table: number of rows of the table of a lookup.
+        unit_axes: for each label of a unit axis, its axis of the view.
+        inner_axes: the view's other axes, in the order of the activation's.
     """
 
     param: int
@@ -50,6 +52,8 @@ class Site:
     activation: int = -1
     activation_axes: Mapping[int, int] | None = None
     n_table: int = 0
+    unit_axes: Mapping[int, int] | None = None
+    inner_axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,10 @@ def _contraction(program: Program, step: Step, position: int, view: View) -> Sit
             view=view,
             activation=step.ins[other],
             activation_axes=activation_axes,
+            unit_axes={starts[position] + k: axis for k, axis in enumerate(free[position])},
+            inner_axes=tuple(
+                own for _, own in sorted(zip(contracted[other], contracted[position], strict=True))
+            ),
         ),
     )
 
@@ -177,6 +185,8 @@ def _lookup(program: Program, step: Step, view: View) -> Site | None:
             activation=step.ins[1],
             activation_axes={axis: k for k, axis in enumerate(positions)},
             n_table=shape[0],
+            unit_axes={axis: 1 + k for k, axis in enumerate(numbers.offset_dims)},
+            inner_axes=(0,),
         ),
     )
 
