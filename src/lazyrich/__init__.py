@@ -13,13 +13,19 @@ from lazyrich._ground import Status as Status
 from lazyrich.kernels import alignment as alignment
 from lazyrich.kernels import centered_alignment as centered_alignment
 from lazyrich.kernels import chance_alignment as chance_alignment
+from lazyrich.kernels import check_predictor as check_predictor
 from lazyrich.kernels import debiased_alignment as debiased_alignment
 from lazyrich.kernels import difficulty as difficulty
+from lazyrich.kernels import explain_ntk as explain_ntk
 from lazyrich.kernels import kernel_distance as kernel_distance
 from lazyrich.kernels import kernel_regression as kernel_regression
+from lazyrich.kernels import kernel_spectrum as kernel_spectrum
 from lazyrich.kernels import lazy_dynamics as lazy_dynamics
 from lazyrich.kernels import linearize as linearize
 from lazyrich.kernels import ntk as ntk
+from lazyrich.kernels import ntk_operator as ntk_operator
+from lazyrich.kernels import permutation_null as permutation_null
+from lazyrich.kernels import richness as richness
 from lazyrich.measures import grokking_delay as grokking_delay
 from lazyrich.nets import scale_output as scale_output
 

@@ -7,7 +7,8 @@ Vocabulary: the *kernel* is the empirical NTK K (n, n) on training rows, a *quer
 kernel* (m, n) pairs query rows with them; *traced* means summed over outputs; the *twin*
 is the network linearised at θ₀; the *cutoff* is the eigenvalue, relative to the largest,
 below which a mode is taken for the kernel's null space; *chance* is what unrelated
-labels score.
+labels score; a parameter is taken the *structured* way into the kernel if its gradients
+are never formed.
 """
 
 from ._alignment import PermutationNull as PermutationNull
@@ -24,7 +25,10 @@ from ._linearize import linearize as linearize
 from ._movement import difficulty as difficulty
 from ._movement import kernel_distance as kernel_distance
 from ._movement import lazy_parameter_change as lazy_parameter_change
+from ._ntk import explain_ntk as explain_ntk
 from ._ntk import ntk as ntk
+from ._ntk_explain import Explanation as Explanation
+from ._ntk_explain import Way as Way
 from ._operator import NTKOperator as NTKOperator
 from ._operator import OperatorRegression as OperatorRegression
 from ._operator import ntk_operator as ntk_operator

@@ -1,0 +1,123 @@
+"""Which way each parameter takes through the tangent kernel, for people to read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._structured_plan import Plan, jacobian_cost, member_cost
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one parameter array contributes to the kernel.
+
+    Attributes:
+        name: where the array stands in the parameters.
+        shape: its shape.
+        kind: ``"contraction"``, ``"lookup"``, ``"addition"`` (structured: cotangents are
+            contracted with activations), ``"jacobian"`` (Jacobians are formed, exactly) or
+            ``"unused"`` (no gradient reaches it).
+        reason: why, in words.
+        cost: multiplications for each pair of rows.
+        jacobian_cost: multiplications for each pair of rows had its Jacobian been formed.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    reason: str
+    cost: int
+    jacobian_cost: int
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether no Jacobian of this parameter is formed."""
+        return self.kind != "jacobian"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The ways of all parameters; printing it shows a table.
+
+    Attributes:
+        ways: one for each parameter array, in the order of the pytree's leaves.
+        n_outputs: number of outputs c.
+        is_traced: whether the plan is for the traced kernel.
+    """
+
+    ways: tuple[Way, ...]
+    n_outputs: int
+    is_traced: bool
+
+    def __getitem__(self, name: str) -> Way:
+        """The way of the parameter of that name."""
+        for way in self.ways:
+            if way.name == name:
+                return way
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        """The ways as a table."""
+        rows = [("parameter", "shape", "way", "cost", "of Jacobians", "why")]
+        rows += [
+            (w.name, str(w.shape), w.kind, f"{w.cost:,}", f"{w.jacobian_cost:,}", w.reason)
+            for w in self.ways
+        ]
+        widths = [max(len(row[k]) for row in rows) for k in range(6)]
+        total = sum(way.cost for way in self.ways)
+        whole = sum(way.jacobian_cost for way in self.ways)
+        kind = "traced" if self.is_traced else "full"
+        lines = [
+            "  ".join(
+                cell.rjust(width) if k in (3, 4) else cell.ljust(width)
+                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        lines.append(
+            f"{kind} kernel of {self.n_outputs} outputs: {total:,} multiplications for each pair "
+            f"of rows, {whole:,} with Jacobians"
+        )
+        return "\n".join(lines)
+
+
+def explanation(plan: Plan, names: Sequence[str], *, traced: bool) -> Explanation:
+    """Put a plan into words."""
+    ways = tuple(_way(plan, param, name, traced=traced) for param, name in enumerate(names))
+    return Explanation(ways, plan.n_outputs, traced)
+
+
+def _way(plan: Plan, param: int, name: str, *, traced: bool) -> Way:
+    shape = plan.program.shapes[plan.program.inputs[param]].shape
+    dear = jacobian_cost(int(np.prod(shape)), plan.n_outputs, traced)
+    if not plan.entries.is_used[param]:
+        return Way(name, shape, "unused", "no gradient reaches it", 0, 0)
+    if param in plan.explicit:
+        cost = 0 if param in plan.constant else dear
+        return Way(name, shape, "jacobian", _why_jacobian(plan, param), cost, dear)
+    members = [(g, m) for g in plan.groups for m in g.members if m.site.param == param]
+    cost = sum(member_cost(plan.program, g, m, plan.n_outputs, traced) for g, m in members)
+    kinds = "+".join(dict.fromkeys(m.site.kind for _, m in members))
+    return Way(name, shape, kinds, _why_structured(members), cost, dear)
+
+
+def _why_jacobian(plan: Plan, param: int) -> str:
+    if param in plan.entries.reasons:
+        return plan.entries.reasons[param]
+    return plan.notes.get(param, "forming Jacobians costs less")
+
+
+def _why_structured(members: list) -> str:
+    group = members[0][0]
+    words = []
+    if len(members) > 1:
+        words.append(f"{len(members)} entries")
+    batches, positions = group.sizes[0], len(group.live)
+    if batches > 1:
+        words.append(f"{batches} batches")
+    if group.sizes[1] > 1:
+        words.append(f"{positions} of {group.sizes[1]} positions live")
+    if group.is_constant:
+        words.append("cotangents equal for all rows")
+    return ", ".join(words) or "cotangents with activations"

@@ -1,0 +1,216 @@
+"""The kernel block by block: bounded memory, and half the work if it is symmetric."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ._structured import Factors, factors
+from ._structured_contract import contract
+from ._structured_plan import Plan
+
+# Factors of all rows are kept if they fit here; else each block makes its own again.
+_FACTOR_BYTES = 512 * 2**20
+# What one backward pass, or one block of the kernel with its temporaries, may take.
+_WORK_BYTES = 256 * 2**20
+# Rows × outputs of a block: large enough for fast matrix products, small enough for the
+# block to be mirrored and summed while it is in the cache.
+_FULL_EXTENT = 512
+_TRACED_EXTENT = 512
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows are cut.
+
+    Attributes:
+        block_size: the most rows of a block of the kernel.
+        chunk_size: rows of one backward pass.
+        has_kept_factors: whether the factors of all rows are held at once.
+    """
+
+    block_size: int
+    chunk_size: int
+    has_kept_factors: bool
+
+
+def make_layout(plan: Plan, n_rows: int, *, traced: bool, block_size: int | None) -> Layout:
+    """Choose the blocks for a number of rows (of both sets together)."""
+    program, c = plan.program, plan.n_outputs
+    item = max(program.shapes[slot].dtype.itemsize for slot in program.outputs)
+    row_bytes = _factor_bytes(plan)
+    rowwise = program.depends_on(program.inputs[-1:])
+    every = sum(int(np.prod(program.shapes[slot].shape)) for slot in rowwise)
+    chunk = max(1, _WORK_BYTES // max(1, (c + 1) * every * item + row_bytes))
+    if block_size is not None:
+        chunk = min(chunk, block_size)
+        block = block_size
+    else:
+        extent = _TRACED_EXTENT if traced else max(1, _FULL_EXTENT // c)
+        widest = max(1, int((_WORK_BYTES / (item * _pair_numbers(plan, traced))) ** 0.5))
+        block = min(extent, widest)
+    kept = n_rows * row_bytes <= _FACTOR_BYTES
+    if not kept:
+        block = min(block, max(1, _FACTOR_BYTES // (4 * row_bytes)))
+    return Layout(block, chunk, kept)
+
+
+def blocked_kernel(
+    plan: Plan,
+    leaves: Sequence[Array],
+    x: Array,
+    x2: Array | None,
+    *,
+    traced: bool,
+    layout: Layout,
+) -> Array:
+    """The kernel of the rows of ``x`` against those of ``x2`` (or against themselves).
+
+    Args:
+        plan: the plan of the predictor.
+        leaves: the parameter arrays.
+        x: rows, (n, ...).
+        x2: other rows, (m, ...), or None.
+        traced: whether to sum over equal outputs.
+        layout: how the rows are cut.
+
+    Returns:
+        Θ, (n, m) if traced, else (n, m, c, c).
+    """
+    other = x if x2 is None else x2
+    sizes = (_even(len(x), layout.block_size), _even(len(other), layout.block_size))
+    shape = (len(x), len(other)) + (() if traced else (plan.n_outputs,) * 2)
+    dtype = plan.program.shapes[plan.program.outputs[0]].dtype
+    left = _source(plan, leaves, x, sizes[0], layout)
+    right = left if x2 is None else _source(plan, leaves, x2, sizes[1], layout)
+
+    def block(a: int | Array, b: int | Array) -> Array:
+        value = contract(plan, left(a), right(b), traced=traced)
+        wanted = (*sizes, *shape[2:])
+        return jnp.broadcast_to(jnp.zeros((), dtype) if value is None else value, wanted)
+
+    if shape[:2] == sizes:
+        return block(0, 0).astype(dtype)
+    return _fill(block, jax.ShapeDtypeStruct(shape, dtype), sizes, is_symmetric=x2 is None)
+
+
+def _fill(
+    block: Callable[[Array, Array], Array],
+    kernel: jax.ShapeDtypeStruct,
+    sizes: tuple[int, int],
+    *,
+    is_symmetric: bool,
+) -> Array:
+    """Fill a kernel block by block, of a symmetric one only half and its mirror image.
+
+    The last blocks overlap their neighbours rather than being shorter; what is written
+    twice is the same.
+    """
+    starts = [_starts(n, size) for n, size in zip(kernel.shape[:2], sizes, strict=True)]
+    pairs = [(a, b) for a in starts[0] for b in starts[1] if not is_symmetric or a <= b]
+    chosen = jnp.asarray(pairs)
+    rest = (0,) * (len(kernel.shape) - 2)
+
+    def put(k: Array, filled: Array) -> Array:
+        a, b = chosen[k, 0], chosen[k, 1]
+        value = block(a, b).astype(kernel.dtype)
+        if is_symmetric:
+            mirrored = value.transpose(1, 0, *reversed(range(2, value.ndim)))
+            filled = jax.lax.dynamic_update_slice(filled, mirrored, (b, a, *rest))
+        return jax.lax.dynamic_update_slice(filled, value, (a, b, *rest))
+
+    return jax.lax.fori_loop(0, len(pairs), put, jnp.zeros(kernel.shape, kernel.dtype))
+
+
+def _even(n: int, most: int) -> int:
+    """Rows of a block if n rows are cut evenly into blocks of at most ``most``."""
+    return -(-n // -(-n // most))
+
+
+def _starts(n: int, size: int) -> list[int]:
+    return [min(start, n - size) for start in range(0, n, size)]
+
+
+def _source(
+    plan: Plan, leaves: Sequence[Array], rows: Array, size: int, layout: Layout
+) -> Callable[[int | Array], Factors]:
+    """Where a block's factors come from: kept ones, or a new backward pass."""
+    if layout.has_kept_factors:
+        kept = _chunked_factors(plan, leaves, rows, layout.chunk_size)
+        if size == len(rows):
+            return lambda start: kept
+        return lambda start: _map_rows(
+            plan, lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), kept
+        )
+
+    def fresh(start: int | Array) -> Factors:
+        chosen = jax.lax.dynamic_slice_in_dim(rows, start, size)
+        return _chunked_factors(plan, leaves, chosen, layout.chunk_size)
+
+    return fresh
+
+
+def _chunked_factors(plan: Plan, leaves: Sequence[Array], rows: Array, chunk: int) -> Factors:
+    n = len(rows)
+    if n <= chunk:
+        return factors(plan, leaves, rows)
+    n_chunks = -(-n // chunk)
+    padding = jnp.repeat(rows[-1:], n_chunks * chunk - n, axis=0)
+    chunks = jnp.concatenate([rows, padding]).reshape(n_chunks, chunk, *rows.shape[1:])
+    stacked = jax.lax.map(lambda part: factors(plan, leaves, part), chunks)
+    joined = _map_rows(plan, lambda a: a.reshape(-1, *a.shape[2:])[:n], stacked)
+    # What is the same for every row was made once for each chunk.
+    return _map_constants(plan, lambda a: a[0], joined)
+
+
+def _map_rows(plan: Plan, function: Callable[[Array], Array], given: Factors) -> Factors:
+    """Apply a function to the factors that have a row axis."""
+    return _map(plan, function, lambda a: a, given)
+
+
+def _map_constants(plan: Plan, function: Callable[[Array], Array], given: Factors) -> Factors:
+    """Apply a function to the factors that have no row axis."""
+    return _map(plan, lambda a: a, function, given)
+
+
+def _map(
+    plan: Plan,
+    rows: Callable[[Array], Array],
+    constants: Callable[[Array], Array],
+    given: Factors,
+) -> Factors:
+    cotangents = tuple(
+        constants(a) if group.is_constant else rows(a)
+        for group, a in zip(plan.groups, given.cotangents, strict=True)
+    )
+    jacobians = tuple(
+        constants(a) if param in plan.constant else rows(a)
+        for param, a in zip(plan.explicit, given.jacobians, strict=True)
+    )
+    activations, weights = jax.tree.map(rows, (given.activations, given.weights))
+    return Factors(cotangents, activations, weights, jacobians)
+
+
+def _factor_bytes(plan: Plan) -> int:
+    """Bytes of the factors of one row."""
+    shapes, c = plan.program.shapes, plan.n_outputs
+    slots = [m.site.activation for g in plan.groups for m in g.members if m.site.activation >= 0]
+    slots += [plan.program.inputs[param] for param in plan.explicit for _ in range(c)]
+    count = sum(int(np.prod(shapes[slot].shape)) for slot in slots)
+    count += sum(c * g.sizes[0] * len(g.live) * g.sizes[2] for g in plan.groups)
+    return count * shapes[plan.program.outputs[0]].dtype.itemsize
+
+
+def _pair_numbers(plan: Plan, traced: bool) -> int:
+    """Temporary numbers for each pair of rows in a block."""
+    c = 1 if traced else plan.n_outputs
+    count = c * c
+    for group in plan.groups:
+        batches, positions, units = group.sizes[0], len(group.live), group.sizes[2]
+        count += batches * positions**2 + c * c
+        if not (traced or group.is_plain or group.is_constant):
+            count += c * batches * positions * units
+    return count

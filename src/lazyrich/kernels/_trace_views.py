@@ -1,0 +1,216 @@
+"""Values that are a parameter rearranged: transposed, reshaped, sliced, broadcast, scaled.
+
+A view differs from its parameter by where the entries stand and by scalar factors that
+depend on no parameter, so that a derivative with respect to the one is a derivative
+with respect to the other. What is added to a parameter and depends on none (the initial
+weights in θ − θ₀) does not change the derivative and leaves a view a view.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from ._trace import Program, Step
+
+_REARRANGING = frozenset(
+    {
+        "broadcast_in_dim",
+        "copy",
+        "copy_p",
+        "expand_dims",
+        "reshape",
+        "rev",
+        "slice",
+        "split",
+        "squeeze",
+        "transpose",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A product of scalars: a sign and slots to multiply with or to divide by."""
+
+    sign: int = 1
+    factors: tuple[tuple[int, bool], ...] = ()
+
+    def times(self, other: "Scale") -> "Scale":
+        """The product of two scales."""
+        return Scale(self.sign * other.sign, self.factors + other.factors)
+
+    def value(self, values: Mapping[int, Any]) -> Any:
+        """The scalar, given the values of the slots."""
+        result: Any = float(self.sign)
+        for slot, divides in self.factors:
+            scalar = values[slot].reshape(())
+            result = result / scalar if divides else result * scalar
+        return result
+
+
+@dataclass(frozen=True)
+class View:
+    """A parameter after rearrangements and a scale.
+
+    Attributes:
+        param: position among the program's inputs.
+        chain: the rearrangements, each with the position of its result used.
+        scale: the scalar factor.
+    """
+
+    param: int
+    chain: tuple[tuple[Step, int], ...] = ()
+    scale: Scale = Scale()
+
+    def then(self, step: Step, result: int) -> "View":
+        """This view after one more rearrangement."""
+        return replace(self, chain=(*self.chain, (step, result)))
+
+    def scaled(self, scale: Scale) -> "View":
+        """This view times a scalar."""
+        return replace(self, scale=self.scale.times(scale))
+
+    def is_whole(self) -> bool:
+        """Whether every entry of the parameter surely stands here exactly once."""
+        return all(step.name in {"reshape", "squeeze", "transpose"} for step, _ in self.chain)
+
+    def places(self, program: Program) -> np.ndarray:
+        """For each entry of the view, which entry of the flat parameter it is."""
+        shape = program.shapes[program.inputs[self.param]].shape
+        places = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
+        for step, result in self.chain:
+            places = rearrange(step, result, places)
+        return places
+
+
+def views(program: Program, n_params: int) -> tuple[dict[int, View], frozenset[int]]:
+    """Find the views among a program's values.
+
+    Args:
+        program: the traced predictor.
+        n_params: how many of the leading inputs are parameters.
+
+    Returns:
+        The view at each slot that is one, and the slots through which a derivative
+        with respect to a parameter can flow.
+    """
+    found = {
+        slot: View(index)
+        for index, slot in enumerate(program.inputs[:n_params])
+        if is_real(program.shapes[slot])
+    }
+    active = set(found)
+    scalars = Scalars(program)
+    rowwise = program.depends_on(program.inputs[n_params:])
+    for step in program.steps:
+        if step.name == "stop_gradient" or active.isdisjoint(step.ins):
+            continue
+        active.update(slot for slot in step.outs if is_real(program.shapes[slot]))
+        for result, slot in enumerate(step.outs):
+            view = _advance(program, step, result, found, active, rowwise, scalars)
+            if view is not None and slot in active:
+                found[slot] = view
+    return found, frozenset(active)
+
+
+def is_real(shape: Any) -> bool:
+    """Whether a value holds real floating-point numbers."""
+    return shape.dtype is not None and jax.numpy.issubdtype(shape.dtype, np.floating)
+
+
+def scalar_factor(
+    program: Program, step: Step, slot: int, active: Any, scalars: "Scalars"
+) -> Scale | None:
+    """The scale by which a step multiplies the value at ``slot``, if that is all it does."""
+    if step.name == "neg":
+        return Scale(-1)
+    if step.name not in {"mul", "div"} or step.ins.count(slot) != 1:
+        return None
+    position = step.ins.index(slot)
+    other = step.ins[1 - position]
+    scalar = scalars.source(other)
+    same_shape = program.shapes[slot].shape == program.shapes[step.outs[0]].shape
+    if other in active or scalar is None or not same_shape:
+        return None
+    if step.name == "div" and position == 1:
+        return None
+    return Scale(1, ((scalar, step.name == "div"),))
+
+
+class Scalars:
+    """Slots whose entries are all one scalar."""
+
+    def __init__(self, program: Program) -> None:
+        self._sources: dict[int, int] = {}
+        self._shapes = program.shapes
+        for step in program.steps:
+            if step.name in {"broadcast_in_dim", "reshape", "squeeze"}:
+                source = self.source(step.ins[0])
+                if source is not None:
+                    self._sources[step.outs[0]] = source
+
+    def source(self, slot: int) -> int | None:
+        """The slot of the one scalar, None if the entries can differ."""
+        if slot in self._sources:
+            return self._sources[slot]
+        size = int(np.prod(self._shapes[slot].shape))
+        return slot if size == 1 and is_real(self._shapes[slot]) else None
+
+
+def _advance(
+    program: Program,
+    step: Step,
+    result: int,
+    found: Mapping[int, View],
+    active: set[int],
+    rowwise: frozenset[int],
+    scalars: Scalars,
+) -> View | None:
+    """The view that a step makes of a view, if it makes one."""
+    slots = [slot for slot in step.ins if slot in active]
+    if len(slots) != 1 or slots[0] not in found:
+        return None
+    slot, view = slots[0], found[slots[0]]
+    if step.name == "convert_element_type":
+        return view
+    if step.name in _REARRANGING and step.ins[0] == slot and len(step.ins) == 1:
+        return view.then(step, result)
+    scale = scalar_factor(program, step, slot, active, scalars)
+    if scale is not None:
+        return view.scaled(scale)
+    # What is added must be the same for every row: a bias added to row data is an entry
+    # of the bias into the network, not a rearrangement of it.
+    same_shape = program.shapes[slot].shape == program.shapes[step.outs[0]].shape
+    if step.name in {"add", "sub"} and same_shape and rowwise.isdisjoint(step.ins):
+        return view.scaled(Scale(-1)) if step.name == "sub" and step.ins[1] == slot else view
+    return None
+
+
+def rearrange(step: Step, result: int, places: np.ndarray) -> np.ndarray:
+    """Do to an array what a rearranging step does (its given result, if it has several)."""
+    params = step.params
+    if step.name == "transpose":
+        return places.transpose(params["permutation"])
+    if step.name == "reshape":
+        return places.reshape(params["new_sizes"])
+    if step.name in {"squeeze", "expand_dims"}:
+        return places.reshape(step.eqn.outvars[0].aval.shape)
+    if step.name == "rev":
+        return np.flip(places, params["dimensions"])
+    if step.name == "slice":
+        strides = params["strides"] or (1,) * places.ndim
+        bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
+        return places[tuple(slice(*bound) for bound in bounds)]
+    if step.name == "split":
+        cuts = np.cumsum(params["sizes"])[:-1]
+        return np.split(places, cuts, params["axis"])[result]
+    if step.name == "broadcast_in_dim":
+        shape, axes = params["shape"], params["broadcast_dimensions"]
+        unit = [1] * len(shape)
+        for size, axis in zip(places.shape, axes, strict=True):
+            unit[axis] = size
+        return np.broadcast_to(places.reshape(unit), shape)
+    return places
