@@ -32,6 +32,7 @@ readme: $(VENV)/.dev
 benchmark: $(VENV)/.dev
 	$(PIP) -e '.[torch]'
 	$(BIN)/python benchmarks/committee.py
+	$(BIN)/python benchmarks/ntk/run.py
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "lazyrich needs Python 3.11 or newer and found none;" \

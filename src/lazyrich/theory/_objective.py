@@ -109,20 +109,29 @@ class EmpiricalLoss(NamedTuple):
     ) -> Pull:
         """Backpropagation through the hidden layer, in the form that keeps small motions."""
         n_points = len(self.y)
+        hidden = rows @ self.x.T
+        slope = 1 + epsilon * hidden
+        wanted = self.y
+        if not centered:
+            wanted = wanted - alpha * (hidden + 0.5 * epsilon * jnp.square(hidden)).mean(0)
         cuts = [n_points // 2] if _MIN_SPLIT <= n_points <= _MAX_SPLIT else []
-        parts = list(zip(jnp.split(self.x, cuts), jnp.split(self.y, cuts), strict=True))
-        hiddens = [rows @ x.T for x, _ in parts]
+        parts = list(
+            zip(
+                jnp.split(self.x, cuts),
+                jnp.split(wanted, cuts),
+                jnp.split(slope, cuts, axis=1),
+                strict=True,
+            )
+        )
 
         def pull(moved: Float[Array, "r d"]) -> Float[Array, "r d"]:
             pulls = []
-            for (x, y), hidden in zip(parts, hiddens, strict=True):
+            for x, target, slope in parts:
                 change = moved @ x.T
                 # φ(h + δ) − φ(h) = δ(1 + εh) + (ε/2)δ², without cancellation for small δ.
-                output = (change * (1 + epsilon * hidden + 0.5 * epsilon * change)).mean(0)
-                if not centered:
-                    output = output + (hidden + 0.5 * epsilon * jnp.square(hidden)).mean(0)
-                residual = (alpha * output - y) / n_points
-                pulls.append((residual * (1 + epsilon * (hidden + change))) @ x)
+                output = (change * (slope + 0.5 * epsilon * change)).mean(0)
+                residual = (alpha * output - target) / n_points
+                pulls.append((residual * (slope + epsilon * change)) @ x)
             return functools.reduce(jnp.add, pulls)
 
         return pull
