@@ -44,7 +44,7 @@ def performance_table() -> str:
     names = list(rows)
     lines = [f"| D=100, P=550 | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for key in rows[names[0]]:
-        values = " | ".join(f"{rows[name][key]:.3g}" for name in names)
+        values = " | ".join(_readable(rows[name][key]) for name in names)
         lines.append(f"| {key} | {values} |")
     lines += [
         "",
@@ -60,13 +60,15 @@ def kernels_table() -> str:
     path = ROOT / "benchmarks" / "ntk" / "results" / "cpu.json"
     result = json.loads(path.read_text(encoding="utf-8"))
     lines = ["| case | lazyrich | peer | peer's time/ours |", "|---|---|---|---|"]
-    for name, case in result["cases"].items():
+    for name, title in CASES.items():
+        case = result["cases"][name]
         for peer in ("neural-tangents", "torch.func"):
             if peer in case:
                 found = case[peer]
                 lines.append(
-                    f"| {CASES[name]} | {case['ours_seconds'] * 1e3:.3g} ms "
-                    f"| {found['best']}, {found['seconds'] * 1e3:.3g} ms | {found['ratio']:.3g} |"
+                    f"| {title} | {_readable(1e3 * case['ours_seconds'])} ms | {peer}"
+                    f"{MODES.get(found['best'], '')}, {_readable(1e3 * found['seconds'])} ms "
+                    f"| {_readable(found['ratio'])} |"
                 )
     growth, machine = result["cases"]["growth"], result["machine"]
     exponent = max(growth["time_exponents"].values())
@@ -81,6 +83,12 @@ def kernels_table() -> str:
     return "\n".join(lines)
 
 
+def _readable(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+# How the benchmark names the peer's implementations: number, and whether it maps rows.
+MODES = {"neural-tangents 3-0": " (structured)", "neural-tangents 2-0": " (products)"}
 CASES = {
     "committee": "committee machine, P=550, N=500, D=100",
     "mlp_full": "MLP 784-200-200-10 ReLU, 200 inputs, (200·10)²",
