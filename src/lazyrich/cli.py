@@ -61,17 +61,22 @@ def reproduce(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*bars, console=console) as progress:
-        rows: dict[str, Any] = {}
+    progress = Progress(*bars, console=console)
+    rows: dict[str, Any] = {}
 
-        def on_record(figure: str, done: int, total: int) -> None:
-            if figure not in rows:
-                rows[figure] = progress.add_task(figure, total=total)
-            progress.update(rows[figure], completed=done, total=total)
+    def on_record(figure: str, done: int, total: int) -> None:
+        if figure not in rows:
+            progress.start()  # only now: bad input is answered without a bar
+            rows[figure] = progress.add_task(figure, total=total)
+        progress.update(rows[figure], completed=done, total=total)
 
+    try:
         made = paper.reproduce(
             figures, preset=preset, out=out, n_seeds=seeds, changes=changes, on_record=on_record
         )
+    finally:
+        if rows:
+            progress.stop()
     verdicts = paper.read_verdicts(out)
     verdicts = {found.figure: verdicts[found.figure] for found in made}
     _show_verdicts(verdicts, as_json=as_json)

