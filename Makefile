@@ -30,7 +30,6 @@ readme: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
 
 benchmark: $(VENV)/.dev
-	$(PIP) -e '.[torch]'
 	$(BIN)/python benchmarks/committee.py
 	$(BIN)/python benchmarks/ntk/run.py
 
@@ -44,12 +43,12 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[dev,torch,dask]'
 	@touch $@ $(VENV)/.demo
 
 # Newest versions that fit, for every Python from 3.11 on, with uv.
 constraints:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	uv pip compile pyproject.toml --extra dev --extra dask --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
 	echo "torch==2.13.0" >> constraints.txt
 

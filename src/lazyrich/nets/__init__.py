@@ -11,4 +11,5 @@ the output scale, *weight_scale* σ the standard deviation of the initial weight
 from ._committee import CommitteeParams as CommitteeParams
 from ._committee import committee_machine as committee_machine
 from ._committee import init_committee_machine as init_committee_machine
+from ._net import Net as Net
 from ._scaling import scale_output as scale_output

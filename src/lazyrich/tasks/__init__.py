@@ -8,3 +8,6 @@ the number of training points.
 
 from ._polynomial import RegressionData as RegressionData
 from ._polynomial import polynomial_regression as polynomial_regression
+from ._task import JointKernel as JointKernel
+from ._task import Task as Task
+from ._task import TaskData as TaskData

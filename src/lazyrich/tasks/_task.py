@@ -1,0 +1,91 @@
+"""What every task offers: validated settings, a draw from seeds, and known facts."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+from jaxtyping import Array, PRNGKeyArray, Shaped
+
+from lazyrich._ground import Config
+
+JointKernel = Callable[[Array], Array]
+"""From inputs (n, …) to their (n, n) kernel."""
+
+
+class TaskData(NamedTuple):
+    """One draw of a task.
+
+    Attributes:
+        x: training inputs; vectors (n, d), or tokens (n, t) of whole numbers.
+        y: training labels (n,) or (n, c), label units; classes come one-hot.
+        x_test: test inputs.
+        y_test: their labels.
+        target: what made the labels, if there is such a thing: directions β_k as rows,
+            a teacher's parameters, a parity's coordinates; else None.
+    """
+
+    x: Shaped[Array, "n ..."]
+    y: Shaped[Array, "n ..."]
+    x_test: Shaped[Array, "m ..."]
+    y_test: Shaped[Array, "m ..."]
+    target: Any = None
+
+
+class Task(Config):
+    """Settings of a task; abstract.
+
+    Attributes:
+        data_seed: seed of what is drawn (inputs, targets); None takes the experiment's.
+        split_seed: seed of which points are for training; None takes the experiment's.
+            Tasks without a pool to split draw both halves fresh and split nothing.
+        version: number of the task's numerics; part of the store's key.
+        labels: "real" numbers, or "classes" in one-hot rows.
+    """
+
+    version: ClassVar[int] = 1
+    labels: ClassVar[Literal["real", "classes"]] = "real"
+
+    data_seed: int | None = None
+    split_seed: int | None = None
+
+    @property
+    @abstractmethod
+    def n_inputs(self) -> int:
+        """Length d of an input vector, or number of tokens in a row."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int | None:
+        """Number c of outputs; None where labels are one number each, of shape (n,)."""
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many different tokens there are; None where inputs are vectors."""
+        return None
+
+    @abstractmethod
+    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+        """Draw the data.
+
+        Args:
+            seed: the experiment's seed, used where the task has none of its own.
+            kernel: kernel of the net that will be trained, at its start; only labels
+                that are made from a kernel need it.
+
+        Returns:
+            The data, in the precision that JAX works in.
+        """
+
+    def facts(self) -> dict[str, float]:
+        """Numbers about the task that are known without drawing it, by name."""
+        return {}
+
+    def keys(self, seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+        """Keys of the data and of the split, apart even where both seeds are equal."""
+        data = self.data_seed if self.data_seed is not None else seed
+        split = self.split_seed if self.split_seed is not None else seed
+        return (
+            jax.random.fold_in(jax.random.key(data), 0),
+            jax.random.fold_in(jax.random.key(split), 1),
+        )
