@@ -9,4 +9,6 @@ record; an *observation* is anything computed from the parameters at a save poin
 
 from ._descent import Descent as Descent
 from ._descent import descend as descend
+from ._history import History as History
+from ._history import Record as Record
 from ._save_plan import log_steps as log_steps

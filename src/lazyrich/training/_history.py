@@ -1,0 +1,56 @@
+"""What a run leaves behind."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from lazyrich._ground import Config, Params, Status
+
+
+class Record(NamedTuple):
+    """One measured quantity at every save point.
+
+    Attributes:
+        values: measured numbers, save points first.
+        unit: "dimensionless", "label units", "label units²" or "steps".
+        axes: name of each axis after the first, such as ``("threshold",)``.
+        coordinates: for each such axis its values, or None to count from zero.
+    """
+
+    values: Shaped[np.ndarray, "s ..."]
+    unit: str = "dimensionless"
+    axes: tuple[str, ...] = ()
+    coordinates: tuple[tuple[Any, ...] | None, ...] = ()
+
+
+class History(NamedTuple):
+    """What a run left at its save points.
+
+    Attributes:
+        experiment: the settings it was made from.
+        steps: optimizer updates made before each record; ends early where the run did.
+        records: measured quantities by name; ``train_loss`` and ``test_loss`` always.
+        status: ``ok``; ``diverged`` if a loss stopped being finite; ``out_of_steps`` if
+            it was to stop when solved and was not.
+        params: parameters at the last record.
+        wall_seconds: time of the computation alone, compilation included, shared
+            equally among runs that were computed together.
+    """
+
+    experiment: Config
+    steps: Int[np.ndarray, " s"]
+    records: dict[str, Record]
+    status: Status
+    params: Params
+    wall_seconds: float
+
+    @property
+    def train_loss(self) -> np.ndarray:
+        """Loss on the training points, label units² (MSE) or nats (cross-entropy)."""
+        return self.records["train_loss"].values
+
+    @property
+    def test_loss(self) -> np.ndarray:
+        """Loss on the test points."""
+        return self.records["test_loss"].values
