@@ -15,7 +15,7 @@ SMALL = {
     "hermite": {"dim": 6, "n_train": 12, "n_test": 7, "degree": 2},
     "eigenvector": {"dim": 6, "n_train": 12, "n_test": 7, "index": 3},
     "modular": {"modulus": 7},
-    "teacher": {"dim": 6, "n_train": 12, "n_test": 7, "hidden": (5,), "noise": 0.1},
+    "teacher": {"dim": 6, "n_train": 12, "n_test": 7, "widths": (5,), "noise": 0.1},
     "images": {"n_train": 900, "n_test": 897, "subset": "random"},
     "parity": {"dim": 6, "n_train": 12, "n_test": 7, "n_relevant": 2},
 }
@@ -148,7 +148,7 @@ def test_no_two_arrays_come_from_one_key(kind):
     """Arrays that are drawn from one key are each other's multiples where they overlap."""
     fields = SMALL[kind] | {"dim": 40, "n_train": 40, "n_test": 40}
     if kind == "teacher":
-        fields |= {"hidden": (40, 40), "target_dim": 40, "noise": 0.0}
+        fields |= {"widths": (40, 40), "target_dim": 40, "noise": 0.0}
     if kind == "polynomial":
         fields |= {"n_directions": 40}
     data = draw(kind, fields)

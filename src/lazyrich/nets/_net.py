@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,11 @@ class Net(Config):
 
     dials: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[str] = "vectors"
+
+    if TYPE_CHECKING:
+
+        @property
+        def kind(self) -> str: ...
 
     @abstractmethod
     def init(
