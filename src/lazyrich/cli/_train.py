@@ -46,15 +46,14 @@ def train(
     Run the same command again to go on where it was stopped.
     """
     from lazyrich import training
-    from lazyrich.sweeps import changed
 
-    chosen = changed(_read(experiment), change or [])
+    chosen = _read(experiment).changed(dict(_name_and_value(text) for text in change or []))
     if show:
         print(chosen.model_dump_json(indent=1))
         return
     from lazyrich.cli._summary import lines_of, summary_of
     from lazyrich.plots import draw_run, write_figure
-    from lazyrich.sweeps import outcome_of, to_dataset, write_dataset
+    from lazyrich.sweeps import run_dataset, write_dataset
 
     checkpoint = out / "checkpoint.npz"
     _require_same(out / "experiment.json", chosen)
@@ -86,7 +85,7 @@ def train(
     finally:
         if row:
             bars.stop()
-    dataset = to_dataset([outcome_of(history)])
+    dataset = run_dataset(history)
     write_dataset(out / "history.nc", dataset)
     title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
     pictures = write_figure(draw_run(dataset, title=title), out, "history")
@@ -131,3 +130,15 @@ def _require_same(path: Path, chosen: Any) -> None:
             f"{path} cannot be written ({error.strerror or error}); choose another folder with "
             "--out."
         ) from error
+
+
+def _name_and_value(text: str) -> tuple[str, Any]:
+    name, equals, given = text.partition("=")
+    if not (name and equals and given):
+        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
+    for read in (json.loads, float):
+        try:
+            return name, read(given)
+        except ValueError:
+            continue
+    return name, given
