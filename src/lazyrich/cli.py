@@ -94,6 +94,27 @@ def claims(*, out: Out = Path("reproduction"), as_json: AsJson = False) -> None:
     _show_verdicts(paper.read_verdicts(out), as_json=as_json)
 
 
+@app.command
+def data(
+    dataset: Annotated[Literal["mnist"], Parameter(help="Which data set.")],
+    /,
+    *,
+    to: Annotated[
+        Path | None, Parameter(help="Folder to write to. Default: where image tasks look.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        Parameter("--from", help="Address of a folder with the files. Default: known mirrors."),
+    ] = None,
+) -> None:
+    """Fetch a data set, checked by hash; good files are not fetched again."""
+    from lazyrich import tasks
+
+    fetch = {"mnist": tasks.download_mnist}[dataset]
+    folder = fetch(to, url=source, on_file=lambda name, action: print(f"{name}: {action}"))
+    print(f"{dataset}: {folder}")
+
+
 def _name_and_value(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):

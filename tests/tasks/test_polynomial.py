@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lazyrich._ground import InputError
-from lazyrich.tasks import polynomial_regression
+from lazyrich.tasks import PolynomialTask, polynomial_regression
 from lazyrich.theory import polynomial_target
 
 
@@ -19,16 +19,14 @@ def draw(seed, **sizes):
 @pytest.mark.parametrize("n_directions", [1, 3])
 def test_labels_are_the_target_of_their_inputs(n_directions):
     data = draw(0, n_directions=n_directions)
-    np.testing.assert_allclose(data.y, polynomial_target(data.directions, data.x), rtol=1e-12)
-    np.testing.assert_allclose(
-        data.y_test, polynomial_target(data.directions, data.x_test), rtol=1e-12
-    )
+    np.testing.assert_allclose(data.y, polynomial_target(data.target, data.x), rtol=1e-12)
+    np.testing.assert_allclose(data.y_test, polynomial_target(data.target, data.x_test), rtol=1e-12)
 
 
 def test_moments_of_inputs_and_labels():
     data = draw(1)
     n, dim = data.x_test.shape
-    square = float(jnp.square(data.directions).sum())
+    square = float(jnp.square(data.target).sum())
     for draws, exact in [
         (data.x_test[:, 0] ** 2, 1 / dim),
         (data.x_test[:, 0] * data.x_test[:, 1], 0.0),
@@ -41,7 +39,7 @@ def test_moments_of_inputs_and_labels():
 def test_growing_the_training_set_changes_neither_target_nor_test_set():
     small, large = draw(2), draw(2, n_train=60)
     np.testing.assert_array_equal(small.x_test, large.x_test)
-    np.testing.assert_array_equal(small.directions, large.directions)
+    np.testing.assert_array_equal(small.target, large.target)
 
 
 def test_train_and_test_inputs_share_no_value():
@@ -53,3 +51,28 @@ def test_train_and_test_inputs_share_no_value():
 def test_sizes_below_one_get_one_sentence(size):
     with pytest.raises(InputError, match=f"{size} is 0; it must be above zero"):
         draw(0, **{size: 0})
+
+
+@pytest.mark.parametrize("n_directions", [1, 3])
+def test_facts_are_moments_averaged_over_targets(n_directions):
+    dim, n_targets, scale = 5, 20_000, 2.0
+    sizes = {"dim": dim, "n_train": 1, "n_test": 20, "n_directions": n_directions}
+    facts = PolynomialTask(**sizes, label_scale=scale).facts()
+    keys = jax.random.split(jax.random.key(4), n_targets)
+    y = scale * np.asarray(jax.vmap(lambda key: polynomial_regression(key, **sizes).y_test)(keys))
+    for draws, fact in [
+        (y.mean(-1), "mean"),
+        (y.var(-1, ddof=1), "variance"),
+        ((y**2).mean(-1), "zero_loss"),
+    ]:
+        assert abs(draws.mean() - facts[fact]) < 4 * draws.std() / n_targets**0.5, fact
+
+
+def test_the_task_scales_the_functions_labels():
+    sizes = {"dim": 8, "n_train": 30, "n_test": 10, "n_directions": 2}
+    task = PolynomialTask(**sizes, label_scale=2.0)
+    data, unscaled = task.draw(3), polynomial_regression(task.keys(3)[0], **sizes)
+    for name in ("x", "x_test", "target"):
+        np.testing.assert_array_equal(getattr(data, name), getattr(unscaled, name))
+    np.testing.assert_array_equal(data.y, 2 * unscaled.y)
+    np.testing.assert_array_equal(data.y_test, 2 * unscaled.y_test)

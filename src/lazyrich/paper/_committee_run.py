@@ -14,7 +14,7 @@ from jaxtyping import Array
 from lazyrich import kernels
 from lazyrich._ground import InputError, Status, require_finite, require_positive
 from lazyrich.nets import init_committee_machine
-from lazyrich.tasks import RegressionData, polynomial_regression
+from lazyrich.tasks import TaskData, polynomial_regression
 from lazyrich.theory import (
     Dials,
     EmpiricalLoss,
@@ -98,7 +98,7 @@ CURVES = {
 class _Inputs(NamedTuple):
     """Everything one seed starts from, in double precision."""
 
-    data: RegressionData
+    data: TaskData
     weights: Array
     start: Statistics
     output0: Array  # what the network outputs before training, on train and test points
@@ -173,7 +173,7 @@ def _measure(settings: CommitteeSettings, inputs: _Inputs, history: Statistics) 
     """Everything that the statistics at the records decide."""
     data, start = inputs.data, inputs.start
     alpha, epsilon = settings.alpha, settings.epsilon
-    beta = data.directions[0]
+    beta = data.target[0]
 
     def at(stats: Statistics) -> dict[str, Array]:
         seen = jax.tree.map(jnp.subtract, stats, start) if settings.centered else stats

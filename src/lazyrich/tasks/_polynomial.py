@@ -1,35 +1,21 @@
 """Polynomial regression on Gaussian inputs (§5, §15.1)."""
 
-from typing import NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
+from pydantic import PositiveFloat, PositiveInt
 
 from lazyrich._ground import require_positive
 
-
-class RegressionData(NamedTuple):
-    """One draw of a regression task.
-
-    Attributes:
-        x: training inputs, entries of variance 1/D.
-        y: training labels, label units.
-        x_test: fresh inputs from the same distribution.
-        y_test: their labels.
-        directions: β_k, one row each, entries of variance 1 (so ‖β‖² ≈ D).
-    """
-
-    x: Float[Array, "n d"]
-    y: Float[Array, " n"]
-    x_test: Float[Array, "m d"]
-    y_test: Float[Array, " m"]
-    directions: Float[Array, "k d"]
+from ._gaussian import gaussian_inputs
+from ._task import JointKernel, Task, TaskData
 
 
 def polynomial_regression(
     key: PRNGKeyArray, *, dim: int, n_train: int, n_test: int, n_directions: int = 1
-) -> RegressionData:
+) -> TaskData:
     """Labels y = ½ Σ_k (β_k·x)² of inputs x ~ N(0, I/D), with β_k ~ N(0, I).
 
     Targets, training and test inputs have keys of their own, so growing the training
@@ -43,7 +29,8 @@ def polynomial_regression(
         n_directions: number of directions in the target.
 
     Returns:
-        The data. Facts: ⟨y⟩ = Σ‖β_k‖²/(2D); for one direction
+        The data; ``target`` holds the β_k as rows (k, d), entries of variance 1 (so
+        ‖β‖² ≈ D). Facts: ⟨y⟩ = Σ‖β_k‖²/(2D); for one direction
         Var y = ‖β‖⁴/(2D²). A kernel with linear functions alone explains none of y.
 
     Raises:
@@ -62,7 +49,75 @@ def polynomial_regression(
     directions = jax.random.normal(target_key, (n_directions, dim))
 
     def draw(key, n):
-        x = jax.random.normal(key, (n, dim)) / jnp.sqrt(dim)
+        x = gaussian_inputs(key, n, dim=dim)
         return x, 0.5 * jnp.square(x @ directions.T).sum(-1)
 
-    return RegressionData(*draw(train_key, n_train), *draw(test_key, n_test), directions)
+    return TaskData(*draw(train_key, n_train), *draw(test_key, n_test), directions)
+
+
+class PolynomialTask(Task):
+    """Labels y = (s/2) Σ_k (β_k·x)² of inputs x ~ N(0, I/D), with β_k ~ N(0, I).
+
+    One direction is the paper's single-index target, more are its multi-index target
+    (a sum of squares; a square of a sum would again have one index).
+
+    Attributes:
+        dim: D, number of inputs.
+        n_train: P, number of training points.
+        n_test: number of test points, drawn fresh.
+        n_directions: number of directions in the target.
+        label_scale: s, dimensionless; 2 gives y = (β·x)².
+
+    Example:
+        >>> task = PolynomialTask(dim=10, n_train=20, n_test=5)
+        >>> task.draw(0).target.shape, task.facts()["mean"]
+        ((1, 10), 0.5)
+
+    References:
+        Kumar et al. (2024), Eq. 3 and §15.1.
+    """
+
+    kind: Literal["polynomial"] = "polynomial"
+    dim: PositiveInt
+    n_train: PositiveInt
+    n_test: PositiveInt
+    n_directions: PositiveInt = 1
+    label_scale: PositiveFloat = 1.0
+
+    @property
+    def n_inputs(self) -> int:
+        """D."""
+        return self.dim
+
+    @property
+    def n_outputs(self) -> None:
+        """Labels are one number each."""
+
+    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+        """Draw the data; ``target`` holds the β_k as rows (k, d)."""
+        data = polynomial_regression(
+            self.keys(seed)[0],
+            dim=self.dim,
+            n_train=self.n_train,
+            n_test=self.n_test,
+            n_directions=self.n_directions,
+        )
+        return data._replace(y=self.label_scale * data.y, y_test=self.label_scale * data.y_test)
+
+    def facts(self) -> dict[str, float]:
+        """Label moments averaged over targets.
+
+        Returns:
+            ``mean``: E⟨y⟩ = sK/2, label units; ``variance``: E Var y =
+            s²K(K + D + 1)/(2D), label units²; both for K directions. ``zero_loss``:
+            E⟨y²⟩, the mean squared error of the answer 0.
+        """
+        dim, n = self.dim, self.n_directions
+        square = self.label_scale**2
+        variance = square * n * (n + dim + 1) / (2 * dim)
+        return {
+            "mean": self.label_scale * n / 2,
+            "variance": variance,
+            # For one target ⟨y⟩ = sΣ‖β‖²/(2D), and Σ‖β‖² is chi-squared with KD degrees.
+            "zero_loss": variance + square * (n**2 / 4 + n / (2 * dim)),
+        }

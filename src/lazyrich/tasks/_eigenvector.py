@@ -1,0 +1,130 @@
+"""Labels made from a kernel: one of its eigenvectors (§6.1, §17)."""
+
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from pydantic import PositiveInt, model_validator
+
+from lazyrich._ground import InputError, require_finite
+
+from ._gaussian import gaussian_inputs
+from ._task import JointKernel, Task, TaskData
+
+
+class EigenvectorTask(Task):
+    """Labels are the j-th eigenvector of a kernel on inputs x ~ N(0, I/D).
+
+    The eigenvector is that of the *joint* kernel on training and test inputs: its first
+    entries label the training inputs, the rest the test inputs. (Extending the training
+    kernel's eigenvector to new inputs would give the kernel's own interpolant, which is
+    learned exactly.) A large index is a label that the kernel is slow to learn; beyond
+    the kernel's rank it is one that the kernel cannot learn, and where eigenvalues
+    coincide the label is one of their eigenvectors, the choice being the linear
+    algebra library's.
+
+    The sign is such that the entry of largest magnitude is positive. The decomposition
+    is in float64 in any case; the kernel is in the precision that JAX works in.
+    Because labels are joint, a change of n_train or n_test changes all of them.
+
+    Attributes:
+        dim: D, number of inputs.
+        n_train: P, number of training points.
+        n_test: number of test points.
+        index: j, from 1, the largest eigenvalue's.
+        scale: "rms" 1 or "norm" 1 of the labels over both sets, label units.
+        remove_mean: then subtract the mean over both sets; the paper's labels do.
+
+    Raises:
+        InputError: if the index is larger than n_train + n_test.
+
+    Example:
+        >>> task = EigenvectorTask(dim=4, n_train=20, n_test=10, index=1)
+        >>> data = task.draw(0, kernel=lambda x: x @ x.T)
+        >>> labels = jnp.concatenate([data.y, data.y_test])
+        >>> labels.shape, round(float(jnp.square(labels).mean()), 6)
+        ((30,), 1.0)
+
+    References:
+        Kumar et al. (2024), §6.1 and Figures 5 and 19.
+    """
+
+    labels_from_kernel: ClassVar[bool] = True
+
+    kind: Literal["eigenvector"] = "eigenvector"
+    dim: PositiveInt
+    n_train: PositiveInt
+    n_test: PositiveInt
+    index: PositiveInt = 1
+    scale: Literal["rms", "norm"] = "rms"
+    remove_mean: bool = False
+
+    @model_validator(mode="after")
+    def _has_enough_points(self) -> "EigenvectorTask":
+        if self.index > self.n_train + self.n_test:
+            raise InputError(
+                f"index is {self.index}, more than the {self.n_train + self.n_test} eigenvectors "
+                "of a kernel on n_train + n_test points"
+            )
+        return self
+
+    @property
+    def n_inputs(self) -> int:
+        """D."""
+        return self.dim
+
+    @property
+    def n_outputs(self) -> None:
+        """Labels are one number each."""
+
+    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+        """Draw the inputs and label them by the kernel.
+
+        Args:
+            seed: the experiment's seed, used where the task has none of its own.
+            kernel: from inputs (n, d) to their symmetric (n, n) kernel.
+
+        Raises:
+            InputError: if there is no kernel, or what it returns is not finite or not
+                (n, n).
+        """
+        if kernel is None:
+            raise InputError(
+                "The labels of an eigenvector task are made from a kernel and none was given; "
+                "pass kernel=, a function from inputs (n, d) to their kernel (n, n)."
+            )
+        train_key, test_key = jax.random.split(self.keys(seed)[0])
+        x = gaussian_inputs(train_key, self.n_train, dim=self.dim)
+        x_test = gaussian_inputs(test_key, self.n_test, dim=self.dim)
+        labels = jnp.asarray(self._labels(kernel(jnp.concatenate([x, x_test]))), x.dtype)
+        return TaskData(x, labels[: self.n_train], x_test, labels[self.n_train :])
+
+    def facts(self) -> dict[str, float]:
+        """The labels' mean square over both sets together.
+
+        Returns:
+            ``joint_mean_square``, label units²; absent where the mean is removed.
+        """
+        if self.remove_mean:
+            return {}
+        n = self.n_train + self.n_test
+        return {"joint_mean_square": 1.0 if self.scale == "rms" else 1 / n}
+
+    def _labels(self, joint_kernel: jax.Array) -> np.ndarray:
+        n = self.n_train + self.n_test
+        joint = np.asarray(joint_kernel, np.float64)
+        if joint.shape != (n, n):
+            raise InputError(
+                f"The kernel of {n} inputs has the shape {joint.shape}; wanted {(n, n)}: "
+                "trace a kernel of several outputs first."
+            )
+        require_finite(kernel=joint)
+        which = [n - self.index] * 2
+        _, vectors = scipy.linalg.eigh((joint + joint.T) / 2, subset_by_index=which)
+        labels = vectors[:, 0]
+        labels = labels * np.sign(labels[np.abs(labels).argmax()])
+        if self.scale == "rms":
+            labels = labels * np.sqrt(n)
+        return labels - labels.mean() if self.remove_mean else labels

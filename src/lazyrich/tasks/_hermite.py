@@ -1,0 +1,85 @@
+"""A Hermite polynomial of one direction (§15.2)."""
+
+import math
+from typing import Annotated, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from ._gaussian import gaussian_inputs
+from ._task import JointKernel, Task, TaskData
+
+
+class HermiteTask(Task):
+    """Labels y = s He_k(β·x) of inputs x ~ N(0, I/D), with ‖β‖² = D exactly.
+
+    He_k are the probabilists' polynomials (He₂ = h² − 1, He₃ = h³ − 3h), orthogonal
+    under N(0, 1) with ⟨He_k²⟩ = k!. Because ‖β‖² is D and not only near it, β·x is
+    standard normal and y has no part of lower degree. Degrees above about 4 are heavy
+    in the tails: means over test points need many of them.
+
+    Attributes:
+        dim: D, number of inputs.
+        degree: k, from 1.
+        n_train: P, number of training points.
+        n_test: number of test points, drawn fresh.
+        label_scale: s, dimensionless; ε/2 is what a net with the activation
+            h + (ε/2) He_k(h) makes itself, 1/√k! gives unit variance.
+
+    Example:
+        >>> task = HermiteTask(dim=10, degree=3, n_train=20, n_test=5, label_scale=0.5)
+        >>> task.draw(0).y.shape, task.facts()["variance"]
+        ((20,), 1.5)
+
+    References:
+        Kumar et al. (2024), §15.2.
+    """
+
+    kind: Literal["hermite"] = "hermite"
+    dim: PositiveInt
+    degree: Annotated[int, Field(ge=1, le=12)]
+    n_train: PositiveInt
+    n_test: PositiveInt
+    label_scale: PositiveFloat = 1.0
+
+    @property
+    def n_inputs(self) -> int:
+        """D."""
+        return self.dim
+
+    @property
+    def n_outputs(self) -> None:
+        """Labels are one number each."""
+
+    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+        """Draw the data; ``target`` holds β as its one row (1, d)."""
+        target_key, train_key, test_key = jax.random.split(self.keys(seed)[0], 3)
+        direction = jax.random.normal(target_key, (1, self.dim))
+        direction *= jnp.sqrt(self.dim) / jnp.linalg.norm(direction)
+
+        def draw(key, n):
+            x = gaussian_inputs(key, n, dim=self.dim)
+            return x, self.label_scale * hermite(x @ direction[0], self.degree)
+
+        train, test = draw(train_key, self.n_train), draw(test_key, self.n_test)
+        return TaskData(*train, *test, direction)
+
+    def facts(self) -> dict[str, float]:
+        """Label moments, the same for every target.
+
+        Returns:
+            ``mean``: 0, label units; ``variance`` and ``zero_loss``, the mean squared
+            error of the answer 0: s²k!, label units².
+        """
+        variance = self.label_scale**2 * math.factorial(self.degree)
+        return {"mean": 0.0, "variance": variance, "zero_loss": variance}
+
+
+def hermite(h: Float[Array, "..."], degree: int) -> Float[Array, "..."]:
+    """He_k by the recurrence He_{k+1} = h He_k − k He_{k−1}."""
+    before, now = jnp.zeros_like(h), jnp.ones_like(h)
+    for k in range(degree):
+        before, now = now, h * now - k * before
+    return now

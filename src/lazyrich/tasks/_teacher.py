@@ -1,0 +1,115 @@
+"""A teacher network that students are trained to imitate (§8.3.1)."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+from pydantic import NonNegativeFloat, PositiveInt
+
+from ._task import JointKernel, Task, TaskData
+
+ACTIVATIONS = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "square": jnp.square,
+    "linear": lambda h: h,
+}
+
+TeacherParams = tuple[tuple[Float[Array, "_ _"], Float[Array, " _"]], ...]
+"""Weights (fan-in, fan-out) and biases (fan-out,) of every layer, first to last."""
+
+
+class TeacherTask(Task):
+    """Labels of a random multilayer net on inputs x ~ N(0, I), unit variance each.
+
+    Every weight and bias of the teacher is U(±1/√fan-in), the usual start of a layer in
+    deep-learning frameworks; no activation after the last layer.
+
+    Attributes:
+        dim: D, number of inputs.
+        widths: number of units of each hidden layer, first to last; () is a linear teacher.
+        target_dim: number of outputs.
+        activation: "tanh", "relu", "square" (h²) or "linear".
+        n_train: number of training points.
+        n_test: number of test points, drawn fresh.
+        noise: standard deviation of Gaussian noise on every training label, label
+            units. Test labels stay clean, so the test loss is the excess over the noise.
+
+    Example:
+        >>> task = TeacherTask(n_train=20, n_test=5, widths=(8,))
+        >>> data = task.draw(0)
+        >>> data.x.shape, data.y.shape, [w.shape for w, _ in data.target]
+        ((20, 5), (20, 5), [(5, 8), (8, 5)])
+
+    References:
+        Kumar et al. (2024), §8.3.1, Figures 8, 13, 17 and 18.
+    """
+
+    kind: Literal["teacher"] = "teacher"
+    dim: PositiveInt = 5
+    widths: tuple[PositiveInt, ...] = (100, 100)
+    target_dim: PositiveInt = 5
+    activation: Literal["tanh", "relu", "square", "linear"] = "tanh"
+    n_train: PositiveInt = 100
+    n_test: PositiveInt = 100
+    noise: NonNegativeFloat = 0.0
+
+    @property
+    def n_inputs(self) -> int:
+        """D."""
+        return self.dim
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of the teacher's outputs."""
+        return self.target_dim
+
+    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+        """Draw the data; ``target`` holds the teacher's ``TeacherParams``."""
+        teacher_key, train_key, test_key, noise_key = jax.random.split(self.keys(seed)[0], 4)
+        params = self._teacher(teacher_key)
+        x = jax.random.normal(train_key, (self.n_train, self.dim))
+        x_test = jax.random.normal(test_key, (self.n_test, self.dim))
+        y, y_test = self._labels(params, x), self._labels(params, x_test)
+        if self.noise:
+            y += self.noise * jax.random.normal(noise_key, y.shape)
+        return TaskData(x, y, x_test, y_test, params)
+
+    def facts(self) -> dict[str, float]:
+        """Label moments averaged over teachers.
+
+        Returns:
+            ``mean``: 0, label units; ``noise_variance``, label units². For "relu" and
+            "linear" also ``zero_loss``: E⟨y²⟩ of a clean label, label units², the
+            mean squared error of the answer 0; with q = 1 at the inputs, each layer
+            takes q to (q + 1/fan-in)/3, and a ReLU halves it.
+        """
+        facts = {"mean": 0.0, "noise_variance": self.noise**2}
+        kept = {"relu": 0.5, "linear": 1.0}
+        if self.activation in kept or not self.widths:
+            square = (1 + 1 / self.dim) / 3
+            for width in self.widths:
+                square = (kept[self.activation] * square + 1 / width) / 3
+            facts["zero_loss"] = square
+        return facts
+
+    def _teacher(self, key: PRNGKeyArray) -> TeacherParams:
+        widths = (self.dim, *self.widths, self.target_dim)
+
+        def layer(key, fan_in, fan_out):
+            weight_key, bias_key = jax.random.split(key)
+            bound = fan_in**-0.5
+            return (
+                jax.random.uniform(weight_key, (fan_in, fan_out), minval=-bound, maxval=bound),
+                jax.random.uniform(bias_key, (fan_out,), minval=-bound, maxval=bound),
+            )
+
+        keys = jax.random.split(key, len(widths) - 1)
+        return tuple(map(layer, keys, widths[:-1], widths[1:]))
+
+    def _labels(self, params: TeacherParams, x: Float[Array, "n d"]) -> Float[Array, "n c"]:
+        *hidden, (weights, biases) = params
+        for layer_weights, layer_biases in hidden:
+            x = ACTIVATIONS[self.activation](x @ layer_weights + layer_biases)
+        return x @ weights + biases

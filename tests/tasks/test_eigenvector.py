@@ -1,0 +1,99 @@
+"""Oracle: a path graph's eigenvectors in closed form, and the eigenvector's definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lazyrich._ground import InputError
+from lazyrich.tasks import EigenvectorTask
+
+N_TRAIN, N_TEST = 9, 5
+N = N_TRAIN + N_TEST
+
+
+def task(**changes):
+    return EigenvectorTask(**({"dim": 3, "n_train": N_TRAIN, "n_test": N_TEST} | changes))
+
+
+def path_graph(x):
+    """A kernel whatever the inputs: 2 − Laplacian of a path, eigenvalues 2 cos(πk/n)."""
+    ends = jnp.zeros(len(x)).at[jnp.array([0, -1])].set(1.0)
+    return jnp.eye(len(x), k=1) + jnp.eye(len(x), k=-1) + jnp.diag(ends)
+
+
+def bumps(x):
+    """A kernel of full rank."""
+    return jnp.exp(-jnp.square(x[:, None] - x[None]).sum(-1))
+
+
+def labels(data):
+    return np.concatenate([data.y, data.y_test])
+
+
+@pytest.mark.parametrize("index", [1, 2, 7, N])
+def test_labels_are_known_eigenvectors(index):
+    places = np.arange(N) + 0.5
+    wave = np.cos(np.pi * (index - 1) * places / N)
+    wave /= np.sqrt(np.square(wave).mean())
+    found = labels(task(index=index).draw(0, kernel=path_graph))
+    # Largest magnitudes come in mirrored pairs here, so the sign alone is left open.
+    np.testing.assert_allclose(found * np.sign(found @ wave), wave, atol=1e-12)
+
+
+@pytest.mark.parametrize("index", [1, 4, N])
+def test_labels_belong_to_the_joint_kernel_of_train_and_test_inputs(index):
+    data = task(index=index, scale="norm").draw(1, kernel=bumps)
+    joint = np.asarray(bumps(jnp.concatenate([data.x, data.x_test])))
+    found = labels(data)
+    value = np.linalg.eigvalsh(joint)[N - index]
+    np.testing.assert_allclose(joint @ found, value * found, atol=1e-13)
+    assert found[np.abs(found).argmax()] > 0
+    assert found @ found == pytest.approx(1, rel=1e-13)
+
+
+def test_scale_and_mean():
+    norm, rms, centered = (
+        labels(task(index=2, **changes).draw(1, kernel=bumps))
+        for changes in ({"scale": "norm"}, {}, {"remove_mean": True})
+    )
+    np.testing.assert_allclose(rms, norm * N**0.5, rtol=1e-13)
+    np.testing.assert_allclose(centered, rms - rms.mean(), atol=1e-14)
+    assert task(scale="norm").facts() == {"joint_mean_square": 1 / N}
+    assert task().facts() == {"joint_mean_square": 1.0}
+    assert (rms**2).mean() == pytest.approx(1.0)
+    assert task(remove_mean=True).facts() == {}
+
+
+def test_the_decomposition_is_in_float64_though_jax_is_not():
+    # Exact in float32, with gaps so small that a decomposition in float32 mixes the waves.
+    with jax.enable_x64(False):
+        data = task(index=7).draw(1, kernel=lambda x: jnp.eye(N) + path_graph(x) / 2**12)
+    assert data.y.dtype == np.float32
+    wave = np.sqrt(2) * np.cos(np.pi * 6 * (np.arange(N) + 0.5) / N)
+    found = labels(data)
+    # What is left is the rounding of the labels to float32.
+    np.testing.assert_allclose(found * np.sign(found @ wave), wave, atol=1e-6)
+
+
+def test_no_kernel_gets_one_sentence():
+    with pytest.raises(InputError, match="made from a kernel and none was given; pass kernel="):
+        task().draw(0)
+
+
+@pytest.mark.parametrize(
+    "kernel, words",
+    [
+        (lambda x: bumps(x)[:, :3], r"shape \(14, 3\); wanted \(14, 14\)"),
+        (lambda x: bumps(x)[..., None, None], "trace a kernel of several outputs first"),
+        (lambda x: bumps(x) * jnp.nan, "kernel holds 196 entries that are NaN"),
+    ],
+)
+def test_bad_kernels_get_one_sentence(kernel, words):
+    with pytest.raises(InputError, match=words):
+        task().draw(0, kernel=kernel)
+
+
+def test_an_index_beyond_the_last_gets_one_sentence():
+    with pytest.raises(InputError, match="index is 15, more than the 14 eigenvectors"):
+        task(index=15)

@@ -1,0 +1,42 @@
+"""Oracle: numpy.polynomial.hermite_e, and moments in closed form with standard errors."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.polynomial.hermite_e import hermeval
+
+from lazyrich._ground import InputError
+from lazyrich.tasks import HermiteTask
+
+
+def task(**changes):
+    return HermiteTask(**({"dim": 7, "degree": 3, "n_train": 40, "n_test": 20} | changes))
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3, 4, 7])
+def test_labels_are_hermite_polynomials_of_the_projection(degree):
+    data = task(degree=degree, label_scale=0.25).draw(0)
+    for x, y in [(data.x, data.y), (data.x_test, data.y_test)]:
+        expected = 0.25 * hermeval(np.asarray(x @ data.target[0]), [0] * degree + [1])
+        # Recurrence and Clenshaw round differently where terms of size 1e3 cancel.
+        np.testing.assert_allclose(y, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_the_direction_has_length_root_dim():
+    assert float(np.square(task().draw(3).target).sum()) == pytest.approx(7, rel=1e-14)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_moments_are_the_facts(degree):
+    facts = task(degree=degree, label_scale=0.5).facts()
+    y = np.asarray(task(degree=degree, label_scale=0.5, n_test=100_000).draw(1).y_test)
+    assert facts["variance"] == facts["zero_loss"] == 0.25 * math.factorial(degree)
+    for draws, exact in [(y, facts["mean"]), (y**2, facts["zero_loss"])]:
+        assert abs(draws.mean() - exact) < 5 * draws.std() / len(y) ** 0.5
+
+
+@pytest.mark.parametrize("degree", [0, 13, 2.5])
+def test_degrees_out_of_range_get_one_sentence(degree):
+    with pytest.raises(InputError, match=rf"^HermiteTask cannot be made: degree is {degree}"):
+        task(degree=degree)

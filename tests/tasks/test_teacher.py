@@ -1,0 +1,67 @@
+"""Oracle: the network unit by unit in NumPy; second moments in closed form."""
+
+import numpy as np
+import pytest
+from oracles.tasks import teacher_output
+
+from lazyrich._ground import InputError
+from lazyrich.tasks import TeacherTask
+
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "relu": lambda h: np.maximum(h, 0),
+    "square": lambda h: h**2,
+    "linear": lambda h: h,
+}
+
+
+def task(**changes):
+    small = {"dim": 3, "widths": (6, 4), "target_dim": 2, "n_train": 10, "n_test": 5}
+    return TeacherTask(**(small | changes))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("hidden", [(), (6, 4)])
+def test_labels_are_the_teachers_outputs(activation, hidden):
+    data = task(activation=activation, widths=hidden).draw(0)
+    for x, y in [(data.x, data.y), (data.x_test, data.y_test)]:
+        expected = teacher_output(data.target, x, ACTIVATIONS[activation])
+        np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_weights_and_biases_fill_their_interval():
+    data = task(dim=50, widths=(60,), target_dim=40).draw(0)
+    for fan_in, layer in zip((50, 60), data.target, strict=True):
+        bound = fan_in**-0.5
+        for values in map(np.ravel, layer):
+            assert np.abs(values).max() <= bound
+            # Uniform: mean 0 and standard deviation bound/√3 (its own error < 1/√n of it).
+            error = bound / np.sqrt(3 * len(values))
+            assert abs(values.mean()) < 5 * error
+            assert values.std() == pytest.approx(bound / 3**0.5, rel=3 / len(values) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    "activation, hidden", [("tanh", ()), ("linear", (4,)), ("relu", (6,)), ("relu", (6, 4))]
+)
+def test_second_moment_over_teachers_is_the_fact(activation, hidden):
+    chosen = task(activation=activation, widths=hidden, n_test=100)
+    squares = np.array([np.square(chosen.draw(seed).y_test).mean() for seed in range(200)])
+    error = squares.std() / len(squares) ** 0.5
+    assert abs(squares.mean() - chosen.facts()["zero_loss"]) < 4 * error
+
+
+def test_noise_is_on_training_labels_alone():
+    clean, noisy = task(n_train=20_000).draw(0), task(n_train=20_000, noise=0.5).draw(0)
+    np.testing.assert_array_equal(clean.x, noisy.x)
+    np.testing.assert_array_equal(clean.y_test, noisy.y_test)
+    noise = np.asarray(noisy.y - clean.y).ravel()
+    assert abs(noise.mean()) < 5 * 0.5 / len(noise) ** 0.5
+    # A Gaussian's sample variance has the relative error √(2/n).
+    variance = task(noise=0.5).facts()["noise_variance"]
+    assert noise.var() == pytest.approx(variance, rel=5 * (2 / len(noise)) ** 0.5)
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    with pytest.raises(InputError, match=r"widths\.1 is 0.*; noise is -1"):
+        task(widths=(5, 0), noise=-1)
