@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,8 @@ STEPS = np.unique(np.round(np.geomspace(1, 10_000, 60)).astype(int))
 
 
 class Small(Config):
+    """Settings of an experiment that takes no time."""
+
     alpha: float = 1.0
     seed: int = 0
     width: int = 100
@@ -35,7 +38,9 @@ class Small(Config):
 
 def history(i):
     curve = np.exp(-STEPS / 1000) * (1 + i)
-    records = {name: Record(curve + k) for k, name in enumerate(("train_loss", "test_loss", "norm"))}
+    records = {
+        name: Record(curve + k) for k, name in enumerate(("train_loss", "test_loss", "norm"))
+    }
     solved = np.stack([curve, curve / 2, curve / 3], 1)
     records["solved"] = Record(solved, "dimensionless", ("threshold",), ((0.1, 0.2, 0.3),))
     return History(Small(alpha=float(i // 10), seed=i % 10), STEPS, records, Status.ok, None, 0.01)
@@ -107,7 +112,9 @@ def zarr_by_xarray(folder, n):
     yield found.train_loss.values
 
 
-CONTENDERS = {one.__name__: one for one in (ours, ours_without_packs, netcdf_by_xarray, zarr_by_xarray)}
+CONTENDERS = {
+    one.__name__: one for one in (ours, ours_without_packs, netcdf_by_xarray, zarr_by_xarray)
+}
 
 
 def measure(contender, n):
@@ -119,9 +126,7 @@ def measure(contender, n):
             row[f"{step}_seconds"] = round(time.perf_counter() - last, 3)
             last = time.perf_counter()
         else:
-            np.testing.assert_array_equal(
-                step, np.exp(-STEPS / 1000) * (1 + np.arange(n))[:, None]
-            )
+            np.testing.assert_array_equal(step, np.exp(-STEPS / 1000) * (1 + np.arange(n))[:, None])
     row["n_files"] = sum(len(files) for _, _, files in os.walk(folder))
     row["megabytes"] = round(
         sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 1e6, 1
@@ -136,14 +141,11 @@ def main():
     if "--only" in sys.argv:
         print(json.dumps(measure(sys.argv[sys.argv.index("--only") + 1], n)))
         return
-    import subprocess
-
     found = {}
     for name in CONTENDERS:  # one process each: peak memory is per process
-        line = subprocess.run(
-            [sys.executable, __file__, str(n), "--only", name], capture_output=True, text=True
-        )
-        found[name] = json.loads(line.stdout.splitlines()[-1]) if not line.returncode else line.stderr
+        command = [sys.executable, __file__, str(n), "--only", name]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        found[name] = json.loads(ran.stdout.splitlines()[-1])
         print(name, found[name], flush=True)
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)

@@ -7,12 +7,12 @@ import os
 import numpy as np
 import pytest
 import xarray as xr
-from sweeps.toys import Net, Scaling, Toy, run_toys, toy_history, toy_loss
 
 from lazyrich._ground import InputError
 from lazyrich.sweeps import Store, experiment_key, grid, sweep
 from lazyrich.sweeps._netcdf import DamagedFile, decode, encode
 from lazyrich.sweeps._outcome import outcome_of
+from sweeps.toys import Net, Scaling, Toy, run_toys, toy_history, toy_loss
 
 TOYS = grid(Toy(), {"alpha": [0.5, 1.0, 2.0], "seed": range(2)})
 

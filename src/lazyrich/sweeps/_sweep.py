@@ -70,8 +70,8 @@ def sweep(
         progress: show how far it is, on stderr.
         run: computes a list of experiments, its one positional argument, and returns or
             yields a history for each; it must be picklable unless the executor is
-            serial. If it has a keyword ``on_finished``, each history may be handed to
-            that instead. By default ``training.train_many``.
+            serial. If it has a keyword ``on_finished``, that is called with the position
+            and the history of each as it ends. By default ``training.train_many``.
         sending: how many experiments go into a call, and whether failed ones run again.
 
     Returns:
@@ -120,7 +120,7 @@ def sweep(
     try:
         if todo:
             kept.require_writable()
-            chosen: Any = run if run is not None else training.train_many  # ty: ignore
+            chosen: Any = run if run is not None else training.train_many
             workers = workers_from(executor)
             _Driver(kept, workers, chosen, counts, report).compute(todo, sending.batch_size)
     except KeyboardInterrupt:

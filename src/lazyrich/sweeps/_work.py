@@ -76,7 +76,7 @@ def compute(parcel: Parcel, emit: Callable[[Outcome], Any]) -> tuple[str, str]:
         return "", refusal
     wanted = set(parcel.keys)
 
-    def on_finished(history: History) -> None:
+    def keep(history: History) -> None:
         outcome = outcome_of(history)
         if outcome.key in wanted:
             wanted.remove(outcome.key)
@@ -84,19 +84,26 @@ def compute(parcel: Parcel, emit: Callable[[Outcome], Any]) -> tuple[str, str]:
 
     with jax.enable_x64(parcel.x64):
         try:
-            for history in _histories(parcel, on_finished):
-                on_finished(history)
+            _call(parcel, keep)
         except Exception as error:
             return _account(error), ""
-    missing = "its run ended without giving it back"
-    return (missing if wanted else ""), ""
+    return ("its run ended without giving it back" if wanted else ""), ""
 
 
-def _histories(parcel: Parcel, on_finished: Callable[[History], None]) -> Iterable[History]:
+def _call(parcel: Parcel, keep: Callable[[History], None]) -> None:
+    """Call the run function, and keep each history when it is first seen."""
     run: Any = parcel.run
-    if "on_finished" in inspect.signature(run).parameters:
-        return run(list(parcel.experiments), on_finished=on_finished)
-    return run(list(parcel.experiments))
+    kept: set[int] = set()
+
+    def on_finished(position: int, history: History) -> None:
+        kept.add(position)
+        keep(history)
+
+    is_told = "on_finished" in inspect.signature(run).parameters
+    told = {"on_finished": on_finished} if is_told else {}
+    for position, history in enumerate(run(list(parcel.experiments), **told)):
+        if position not in kept:
+            keep(history)
 
 
 def _refusal(parcel: Parcel) -> str:
