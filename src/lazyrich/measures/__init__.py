@@ -2,14 +2,19 @@
 
 Functions of recorded curves only: never trains, never sees a network.
 
-Vocabulary: a loss *falls* at the first step at which it is at or below a level; the
-*delay* (time to grok) runs from the fall of the train loss to that of the test loss; a
-delay is *censored* if the test loss never fell while it was watched.
+Vocabulary: a loss *falls* at the first step at which it is at or below a level, an
+accuracy *rises* at the first at or above one; the *delay* (time to grok) runs from the
+fall or rise on the training points to that on the test points; it is *censored* if the
+test curve never got there while it was watched; a *phase* names what became of the run.
 """
 
+from ._accuracy import accuracy_delay as accuracy_delay
+from ._accuracy import rise_step as rise_step
 from ._delay import GrokkingDelay as GrokkingDelay
 from ._delay import fall_step as fall_step
 from ._delay import grokking_delay as grokking_delay
+from ._phase import Phase as Phase
+from ._phase import phase as phase
 from ._shape import leave_step as leave_step
 from ._shape import peak_before as peak_before
 from ._shape import value_at as value_at

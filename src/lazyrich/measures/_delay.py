@@ -10,16 +10,19 @@ from lazyrich._ground import require_finite, require_positive, require_shapes
 
 
 class GrokkingDelay(NamedTuple):
-    """How long the test loss waits after the train loss has fallen.
+    """How long the test curve waits after the train curve has got there.
+
+    Curves are losses that fall to a level, or accuracies that rise to one.
 
     Attributes:
-        train_step: step at which the train loss falls; inf if it never did.
-        test_step: step at which the test loss falls; inf if it never did.
+        train_step: step at which the train curve gets there; inf if it never did.
+        test_step: step at which the test curve gets there; inf if it never did.
         delay: test_step − train_step, steps; inf if censored. Negative where the test
-            loss falls first.
-        ratio: test_step/train_step, dimensionless; inf if censored.
-        is_censored: the test loss never fell: the delay is longer than was watched.
-            Also set where the train loss never fell and no delay is defined.
+            curve is first.
+        ratio: test_step/train_step, dimensionless; inf if censored, or if the train curve
+            was there at step 0 and the test curve was not.
+        is_censored: the test curve never got there: the delay is longer than was watched.
+            Also set where the train curve never did and no delay is defined.
     """
 
     train_step: Float[Array, ""]
@@ -113,12 +116,19 @@ def grokking_delay(
     train_step, test_step = jax.vmap(lambda loss: fall_step(steps, loss, level))(
         jnp.stack([train_loss, test_loss])
     )
+    return delay_between(train_step, test_step)
+
+
+def delay_between(train_step: Float[Array, ""], test_step: Float[Array, ""]) -> GrokkingDelay:
+    """Difference and ratio of two steps, either of which may be inf for never."""
     is_censored = jnp.isinf(test_step) | jnp.isinf(train_step)
     safe = jnp.where(is_censored, 1.0, train_step)
+    # From step 0 every later step is infinitely late; step 0 itself is not late at all.
+    ratio = jnp.where(test_step == safe, 1.0, test_step / safe)
     return GrokkingDelay(
         train_step,
         test_step,
         jnp.where(is_censored, jnp.inf, test_step - safe),
-        jnp.where(is_censored, jnp.inf, test_step / safe),
+        jnp.where(is_censored, jnp.inf, ratio),
         is_censored,
     )

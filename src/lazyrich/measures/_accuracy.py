@@ -1,0 +1,90 @@
+"""When an accuracy rises, and how long the test accuracy waits for it."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, ScalarLike, Shaped
+
+from lazyrich._ground import InputError, require_positive, require_shapes
+
+from ._delay import GrokkingDelay, delay_between, fall_step
+
+
+def rise_step(
+    steps: Shaped[Array, " s"], accuracy: Float[Array, " s"], level: ScalarLike
+) -> Float[Array, ""]:
+    """First step at which an accuracy is at or above a level, between records by log step.
+
+    The mirror image of ``fall_step``, so the answer hardly depends on how densely the
+    run was logged.
+
+    Args:
+        steps: increasing step numbers, or flow times.
+        accuracy: share of right answers, 0 to 1; values that are not finite never cross.
+        level: where the accuracy counts as risen, a share.
+
+    Returns:
+        The step; the first step if the accuracy starts at or above the level; inf if it
+        never gets there.
+
+    Raises:
+        InputError: if the lengths disagree, or a level above 1 asks for what no
+            accuracy reaches.
+
+    Example:
+        >>> steps, accuracy = jnp.array([1.0, 10.0, 100.0]), jnp.array([0.1, 0.2, 1.0])
+        >>> round(float(rise_step(steps, accuracy, 0.6)), 2)
+        31.62
+    """
+    require_shapes("s s", steps=steps, accuracy=accuracy)
+    _require_shares(level=level)
+    return fall_step(steps, -accuracy, -jnp.asarray(level, accuracy.dtype))
+
+
+def accuracy_delay(
+    steps: Shaped[Array, " s"],
+    train_accuracy: Float[Array, " s"],
+    test_accuracy: Float[Array, " s"],
+    *,
+    train_level: ScalarLike = 0.9,
+    test_level: ScalarLike = 0.9,
+) -> GrokkingDelay:
+    """Delay between the rise of the train accuracy and that of the test accuracy.
+
+    Unlike losses, the two accuracies have levels of their own: "train 100 %, test 95 %"
+    is a usual pair. jit- and vmap-safe.
+
+    Args:
+        steps: increasing step numbers, or flow times.
+        train_accuracy: share of right answers on the training points, 0 to 1.
+        test_accuracy: share of right answers on the test points.
+        train_level: share at which the train accuracy counts as risen.
+        test_level: share at which the test accuracy counts as risen.
+
+    Returns:
+        Both steps, their difference and ratio, and whether the delay is censored, as
+        ``grokking_delay`` returns them.
+
+    Raises:
+        InputError: if the lengths disagree or a level is not in (0, 1].
+
+    Example:
+        >>> steps = jnp.array([0, 1, 10, 100, 1000])
+        >>> train = jnp.array([0.1, 0.5, 1.0, 1.0, 1.0])
+        >>> test = jnp.array([0.1, 0.1, 0.2, 0.2, 0.9])
+        >>> found = accuracy_delay(steps, train, test, train_level=1.0)
+        >>> round(float(found.delay)), round(float(found.ratio))
+        (990, 100)
+    """
+    require_shapes("s s s", steps=steps, train_accuracy=train_accuracy, test_accuracy=test_accuracy)
+    _require_shares(train_level=train_level, test_level=test_level)
+    return delay_between(
+        rise_step(steps, train_accuracy, train_level), rise_step(steps, test_accuracy, test_level)
+    )
+
+
+def _require_shares(**levels: ScalarLike) -> None:
+    require_positive(**levels)
+    for name, level in levels.items():
+        if not isinstance(level, Tracer) and not np.all(np.asarray(level) <= 1):
+            raise InputError(f"{name} is {level}; accuracies are shares, give one of at most 1.")

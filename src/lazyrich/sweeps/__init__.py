@@ -1,0 +1,20 @@
+"""Many experiments, each computed once: grid, store, executors.
+
+Takes frozen configs and a function that computes a list of them, keeps every result in a
+file of its own, and gives back one labelled dataset. Knows no net, no task, no figure.
+
+Vocabulary: a *grid* is experiments from axes; a *store* is a folder (or an URL) of
+finished experiments; a *key* is an experiment's name in it; a *parcel* is what one call of
+a worker computes; an *outcome* is what is kept of an experiment.
+"""
+
+from ._axes import short_names as short_names
+from ._dataset import to_dataset as to_dataset
+from ._grid import axes_from_text as axes_from_text
+from ._grid import grid as grid
+from ._grid import log_spaced as log_spaced
+from ._key import experiment_key as experiment_key
+from ._outcome import Outcome as Outcome
+from ._store import Store as Store
+from ._sweep import Sending as Sending
+from ._sweep import sweep as sweep

@@ -1,0 +1,197 @@
+"""Where experiments are computed: in this process, in processes of this machine, on Dask."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from lazyrich._ground import InputError
+
+_DEFAULT_IN_FLIGHT = 32
+_CONNECT_SECONDS = 10
+
+
+class Workers(NamedTuple):
+    """An executor and what a sweep has to know about it.
+
+    Attributes:
+        executor: takes the parcels.
+        n_workers: how many it computes at a time, where known.
+        in_flight: how many to hand over at a time.
+        is_local: computes in this process, so experiments come back one by one.
+        is_own: was made for this sweep, and ends with it.
+    """
+
+    executor: Executor
+    n_workers: int | None
+    in_flight: int
+    is_local: bool = False
+    is_own: bool = True
+
+
+class ProcessExecutor(Executor):
+    """Processes that die alone: each has one worker, and a new one takes its place.
+
+    A pool of several workers is broken as a whole when one of them is killed, and does
+    not say which call killed it; here a death breaks one call only. Processes are
+    spawned: a fork after JAX has started its threads can hang.
+
+    Args:
+        n_workers: how many.
+
+    Raises:
+        InputError: if a process dies at its start.
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        self._threads = ThreadPoolExecutor(n_workers, thread_name_prefix="lazyrich-sweep")
+        self._own = threading.local()
+        self._pids: set[int] = set()
+        try:
+            self.submit(os.getpid).result()
+        except BrokenExecutor:
+            self.shutdown(wait=False)
+            raise InputError(
+                "The worker processes end as soon as they start; in a script, sweep under "
+                '`if __name__ == "__main__":`, because every worker imports the script.'
+            ) from None
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+        """Have one of the processes call a function."""
+        return self._threads.submit(self._call, fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes: when they are done, or now if nobody waits."""
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures or not wait)
+        for pid in list(self._pids):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def _call(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(self._own, "pool", None) is None:
+            context = multiprocessing.get_context("spawn")
+            self._own.pool = ProcessPoolExecutor(1, context, _start_worker)
+            self._own.pid = None
+        try:
+            if self._own.pid is None:
+                self._own.pid = self._own.pool.submit(os.getpid).result()
+                self._pids.add(self._own.pid)
+            return self._own.pool.submit(fn, *args, **kwargs).result()
+        except BrokenExecutor:
+            self._own.pool.shutdown(wait=False)
+            self._own.pool = None
+            self._pids.discard(self._own.pid)
+            raise
+
+
+def workers_from(executor: Executor | str | None) -> Workers:
+    """Workers of the kind that a word or an executor names.
+
+    Args:
+        executor: "serial" or None, "processes:N", "dask:ADDRESS", or any executor of
+            the form of ``concurrent.futures``.
+
+    Raises:
+        InputError: if there is no such kind, or it cannot be reached.
+    """
+    if executor is None or executor == "serial":
+        return Workers(ThreadPoolExecutor(1), 1, 1, is_local=True)
+    if isinstance(executor, str):
+        kind, _, rest = executor.partition(":")
+        if kind == "processes" and rest.isdigit() and int(rest) > 0:
+            n = int(rest)
+            return Workers(ProcessExecutor(n), n, 2 * n)
+        if kind == "dask" and rest:
+            return _dask(rest)
+        raise InputError(
+            f"The executor is {executor!r}, wanted serial, processes:N (such as processes:4) or "
+            "dask:ADDRESS (such as dask:tcp://127.0.0.1:8786)."
+        )
+    return Workers(executor, None, _DEFAULT_IN_FLIGHT, is_own=False)
+
+
+def is_death(error: BaseException) -> bool:
+    """Whether a call failed because its worker died."""
+    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
+
+
+def deaths_of(error: BaseException) -> int:
+    """How many workers a call has killed: Dask gives up on one only after four."""
+    return 1 + int(getattr(error, "allowed_failures", 0))
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a call failed because what would have answered it is gone."""
+    return type(error).__name__ in {
+        "CancelledError",
+        "FutureCancelledError",
+        "CommClosedError",
+        "SchedulerGone",
+    }
+
+
+def pickled(thing: Any) -> bytes:
+    """The bytes that a worker will be sent.
+
+    Raises:
+        InputError: if another process could not be told what to run.
+    """
+    try:
+        return pickle.dumps(thing)
+    except Exception as error:
+        raise InputError(
+            f"The run function or an experiment cannot be sent to other processes ({error}); "
+            "define both at the top level of a module, or use the serial executor."
+        ) from error
+
+
+def _dask(address: str) -> Workers:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError(
+            "dask:ADDRESS needs Dask; install it with `pip install 'lazyrich[dask]'`, here and "
+            "on the workers."
+        ) from None
+    try:
+        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"No Dask scheduler answers at {address} ({error}); start one with `dask scheduler` "
+            "and workers with `dask worker ADDRESS`, and give its address."
+        ) from error
+    n_threads = max(1, sum(client.nthreads().values()))
+    return Workers(_DaskExecutor(client), n_threads, max(_DEFAULT_IN_FLIGHT, 2 * n_threads))
+
+
+class _DaskExecutor(Executor):
+    """Dask's own executor, which takes its connection with it when it ends."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self._executor = client.get_executor(pure=False)
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+        return self._executor.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._executor.shutdown(wait=wait)  # not waiting cancels
+        self.client.close()
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the sweep, and end when the sweep does, however it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
