@@ -14,7 +14,9 @@ from ._grid import axes_from_text as axes_from_text
 from ._grid import grid as grid
 from ._grid import log_spaced as log_spaced
 from ._key import experiment_key as experiment_key
+from ._netcdf import encode as encode
 from ._outcome import Outcome as Outcome
+from ._outcome import outcome_of as outcome_of
 from ._store import Store as Store
 from ._sweep import Sending as Sending
 from ._sweep import sweep as sweep
