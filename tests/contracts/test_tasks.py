@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from lazyrich._ground import InputError
 from lazyrich.tasks import TASKS, AnyTask, TaskData
 
 # A small one of each kind. Those of POOLS are split from a fixed pool; the seed of the
@@ -15,7 +16,7 @@ SMALL = {
     "hermite": {"dim": 6, "n_train": 12, "n_test": 7, "degree": 2},
     "eigenvector": {"dim": 6, "n_train": 12, "n_test": 7, "index": 3},
     "modular": {"modulus": 7},
-    "teacher": {"dim": 6, "n_train": 12, "n_test": 7, "hidden": (5,), "noise": 0.1},
+    "teacher": {"dim": 6, "n_train": 12, "n_test": 7, "widths": (5,), "noise": 0.1},
     "images": {"n_train": 900, "n_test": 897, "subset": "random"},
     "parity": {"dim": 6, "n_train": 12, "n_test": 7, "n_relevant": 2},
 }
@@ -73,8 +74,7 @@ def test_shapes_are_those_promised(kind, fields):
         if task.vocabulary is not None:
             assert x.dtype == jnp.int32
             assert 0 <= x.min() <= x.max() < task.vocabulary
-    for name, rows in [("n_train", data.x), ("n_test", data.x_test)]:
-        assert len(rows) == fields.get(name, len(rows))
+    assert (task.n_train, task.n_test) == (len(data.x), len(data.x_test))
 
 
 @each
@@ -97,6 +97,16 @@ def test_json_gives_the_task_back(kind, fields):
     assert TASKS[kind].from_json(text) == task
     assert TypeAdapter(AnyTask).validate_json(text) == task
     assert TypeAdapter(AnyTask).validate_python(task) == task
+
+
+@each
+def test_a_kernel_is_needed_where_it_is_promised(kind, fields):
+    task = TASKS[kind](**fields)
+    if task.labels_from_kernel:
+        with pytest.raises(InputError, match="pass kernel="):
+            task.draw(0)
+    else:
+        assert_same(task.draw(0), draw(kind, fields))
 
 
 @each
@@ -148,7 +158,7 @@ def test_no_two_arrays_come_from_one_key(kind):
     """Arrays that are drawn from one key are each other's multiples where they overlap."""
     fields = SMALL[kind] | {"dim": 40, "n_train": 40, "n_test": 40}
     if kind == "teacher":
-        fields |= {"hidden": (40, 40), "target_dim": 40, "noise": 0.0}
+        fields |= {"widths": (40, 40), "target_dim": 40, "noise": 0.0}
     if kind == "polynomial":
         fields |= {"n_directions": 40}
     data = draw(kind, fields)

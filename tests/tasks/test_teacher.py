@@ -10,27 +10,27 @@ from lazyrich.tasks import TeacherTask
 ACTIVATIONS = {
     "tanh": np.tanh,
     "relu": lambda h: np.maximum(h, 0),
-    "quadratic": lambda h: h**2,
-    "identity": lambda h: h,
+    "square": lambda h: h**2,
+    "linear": lambda h: h,
 }
 
 
 def task(**changes):
-    small = {"dim": 6, "hidden": (5, 4), "target_dim": 5, "n_train": 12, "n_test": 7}
+    small = {"dim": 6, "widths": (5, 4), "target_dim": 5, "n_train": 12, "n_test": 7}
     return TeacherTask(**(small | changes))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (5, 4)])
 def test_labels_are_the_teachers_outputs(activation, hidden):
-    data = task(activation=activation, hidden=hidden).draw(0)
+    data = task(activation=activation, widths=hidden).draw(0)
     for x, y in [(data.x, data.y), (data.x_test, data.y_test)]:
         expected = teacher_output(data.target, x, ACTIVATIONS[activation])
         np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_weights_and_biases_fill_their_interval():
-    data = task(dim=50, hidden=(60,), target_dim=40).draw(0)
+    data = task(dim=50, widths=(60,), target_dim=40).draw(0)
     for fan_in, layer in zip((50, 60), data.target, strict=True):
         bound = fan_in**-0.5
         for values in map(np.ravel, layer):
@@ -41,9 +41,9 @@ def test_weights_and_biases_fill_their_interval():
             assert values.std() == pytest.approx(bound / 3**0.5, rel=3 / len(values) ** 0.5)
 
 
-@pytest.mark.parametrize("activation, hidden", [("tanh", ()), ("identity", (4,)), ("relu", (5, 4))])
+@pytest.mark.parametrize("activation, hidden", [("tanh", ()), ("linear", (4,)), ("relu", (5, 4))])
 def test_second_moment_over_teachers_is_the_fact(activation, hidden):
-    chosen = task(activation=activation, hidden=hidden)
+    chosen = task(activation=activation, widths=hidden)
     squares = np.array([np.square(chosen.draw(seed).y_test).mean() for seed in range(150)])
     error = squares.std() / len(squares) ** 0.5
     assert abs(squares.mean() - chosen.facts()["zero_loss"]) < 4 * error
@@ -61,5 +61,5 @@ def test_noise_is_on_training_labels_alone():
 
 
 def test_all_that_is_wrong_is_said_at_once():
-    with pytest.raises(InputError, match=r"hidden\.1 is 0.*; noise is -1"):
-        task(hidden=(5, 0), noise=-1)
+    with pytest.raises(InputError, match=r"widths\.1 is 0.*; noise is -1"):
+        task(widths=(5, 0), noise=-1)

@@ -5,11 +5,20 @@ net is again a net. Never trains, never measures.
 
 Vocabulary: *params* are a net's arrays, *params0* those at initialisation; *alpha* is
 the output scale, *weight_scale* σ the standard deviation of the initial weights,
-*readouts* v the output weights of a two-layer net.
+*readouts* v the output weights of a two-layer net; a *dial* is a setting that may be
+traced.
 """
 
+from ._committee import CommitteeNet as CommitteeNet
 from ._committee import CommitteeParams as CommitteeParams
 from ._committee import committee_machine as committee_machine
+from ._committee import hermite as hermite
 from ._committee import init_committee_machine as init_committee_machine
+from ._mlp import MLP as MLP
+from ._mlp import MLPNet as MLPNet
 from ._net import Net as Net
+from ._registry import NETS as NETS
+from ._registry import AnyNet as AnyNet
 from ._scaling import scale_output as scale_output
+from ._transformer import Transformer as Transformer
+from ._transformer import TransformerNet as TransformerNet

@@ -1,6 +1,6 @@
 """Labels made from a kernel: one of its eigenvectors (§6.1, §17)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,8 @@ class EigenvectorTask(Task):
     References:
         Kumar et al. (2024), §6.1 and Figures 5 and 19.
     """
+
+    labels_from_kernel: ClassVar[bool] = True
 
     kind: Literal["eigenvector"] = "eigenvector"
     dim: PositiveInt

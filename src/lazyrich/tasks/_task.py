@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import jax
 from jaxtyping import Array, PRNGKeyArray, Shaped
@@ -41,13 +41,28 @@ class Task(Config):
             Tasks without a pool to split draw both halves fresh and split nothing.
         version: number of the task's numerics; part of the store's key.
         labels: "real" numbers, or "classes" in one-hot rows.
+        labels_from_kernel: whether ``draw`` needs a kernel.
+        n_train: P, number of training points; a field or a property of every task.
+        n_test: number of test points.
     """
 
     version: ClassVar[int] = 1
     labels: ClassVar[Literal["real", "classes"]] = "real"
+    labels_from_kernel: ClassVar[bool] = False
 
     data_seed: int | None = None
     split_seed: int | None = None
+
+    if TYPE_CHECKING:  # fields of some tasks, properties of others
+
+        @property
+        def kind(self) -> str: ...
+
+        @property
+        def n_train(self) -> int: ...
+
+        @property
+        def n_test(self) -> int: ...
 
     @property
     @abstractmethod

@@ -12,8 +12,8 @@ from ._task import JointKernel, Task, TaskData
 ACTIVATIONS = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
-    "quadratic": jnp.square,
-    "identity": lambda h: h,
+    "square": jnp.square,
+    "linear": lambda h: h,
 }
 
 TeacherParams = tuple[tuple[Float[Array, "_ _"], Float[Array, " _"]], ...]
@@ -28,16 +28,16 @@ class TeacherTask(Task):
 
     Attributes:
         dim: D, number of inputs.
-        hidden: widths of the hidden layers, first to last; () is a linear teacher.
+        widths: number of units of each hidden layer, first to last; () is a linear teacher.
         target_dim: number of outputs.
-        activation: "tanh", "relu", "quadratic" (h²) or "identity".
+        activation: "tanh", "relu", "square" (h²) or "linear".
         n_train: number of training points.
         n_test: number of test points, drawn fresh.
         noise: standard deviation of Gaussian noise on every training label, label
             units. Test labels stay clean, so the test loss is the excess over the noise.
 
     Example:
-        >>> task = TeacherTask(dim=10, n_train=20, n_test=5, hidden=(8,))
+        >>> task = TeacherTask(dim=10, n_train=20, n_test=5, widths=(8,))
         >>> data = task.draw(0)
         >>> data.x.shape, data.y.shape, [w.shape for w, _ in data.target]
         ((20, 10), (20, 5), [(10, 8), (8, 5)])
@@ -48,9 +48,9 @@ class TeacherTask(Task):
 
     kind: Literal["teacher"] = "teacher"
     dim: PositiveInt = 5
-    hidden: tuple[PositiveInt, ...] = (100, 100)
+    widths: tuple[PositiveInt, ...] = (100, 100)
     target_dim: PositiveInt = 5
-    activation: Literal["tanh", "relu", "quadratic", "identity"] = "tanh"
+    activation: Literal["tanh", "relu", "square", "linear"] = "tanh"
     n_train: PositiveInt = 100
     n_test: PositiveInt = 100
     noise: NonNegativeFloat = 0.0
@@ -81,21 +81,21 @@ class TeacherTask(Task):
 
         Returns:
             ``mean``: 0, label units; ``noise_variance``, label units². For "relu" and
-            "identity" also ``zero_loss``: E⟨y²⟩ of a clean label, label units², the
+            "linear" also ``zero_loss``: E⟨y²⟩ of a clean label, label units², the
             mean squared error of the answer 0; with q = 1 at the inputs, each layer
             takes q to (q + 1/fan-in)/3, and a ReLU halves it.
         """
         facts = {"mean": 0.0, "noise_variance": self.noise**2}
-        kept = {"relu": 0.5, "identity": 1.0}
-        if self.activation in kept or not self.hidden:
+        kept = {"relu": 0.5, "linear": 1.0}
+        if self.activation in kept or not self.widths:
             square = (1 + 1 / self.dim) / 3
-            for width in self.hidden:
+            for width in self.widths:
                 square = (kept[self.activation] * square + 1 / width) / 3
             facts["zero_loss"] = square
         return facts
 
     def _teacher(self, key: PRNGKeyArray) -> TeacherParams:
-        widths = (self.dim, *self.hidden, self.target_dim)
+        widths = (self.dim, *self.widths, self.target_dim)
 
         def layer(key, fan_in, fan_out):
             weight_key, bias_key = jax.random.split(key)

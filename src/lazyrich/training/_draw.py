@@ -1,0 +1,99 @@
+"""From settings to arrays: data and initial weights of a run, in its precision."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from lazyrich.kernels import ntk
+from lazyrich.tasks import TaskData
+
+from ._engine import Inputs
+from ._experiment import Experiment, Scaling, Stop
+
+Drawn = dict[tuple[Any, ...], TaskData]
+"""Data that was drawn before: runs which share data hold one copy."""
+
+
+def blueprint(experiment: Experiment) -> Experiment:
+    """The experiment with everything set alike that runs in one batch may differ in."""
+    net, optimizer, task = experiment.net, experiment.optimizer, experiment.task
+    return experiment.model_copy(
+        update={
+            "task": task.model_copy(update={"data_seed": None, "split_seed": None}),
+            "net": net.model_copy(update=dict.fromkeys(net.dials, 1.0)),
+            "optimizer": optimizer.model_copy(update=dict.fromkeys(optimizer.dials, 1.0)),
+            "scaling": Scaling(center=experiment.scaling.center),
+            "n_steps": 1,
+            "n_saves": 2,
+            "save_steps": None,
+            "stop": Stop(),
+            "seed": 0,
+        }
+    )
+
+
+def draw(experiment: Experiment, drawn: Drawn) -> Inputs:
+    """Data, initial weights and dials of a run.
+
+    Everything is drawn in double precision and rounded, so that runs in single and in
+    double precision start from the same numbers.
+
+    Args:
+        experiment: what to draw for.
+        drawn: data that was drawn before; what is new is added.
+
+    Raises:
+        InputError: if the task cannot be drawn, such as for files that are missing.
+    """
+    net, task, scaling, seed = experiment.net, experiment.task, experiment.scaling, experiment.seed
+    dtype = np.dtype(experiment.precision)
+    with jax.enable_x64(True):
+        params0 = net.init(
+            jax.random.fold_in(jax.random.key(seed), 2),
+            n_inputs=task.n_inputs,
+            n_outputs=task.n_outputs,
+            vocabulary=task.vocabulary,
+            weight_scale=scaling.weight_scale,
+        )
+        key = _identity(experiment)
+        if key not in drawn:
+            predict = net.predictor(**{name: getattr(net, name) for name in net.dials})
+            data = task.draw(seed, kernel=lambda x: ntk(predict, params0, x, trace_outputs=True))
+            scaled = data._replace(
+                y=data.y * scaling.label_scale, y_test=data.y_test * scaling.label_scale
+            )
+            drawn[key] = _rounded(scaled, dtype)
+    dials = {"alpha": scaling.alpha, "label_scale": scaling.label_scale}
+    for part in (net, experiment.optimizer):
+        dials |= {name: getattr(part, name) for name in part.dials}
+    with jax.enable_x64(experiment.precision == "float64"):
+        return Inputs(
+            dials={name: jax.numpy.asarray(value, dtype) for name, value in dials.items()},
+            params0=_rounded(params0, dtype),
+            data=drawn[key],
+            key=jax.random.fold_in(jax.random.key(seed), 3),
+        )
+
+
+def _identity(experiment: Experiment) -> tuple[Any, ...]:
+    """Equal for experiments that have the same data."""
+    task, scaling, seed = experiment.task, experiment.scaling, experiment.seed
+    shared = (task, scaling.label_scale, experiment.precision)
+    if task.labels_from_kernel:
+        return (*shared, experiment.net, scaling.weight_scale, seed)
+    if task.data_seed is not None and task.split_seed is not None:
+        return shared
+    return (*shared, seed)
+
+
+def _rounded(tree: Any, dtype: np.dtype) -> Any:
+    """NumPy copies in the run's precision; whole numbers in 32 bits."""
+
+    def convert(leaf: Any) -> Any:
+        array = np.asarray(leaf)
+        if np.issubdtype(array.dtype, np.floating):
+            return array.astype(dtype)
+        return array.astype(np.int32) if np.issubdtype(array.dtype, np.integer) else array
+
+    return jax.tree.map(convert, tree)

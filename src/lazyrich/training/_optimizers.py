@@ -1,0 +1,145 @@
+"""Optimizers, and how their learning rate follows the output scale α (§8.1)."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, ScalarLike
+from pydantic import Field
+
+from lazyrich._ground import Config
+
+Rule = Literal["inverse_square", "inverse", "fixed"]
+_POWERS = {"inverse_square": 2, "inverse": 1, "fixed": 0}
+
+
+class Optimizer(Config):
+    """Settings of an optimizer; abstract.
+
+    Attributes:
+        learning_rate: η₀, the learning rate at α = 1.
+        learning_rate_rule: "inverse_square" trains at η₀/α², which keeps the pace of the
+            outputs under gradient descent, with momentum or without (Eq. 7);
+            "inverse" at η₀/α, which does so for Adam, whose steps have one length
+            whatever the gradient's; "fixed" at η₀.
+        warmup_steps: the learning rate grows linearly from 0 over so many steps.
+        batch_size: points in a step; None takes all. Smaller batches are drawn without
+            replacement, in a new order each pass; a rest that fills no batch is left out.
+    """
+
+    dials: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
+    learning_rate: float = Field(gt=0)
+    learning_rate_rule: Rule = "inverse_square"
+    warmup_steps: int = Field(0, ge=0)
+    batch_size: int | None = Field(None, ge=1)
+
+    @abstractmethod
+    def transformation(
+        self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]
+    ) -> optax.GradientTransformation:
+        """The optax transformation at this α, with ``dials`` in place of their fields."""
+
+    def _rate(self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]) -> optax.Schedule | Array:
+        rate = dials["learning_rate"] / jnp.asarray(alpha) ** _POWERS[self.learning_rate_rule]
+        if self.warmup_steps == 0:
+            return rate
+        return lambda count: (
+            rate * jnp.minimum(jnp.asarray(count, rate.dtype) / self.warmup_steps, 1)
+        )
+
+
+class GradientDescent(Optimizer):
+    """θ ← θ − η m with m ← μ m + ∇L; plain gradient descent at μ = 0.
+
+    Attributes:
+        momentum: μ, heavy-ball momentum, in [0, 1).
+
+    Example:
+        >>> GradientDescent(learning_rate=2.0, momentum=0.95).learning_rate_rule
+        'inverse_square'
+    """
+
+    kind: Literal["gradient_descent"] = "gradient_descent"
+    momentum: float = Field(0.0, ge=0, lt=1)
+
+    def transformation(
+        self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]
+    ) -> optax.GradientTransformation:
+        """Heavy-ball gradient descent."""
+        return optax.sgd(self._rate(alpha, dials), momentum=self.momentum or None)
+
+
+class _Adaptive(Optimizer):
+    learning_rate_rule: Rule = "inverse"
+    b1: float = Field(0.9, ge=0, lt=1)
+    b2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, ge=0)
+
+
+class Adam(_Adaptive):
+    """Adam; its neutral learning rate under scaling is η₀/α.
+
+    Attributes:
+        b1: decay of the mean gradient.
+        b2: decay of the mean squared gradient.
+        eps: added to the root of the latter.
+
+    Example:
+        >>> Adam(learning_rate=1e-3).learning_rate_rule
+        'inverse'
+    """
+
+    kind: Literal["adam"] = "adam"
+
+    def transformation(
+        self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]
+    ) -> optax.GradientTransformation:
+        """Adam."""
+        return optax.adam(self._rate(alpha, dials), b1=self.b1, b2=self.b2, eps=self.eps)
+
+
+class AdamW(_Adaptive):
+    """Adam with decoupled weight decay: each step also takes away η·λ·θ.
+
+    With a learning rate that follows α the decay of a step, η·λ, follows it too, so a
+    sweep over α sweeps the decay as well. ``matched_decay`` holds η·λ at its value at
+    α = 1.
+
+    Attributes:
+        b1: as for Adam; so are ``b2`` and ``eps``.
+        weight_decay: λ.
+        matched_decay: hold learning rate times weight decay fixed as α moves.
+
+    Example:
+        >>> AdamW(learning_rate=1e-3, weight_decay=1.0, matched_decay=True).kind
+        'adamw'
+
+    References:
+        Loshchilov and Hutter (2019).
+    """
+
+    kind: Literal["adamw"] = "adamw"
+    dials: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    weight_decay: float = Field(ge=0)
+    matched_decay: bool = False
+
+    def transformation(
+        self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]
+    ) -> optax.GradientTransformation:
+        """AdamW."""
+        decay = jnp.asarray(dials["weight_decay"])
+        if self.matched_decay:
+            decay = decay * alpha ** _POWERS[self.learning_rate_rule]
+        return optax.adamw(
+            self._rate(alpha, dials),
+            b1=self.b1,
+            b2=self.b2,
+            eps=self.eps,
+            weight_decay=decay,
+        )
+
+
+AnyOptimizer = Annotated[GradientDescent | Adam | AdamW, Field(discriminator="kind")]

@@ -1,0 +1,319 @@
+"""Train one experiment, or many at once."""
+
+import itertools
+import threading
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from lazyrich._ground import InputError
+
+from ._checkpoint import DamagedCheckpoint, Saved, read_checkpoint, set_aside
+from ._draw import Drawn, blueprint, draw
+from ._engine import Measure
+from ._experiment import Experiment
+from ._history import History
+from ._lane import Measures, Run, Watch, compiled, drive
+from ._modes import Mode, fastest_mode, n_threads
+
+
+class Progress(NamedTuple):
+    """How far the work is, said every second or so and at every save point.
+
+    Attributes:
+        n_done: steps made, of all runs together.
+        n_steps: steps to make, of all runs together.
+        steps_per_second: the pace so far.
+        seconds_left: at that pace.
+        metrics: the scalar records at the latest save point of any run.
+    """
+
+    n_done: int
+    n_steps: int
+    steps_per_second: float
+    seconds_left: float
+    metrics: dict[str, float]
+
+
+OnProgress = Callable[[Progress], None]
+Log = Callable[[dict[str, float], int], Any]
+
+
+def train(
+    experiment: Experiment,
+    *,
+    progress: OnProgress | None = None,
+    log: Log | None = None,
+    checkpoint: Path | str | None = None,
+    checkpoint_seconds: float = 30.0,
+    probes: Mapping[str, Measure] | None = None,
+) -> History:
+    """Train one experiment and measure it on the way.
+
+    Args:
+        experiment: what to do.
+        progress: called every second or so with a ``Progress``.
+        log: called at every save point as ``log(metrics, step)`` with the scalar records,
+            such as ``mlflow.log_metrics`` or ``wandb.log``.
+        checkpoint: file to keep the state in. If it is there, the run goes on from it,
+            exactly as if it had not been interrupted. It stays when the run is done; the
+            same call then returns the history without computing it again.
+        checkpoint_seconds: least time between two checkpoints; Ctrl-C writes one too.
+        probes: measurements of one's own by name: pure functions of a ``Snapshot`` that
+            return one array. Pass the same functions again to reuse a compilation.
+
+    Returns:
+        The history.
+
+    Raises:
+        InputError: if the task cannot be drawn (missing files), the net does not fit the
+            task, or the checkpoint is of another experiment. A damaged checkpoint is set
+            aside with a warning, and the run starts afresh.
+        KeyboardInterrupt: on Ctrl-C, after the state has been kept.
+
+    Example:
+        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.tasks import PolynomialTask
+        >>> from lazyrich.training import GradientDescent
+        >>> history = train(Experiment(
+        ...     task=PolynomialTask(dim=5, n_train=40, n_test=100),
+        ...     net=CommitteeNet(width=50, epsilon=0.5),
+        ...     optimizer=GradientDescent(learning_rate=20.0),
+        ...     n_steps=1000,
+        ... ))
+        >>> history.status.name, bool(history.train_loss[-1] < 1e-3 * history.train_loss[0])
+        ('ok', True)
+    """
+
+    def on_save(run: Run) -> None:
+        if log is not None:
+            log(_scalars(run), run.steps[-1])
+
+    path = None if checkpoint is None else Path(checkpoint)
+    job = _Job([experiment], [path], probes, progress, checkpoint_seconds, on_save=on_save)
+    return job.histories("loop")[0]
+
+
+def train_many(
+    experiments: Iterable[Experiment],
+    *,
+    mode: Mode = "auto",
+    progress: OnProgress | None = None,
+    checkpoints: Path | str | None = None,
+    checkpoint_seconds: float = 30.0,
+    on_finished: Callable[[int, History], None] | None = None,
+    probes: Mapping[str, Measure] | None = None,
+) -> list[History]:
+    """Train many experiments; those that differ in numbers alone share one compilation.
+
+    Seeds, α, ε, σ, label scale, learning rate and weight decay may differ within a batch.
+    A run that diverges or is solved does not disturb the others. Alone or in a batch a run
+    gives the same numbers up to rounding, and exactly the same in modes "loop" and
+    "threads".
+
+    Args:
+        experiments: in any order and mixture.
+        mode: how to compute runs that share a compilation; "auto" measures. See ``Mode``.
+        progress: called every second or so with a ``Progress``.
+        checkpoints: folder for checkpoints; file ``k.npz`` belongs to the k-th experiment.
+        checkpoint_seconds: least time between two checkpoints.
+        on_finished: called with the position and the history of each run as it ends.
+        probes: as for ``train``.
+
+    Returns:
+        Histories in the order of the experiments.
+
+    Raises:
+        InputError: as for ``train``; or if the mode is unknown.
+
+    Example:
+        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.tasks import PolynomialTask
+        >>> from lazyrich.training import GradientDescent
+        >>> base = Experiment(
+        ...     task=PolynomialTask(dim=5, n_train=20, n_test=50),
+        ...     net=CommitteeNet(width=20, epsilon=0.5),
+        ...     optimizer=GradientDescent(learning_rate=5.0),
+        ...     n_steps=50,
+        ... )
+        >>> lazy, rich = train_many([base.changed({"scaling.alpha": a}) for a in (10.0, 0.1)])
+        >>> moved = [run.records["parameter_change"].values[-1] for run in (lazy, rich)]
+        >>> bool(moved[0] < moved[1])
+        True
+    """
+    experiments = list(experiments)
+    if mode not in ("auto", "loop", "threads", "vmap", "shard"):
+        raise InputError(f"mode is {mode!r}; choose auto, loop, threads, vmap or shard.")
+    folder = None if checkpoints is None else Path(checkpoints)
+    paths = [folder / f"{k}.npz" if folder else None for k in range(len(experiments))]
+    job = _Job(experiments, paths, probes, progress, checkpoint_seconds, on_finished=on_finished)
+    return job.histories(mode)
+
+
+class _Job:
+    """One call of ``train_many``: who is told what, and what is shared."""
+
+    def __init__(
+        self,
+        experiments: Sequence[Experiment],
+        checkpoints: Sequence[Path | None],
+        probes: Mapping[str, Measure] | None,
+        progress: OnProgress | None,
+        checkpoint_seconds: float,
+        *,
+        on_save: Callable[[Run], None] = lambda run: None,
+        on_finished: Callable[[int, History], None] | None = None,
+    ) -> None:
+        self.experiments = experiments
+        self.checkpoints = checkpoints
+        self.measures: Measures = tuple((probes or {}).items())
+        self.on_finished = on_finished
+        self.stop = threading.Event()
+        self.lock = threading.RLock()
+        n_steps = sum(int(one.plan[-1]) for one in experiments)
+        self.report = _Report(progress, n_steps, self.lock)
+        self.watch = Watch(
+            self.report.steps, self._told(on_save), self.stop.is_set, checkpoint_seconds
+        )
+        self.found: dict[int, History] = {}
+
+    def histories(self, mode: Mode) -> list[History]:
+        """Compute them all, in threads of their own so that Ctrl-C can end them in order."""
+        saved = [self._saved(k) for k in range(len(self.experiments))]
+        for group in self._groups(saved):
+            runs = self._drawn(group, saved)
+            with ThreadPoolExecutor(1) as pool:
+                future = pool.submit(self._compute, runs, mode)
+                try:
+                    future.result()
+                except KeyboardInterrupt:
+                    self.stop.set()
+                    future.result()  # returns once the state is kept
+                    raise
+        return [self.found[k] for k in range(len(self.experiments))]
+
+    def _saved(self, k: int) -> Saved | None:
+        path = self.checkpoints[k]
+        if path is None:
+            return None
+        try:
+            return read_checkpoint(path, self.experiments[k])
+        except DamagedCheckpoint:
+            aside = set_aside(path)
+            warnings.warn(
+                f"The checkpoint {path} is cut off or no checkpoint; it was renamed {aside.name} "
+                "and the run starts afresh.",
+                stacklevel=4,
+            )
+            return None
+
+    def _groups(self, saved: Sequence[Saved | None]) -> Iterable[list[int]]:
+        """Positions of runs that may share a batch: one blueprint, plan, and present step."""
+        groups: defaultdict[Any, list[int]] = defaultdict(list)
+        for k, experiment in enumerate(self.experiments):
+            kept = saved[k]
+            step = -1 if kept is None else kept.step
+            task = experiment.task.model_copy(update={"data_seed": None, "split_seed": None})
+            key = blueprint(experiment), task, tuple(experiment.plan.tolist()), step
+            groups[key].append(k)
+        return groups.values()
+
+    def _drawn(self, group: Sequence[int], saved: Sequence[Saved | None]) -> dict[int, Run]:
+        drawn: Drawn = {}
+        runs = {}
+        for k in group:
+            one = self.experiments[k]
+            runs[k] = Run(one, draw(one, drawn), saved[k], self.checkpoints[k])
+            self.report.n_done += runs[k].step
+        return runs
+
+    def _compute(self, runs: dict[int, Run], mode: Mode) -> None:
+        one = next(iter(runs.values())).experiment
+        plan = blueprint(one)
+        inputs = [run.inputs for run in runs.values()]
+        with _precision(one):
+            if mode == "auto":
+                mode = fastest_mode(plan, inputs, self.measures, n_steps=one.n_steps)
+            if mode in ("vmap", "shard"):
+                devices = jax.local_devices() if mode == "shard" else None
+                n_lanes = -(-len(inputs) // len(devices or [0])) * len(devices or [0])
+                filled = list(itertools.islice(itertools.cycle(inputs), n_lanes))
+                lane = compiled(plan, filled, self.measures, devices=devices)
+                self._finish(runs, drive(list(runs.values()), lane, self.watch))
+                return
+        with ThreadPoolExecutor(n_threads() if mode == "threads" else 1) as pool:
+            for done in [pool.submit(self._alone, k, run, plan) for k, run in runs.items()]:
+                done.result()
+
+    def _alone(self, k: int, run: Run, plan: Experiment) -> None:
+        if self.stop.is_set():
+            return
+        with _precision(run.experiment):
+            lane = compiled(plan, [run.inputs], self.measures)
+            self._finish({k: run}, drive([run], lane, self.watch))
+
+    def _finish(self, runs: dict[int, Run], histories: list[History] | None) -> None:
+        for (k, run), history in zip(runs.items(), histories or [], strict=False):
+            self.found[k] = history
+            self.report.finished(run)
+            if self.on_finished is not None:
+                with self.lock:
+                    self.on_finished(k, history)
+
+    def _told(self, on_save: Callable[[Run], None]) -> Callable[[Run], None]:
+        def tell(run: Run) -> None:
+            with self.lock:
+                self.report.saved(run)
+                on_save(run)
+
+        return tell
+
+
+class _Report:
+    """Counts steps and tells ``progress``, from whichever thread."""
+
+    def __init__(self, progress: OnProgress | None, n_steps: int, lock: threading.RLock) -> None:
+        self.progress, self.n_steps, self.lock = progress, n_steps, lock
+        self.begin = time.monotonic()
+        self.n_done = self.n_made = 0
+        self.metrics: dict[str, float] = {}
+
+    def steps(self, n_steps: int) -> None:
+        with self.lock:
+            self.n_done += n_steps
+            self.n_made += n_steps
+            self._tell()
+
+    def saved(self, run: Run) -> None:
+        self.metrics = _scalars(run)
+        self._tell()
+
+    def finished(self, run: Run) -> None:
+        """Count the steps that an early stop saved."""
+        with self.lock:
+            self.n_done += int(run.plan[-1]) - run.steps[-1]
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.progress is None:
+            return
+        pace = self.n_made / max(time.monotonic() - self.begin, 1e-9)
+        left = (self.n_steps - self.n_done) / pace if pace > 0 else float("inf")
+        self.progress(Progress(self.n_done, self.n_steps, pace, left, self.metrics))
+
+
+def _scalars(run: Run) -> dict[str, float]:
+    return {name: float(value) for name, value in run.seen[-1].items() if value.ndim == 0}
+
+
+@contextmanager
+def _precision(experiment: Experiment) -> Any:
+    with jax.enable_x64(experiment.precision == "float64"):
+        yield

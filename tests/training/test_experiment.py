@@ -1,0 +1,84 @@
+"""Oracle: the sentences that bad settings are answered with; JSON and back is the identity."""
+
+import pytest
+
+from lazyrich import InputError
+from lazyrich.nets import CommitteeNet, MLPNet, TransformerNet
+from lazyrich.tasks import ModularTask, PolynomialTask
+from lazyrich.training import (
+    AdamW,
+    Alignment,
+    Experiment,
+    GradientDescent,
+    Scaling,
+    Stop,
+    Terms,
+    WeightNorm,
+)
+
+BASE = Experiment(
+    task=PolynomialTask(dim=5, n_train=20, n_test=10),
+    net=CommitteeNet(width=8, epsilon=0.3),
+    optimizer=GradientDescent(learning_rate=1.0),
+    n_steps=10,
+)
+MODULAR = ModularTask(modulus=5, fraction=0.5)
+
+
+def test_json_and_back_is_the_same_experiment_and_the_same_hash():
+    one = BASE.model_copy(update={"probes": (Alignment(n_points=7), WeightNorm())})
+    again = Experiment.from_json(one.model_dump_json())
+    assert again == one
+    assert hash(again) == hash(one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"loss": "cross_entropy"}, "cross_entropy needs classes"),
+        ({"optimizer.batch_size": 21}, "batch_size is 21 and there are 20 training points"),
+        ({"scaling.alpha": -1.0}, r"scaling\.alpha: alpha is -1\.0, wanted greater than 0|"),
+        ({"scaling.alhpa": 1.0}, r"scaling\.alhpa is not a field \(did you mean scaling\.alpha"),
+        ({"stop": Stop(solved_accuracy=0.9)}, "solved_accuracy needs classes"),
+        ({"save_steps": (0, 11)}, "save_steps ends at 11, after n_steps 10"),
+        ({"save_steps": (3, 1)}, "whole numbers from 0 that increase"),
+        ({"task.kind": "modulr"}, r"task\.kind is 'modulr', wanted one of"),
+        ({"probes": (Alignment(n_points=11),)}, "asks for 11 test points and there are 10"),
+        ({"probes": (WeightNorm(), WeightNorm())}, "repeat one"),
+        ({"net": MLPNet(), "probes": (Terms(),)}, "the probe terms holds for the committee"),
+        ({"net": TransformerNet()}, "gives vectors and the net transformer takes tokens"),
+        ({"task": MODULAR}, "one number"),
+        ({"n_steps": 0, "seed": -1}, "n_steps is 0.*seed is -1"),
+    ],
+)
+def test_settings_that_do_not_go_together_get_a_sentence(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        BASE.changed(changes)
+
+
+def test_more_settings_that_do_not_go_together():
+    with pytest.raises(InputError, match="n_heads 4 does not divide d_model 10"):
+        TransformerNet(d_model=10)
+    with pytest.raises(InputError, match="label_scale must be 1"):
+        Experiment(
+            task=MODULAR,
+            net=MLPNet(),
+            optimizer=AdamW(learning_rate=1e-3, weight_decay=1.0),
+            loss="cross_entropy",
+            scaling=Scaling(label_scale=2.0),
+            n_steps=1,
+        )
+    with pytest.raises(InputError, match="at least one for training and one for testing"):
+        ModularTask(modulus=5, fraction=0.99)
+
+
+def test_neutral_rules_are_the_defaults():
+    assert GradientDescent(learning_rate=1.0).learning_rate_rule == "inverse_square"
+    assert AdamW(learning_rate=1.0, weight_decay=0.0).learning_rate_rule == "inverse"
+
+
+def test_the_plan_is_dense_at_the_start():
+    plan = BASE.changed({"n_steps": 10_000}).plan
+    assert plan[:5].tolist() == [0, 1, 2, 3, 4]
+    assert plan[-1] == 10_000
+    assert len(plan) <= 100
