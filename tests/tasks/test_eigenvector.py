@@ -8,12 +8,12 @@ import pytest
 from lazyrich._ground import InputError
 from lazyrich.tasks import EigenvectorTask
 
-N_TRAIN, N_TEST = 9, 5
+N_TRAIN, N_TEST = 12, 7
 N = N_TRAIN + N_TEST
 
 
 def task(**changes):
-    return EigenvectorTask(**({"dim": 3, "n_train": N_TRAIN, "n_test": N_TEST} | changes))
+    return EigenvectorTask(**({"dim": 6, "n_train": N_TRAIN, "n_test": N_TEST} | changes))
 
 
 def path_graph(x):
@@ -31,7 +31,7 @@ def labels(data):
     return np.concatenate([data.y, data.y_test])
 
 
-@pytest.mark.parametrize("index", [1, 2, 7, N])
+@pytest.mark.parametrize("index", [1, 2, 9, N])
 def test_labels_are_known_eigenvectors(index):
     places = np.arange(N) + 0.5
     wave = np.cos(np.pi * (index - 1) * places / N)
@@ -84,9 +84,9 @@ def test_no_kernel_gets_one_sentence():
 @pytest.mark.parametrize(
     "kernel, words",
     [
-        (lambda x: bumps(x)[:, :3], r"shape \(14, 3\); wanted \(14, 14\)"),
+        (lambda x: bumps(x)[:, :3], r"shape \(19, 3\); wanted \(19, 19\)"),
         (lambda x: bumps(x)[..., None, None], "trace a kernel of several outputs first"),
-        (lambda x: bumps(x) * jnp.nan, "kernel holds 196 entries that are NaN"),
+        (lambda x: bumps(x) * jnp.nan, "kernel holds 361 entries that are NaN"),
     ],
 )
 def test_bad_kernels_get_one_sentence(kernel, words):
@@ -95,5 +95,5 @@ def test_bad_kernels_get_one_sentence(kernel, words):
 
 
 def test_an_index_beyond_the_last_gets_one_sentence():
-    with pytest.raises(InputError, match="index is 15, more than the 14 eigenvectors"):
-        task(index=15)
+    with pytest.raises(InputError, match="index is 20, more than the 19 eigenvectors"):
+        task(index=20)

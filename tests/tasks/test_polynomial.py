@@ -55,7 +55,7 @@ def test_sizes_below_one_get_one_sentence(size):
 
 @pytest.mark.parametrize("n_directions", [1, 3])
 def test_facts_are_moments_averaged_over_targets(n_directions):
-    dim, n_targets, scale = 5, 20_000, 2.0
+    dim, n_targets, scale = 5, 4000, 2.0
     sizes = {"dim": dim, "n_train": 1, "n_test": 20, "n_directions": n_directions}
     facts = PolynomialTask(**sizes, label_scale=scale).facts()
     keys = jax.random.split(jax.random.key(4), n_targets)
@@ -69,7 +69,7 @@ def test_facts_are_moments_averaged_over_targets(n_directions):
 
 
 def test_the_task_scales_the_functions_labels():
-    sizes = {"dim": 8, "n_train": 30, "n_test": 10, "n_directions": 2}
+    sizes = {"dim": 6, "n_train": 12, "n_test": 7, "n_directions": 2}
     task = PolynomialTask(**sizes, label_scale=2.0)
     data, unscaled = task.draw(3), polynomial_regression(task.keys(3)[0], **sizes)
     for name in ("x", "x_test", "target"):

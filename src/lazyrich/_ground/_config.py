@@ -54,8 +54,9 @@ class Config(BaseModel):
         """The same config with some fields changed, by dotted path.
 
         Args:
-            changes: such as ``{"scaling.alpha": 2.0, "seed": 1}``. A new ``kind`` of a
-                branch, such as ``{"net.kind": "mlp"}``, starts it afresh.
+            changes: such as ``{"scaling.alpha": 2.0, "seed": 1}``; the end of a path is
+                enough where no other ends so. A new ``kind`` of a branch, such as
+                ``{"net.kind": "mlp"}``, starts it afresh.
 
         Raises:
             InputError: if a path names no field, with the nearest that does, or if the
@@ -68,6 +69,7 @@ class Config(BaseModel):
             3
         """
         tree = self.model_dump()
+        changes = {full_path(name, tree): value for name, value in changes.items()}
         is_kind = {path: path.split(".")[-1] == "kind" for path in changes}
         afresh = []
         for path in sorted(changes, key=lambda path: not is_kind[path]):
@@ -95,6 +97,20 @@ def field_paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         yield prefix + name
         if isinstance(value, Mapping):
             yield from field_paths(value, f"{prefix}{name}.")
+
+
+def full_path(name: str, tree: Mapping[str, Any]) -> str:
+    """The path of a field from an end of it that no other field has.
+
+    Names that fit nothing, or more than one, come back as they are.
+
+    Example:
+        >>> full_path("alpha", {"scaling": {"alpha": 1.0}})
+        'scaling.alpha'
+    """
+    paths = list(field_paths(tree))
+    fitting = [path for path in paths if path.endswith(f".{name}")]
+    return fitting[0] if name not in paths and len(fitting) == 1 else name
 
 
 def _nearest(name: str, known: list[str]) -> str:

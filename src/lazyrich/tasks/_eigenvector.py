@@ -41,11 +41,11 @@ class EigenvectorTask(Task):
         InputError: if the index is larger than n_train + n_test.
 
     Example:
-        >>> task = EigenvectorTask(dim=4, n_train=20, n_test=10, index=1)
+        >>> task = EigenvectorTask(dim=10, n_train=20, n_test=5, index=1)
         >>> data = task.draw(0, kernel=lambda x: x @ x.T)
         >>> labels = jnp.concatenate([data.y, data.y_test])
         >>> labels.shape, round(float(jnp.square(labels).mean()), 6)
-        ((30,), 1.0)
+        ((25,), 1.0)
 
     References:
         Kumar et al. (2024), §6.1 and Figures 5 and 19.

@@ -28,9 +28,9 @@ class ParityTask(Task):
         InputError: if more coordinates count than there are.
 
     Example:
-        >>> data = ParityTask(dim=20, n_relevant=3, n_train=50, n_test=5).draw(0)
+        >>> data = ParityTask(dim=10, n_relevant=3, n_train=20, n_test=5).draw(0)
         >>> data.x.shape, len(data.target), bool((jnp.abs(data.y) == 1).all())
-        ((50, 20), 3, True)
+        ((20, 10), 3, True)
     """
 
     kind: Literal["parity"] = "parity"

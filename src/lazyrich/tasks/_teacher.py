@@ -37,10 +37,10 @@ class TeacherTask(Task):
             units. Test labels stay clean, so the test loss is the excess over the noise.
 
     Example:
-        >>> task = TeacherTask(n_train=20, n_test=5, widths=(8,))
+        >>> task = TeacherTask(dim=10, n_train=20, n_test=5, widths=(8,))
         >>> data = task.draw(0)
         >>> data.x.shape, data.y.shape, [w.shape for w, _ in data.target]
-        ((20, 5), (20, 5), [(5, 8), (8, 5)])
+        ((20, 10), (20, 5), [(10, 8), (8, 5)])
 
     References:
         Kumar et al. (2024), §8.3.1, Figures 8, 13, 17 and 18.

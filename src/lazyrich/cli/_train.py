@@ -1,0 +1,144 @@
+"""``lazyrich train``: one experiment, watched while it runs, kept, drawn and summed up."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lazyrich._ground import InputError
+
+
+def train(
+    experiment: Annotated[
+        str,
+        Parameter(
+            help="A JSON file, or a starting point: polynomial, modular, teacher, digits, "
+            "transformer, parity."
+        ),
+    ],
+    /,
+    *,
+    change: Annotated[
+        list[str] | None,
+        Parameter(
+            "--set",
+            negative=(),
+            help="Change a setting by its path, or the end of it: --set scaling.alpha=4 "
+            "--set seed=1.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, Parameter(help="Folder for the dataset, the picture and the checkpoint.")
+    ] = Path("run"),
+    show: Annotated[
+        bool, Parameter(negative=(), help="Print the experiment as JSON and do nothing more.")
+    ] = False,
+    as_json: Annotated[
+        bool, Parameter("--json", negative=(), help="Print the summary as JSON alone.")
+    ] = False,
+) -> None:
+    """Train one experiment: a dataset, a picture, and what was found.
+
+    Run the same command again to go on where it was stopped.
+    """
+    from lazyrich import training
+
+    chosen = _read(experiment).changed(dict(_name_and_value(text) for text in change or []))
+    if show:
+        print(chosen.model_dump_json(indent=1))
+        return
+    from lazyrich.cli._summary import lines_of, summary_of
+    from lazyrich.plots import draw_run, write_figure
+    from lazyrich.sweeps import run_dataset, write_dataset
+
+    checkpoint = out / "checkpoint.npz"
+    _require_same(out / "experiment.json", chosen)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} steps"),
+        TextColumn("{task.fields[live]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    row: list[Any] = []
+
+    def on_progress(report: training.Progress) -> None:
+        if not row:
+            bars.start()  # only now: bad input is answered without a bar
+            row.append(bars.add_task("train", total=report.n_steps, live=""))
+        losses = [report.metrics.get(f"{part}_loss", float("nan")) for part in ("train", "test")]
+        live = f"{report.steps_per_second:.3g} steps/s · train {losses[0]:.2e} test {losses[1]:.2e}"
+        bars.update(row[0], completed=report.n_done, live=live)
+
+    try:
+        history = training.train(chosen, progress=on_progress, checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped; its state is kept in {checkpoint}, run the same command to go on."
+        ) from None
+    finally:
+        if row:
+            bars.stop()
+    dataset = run_dataset(history)
+    write_dataset(out / "history.nc", dataset)
+    title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
+    pictures = write_figure(draw_run(dataset, title=title), out, "history")
+    summary = summary_of(history)
+    if as_json:
+        print(json.dumps(summary, indent=1, ensure_ascii=False))
+        return
+    for line in lines_of(history, summary):
+        print(line)
+    print(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
+
+
+def _read(name: str) -> Any:
+    from lazyrich import training
+
+    path = Path(name)
+    if path.suffix != ".json" and not path.is_file():
+        return training.starting_point(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); give a JSON "
+            "file, such as one that `lazyrich train polynomial --show` prints."
+        ) from error
+    return training.Experiment.from_json(text)
+
+
+def _require_same(path: Path, chosen: Any) -> None:
+    """Keep the settings beside the results; refuse a folder that holds another experiment."""
+    text = chosen.model_dump_json(indent=1) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            raise InputError(
+                f"{path.parent} holds another experiment; choose another folder with --out, or "
+                f"go on with that one: lazyrich train {path} --out {path.parent}."
+            )
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}); choose another folder with "
+            "--out."
+        ) from error
+
+
+def _name_and_value(text: str) -> tuple[str, Any]:
+    name, equals, given = text.partition("=")
+    if not (name and equals and given):
+        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
+    for read in (json.loads, float):
+        try:
+            return name, read(given)
+        except ValueError:
+            continue
+    return name, given
