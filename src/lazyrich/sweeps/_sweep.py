@@ -121,6 +121,8 @@ def sweep(
         if todo:
             kept.require_writable()
             chosen: Any = run if run is not None else training.train_many
+            if executor not in (None, "serial"):
+                pickled((chosen, todo[0][1]))
             workers = workers_from(executor)
             _Driver(kept, workers, chosen, counts, report).compute(todo, sending.batch_size)
     except KeyboardInterrupt:
@@ -203,8 +205,6 @@ class _Driver:
         """Compute all that is to do, and leave nothing running however it ends."""
         is_finished = False
         try:
-            if not self.workers.is_local:
-                pickled((self.run, todo[0][1]))
             size = batch_size or self._batch_size(len(todo))
             for group in _compatible(todo):
                 self.waiting.extend(group[i : i + size] for i in range(0, len(group), size))
