@@ -42,5 +42,5 @@ def test_dots_follow_the_curve():
     assert all(abs(c - 2 * r) <= 1 for r, c in dots)
     assert lines[0][0] != "\u2800" != lines[-1][-1]
     flat = text_curve(steps, [np.ones(50)], width=8, height=4)
-    assert sum(set(line) != {"\u2800"} for line in flat) == 1
+    assert sum(bool(line) for line in flat) == 1
     assert text_curve([0, 1], [np.array([1.0, np.nan])]) == []
