@@ -2,10 +2,14 @@
 
 A short list of names from the lower floors. Importing it loads no xarray,
 matplotlib, torch or dask. The committee machine and every numbered equation of the
-paper stand in ``lazyrich.theory``; the figures in ``lazyrich.paper``.
+paper stand in ``lazyrich.theory``; the figures in ``lazyrich.paper``; the names about
+training are loaded when they are first asked for.
 """
 
+import importlib as _importlib
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
+from typing import Any as _Any
 
 from lazyrich._ground import InputError as InputError
 from lazyrich._ground import Predictor as Predictor
@@ -30,3 +34,22 @@ from lazyrich.measures import grokking_delay as grokking_delay
 from lazyrich.nets import scale_output as scale_output
 
 __version__ = _version("lazyrich")
+
+if TYPE_CHECKING:
+    from lazyrich.training import Experiment as Experiment
+    from lazyrich.training import History as History
+    from lazyrich.training import starting_point as starting_point
+    from lazyrich.training import train as train
+    from lazyrich.training import train_many as train_many
+
+_TRAINING = ("Experiment", "History", "starting_point", "train", "train_many")
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _TRAINING:
+        raise AttributeError(f"module 'lazyrich' has no attribute {name!r}")
+    return getattr(_importlib.import_module("lazyrich.training"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_TRAINING})

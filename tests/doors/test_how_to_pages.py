@@ -9,7 +9,8 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
 
 @pytest.mark.parametrize(
-    "page, extra", [("equinox", "equinox"), ("flax", "flax"), ("big-kernels", "matfree")]
+    "page, extra",
+    [("equinox", "equinox"), ("flax", "flax"), ("big-kernels", "matfree"), ("train", "optax")],
 )
 def test_snippets_run_as_printed(page, extra, require_extra):
     require_extra(extra)
