@@ -73,6 +73,19 @@ def test_a_batch_is_alone_up_to_rounding(alone):
         same(one, other, rtol=2e-3, atol=2e-4)
 
 
+def test_batches_are_cut_to_the_memory_there_is(alone, monkeypatch):
+    needed = []
+
+    def free():
+        needed.append(True)
+        return 0
+
+    monkeypatch.setattr("lazyrich.training._modes._free_bytes", free)
+    for one, other in zip(train_many(MIXED, mode="vmap"), alone, strict=True):
+        same(one, other)  # one at a time: exactly alone
+    assert needed
+
+
 def test_runs_on_one_set_of_data_are_alone_up_to_rounding():
     fixed = BASE.changed({"task.data_seed": 3, "task.split_seed": 3})
     runs = [fixed.changed({"seed": seed}) for seed in range(3)]

@@ -18,6 +18,7 @@ from lazyrich.training import (
     Terms,
     ThresholdAccuracy,
     Twin,
+    starting_point,
     train,
     train_many,
 )
@@ -230,3 +231,13 @@ def test_a_diverging_run_leaves_the_others_alone():
         np.testing.assert_allclose(histories[2].train_loss, alone.train_loss, rtol=ROUNDING)
         assert len(histories[1].steps) < len(alone.steps)
         assert not np.isfinite(histories[1].train_loss[-1])
+
+
+@pytest.mark.parametrize("name", ["polynomial", "modular"])
+def test_a_centred_net_is_exactly_zero_at_the_start(name):
+    """Both have a product after the last sum, which a compiler would fuse."""
+    changes = {"scaling.center": True, "n_steps": 1, "probes": []}
+    probes = {"largest": lambda now: jnp.abs(now.outputs).max()}
+    history = train(starting_point(name).changed(changes), probes=probes)
+    assert history.records["largest"].values[0] == 0
+    assert history.records["largest"].values[1] > 0

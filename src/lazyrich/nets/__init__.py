@@ -19,6 +19,7 @@ from ._mlp import MLPNet as MLPNet
 from ._net import Net as Net
 from ._registry import NETS as NETS
 from ._registry import AnyNet as AnyNet
+from ._scaling import centred as centred
 from ._scaling import scale_output as scale_output
 from ._transformer import Transformer as Transformer
 from ._transformer import TransformerNet as TransformerNet

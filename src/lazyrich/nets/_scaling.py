@@ -41,16 +41,29 @@ def scale_output(
     def scaled(params: Params, x: Array) -> Float[Array, "n ..."]:
         output = predict(params, x)
         if center:
-            output = _rounded(output) - _rounded(predict(params0, x))
+            output = centred(output, predict(params0, x))
         return jnp.multiply(alpha, output)
 
     return scaled
 
 
-def _rounded(output: Array) -> Array:
-    """The output as it is, rounded before it is subtracted.
+def centred(output: Float[Array, "n ..."], output0: Float[Array, "n ..."]) -> Array:
+    """f(θ) − f(θ₀), exactly zero where both are equal, compiled or not.
 
     A product fused into the subtraction that follows is not rounded, on one side only:
-    f(θ₀) − f(θ₀) would be its rounding error. A select in between cannot be fused.
+    f(θ₀) − f(θ₀) would be its rounding error. Each side is rounded first.
+
+    Args:
+        output: f(θ) on some rows.
+        output0: f(θ₀) on the same rows.
+
+    Example:
+        >>> centred(jnp.array([2.0]), jnp.array([0.5])).tolist()
+        [1.5]
     """
+    return _rounded(output) - _rounded(output0)
+
+
+def _rounded(output: Array) -> Array:
+    """The output as it is; a select cannot be fused with what comes after it."""
     return jnp.where(jnp.isnan(output), jnp.nan, output)

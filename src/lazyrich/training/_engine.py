@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
 from lazyrich._ground import Params, Predictor
 from lazyrich.kernels import linearize
-from lazyrich.nets import scale_output
+from lazyrich.nets import centred, scale_output
 from lazyrich.tasks import TaskData
 
 from ._experiment import Experiment
@@ -155,7 +155,7 @@ def _scaled(
 
     def outputs(params: Params) -> Array:
         found = predict(params, x)
-        return inputs.dials["alpha"] * (found if offsets is None else found - offsets[half])
+        return inputs.dials["alpha"] * (found if offsets is None else centred(found, offsets[half]))
 
     return outputs
 
@@ -201,7 +201,7 @@ def _advance(
 
             def batch_loss(params: Params, predict: Predictor = predictors[name]) -> Array:
                 found = predict(params, x)
-                return loss(alpha * (found if offset is None else found - offset), y)
+                return loss(alpha * (found if offset is None else centred(found, offset)), y)
 
             updates, memory = optimizer.update(jax.grad(batch_loss)(params), memory, params)
             learners[name] = Learner(optax.apply_updates(params, updates), memory)

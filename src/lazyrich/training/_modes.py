@@ -30,6 +30,31 @@ def n_threads() -> int:
     return len(count(0)) if count else os.cpu_count() or 1
 
 
+def runs_that_fit(blueprint: Experiment, one: Inputs, measures: Measures) -> int:
+    """How many runs like this one a batch may hold, in a quarter of the free memory.
+
+    From what the compiler needs for the steps of one run; at least 1.
+    """
+    lane = compiled(blueprint, [one], measures)
+    fixed, state = lane.start()
+    step = lane.advance.lower(lane.inputs, fixed, state, np.array(True), 0, 1)  # ty: ignore[missing-attribute]
+    needs = step.compile().memory_analysis()
+    if needs is None:
+        return 64
+    each = needs.temp_size_in_bytes + needs.argument_size_in_bytes + needs.output_size_in_bytes
+    return max(1, int(_free_bytes() / 4 / max(each, 1)))
+
+
+def _free_bytes() -> int:
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 4 * 2**30
+
+
 def fastest_mode(
     blueprint: Experiment, inputs: Sequence[Inputs], measures: Measures, *, n_steps: int
 ) -> Mode:
@@ -58,8 +83,9 @@ def fastest_mode(
     if workers > 1:
         lanes = [compiled(blueprint, [one], measures) for one in inputs[:workers]]
         pace["threads"] = _threaded_pace(lanes, some_steps)
-    batch = compiled(blueprint, inputs, measures)
-    pace["vmap"] = _seconds(batch, some_steps) / len(inputs)
+    n_together = min(len(inputs), runs_that_fit(blueprint, inputs[0], measures))
+    batch = compiled(blueprint, inputs[:n_together], measures)
+    pace["vmap"] = _seconds(batch, some_steps) / n_together
     return min(pace, key=lambda mode: pace[mode])
 
 

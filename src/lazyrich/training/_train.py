@@ -21,7 +21,7 @@ from ._engine import Measure
 from ._experiment import Experiment
 from ._history import History
 from ._lane import Measures, Run, Watch, compiled, drive
-from ._modes import Mode, fastest_mode, n_threads
+from ._modes import Mode, fastest_mode, n_threads, runs_that_fit
 
 
 class Progress(NamedTuple):
@@ -242,15 +242,24 @@ class _Job:
             if mode == "auto":
                 mode = fastest_mode(plan, inputs, self.measures, n_steps=one.n_steps)
             if mode in ("vmap", "shard"):
-                devices = jax.local_devices() if mode == "shard" else None
-                n_lanes = -(-len(inputs) // len(devices or [0])) * len(devices or [0])
-                filled = list(itertools.islice(itertools.cycle(inputs), n_lanes))
-                lane = compiled(plan, filled, self.measures, devices=devices)
-                self._finish(runs, drive(list(runs.values()), lane, self.watch))
+                self._together(runs, plan, jax.local_devices() if mode == "shard" else None)
                 return
         with ThreadPoolExecutor(n_threads() if mode == "threads" else 1) as pool:
             for done in [pool.submit(self._alone, k, run, plan) for k, run in runs.items()]:
                 done.result()
+
+    def _together(self, runs: dict[int, Run], plan: Experiment, devices: Any) -> None:
+        """Runs as batches that fit into memory, filled up to a multiple of the devices."""
+        n_devices = len(devices or [0])
+        first = next(iter(runs.values())).inputs
+        n_fit = runs_that_fit(plan, first, self.measures) * n_devices
+        rest = iter(runs.items())
+        while (some := dict(itertools.islice(rest, n_fit))) and not self.stop.is_set():
+            inputs = [run.inputs for run in some.values()]
+            n_lanes = -(-len(inputs) // n_devices) * n_devices
+            filled = list(itertools.islice(itertools.cycle(inputs), n_lanes))
+            lane = compiled(plan, filled, self.measures, devices=devices)
+            self._finish(some, drive(list(some.values()), lane, self.watch))
 
     def _alone(self, k: int, run: Run, plan: Experiment) -> None:
         if self.stop.is_set():
