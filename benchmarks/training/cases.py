@@ -7,8 +7,12 @@ import jax
 import numpy as np
 
 from lazyrich.nets import MLPNet, TransformerNet
+from lazyrich.tasks import ImageTask, ModularTask, TaskData, TeacherTask
+from lazyrich.training import AdamW, Experiment, Scaling
+from lazyrich.training._draw import draw
 
-MODULUS = 113
+N_EQUAL = 20
+"""Steps whose losses must agree before anything is timed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,27 +20,13 @@ class Case:
     """One case.
 
     Attributes:
-        net: settings of the net.
-        weight_scale: σ of the initial parameters.
-        loss: name of the loss.
-        learning_rate: of AdamW.
-        betas: of AdamW.
-        weight_decay: of AdamW.
-        batch_size: rows of one step; None for all.
-        n_steps: steps in one timing.
-        bar: how many times faster than which peers a step must be.
+        experiment: what a user would train; its number of steps is that of one timing.
+        bar: how many times faster than the peers a step must be.
         peers: the sides that count for the bar.
         flops: floating point operations of the matrix products that one step needs.
     """
 
-    net: MLPNet | TransformerNet
-    weight_scale: float
-    loss: str
-    learning_rate: float
-    betas: tuple[float, float]
-    weight_decay: float
-    batch_size: int | None
-    n_steps: int
+    experiment: Experiment
     bar: float
     peers: tuple[str, ...]
     flops: float
@@ -56,71 +46,72 @@ def transformer_flops(n_rows, n_tokens, vocabulary, d, h, c):
 
 
 TORCH = ("torch eager", "torch fused", "torch compiled")
+PLAIN = {"scaling": Scaling(center=False), "probes": ()}
 CASES = {
     "student_teacher": Case(
-        net=MLPNet(widths=(100, 100), activation="tanh"),
-        weight_scale=2.0,
-        loss="mean_squared_error",
-        learning_rate=3e-4,
-        betas=(0.9, 0.999),
-        weight_decay=0.05,
-        batch_size=None,
-        n_steps=1000,
+        Experiment(
+            task=TeacherTask(dim=5, widths=(100, 100), target_dim=5, n_train=100, n_test=100),
+            net=MLPNet(widths=(100, 100), activation="tanh"),
+            optimizer=AdamW(learning_rate=3e-4, weight_decay=0.05),
+            scaling=Scaling(center=False, weight_scale=2.0),
+            probes=(),
+            n_steps=1000,
+        ),
         bar=3.0,
         peers=TORCH[:1],
         flops=mlp_flops((5, 100, 100, 5), 100),
     ),
+    # The engine takes the task's settings, here digits, but not its data: random numbers
+    # of MNIST's size do as well, and need no files.
     "mnist_mlp": Case(
-        net=MLPNet(widths=(200, 200)),
-        weight_scale=1.0,
-        loss="mean_squared_error",
-        learning_rate=1e-3,
-        betas=(0.9, 0.999),
-        weight_decay=0.01,
-        batch_size=200,
-        n_steps=200,
+        Experiment(
+            task=ImageTask(source="digits", n_train=1000, n_test=500),
+            net=MLPNet(widths=(200, 200)),
+            optimizer=AdamW(learning_rate=1e-3, weight_decay=0.01, batch_size=200),
+            n_steps=200,
+            **PLAIN,
+        ),
         bar=1.2,
         peers=TORCH,
         flops=mlp_flops((784, 200, 200, 10), 200),
     ),
     "transformer": Case(
-        net=TransformerNet(d_model=128, n_heads=4, d_mlp=512),
-        weight_scale=1.0,
-        loss="cross_entropy",
-        learning_rate=1e-3,
-        betas=(0.9, 0.98),
-        weight_decay=1.0,
-        batch_size=None,
-        n_steps=8,
+        Experiment(
+            task=ModularTask(modulus=113, fraction=0.3, inputs="tokens"),
+            net=TransformerNet(d_model=128, n_heads=4, d_mlp=512),
+            optimizer=AdamW(learning_rate=1e-3, b2=0.98, weight_decay=1.0),
+            loss="cross_entropy",
+            n_steps=6,
+            **PLAIN,
+        ),
         bar=2.5,
         peers=TORCH,
-        flops=transformer_flops(int(0.3 * MODULUS**2), 3, MODULUS + 1, 128, 512, MODULUS),
+        flops=transformer_flops(round(0.3 * 113**2), 3, 114, 128, 512, 113),
     ),
 }
 
 
 def problem(name):
-    """Initial parameters, inputs and targets of a case, float32, and rows of each batch."""
+    """Initial parameters, data and dials of a case, in double precision for every side."""
+    experiment = CASES[name].experiment
+    inputs = draw(experiment.changed({"precision": "float64"}), {})
+    if name != "mnist_mlp":
+        return inputs
     rng = np.random.default_rng(0)
-    case = CASES[name]
-    if name == "student_teacher":
-        x = rng.normal(size=(100, 5)).astype(np.float32)
-        teacher = case.net.init(jax.random.key(1), n_inputs=5, n_outputs=5)
-        y = np.asarray(case.net.predictor()(teacher, x))
-    elif name == "mnist_mlp":
-        x = rng.random(size=(1000, 784)).astype(np.float32)
-        y = np.eye(10, dtype=np.float32)[rng.integers(0, 10, 1000)]
-    else:
-        pairs = rng.permutation(MODULUS**2)[: int(0.3 * MODULUS**2)]
-        x = np.stack([pairs // MODULUS, pairs % MODULUS, np.full(len(pairs), MODULUS)], 1)
-        y = np.eye(MODULUS, dtype=np.float32)[x[:, :2].sum(1) % MODULUS]
-    params = case.net.init(
-        jax.random.key(0),
-        n_inputs=x.shape[1],
-        n_outputs=y.shape[1],
-        vocabulary=MODULUS + 1 if case.net.takes == "tokens" else None,
-        weight_scale=case.weight_scale,
-    )
-    epochs = [rng.permutation(len(x)) for _ in range(200)]
-    batches = np.concatenate(epochs).reshape(-1, case.batch_size or len(x))
-    return params, x, y, batches[: max(case.n_steps, 20)]
+    x, x_test = (rng.random((n, 784)) for n in (1000, 500))
+    y, y_test = (np.eye(10)[rng.integers(0, 10, n)] for n in (1000, 500))
+    with jax.enable_x64(True):
+        params0 = experiment.net.init(jax.random.key(0), n_inputs=784, n_outputs=10)
+    return inputs._replace(params0=params0, data=TaskData(x, y, x_test, y_test))
+
+
+def batches(name, inputs, n_steps):
+    """The rows of each step, in the order in which our engine takes them; None for all."""
+    size, n = CASES[name].experiment.optimizer.batch_size, len(inputs.data.x)
+    if size is None:
+        return None
+    orders = []
+    for epoch in range(-(-n_steps * size // n)):
+        key = jax.random.fold_in(inputs.key, epoch)
+        orders.append(np.asarray(jax.random.permutation(key, n))[: n // size * size])
+    return np.concatenate(orders).reshape(-1, size)

@@ -1,58 +1,53 @@
-"""Our side of the training benchmark: steps in one compiled loop, parameters in place."""
+"""Our side of the training benchmark: the engine's own compiled loop, without ``train`` around."""
 
 import sys
-from functools import partial
 
 import _worker
 import cases
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from lazyrich import training
+from lazyrich.training._draw import blueprint
+from lazyrich.training._engine import program
 
 
-def prepare(name, path, is_double, n_steps):
-    """A function that makes n steps from the start, and one that goes on from there."""
-    case = cases.CASES[name]
-    dtype = jnp.float64 if is_double else jnp.float32
-    params, x, y, batches = _worker.load(path, name)
+class Steps:
+    """A run of a case that goes on where it is."""
 
-    def cast(a):
-        return jnp.asarray(a, dtype if np.issubdtype(a.dtype, np.floating) else jnp.int32)
+    def __init__(self, name, precision):
+        experiment = cases.CASES[name].experiment.changed({"precision": precision})
+        self.parts = program(blueprint(experiment), (), "one")
+        self.inputs = jax.tree.map(_cast(precision), cases.problem(name))
+        self.fixed, self.state = self.parts.start(self.inputs)
+        self.step = 0
 
-    params, x, y, batches = jax.tree.map(cast, (params, x, y, batches))
-    predict, loss_of = case.net.predictor(), getattr(training, case.loss)
-    optimizer = optax.adamw(case.learning_rate, *case.betas, weight_decay=case.weight_decay)
+    def advance(self, n_steps):
+        """Make so many steps, and wait until they are made."""
+        state = self.parts.advance(
+            self.inputs, self.fixed, self.state, np.array(True), self.step, n_steps
+        )
+        self.state = jax.block_until_ready(state)
+        self.step += n_steps
 
-    @partial(jax.jit, donate_argnums=0)
-    @jax.default_matmul_precision("highest")
-    def steps(carry, x, y, batches):
-        def step(k, carry):
-            params, state, losses = carry
-            rows = batches[k % len(batches)]
-            here, labels = (x, y) if case.batch_size is None else (x[rows], y[rows])
-            value, gradient = jax.value_and_grad(lambda p: loss_of(predict(p, here), labels))(
-                params
-            )
-            updates, state = optimizer.update(gradient, state, params)
-            return optax.apply_updates(params, updates), state, losses.at[k].set(value)
+    def loss(self):
+        """The loss on all training points, where the run is now."""
+        return float(self.parts.observe(self.inputs, self.fixed, self.state)["train_loss"])
 
-        return jax.lax.fori_loop(0, n_steps, step, carry)
 
-    losses = jnp.zeros(n_steps, dtype)
-    held = [jax.tree.map(jnp.copy, (params, optimizer.init(params), losses))]
+def _cast(precision):
+    def cast(leaf):
+        is_real = jax.numpy.issubdtype(leaf.dtype, np.floating)
+        return jax.numpy.asarray(leaf, precision) if is_real else jax.numpy.asarray(leaf)
 
-    def run():
-        held[0] = jax.block_until_ready(steps(held[0], x, y, batches))
-        return np.asarray(held[0][2])
-
-    return run
+    return cast
 
 
 if __name__ == "__main__":
-    name, path = sys.argv[1:3]
+    name = sys.argv[1]
     with jax.enable_x64(True):
-        curve = prepare(name, path, True, _worker.N_EQUAL)()
-    _worker.serve(curve, lambda: prepare(name, path, False, cases.CASES[name].n_steps))
+        run = Steps(name, "float64")
+        curve = [run.loss()]
+        for _ in range(cases.N_EQUAL):
+            run.advance(1)
+            curve.append(run.loss())
+    _worker.serve(curve, Steps(name, "float32").advance, cases.CASES[name].experiment.n_steps)
