@@ -16,12 +16,19 @@ from rich.table import Table
 from lazyrich import __version__
 from lazyrich._ground import InputError
 
+from ._sweep import show, sweep
+from ._train import train
+
 app = App(
     name="lazyrich",
     help="Is this network lazy or rich, will it generalise late, and what makes it sooner?",
     version=__version__,
     suppress_keyboard_interrupt=False,  # main says how to go on
 )
+
+app.command(train)
+app.command(sweep)
+app.command(show)
 
 Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
 AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]
@@ -165,10 +172,8 @@ def main(arguments: list[str] | None = None) -> None:
         sentence = " ".join(str(error).split())
         print(f"lazyrich: {sentence}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            "lazyrich: stopped; finished seeds are kept, run the same command to go on.",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as stop:
+        how = str(stop) or "stopped; finished seeds are kept, run the same command to go on."
+        print(f"lazyrich: {how}", file=sys.stderr)
         # Seeds still running in threads would hold the process until they are done.
         os._exit(130)

@@ -58,12 +58,16 @@ def lines_of(history: History, summary: dict[str, Any]) -> list[str]:
     losses = [history.train_loss, history.test_loss]
     lines = text_curve(history.steps, losses)
     if lines:
-        lines.append(f"train and test loss against steps 1 to {summary['n_steps']}, both on log axes")
+        lines.append(
+            f"train and test loss against steps 1 to {summary['n_steps']}, both on log axes"
+        )
     lines.append("")
     for name in _ENDS:
         if name in summary:
             ends = summary[name]
-            lines.append(f"{name.replace('_', ' '):20} {_short(ends['start'])} → {_short(ends['end'])}")
+            lines.append(
+                f"{name.replace('_', ' '):20} {_short(ends['start'])} → {_short(ends['end'])}"
+            )
     lines.append("")
     lines.append(_fell("loss", "a tenth of the initial train loss", summary["loss_delay"]))
     if "accuracy_delay" in summary:

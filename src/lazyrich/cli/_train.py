@@ -1,7 +1,6 @@
 """``lazyrich train``: one experiment, watched while it runs, kept, drawn and summed up."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 

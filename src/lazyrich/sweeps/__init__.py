@@ -8,13 +8,20 @@ finished experiments; a *key* is an experiment's name in it; a *parcel* is what 
 a worker computes; an *outcome* is what is kept of an experiment.
 """
 
+from ._axes import full_path as full_path
 from ._axes import short_names as short_names
 from ._dataset import to_dataset as to_dataset
 from ._grid import axes_from_text as axes_from_text
 from ._grid import grid as grid
 from ._grid import log_spaced as log_spaced
 from ._key import experiment_key as experiment_key
+from ._netcdf import encode as encode
+from ._open import differing as differing
+from ._open import export as export
+from ._open import find as find
+from ._open import open_dataset as open_dataset
 from ._outcome import Outcome as Outcome
+from ._outcome import outcome_of as outcome_of
 from ._store import Store as Store
 from ._sweep import Sending as Sending
 from ._sweep import sweep as sweep
