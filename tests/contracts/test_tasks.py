@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from lazyrich._ground import InputError
 from lazyrich.tasks import TASKS, AnyTask, TaskData
 
 # A small one of each kind. Those of POOLS are split from a fixed pool; the seed of the
@@ -73,8 +74,7 @@ def test_shapes_are_those_promised(kind, fields):
         if task.vocabulary is not None:
             assert x.dtype == jnp.int32
             assert 0 <= x.min() <= x.max() < task.vocabulary
-    for name, rows in [("n_train", data.x), ("n_test", data.x_test)]:
-        assert len(rows) == fields.get(name, len(rows))
+    assert (task.n_train, task.n_test) == (len(data.x), len(data.x_test))
 
 
 @each
@@ -97,6 +97,16 @@ def test_json_gives_the_task_back(kind, fields):
     assert TASKS[kind].from_json(text) == task
     assert TypeAdapter(AnyTask).validate_json(text) == task
     assert TypeAdapter(AnyTask).validate_python(task) == task
+
+
+@each
+def test_a_kernel_is_needed_where_it_is_promised(kind, fields):
+    task = TASKS[kind](**fields)
+    if task.labels_from_kernel:
+        with pytest.raises(InputError, match="pass kernel="):
+            task.draw(0)
+    else:
+        assert_same(task.draw(0), draw(kind, fields))
 
 
 @each

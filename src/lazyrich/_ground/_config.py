@@ -128,7 +128,8 @@ def _sentence(error: ValidationError, config: type[BaseModel]) -> str:
 
 def _causes(error: ValidationError, config: type[BaseModel]) -> Iterator[str]:
     for found in error.errors():
-        path = ".".join(str(part) for part in found["loc"])
+        kind = found["input"].get("kind") if isinstance(found["input"], dict) else None
+        path = ".".join(str(part) for part in found["loc"] if part != kind)
         context = found.get("ctx", {})
         cause, wanted = context.get("error"), found["msg"].removeprefix("Input should be ")
         if found["type"] == "extra_forbidden":

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lazyrich.measures import accuracy_delay, grokking_delay, peak_before, phase
+from lazyrich.measures import Phase, accuracy_delay, grokking_delay, peak_before, phase
 from lazyrich.plots import text_curve
 from lazyrich.training import History
 
@@ -42,8 +42,8 @@ def summary_of(history: History) -> dict[str, Any]:
             found[name] = {"start": _number(start), "end": _number(end)}
     found["loss_delay"] = _delay(delay)
     until = jnp.where(jnp.isinf(delay.test_step), steps[-1], delay.test_step)
-    peak = peak_before(steps, _curve(records["test_loss"]), until)
-    found["test_loss_peak"] = _number(float(peak))
+    peak, step = peak_before(steps, _curve(records["test_loss"]), until)
+    found["test_loss_peak"] = {"value": _number(float(peak)), "step": _number(float(step))}
     found["phase"] = _phase(delay)
     if "test_accuracy" in records:
         curves = _curve(records["train_accuracy"]), _curve(records["test_accuracy"])
@@ -103,8 +103,6 @@ def _delay(found: Any) -> dict[str, Any]:
 
 
 def _phase(found: Any) -> str:
-    from lazyrich.measures import Phase
-
     return Phase(int(phase(found, max_delay=jnp.inf, max_ratio=_LATE))).name
 
 

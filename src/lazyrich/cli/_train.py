@@ -1,6 +1,8 @@
 """``lazyrich train``: one experiment, watched while it runs, kept, drawn and summed up."""
 
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +54,7 @@ def train(
         return
     from lazyrich.cli._summary import lines_of, summary_of
     from lazyrich.plots import draw_run, write_figure
-    from lazyrich.sweeps import run_dataset, write_dataset
+    from lazyrich.sweeps import encode, outcome_of, to_dataset
 
     checkpoint = out / "checkpoint.npz"
     _require_same(out / "experiment.json", chosen)
@@ -71,8 +73,10 @@ def train(
         if not row:
             bars.start()  # only now: bad input is answered without a bar
             row.append(bars.add_task("train", total=report.n_steps, live=""))
-        losses = [report.metrics.get(f"{part}_loss", float("nan")) for part in ("train", "test")]
-        live = f"{report.steps_per_second:.3g} steps/s · train {losses[0]:.2e} test {losses[1]:.2e}"
+        live = f"{report.steps_per_second:.3g} steps/s"
+        for part in ("train", "test"):
+            if f"{part}_loss" in report.metrics:
+                live += f" · {part} {report.metrics[f'{part}_loss']:.2e}"
         bars.update(row[0], completed=report.n_done, live=live)
 
     try:
@@ -84,10 +88,10 @@ def train(
     finally:
         if row:
             bars.stop()
-    dataset = run_dataset(history)
-    write_dataset(out / "history.nc", dataset)
+    outcome = outcome_of(history)
+    _write(out / "history.nc", encode(outcome))
     title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
-    pictures = write_figure(draw_run(dataset, title=title), out, "history")
+    pictures = write_figure(draw_run(to_dataset([outcome]), title=title), out, "history")
     summary = summary_of(history)
     if as_json:
         print(json.dumps(summary, indent=1, ensure_ascii=False))
@@ -116,19 +120,29 @@ def _read(name: str) -> Any:
 def _require_same(path: Path, chosen: Any) -> None:
     """Keep the settings beside the results; refuse a folder that holds another experiment."""
     text = chosen.model_dump_json(indent=1) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise InputError(
+            f"{path.parent} holds another experiment; choose another folder with --out, or go "
+            f"on with that one: lazyrich train {path} --out {path.parent}."
+        )
+    _write(path, text.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.read_text(encoding="utf-8") != text:
-            raise InputError(
-                f"{path.parent} holds another experiment; choose another folder with --out, or "
-                f"go on with that one: lazyrich train {path} --out {path.parent}."
-            )
-        path.write_text(text, encoding="utf-8")
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror or error}); choose another folder with "
-            "--out."
+            f"{path} cannot be written ({error.strerror or error}); make room or choose another "
+            "folder with --out, then run again: the checkpoint is kept."
         ) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def _name_and_value(text: str) -> tuple[str, Any]:

@@ -11,6 +11,8 @@ axes.
 from ._curves import draw_curve as draw_curve
 from ._curves import draw_line as draw_line
 from ._curves import step_axis as step_axis
+from ._run import draw_run as draw_run
+from ._run import text_curve as text_curve
 from ._style import COLORS as COLORS
 from ._style import house_style as house_style
 from ._style import legend_below as legend_below

@@ -126,6 +126,11 @@ class ModularTask(Task):
         return sum(size * round(self.fraction * n) for size, n in self._groups())
 
     @property
+    def n_test(self) -> int:
+        """Number of test pairs: the rest of the pool."""
+        return self.n_pairs - self.n_train
+
+    @property
     def n_inputs(self) -> int:
         """2p entries of a vector, or 3 tokens."""
         return 3 if self.inputs == "tokens" else 2 * self.modulus
@@ -166,7 +171,7 @@ class ModularTask(Task):
         return {
             "n_pairs": float(n_pairs),
             "n_train": float(self.n_train),
-            "n_test": float(n_pairs - self.n_train),
+            "n_test": float(self.n_test),
             "chance_accuracy": 1 / p,
             "majority_accuracy": float(share.max()),
             "zero_loss": 1 / p,

@@ -40,6 +40,8 @@ from ._probes import ThresholdAccuracy as ThresholdAccuracy
 from ._probes import Twin as Twin
 from ._probes import WeightNorm as WeightNorm
 from ._save_plan import log_steps as log_steps
+from ._starting_points import STARTING_POINTS as STARTING_POINTS
+from ._starting_points import starting_point as starting_point
 from ._train import Progress as Progress
 from ._train import train as train
 from ._train import train_many as train_many

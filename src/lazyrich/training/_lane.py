@@ -173,10 +173,11 @@ def drive(runs: Sequence[Run], lane: Compiled, watch: Watch) -> list[History] | 
         The histories, or None if the runs were stopped; then their state is kept.
     """
     clock = _Clock(runs)
-    fixed, state = lane.start()
+    step = runs[0].step
+    is_over = not any(run.is_active for run in runs)
+    fixed, state = jax.eval_shape(lane.start) if is_over else lane.start()
     if runs[0].leaves is not None:
         state = _restored(runs, state, is_batch=lane.is_batch)
-    step = runs[0].step
     for target in runs[0].plan[len(runs[0].steps) :].tolist():
         active = np.array([run.is_active for run in runs])
         if not active.any():
@@ -199,7 +200,8 @@ def drive(runs: Sequence[Run], lane: Compiled, watch: Watch) -> list[History] | 
             if active[k]:
                 run.add(target, {name: _row(values, k, lane) for name, values in seen.items()})
                 watch.on_save(run)
-    _keep(runs, step, state, lane)
+    if not is_over:
+        _keep(runs, step, state, lane)
     final = jax.device_get(state)
     return [
         run.history(jax.tree.map(lambda values, k=k: _row(values, k, lane), final))
