@@ -15,13 +15,13 @@ from lazyrich.sweeps import experiment_key, grid, sweep
 from sweeps.toys import Toy, begun, run_toys
 
 TESTS = Path(__file__).parents[1]
-TOYS = grid(Toy(seconds=0.02), {"alpha": list(np.arange(1.0, 13.0)), "seed": range(10)})
+TOYS = grid(Toy(seconds=0.1), {"alpha": list(np.arange(1.0, 13.0)), "seed": range(10)})
 DRIVER = """
 import sys, numpy as np
 from sweeps.toys import Toy, run_toys
 from lazyrich.sweeps import grid, sweep
 if __name__ == "__main__":
-    toys = grid(Toy(seconds=0.02), {"alpha": list(np.arange(1.0, 13.0)), "seed": range(10)})
+    toys = grid(Toy(seconds=0.1), {"alpha": list(np.arange(1.0, 13.0)), "seed": range(10)})
     sweep(toys, store=sys.argv[1], run=run_toys, executor=sys.argv[2])
 """
 
@@ -47,9 +47,9 @@ def finished(folder):
     }
 
 
-def wait_until_begun(n):
+def wait_until_begun(n, process):
     deadline = time.time() + 120
-    while len(begun()) < n and time.time() < deadline:
+    while len(begun()) < n and time.time() < deadline and process.poll() is None:
         time.sleep(0.005)
 
 
@@ -60,12 +60,13 @@ def kill_and_check(folder, n_kills, executor, rng):
         before, n_begun = finished(folder), len(begun())
         process = start(folder, executor)
         if number % 5 == 4:
-            time.sleep(rng.uniform(0, 4))  # at any moment, of starting up too
+            time.sleep(rng.uniform(0, 3))  # at any moment, of starting up too
         else:
-            wait_until_begun(n_begun + 1)
-            time.sleep(rng.exponential(0.06))
+            wait_until_begun(n_begun + 1, process)
+            time.sleep(rng.exponential(0.2))
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert len(before) < len(TOYS), "the sweep was done before it was killed so often"
         time.sleep(0.3)  # orphans of a process pool notice, and end
         after = finished(folder)
         assert before.items() <= after.items(), "a finished experiment was lost or written again"
@@ -105,7 +106,7 @@ def test_kill_minus_9_of_the_driver_twenty_times(tmp_path, monkeypatch, executor
 def test_workers_end_with_their_driver_and_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
     process = start(tmp_path, "processes:1")
-    wait_until_begun(40)
+    wait_until_begun(20, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode in (1, 130, -signal.SIGINT)
