@@ -59,7 +59,10 @@ def sweep(
     ] = "sweep",
     executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
     batch_size: Annotated[
-        int | None, Parameter(help="Most experiments in one call. Default: 64, elsewhere 16.")
+        int | None,
+        Parameter(
+            help="Most experiments in one call. Default: 64; on other executors 5 s of work."
+        ),
     ] = None,
     retry_failed: Annotated[
         bool, Parameter(negative=(), help="Compute those again that failed before.")
@@ -72,9 +75,7 @@ def sweep(
     from lazyrich import sweeps
 
     start = _read(base)
-    tree = start.model_dump()
-    settings = dict(_name_and_value(text) for text in change or [])
-    start = start.changed({sweeps.full_path(name, tree): v for name, v in settings.items()})
+    start = start.changed(dict(_name_and_value(text) for text in change or []))
     experiments = sweeps.grid(start, sweeps.axes_from_text(over or [], together or []))
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; it must be at least 1.")
@@ -145,7 +146,7 @@ def _print_rows(rows: list[dict[str, Any]], store: str, most: int) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
     table = Table(title=f"{len(rows)} experiments in {store}", title_justify="left")
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows[:most]:
         cells = [_cell(name, row.get(name)) for name in names]
         table.add_row(*cells)

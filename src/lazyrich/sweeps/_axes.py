@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lazyrich._ground import field_paths
-
 # Above this many cells for each experiment a grid is mostly holes: list them instead.
 _MAX_HOLES = 10
 
@@ -105,16 +103,6 @@ def short_names(paths: Sequence[str], reserved: Set[str] = frozenset()) -> dict[
         path: leaf if leaves.count(leaf) == 1 and leaf not in reserved else path
         for path, leaf in zip(paths, leaves, strict=True)
     }
-
-
-def full_path(name: str, tree: Mapping[str, Any]) -> str:
-    """The path of a field from its whole path or an end of it that no other field has.
-
-    Names that fit nothing, or more than one, come back as they are.
-    """
-    paths = list(field_paths(tree))
-    fitting = [path for path in paths if path.endswith(f".{name}")]
-    return fitting[0] if name not in paths and len(fitting) == 1 else name
 
 
 def nearest_name(name: str, paths: Sequence[str]) -> str:
