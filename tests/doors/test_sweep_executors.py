@@ -17,6 +17,7 @@ import xarray as xr
 
 from lazyrich._ground import InputError
 from lazyrich.sweeps import Sending, Store, grid, sweep
+from lazyrich.training import Experiment
 from sweeps.toys import Toy, begun, run_toys
 
 TESTS = Path(__file__).parents[1]
@@ -219,3 +220,48 @@ def test_a_worker_with_another_version_is_refused(tmp_path, require_extra):
 def test_a_run_that_cannot_be_sent_gets_a_sentence(tmp_path):
     with pytest.raises(InputError, match="top level of a module"):
         sweep(TOYS, store=tmp_path / "s", run=lambda toys: [], executor="processes:1")
+
+
+ENGINE = {
+    "task": {"kind": "polynomial", "dim": 6, "n_train": 30, "n_test": 60},
+    "net": {"kind": "committee", "width": 20, "epsilon": 0.5},
+    "optimizer": {"kind": "gradient_descent", "learning_rate": 2.0},
+    "n_steps": 4000,
+}
+
+
+@pytest.mark.slow
+def test_the_engine_gives_equal_stores_everywhere(tmp_path, scheduler):
+    base = Experiment.from_json(json.dumps(ENGINE))
+    experiments = grid(base, {"alpha": [0.5, 2.0], "width": [20, 30], "seed": range(3)})
+    for name, executor in (
+        ("serial", None),
+        ("processes", "processes:2"),
+        ("dask", f"dask:{scheduler.address}"),
+    ):
+        sweep(experiments, store=tmp_path / name, executor=executor, progress=False)
+    # Runs this small are computed one by one everywhere, so their batches have one shape.
+    assert_equal_stores(tmp_path / "serial", tmp_path / "processes")
+    assert_equal_stores(tmp_path / "serial", tmp_path / "dask")
+
+
+@pytest.mark.slow
+def test_the_engine_killed_in_the_middle_goes_on(tmp_path):
+    experiments = grid(Experiment.from_json(json.dumps(ENGINE)), {"seed": range(40)})
+    (tmp_path / "base.json").write_text(json.dumps(ENGINE))
+    words = ["sweep", str(tmp_path / "base.json"), "--over", "seed=0:40", "--store"]
+    command = [sys.executable, "-c", "from lazyrich.cli import main; main()", *words]
+    environment = dict(os.environ, PYTHONPATH=str(TESTS.parent / "src"))
+    folder = tmp_path / "store" / "experiments"
+    killed = subprocess.Popen([*command, str(tmp_path / "store")], env=environment)
+    deadline = time.time() + 120
+    while time.time() < deadline and len(list(folder.glob("[!.]*"))) < 3:
+        time.sleep(0.005)
+    killed.kill()
+    killed.wait()
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*")}
+    assert 3 <= len(before) < 40
+    sweep(experiments, store=tmp_path / "store", progress=False)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    sweep(experiments, store=tmp_path / "undisturbed", progress=False)
+    assert_equal_stores(tmp_path / "store", tmp_path / "undisturbed")

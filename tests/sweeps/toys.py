@@ -88,3 +88,13 @@ def begun():
     if not path.exists():
         return []
     return [tuple(line.split()) for line in path.read_text().splitlines()]
+
+
+SHORT = [
+    Toy(scaling={"alpha": alpha}, seed=seed, seconds=0.02)
+    for alpha in (1.0, 2.0, 3.0, 4.0)
+    for seed in range(10)
+]
+LONG = [
+    Toy(scaling={"alpha": 1.0 + k}, seed=seed, seconds=0.1) for k in range(12) for seed in range(10)
+]

@@ -16,6 +16,7 @@ from rich.table import Table
 from lazyrich import __version__
 from lazyrich._ground import InputError
 
+from ._sweep import show, sweep
 from ._train import train
 
 app = App(
@@ -26,6 +27,8 @@ app = App(
 )
 
 app.command(train)
+app.command(sweep)
+app.command(show)
 
 Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
 AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]

@@ -15,6 +15,10 @@ from ._grid import grid as grid
 from ._grid import log_spaced as log_spaced
 from ._key import experiment_key as experiment_key
 from ._netcdf import encode as encode
+from ._open import differing as differing
+from ._open import export as export
+from ._open import find as find
+from ._open import open_dataset as open_dataset
 from ._outcome import Outcome as Outcome
 from ._outcome import outcome_of as outcome_of
 from ._store import Store as Store

@@ -1,13 +1,12 @@
 """Which settings differ between experiments, and which of them become dimensions."""
 
+import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from lazyrich._ground import field_paths
 
 # Above this many cells for each experiment a grid is mostly holes: list them instead.
 _MAX_HOLES = 10
@@ -46,7 +45,15 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Any:
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, tuple(value) if isinstance(value, list) else value
+            yield prefix + name, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value that can be compared and looked up: lists as tuples, deeper ones as text."""
+    if not isinstance(value, list):
+        return value
+    is_flat = not any(isinstance(part, list | dict) for part in value)
+    return tuple(value) if is_flat else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def arrange(rows: Sequence[Mapping[str, Any]], reserved: Set[str]) -> Axes:
@@ -98,14 +105,13 @@ def short_names(paths: Sequence[str], reserved: Set[str] = frozenset()) -> dict[
     }
 
 
-def full_path(name: str, tree: Mapping[str, Any]) -> str:
-    """The path of a field from its whole path or an end of it that no other field has.
-
-    Names that fit nothing, or more than one, come back as they are.
-    """
-    paths = list(field_paths(tree))
-    fitting = [path for path in paths if path.endswith(f".{name}")]
-    return fitting[0] if name not in paths and len(fitting) == 1 else name
+def nearest_name(name: str, paths: Sequence[str]) -> str:
+    """Which of the paths was meant, as the end of a sentence."""
+    by_leaf = {path.rsplit(".", 1)[-1]: path for path in reversed(paths)}
+    close = difflib.get_close_matches(name, [*paths, *by_leaf], 1, 0.5)
+    if close:
+        return f"did you mean {by_leaf.get(close[0], close[0])}?"
+    return f"there are {', '.join(paths)}"
 
 
 def labels(values: Sequence[Any]) -> np.ndarray:

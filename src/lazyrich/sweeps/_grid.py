@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lazyrich._ground import Config, InputError
-
-from ._axes import full_path
+from lazyrich._ground import Config, InputError, full_path
 
 SomeConfig = TypeVar("SomeConfig", bound=Config)
 

@@ -27,7 +27,8 @@ from ._work import Parcel, Reply, Run, compute, work
 
 _log = logging.getLogger("lazyrich.sweeps")
 
-_SERIAL_BATCH, _REMOTE_BATCH, _PARCELS_PER_WORKER = 64, 16, 4
+_SERIAL_BATCH, _REMOTE_BATCH = 64, 16
+_PARCELS_PER_WORKER, _PARCEL_SECONDS = 4, 5.0
 _STRIKES = 3
 _DEATHS_BEFORE_ANY_REPLY = 12
 _TICK_SECONDS = 0.25
@@ -37,8 +38,9 @@ class Sending(NamedTuple):
     """How experiments are handed over.
 
     Attributes:
-        batch_size: most experiments in one call of ``run``; None takes 64 in this
-            process, and elsewhere up to 16, so that every worker gets several calls.
+        batch_size: most experiments in one call of ``run``. None takes 64 in this
+            process, where each is kept as it ends; elsewhere as many as take about five
+            seconds, at most 16, because a call that is lost is lost as a whole.
         retry_failed: compute those again that failed before.
     """
 
@@ -200,14 +202,15 @@ class _Driver:
         self.strikes: Counter[str] = Counter()
         self.n_sent = self.n_deaths = 0
         self.has_reply = self.is_stopped = False
+        self.batch_size: int | None = None
+        self.seconds_each: float | None = None
 
     def compute(self, todo: list[tuple[str, Config]], batch_size: int | None) -> None:
         """Compute all that is to do, and leave nothing running however it ends."""
         is_finished = False
         try:
-            size = batch_size or self._batch_size(len(todo))
-            for group in _compatible(todo):
-                self.waiting.extend(group[i : i + size] for i in range(0, len(group), size))
+            self.batch_size = batch_size
+            self.waiting.extend(_compatible(todo))
             self._loop()
             is_finished = True
         finally:
@@ -217,16 +220,27 @@ class _Driver:
             if self.workers.is_own:
                 self.workers.executor.shutdown(wait=is_finished)
 
-    def _batch_size(self, n: int) -> int:
-        if self.workers.is_local:
-            return _SERIAL_BATCH
+    def _next_batch(self) -> list[tuple[str, Config]]:
+        """Experiments for one call: few enough that little is lost with it."""
+        group = self.waiting.popleft()
+        size = self.batch_size or (_SERIAL_BATCH if self.workers.is_local else self._parcel_size())
+        if len(group) > size:
+            self.waiting.appendleft(group[size:])
+        return group[:size]
+
+    def _parcel_size(self) -> int:
+        """One at first; then a few seconds of work, and several calls for every worker."""
+        if self.seconds_each is None:
+            return 1
         n_parcels = _PARCELS_PER_WORKER * (self.workers.n_workers or os.cpu_count() or 1)
-        return min(_REMOTE_BATCH, math.ceil(n / n_parcels))
+        share = math.ceil(self.counts.left / n_parcels)
+        quick = int(_PARCEL_SECONDS / max(self.seconds_each, 1e-6))
+        return max(1, min(_REMOTE_BATCH, share, quick))
 
     def _loop(self) -> None:
         while self.waiting or self.sent:
             while self.waiting and len(self.sent) < self.workers.in_flight:
-                self._send(self.waiting.popleft())
+                self._send(self._next_batch())
             self.report.update()
             try:
                 kind, content = self.inbox.get(timeout=_TICK_SECONDS)
@@ -300,6 +314,7 @@ class _Driver:
                 f"A worker was refused: {reply.refusal}; install the same lazyrich, and the "
                 "module of the run function, for every worker."
             )
+        self.seconds_each = reply.seconds / max(1, len(members))
         for outcome in reply.outcomes:
             if members.pop(outcome.key, None) is not None:
                 self._save(outcome)

@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -47,11 +48,13 @@ class Reply(NamedTuple):
         outcomes: of the experiments that were finished.
         error: why the others were not, else empty.
         refusal: why this worker must not compute them at all, else empty.
+        seconds: how long it took.
     """
 
     outcomes: list[Outcome]
     error: str = ""
     refusal: str = ""
+    seconds: float = 0.0
 
 
 def work(pickled: bytes) -> Reply:
@@ -61,8 +64,9 @@ def work(pickled: bytes) -> Reply:
     except Exception as error:
         return Reply([], refusal=f"it cannot load what it was sent ({_name(error)})")
     outcomes: list[Outcome] = []
-    error = compute(parcel, outcomes.append)
-    return Reply(outcomes, *error)
+    begin = time.monotonic()
+    error, refusal = compute(parcel, outcomes.append)
+    return Reply(outcomes, error, refusal, time.monotonic() - begin)
 
 
 def compute(parcel: Parcel, emit: Callable[[Outcome], Any]) -> tuple[str, str]:

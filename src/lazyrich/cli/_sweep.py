@@ -1,0 +1,177 @@
+"""``lazyrich sweep`` and ``lazyrich show``: many experiments, each computed once."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from lazyrich._ground import InputError
+
+from ._train import _name_and_value, _read
+
+_MOST_ROWS = 60
+
+Where = Annotated[
+    list[str] | None,
+    Parameter(
+        "--where",
+        negative=(),
+        help="Only experiments that meet this, such as alpha=1, epsilon<=0.1 or status=failed.",
+    ),
+]
+
+
+def sweep(
+    base: Annotated[
+        str,
+        Parameter(
+            help="What every experiment starts from: a JSON file, or polynomial, modular, "
+            "teacher, digits, transformer, parity."
+        ),
+    ],
+    /,
+    *,
+    over: Annotated[
+        list[str] | None,
+        Parameter(
+            negative=(),
+            help="An axis: alpha=0.1,1,10, seed=0:8 (0 to 7), alpha=log:0.1:10:5 (5 values).",
+        ),
+    ] = None,
+    together: Annotated[
+        list[str] | None,
+        Parameter(
+            "--zip",
+            negative=(),
+            help="Axes that change together: --zip alpha=1,2 --zip n_steps=100,400.",
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        Parameter("--set", negative=(), help="Change a setting of all: --set n_steps=1000."),
+    ] = None,
+    store: Annotated[
+        str, Parameter(help="Folder, or URL such as s3://bucket/folder, that keeps them.")
+    ] = "sweep",
+    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
+    batch_size: Annotated[
+        int | None,
+        Parameter(
+            help="Most experiments in one call. Default: 64; on other executors 5 s of work."
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, Parameter(negative=(), help="Compute those again that failed before.")
+    ] = False,
+    dry: Annotated[
+        bool, Parameter(negative=(), help="Say what would be computed, and compute nothing.")
+    ] = False,
+) -> None:
+    """Compute a grid of experiments, each once; run it again to go on, or to add to it."""
+    from lazyrich import sweeps
+
+    start = _read(base)
+    start = start.changed(dict(_name_and_value(text) for text in change or []))
+    experiments = sweeps.grid(start, sweeps.axes_from_text(over or [], together or []))
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"--batch-size is {batch_size}; it must be at least 1.")
+    if dry:
+        kept = sweeps.Store(store)
+        kept.scan(map(sweeps.experiment_key, experiments))
+        print(f"{len(experiments)} experiments, {len(kept.kept)} of them are in {store}")
+        return
+    sending = sweeps.Sending(batch_size, retry_failed)
+    dataset = sweeps.sweep(experiments, store=store, executor=executor, sending=sending)
+    sizes = ", ".join(f"{name} {n}" for name, n in dataset.status.sizes.items())
+    print(f"{len(experiments)} experiments{f' ({sizes})' if sizes else ''} in {store}")
+    print(f"`lazyrich show {store}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
+
+
+def show(
+    store: Annotated[str, Parameter(help="Folder or URL of a sweep's store.")],
+    /,
+    *,
+    where: Where = None,
+    csv: Annotated[Path | None, Parameter(help="Write every record as CSV.")] = None,
+    parquet: Annotated[Path | None, Parameter(help="Write every record as Parquet.")] = None,
+    draw: Annotated[
+        Path | None, Parameter(help="Draw the losses: FILE.png, and the same as PDF.")
+    ] = None,
+    every: Annotated[
+        bool, Parameter("--all", negative=(), help=f"List more than {_MOST_ROWS}.")
+    ] = False,
+    as_json: Annotated[
+        bool, Parameter("--json", negative=(), help="Print the list as JSON alone.")
+    ] = False,
+) -> None:
+    """List the experiments of a store, export them, draw them."""
+    from lazyrich import sweeps
+
+    outcomes = sweeps.find(store, where or [])
+    settings = sweeps.differing(outcomes)
+    rows = [_row(outcome, settings, i) for i, outcome in enumerate(outcomes)]
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        _print_rows(rows, store, len(rows) if every else _MOST_ROWS)
+    for path, ending in ((csv, ".csv"), (parquet, ".parquet")):
+        if path is not None:
+            named = path if path.suffix == ending else Path(f"{path}{ending}")
+            n_rows = sweeps.export(outcomes, named)
+            if not as_json:
+                print(f"{named}: {n_rows} rows")
+    if draw is not None:
+        _draw(sweeps.to_dataset(outcomes), draw, store, is_quiet=as_json)
+
+
+def _row(outcome: Any, settings: dict[str, list[Any]], i: int) -> dict[str, Any]:
+    row: dict[str, Any] = {name: values[i] for name, values in settings.items()}
+    row["status"] = outcome.status
+    row["last_step"] = int(outcome.steps[-1]) if len(outcome.steps) else None
+    for name in ("train_loss", "test_loss"):
+        record = outcome.records.get(name)
+        row[name] = float(record.values[-1]) if record is not None and len(record.values) else None
+    row["wall_seconds"] = outcome.wall_seconds if math.isfinite(outcome.wall_seconds) else None
+    row["key"] = outcome.key
+    if outcome.error:
+        row["error"] = outcome.error.splitlines()[0]
+    return row
+
+
+def _print_rows(rows: list[dict[str, Any]], store: str, most: int) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
+    table = Table(title=f"{len(rows)} experiments in {store}", title_justify="left")
+    for name in names:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows[:most]:
+        cells = [_cell(name, row.get(name)) for name in names]
+        table.add_row(*cells)
+    console = Console()
+    console.print(table)
+    if len(rows) > most:
+        console.print(f"and {len(rows) - most} more; --all lists them, --where picks some")
+    for row in rows:
+        if row.get("error"):
+            console.print(f"{row['key'][:8]} failed: {row['error']}", markup=False, soft_wrap=True)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name == "key":
+        return str(value)[:8]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _draw(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
+    from lazyrich import plots
+
+    figure = plots.draw_sweep(dataset, title=store)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = plots.write_figure(figure, path.parent, path.stem)
+    if not is_quiet:
+        print(", ".join(str(file) for file in files))

@@ -1,0 +1,210 @@
+"""Look into a store: which experiments, as a dataset or as a table."""
+
+import json
+import operator
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from lazyrich._ground import InputError
+
+from ._axes import nearest_name, settings_of, short_names
+from ._dataset import to_dataset
+from ._outcome import Outcome
+from ._store import Store
+
+_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_CONDITION = re.compile(r"\s*([^\s=<>!]+)\s*(!=|<=|>=|=|<|>)\s*(.+?)\s*")
+_FACTS = ("status", "wall_seconds", "key")
+
+
+def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outcome]:
+    """The experiments of a store that meet all conditions.
+
+    Args:
+        store: a folder, or an URL that fsspec opens.
+        where: conditions such as ``alpha=1``, ``epsilon<=0.1``, ``net.kind=mlp`` or
+            ``status!=ok``; a setting is named by its path or by an end of it that no
+            other has.
+
+    Returns:
+        The experiments, in the order of their settings.
+
+    Raises:
+        InputError: if there is no store, a condition cannot be read, or it names no setting.
+    """
+    source = Store(store)
+    source.scan()
+    if not source.kept:
+        raise InputError(f"There are no experiments in {source.where}; give the folder of a store.")
+    source.pack()
+    rows = {key: _row(kept.facts) for key, kept in source.kept.items()}
+    for condition in where:
+        paths = list(dict.fromkeys(path for row in rows.values() for path in row))
+        path, is_met = _condition(condition, paths)
+        rows = {key: row for key, row in rows.items() if path in row and is_met(row[path])}
+    if not rows:
+        raise InputError(
+            f"None of the {len(source.kept)} experiments in {source.where} meets "
+            f"{' and '.join(where)}."
+        )
+    outcomes = source.outcomes(rows)
+    paths = [path for path in next(iter(rows.values())) if path not in _FACTS]
+    return [
+        outcomes[key]
+        for key in sorted(outcomes, key=lambda k: [_rank(rows[k].get(path)) for path in paths])
+    ]
+
+
+def open_dataset(store: str | os.PathLike[str], where: Iterable[str] = ()) -> xr.Dataset:
+    """The experiments of a store that meet all conditions, as one dataset.
+
+    What was computed with several versions of the numerics has them as a dimension.
+
+    Args:
+        store: a folder, or an URL that fsspec opens.
+        where: conditions, as for ``find``.
+
+    Returns:
+        As ``sweep`` returns it.
+
+    Raises:
+        InputError: as for ``find``.
+    """
+    return to_dataset(find(store, where))
+
+
+def differing(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
+    """The settings that are not equal in all experiments, by short name.
+
+    Args:
+        outcomes: such as ``find`` gives.
+
+    Returns:
+        For each such setting its value in every experiment; None where it has none.
+    """
+    rows = [settings_of(outcome.facts) for outcome in outcomes]
+    paths = list(dict.fromkeys(path for row in rows for path in row))
+    names = short_names(paths)
+    columns = {names[path]: [row.get(path) for row in rows] for path in paths}
+    return {name: values for name, values in columns.items() if any(v != values[0] for v in values)}
+
+
+def export(outcomes: Sequence[Outcome], path: Path) -> int:
+    """Write experiments as a table with a row for every record of every run.
+
+    Columns: the settings that differ, ``status``, ``wall_seconds``, ``key``, ``save_step``,
+    and each measured quantity; one with an axis has a column for each place along it,
+    such as ``solved[threshold=0.5]``. A failed experiment has one row, without numbers.
+
+    Args:
+        outcomes: such as ``find`` gives.
+        path: where to; ``.csv``, or ``.parquet``, which needs pyarrow.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        InputError: if the ending is another, pyarrow is missing or the file cannot be written.
+    """
+    import pandas as pd
+
+    settings = differing(outcomes)
+    parts = []
+    for i, outcome in enumerate(outcomes):
+        about = {name: _cell(values[i]) for name, values in settings.items()}
+        about |= {name: getattr(outcome, name) for name in _FACTS}
+        columns: dict[str, Any] = {"save_step": outcome.steps}
+        for name, record in outcome.records.items():
+            flat = record.values.reshape(len(outcome.steps), -1)
+            for place, label in enumerate(_column_names(name, outcome)):
+                columns[label] = flat[:, place]
+        part = pd.DataFrame(columns if len(outcome.steps) else {"save_step": [pd.NA]})
+        for column, (name, value) in enumerate(about.items()):
+            part.insert(column, name, value)
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    try:
+        if path.suffix == ".csv":
+            table.to_csv(path, index=False)
+        elif path.suffix == ".parquet":
+            table.convert_dtypes().to_parquet(path, index=False)
+        else:
+            raise InputError(f"{path} is to be a table; let its name end in .csv or .parquet.")
+    except ImportError:
+        raise InputError(
+            "Parquet needs pyarrow; install it with `pip install 'lazyrich[parquet]'`, or write "
+            "a .csv."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
+    return len(table)
+
+
+def _row(facts: dict[str, Any]) -> dict[str, Any]:
+    return settings_of(facts) | {name: facts[name] for name in _FACTS}
+
+
+def _condition(text: str, paths: list[str]) -> tuple[str, Callable[[Any], bool]]:
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f"The condition {text!r} cannot be read; write NAME=VALUE, or !=, <, <=, >, >= for =."
+        )
+    name, sign, given = match.groups()
+    fitting = [path for path in paths if path == name] or [
+        path for path in paths if path.endswith(f".{name}")
+    ]
+    if len(fitting) != 1:
+        which = f"it could be {' or '.join(fitting)}." if fitting else nearest_name(name, paths)
+        raise InputError(f"The condition {text!r} names no setting; {which}")
+    wanted = _value(given)
+
+    def is_met(value: Any) -> bool:
+        if isinstance(value, str) and not isinstance(wanted, str):
+            return _SIGNS[sign](value, given)
+        try:
+            return _SIGNS[sign](value, wanted)
+        except TypeError:
+            return False
+
+    return fitting[0], is_met
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _rank(value: Any) -> tuple[bool, float, str]:
+    """Numbers by size, then everything else by its text."""
+    is_number = isinstance(value, int | float)
+    return not is_number, float(value) if is_number else 0.0, "" if is_number else str(value)
+
+
+def _cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, int | float | str) else json.dumps(value)
+
+
+def _column_names(name: str, outcome: Outcome) -> list[str]:
+    record = outcome.records[name]
+    names = [""]
+    for place, axis in enumerate(record.axes):
+        given = record.coordinates[place]
+        values = range(record.values.shape[1 + place]) if given is None else given
+        names = [f"{start}{',' if start else ''}{axis}={v}" for start in names for v in values]
+    return [f"{name}[{one}]" if one else name for one in names]
