@@ -83,6 +83,40 @@ def kernels_table() -> str:
     return "\n".join(lines)
 
 
+def training_table() -> str:
+    """Training steps against PyTorch, many runs at once, and the cost of measuring."""
+    folder = ROOT / "benchmarks" / "training" / "results"
+    steps = json.loads((folder / "cpu.json").read_text(encoding="utf-8"))
+    many = json.loads((folder / "many.json").read_text(encoding="utf-8"))
+    lines = [
+        "| a step of | threads | lazyrich | best of PyTorch | PyTorch/lazyrich | of the GEMM peak |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, title in STEPS.items():
+        for threads, case in steps["cases"][name].items():
+            ours = case["ours_seconds"]
+            peer = case["best_peer"].removeprefix("torch ")
+            theirs = f"{_readable(1e3 * ours * case['ratio'])} ms ({peer})"
+            share = f"{100 * case['share_of_gemm_peak']:.0f} %"
+            row = [title, threads, f"{_readable(1e3 * ours)} ms", theirs, _readable(case["ratio"])]
+            lines.append(f"| {' | '.join(row)} | {share} |")
+    of_runs, machine = many["many_runs"], steps["machine"]
+    more = ", ".join(f"{name} {100 * m['more']:.0f} %" for name, m in many["measuring"].items())
+    versions = machine["versions"]
+    lines += [
+        "",
+        f"{of_runs['n_runs']} seeds of student and teacher, time per step and run against one "
+        f"alone: {of_runs['loop'] / of_runs['alone']:.2f} one after another, "
+        f"{of_runs['threads'] / of_runs['alone']:.2f} on threads, "
+        f"{of_runs['vmap'] / of_runs['alone']:.2f} in one `vmap`; measured and chosen by itself: "
+        f"{of_runs['auto'] / of_runs['alone']:.2f}. Default probes and save plan cost: {more}. "
+        f"Measured on {machine['processor']}, {machine['cores']} cores; JAX {versions['jax']}, "
+        f"PyTorch {versions['torch']}; commit {machine['commit'][:7]}; `make benchmark` measures "
+        "again.",
+    ]
+    return "\n".join(lines)
+
+
 def _readable(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
@@ -95,10 +129,16 @@ CASES = {
     "mlp_traced": "the same, traced",
     "transformer": "one-layer transformer, 64 inputs, all outputs",
 }
+STEPS = {
+    "student_teacher": "student and teacher, 5-100-100-5 tanh, 100 points, AdamW",
+    "mnist_mlp": "MLP 784-200-200-10, batches of 200, AdamW",
+    "transformer": "one-layer transformer, p=113, 3831 pairs, AdamW",
+}
 BLOCKS = {
     "claims": claims_table,
     "performance": performance_table,
     "kernels": kernels_table,
+    "training": training_table,
 }
 
 

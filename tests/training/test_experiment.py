@@ -82,3 +82,5 @@ def test_the_plan_is_dense_at_the_start():
     assert plan[:5].tolist() == [0, 1, 2, 3, 4]
     assert plan[-1] == 10_000
     assert len(plan) <= 100
+    given = BASE.model_copy(update={"save_steps": (3, 5)})
+    assert given.plan.tolist() == [0, 3, 5, BASE.n_steps]

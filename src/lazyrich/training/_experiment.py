@@ -67,7 +67,8 @@ class Experiment(Config):
         loss: "mse", the mean over rows and outputs of (f − y)², or "cross_entropy".
         n_steps: optimizer updates.
         n_saves: at most how many save points, evenly spaced in log step.
-        save_steps: the save points themselves; None makes them from ``n_saves``.
+        save_steps: the save points themselves, to which 0 and ``n_steps`` are added; None
+            makes them from ``n_saves``.
         probes: what to record besides losses and, of classes, accuracies.
         stop: when to end early.
         seed: of the weights, the batches, and the data unless the task has its own.
@@ -118,7 +119,7 @@ class Experiment(Config):
     def plan(self) -> np.ndarray:
         """The save points, increasing step numbers."""
         if self.save_steps is not None:
-            return np.asarray(self.save_steps)
+            return np.unique([0, *self.save_steps, self.n_steps])
         return log_steps(self.n_steps, self.n_saves)
 
     @property
