@@ -5,7 +5,8 @@
 Every side is a process of its own that starts from the same weights. Its first twenty
 losses in float64 must equal ours before it is timed; rounds of steps are interleaved, so
 that a busy machine is busy for all. Rows for all cores and for one thread; compilation
-apart; results are merged into ``results/cpu.json``.
+apart. Peak memory is that of the process: libraries, and the float64 steps, included.
+Results are merged into ``results/cpu.json``.
 """
 
 import argparse
@@ -72,7 +73,7 @@ class Side:
         return (self.process.communicate("STOP\n")[1].strip().splitlines() or ["no message"])[-1]
 
 
-def run_case(name, cores, n_rounds, peak_flops):
+def run_case(name, cores, n_rounds):
     n_steps = cases.CASES[name].experiment.n_steps
     rows, sides = {}, {}
     wanted = None
@@ -100,10 +101,10 @@ def run_case(name, cores, n_rounds, peak_flops):
             rows[label]["peak_bytes"] = answer["peak_bytes"]
     for side in sides.values():
         side.stop()
-    return summary(cases.CASES[name], rows, peak_flops)
+    return summary(cases.CASES[name], rows)
 
 
-def summary(case, rows, peak_flops):
+def summary(case, rows):
     medians = {}
     for label, row in rows.items():
         if row["verdict"] == "equal":
@@ -115,8 +116,7 @@ def summary(case, rows, peak_flops):
     ours = medians["lazyrich"]
     ratio = peers[best] / ours
     result = {"sides": rows, "ours_seconds": ours, "best_peer": best, "ratio": ratio}
-    result |= {"wanted": case.bar, "is_met": ratio >= case.bar, "flops": case.flops}
-    return result | {"share_of_gemm_peak": case.flops / ours / peak_flops}
+    return result | {"wanted": case.bar, "is_met": ratio >= case.bar, "flops": case.flops}
 
 
 def show(name, label, result):
@@ -125,11 +125,10 @@ def show(name, label, result):
         if row["verdict"] != "equal":
             print(f"  {side:16s} {row['verdict']} {row.get('error', row.get('relative_error'))}")
             continue
-        beyond = (row["peak_bytes"] - row["peak_before_bytes"]) / 2**20
         print(
             f"  {side:16s} median {1e6 * np.median(row['seconds']):10.1f} µs a step, best "
             f"{1e6 * min(row['seconds']):10.1f}, compile {row['compile_seconds']:5.2f} s, peak "
-            f"{row['peak_bytes'] / 2**20:6.0f} MiB, {beyond:5.0f} for the steps"
+            f"{row['peak_bytes'] / 2**20:6.0f} MiB"
         )
     print(
         f"  {result['ratio']:.2f} times faster than {result['best_peer']} (wanted "
@@ -196,13 +195,17 @@ def main():
     results = json.loads(given.out.read_text()) if given.out.exists() else {"cases": {}}
     results["machine"] = machine()
     available = sorted(os.sched_getaffinity(0))
+    peaks = results.setdefault("gemm_gigaflops", {})
     for label, cores in {"all cores": available, "one thread": available[:1]}.items():
-        peak_flops = gemm_flops(cores)
-        results.setdefault("gemm_gigaflops", {})[label] = peak_flops / 1e9
         for name in given.case:
-            result = run_case(name, cores, given.rounds, peak_flops)
-            show(name, label, result)
-            results["cases"].setdefault(name, {})[label] = result
+            # Something else running can only make the peak too low: keep the highest.
+            peaks[label] = max(peaks.get(label, 0), gemm_flops(cores) / 1e9)
+            results["cases"].setdefault(name, {})[label] = run_case(name, cores, given.rounds)
+            for case in results["cases"].values():
+                for row, result in case.items():
+                    pace = result["flops"] / result["ours_seconds"] / 1e9
+                    result["share_of_gemm_peak"] = pace / peaks[row]
+            show(name, label, results["cases"][name][label])
             given.out.parent.mkdir(exist_ok=True)
             given.out.write_text(json.dumps(results, indent=1) + "\n")
 
