@@ -32,6 +32,10 @@ readme: $(VENV)/.dev
 benchmark: $(VENV)/.dev
 	$(BIN)/python benchmarks/committee.py
 	$(BIN)/python benchmarks/ntk/run.py
+	$(BIN)/python benchmarks/training/run.py
+	$(BIN)/python benchmarks/training/many.py
+	$(BIN)/python benchmarks/sweeps/overhead.py
+	$(BIN)/python benchmarks/sweeps/dask_speed.py
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "lazyrich needs Python 3.11 or newer and found none;" \

@@ -89,7 +89,7 @@ def training_table() -> str:
     steps = json.loads((folder / "cpu.json").read_text(encoding="utf-8"))
     many = json.loads((folder / "many.json").read_text(encoding="utf-8"))
     lines = [
-        "| a step of | threads | lazyrich | best of PyTorch | PyTorch/lazyrich | of the GEMM peak |",
+        "| a step of | threads | lazyrich | best of PyTorch | ratio | of the GEMM peak |",
         "|---|---|---|---|---|---|",
     ]
     for name, title in STEPS.items():

@@ -67,8 +67,11 @@ def assert_same_curves(torch, predict, params, module, x, y, *, loss, optimizer)
     assert found[-1] < 0.95 * found[0]  # something was learned
 
 
-@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+# Losses and optimizers meet in one place only: every one of each, and one pair of both.
+PAIRS = [("mean_squared_error", name) for name in sorted(OPTIMIZERS)] + [("cross_entropy", "adamw")]
+
+
+@pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
 def test_mlp(require_extra, optimizer, loss):
     torch = require_extra("torch")
     rng = np.random.default_rng(0)

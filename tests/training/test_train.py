@@ -166,9 +166,7 @@ def test_a_pass_of_batches_is_the_full_gradient_as_the_rate_goes_to_zero():
         ).model_copy(update={"save_steps": (5, 10), "probes": ()})
         full = batches.changed({"optimizer.batch_size": None})
         probes = {"weights": lambda now: now.params.weights - now.params0.weights}
-        moved = [
-            train(one, probes=probes).records["weights"].values[1:] for one in (batches, full)
-        ]
+        moved = [train(one, probes=probes).records["weights"].values[1:] for one in (batches, full)]
         gaps.append([np.abs(a - b).max() / np.abs(b).max() for a, b in zip(*moved, strict=True)])
     np.testing.assert_allclose(np.divide(*gaps), 10, rtol=0.2)
 
