@@ -77,6 +77,7 @@ def test_shapes_are_those_promised(kind, fields):
     assert (task.n_train, task.n_test) == (len(data.x), len(data.x_test))
 
 
+@pytest.mark.slow  # compiles every draw twice
 @each
 def test_numbers_are_in_the_precision_that_jax_works_in(kind, fields):
     for is_double, dtype in [(True, jnp.float64), (False, jnp.float32)]:

@@ -41,6 +41,7 @@ def fits(task, net):
 
 
 PAIRS = [pair for pair in itertools.product(TASKS, NETS) if fits(*pair)]
+QUICK = {("polynomial", "committee"), ("teacher", "mlp"), ("modular", "transformer")}
 
 
 def small(task, net):
@@ -79,7 +80,10 @@ def test_every_task_and_net_is_here():
     assert {net for _, net in PAIRS} == set(NETS)
 
 
-@pytest.mark.parametrize(("task", "net"), PAIRS)
+@pytest.mark.parametrize(
+    ("task", "net"),
+    [pair if pair in QUICK else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS],
+)
 def test_a_batch_is_a_loop_finite_and_in_the_precision_asked_for(task, net):
     one = small(task, net)
     runs = [one, one.changed({"seed": 1, "scaling.alpha": 2.0})]

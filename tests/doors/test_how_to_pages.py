@@ -10,7 +10,12 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
 @pytest.mark.parametrize(
     "page, extra",
-    [("equinox", "equinox"), ("flax", "flax"), ("big-kernels", "matfree"), ("train", "optax")],
+    [
+        ("equinox", "equinox"),
+        ("flax", "flax"),
+        ("big-kernels", "matfree"),
+        pytest.param("train", "optax", marks=pytest.mark.slow),
+    ],
 )
 def test_snippets_run_as_printed(page, extra, require_extra):
     require_extra(extra)

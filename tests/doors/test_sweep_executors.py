@@ -109,6 +109,7 @@ class Cluster:
                 process.wait()
 
 
+@pytest.mark.slow
 def test_processes_give_the_store_that_serial_gives(tmp_path):
     serial = quiet(TOYS, tmp_path / "serial")
     spread = quiet(TOYS, tmp_path / "spread", "processes:2")

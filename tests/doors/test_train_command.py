@@ -76,6 +76,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(arguments, sentence, tmp_pa
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_the_result_is_undisturbed(tmp_path):
     """Interrupted and resumed against one go."""
     changes = [*CHANGES, "--set=n_steps=300000", "--set=save_steps=[0,1,300000]"]

@@ -43,8 +43,9 @@ def test_the_net_is_its_layers(activation, parameterisation):
     np.testing.assert_allclose(net.predictor()(params, X), expected, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
-@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize(
+    ("activation", "use_bias"), [("relu", True), ("tanh", False), ("gelu", True)]
+)
 def test_outputs_and_gradients_are_those_of_pytorch(require_extra, activation, use_bias):
     torch = require_extra("torch")
     net = MLPNet(widths=WIDTHS, activation=activation, use_bias=use_bias)

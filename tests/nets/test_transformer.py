@@ -45,7 +45,7 @@ def test_the_logits_are_those_of_all_positions_computed(n, n_tokens):
     np.testing.assert_allclose(NET.predictor()(params, x), expected, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("n", [2, 60])
+@pytest.mark.parametrize("n", [pytest.param(2, marks=pytest.mark.slow), 60])
 def test_logits_and_gradients_are_those_of_pytorch(require_extra, n):
     torch = require_extra("torch")
     params, x = drawn(), tokens(n)
@@ -59,7 +59,9 @@ def test_logits_and_gradients_are_those_of_pytorch(require_extra, n):
         np.testing.assert_allclose(gradient, wanted, rtol=1e-10, atol=1e-11, err_msg=name)
 
 
-@pytest.mark.parametrize("n", [3, 4])  # either side of 6² = 36 ≤ 16·n
+@pytest.mark.parametrize(
+    "n", [pytest.param(3, marks=pytest.mark.slow), 4]
+)  # either side of 6² = 36 ≤ 16·n
 def test_kernels_are_those_of_the_jacobians(n):
     params, x = drawn(), tokens(n)
     expected = kernel_by_jacobians(NET.predictor(), params, x)

@@ -213,6 +213,7 @@ def test_metrics_reach_a_real_writer(tmp_path, require_extra):
     np.testing.assert_allclose(list(losses.values()), history.train_loss, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_runs_sharded_over_devices_are_alone_up_to_rounding(tmp_path):
     script = """
 import jax, numpy as np
