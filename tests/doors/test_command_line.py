@@ -91,6 +91,7 @@ def test_bad_input_leaves_with_2_and_one_sentence(arguments, words, capsys):
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
 def test_kill_minus_9_loses_no_finished_seed(tmp_path):
     # Enough seeds that the process is killed in the middle of them.
     arguments = ["reproduce", "fig4", *SMALL, "--set=n_steps=20000", "--seeds", "12"]

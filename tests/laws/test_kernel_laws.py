@@ -56,6 +56,7 @@ def test_tangent_kernels_are_symmetric_and_positive(seed):
     assert np.linalg.eigvalsh(matrix).min() > -1e-12 * np.abs(matrix).max() * 8
 
 
+@pytest.mark.slow
 @given(seeds)
 @law
 def test_tangent_kernels_are_equivariant_in_rows_and_additive_in_parameters(seed):

@@ -256,6 +256,7 @@ def test_population_moments_are_the_average_over_fresh_inputs():
         assert abs(float(exact) - draws.mean()) < 5 * error
 
 
+@pytest.mark.slow
 def test_population_descent_is_the_limit_of_many_points():
     rng = np.random.default_rng(6)
     directions = jnp.asarray(rng.normal(size=(1, DIM)))
