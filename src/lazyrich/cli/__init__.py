@@ -10,7 +10,6 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from lazyrich import __version__
@@ -36,7 +35,7 @@ AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims
 
 @app.command
 def reproduce(
-    figures: Annotated[list[str], Parameter(help="fig1, fig4, … or all.", negative=())],
+    figures: Annotated[list[str], Parameter(help="fig1, fig2, … or all.", negative=())],
     *,
     preset: Annotated[
         Literal["quick", "paper"],
@@ -46,12 +45,17 @@ def reproduce(
         int | None, Parameter(help="How many seeds; a verdict needs 3. Default: the preset's.")
     ] = None,
     out: Out = Path("reproduction"),
+    store: Annotated[
+        str | None,
+        Parameter(help="Folder or URL that keeps the runs. Default: the folder store in OUT."),
+    ] = None,
+    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
     change: Annotated[
         list[str] | None,
         Parameter(
             "--set",
             negative=(),
-            help="Change a setting, such as --set alpha=4 --set learning_rate=1.",
+            help="Change a setting of every run: --set alpha=4 --set learning_rate=1.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -59,31 +63,16 @@ def reproduce(
     """Compute figures of the paper, draw them, and judge their claims."""
     from lazyrich import paper  # loads jax, xarray and matplotlib
 
-    changes = dict(_name_and_value(text) for text in change or [])
-    console = Console(stderr=True)
-    bars = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} records"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+    made = paper.reproduce(
+        figures,
+        preset=preset,
+        out=out,
+        store=store,
+        executor=executor,
+        n_seeds=seeds,
+        changes=dict(_name_and_value(text) for text in change or []),
+        progress=True,
     )
-    progress = Progress(*bars, console=console)
-    rows: dict[str, Any] = {}
-
-    def on_record(figure: str, done: int, total: int) -> None:
-        if figure not in rows:
-            progress.start()  # only now: bad input is answered without a bar
-            rows[figure] = progress.add_task(figure, total=total)
-        progress.update(rows[figure], completed=done, total=total)
-
-    try:
-        made = paper.reproduce(
-            figures, preset=preset, out=out, n_seeds=seeds, changes=changes, on_record=on_record
-        )
-    finally:
-        if rows:
-            progress.stop()
     verdicts = paper.read_verdicts(out)
     verdicts = {found.figure: verdicts[found.figure] for found in made}
     _show_verdicts(verdicts, as_json=as_json)
@@ -173,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"lazyrich: {sentence}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        how = str(stop) or "stopped; finished seeds are kept, run the same command to go on."
+        how = str(stop) or "stopped; finished runs are kept, run the same command to go on."
         print(f"lazyrich: {how}", file=sys.stderr)
         # Seeds still running in threads would hold the process until they are done.
         os._exit(130)

@@ -18,3 +18,7 @@ from ._phase import phase as phase
 from ._shape import leave_step as leave_step
 from ._shape import peak_before as peak_before
 from ._shape import value_at as value_at
+from ._trend import count_peaks as count_peaks
+from ._trend import ordered_share as ordered_share
+from ._trend import rank_correlation as rank_correlation
+from ._trend import relative_spread as relative_spread

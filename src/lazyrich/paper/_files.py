@@ -3,10 +3,11 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from lazyrich._ground import InputError
@@ -42,23 +43,34 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except OSError as error:
         raise InputError(
             f"{path} could not be written ({error.strerror or error}); make room or choose "
-            "another folder with --out, then run again: finished seeds are kept."
+            "another folder with --out, then run again: finished runs are kept."
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def write_dataset(path: Path, dataset: xr.Dataset) -> None:
-    """Write a dataset as NetCDF."""
-    write_whole(path, lambda to: dataset.to_netcdf(to, engine="h5netcdf"))
+def write_panels(
+    path: Path, panels: Mapping[str, xr.Dataset], attributes: Mapping[str, str]
+) -> None:
+    """Write panels as the groups of one NetCDF file; ``xarray.open_datatree`` reads it."""
+    packed = {
+        name: panel.assign(
+            {key: panel[key].astype(np.float32) for key in panel if panel[key].dtype == np.float64}
+        )
+        for name, panel in panels.items()
+    }
+    tree = xr.DataTree.from_dict(packed)
+    tree.attrs = dict(attributes)
 
+    def write(to: Path) -> None:
+        compress = {"zlib": True, "complevel": 4}
+        encoding = {
+            f"/{name}": {key: compress for key in panel if panel[key].dtype.kind == "f"}
+            for name, panel in packed.items()
+        }
+        tree.to_netcdf(to, engine="h5netcdf", encoding=encoding)
 
-def read_dataset(path: Path) -> xr.Dataset | None:
-    """A dataset written by ``write_dataset``; None if there is none that can be read."""
-    try:
-        return xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError, KeyError, RuntimeError):
-        return None
+    write_whole(path, write)
 
 
 def write_json(path: Path, content: Any) -> None:

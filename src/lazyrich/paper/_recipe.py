@@ -1,25 +1,29 @@
 """What a figure consists of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ._committee_run import CommitteeSettings
+from lazyrich._ground import Config
+
+Panels = Mapping[str, xr.Dataset]
+"""What was measured, by panel: each over the panel's axes, ``seed`` and ``save_step``."""
 
 
 @dataclass(frozen=True)
-class Preset:
-    """Settings of a figure and how many seeds they are run with.
+class Panel:
+    """Experiments that lie in one grid.
 
     Attributes:
-        settings: what each seed runs.
-        n_seeds: seeds 0 … n_seeds − 1, unless the caller asks for another number.
+        experiments: with every seed of the figure; two panels may share some.
+        axes: names of the settings that become dimensions, besides ``seed``; a setting
+            stays a dimension also where it has one value only.
     """
 
-    settings: CommitteeSettings
-    n_seeds: int
+    experiments: Sequence[Config]
+    axes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,18 @@ class Recipe:
     Attributes:
         name: such as "fig1".
         statement: what the print claims, in a line.
-        presets: by name, "quick" and "paper".
-        run: one seed of the settings to a dataset over ``step``; the third argument is
-            called at every record.
-        statistics: one seed's dataset to the statistic of each claim of the figure.
-        draw: the dataset and a line on settings to a picture.
+        n_seeds: by preset, "quick" and "paper", how many seeds it is run with.
+        captions: by preset, the settings in a line.
+        panels: from the preset and the seeds to the experiments.
+        statistics: from what was measured to the statistic of each claim of the figure,
+            one value for each seed, NaN where it could not be measured.
+        draw: from what was measured to a picture; the text is the caption.
     """
 
     name: str
     statement: str
-    presets: Mapping[str, Preset]
-    run: Callable[[CommitteeSettings, int, Callable[[], None]], xr.Dataset]
-    statistics: Callable[[xr.Dataset], dict[str, float]]
-    draw: Callable[[xr.Dataset, str], Figure]
+    n_seeds: Mapping[str, int]
+    captions: Mapping[str, str]
+    panels: Callable[[str, Sequence[int]], Mapping[str, Panel]]
+    statistics: Callable[[Panels], Mapping[str, Sequence[float]]]
+    draw: Callable[[Panels, str], Figure]

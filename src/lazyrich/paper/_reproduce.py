@@ -2,35 +2,29 @@
 
 import dataclasses
 import difflib
-import hashlib
 import json
-import os
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import InputError, Status
+from lazyrich._ground import InputError
 from lazyrich.plots import house_style, write_figure
+from lazyrich.sweeps import Outcome
 
-from . import figures as _figures
-from ._claims_table import CLAIMS, claims_of
-from ._committee_run import CommitteeSettings
-from ._files import read_dataset, writable_folder, write_dataset, write_json
+from ._claims import claims_of
+from ._files import writable_folder, write_json, write_panels
+from ._panels import field_names, fill_panels, with_changes
 from ._provenance import provenance
-from ._recipe import Preset, Recipe
+from ._recipe import Panel, Panels, Recipe
 from ._verdict import Verdict, judge
+from .figures import FIGURES
 
-FIGURES: dict[str, Recipe] = {recipe.name: recipe for recipe in (_figures.FIG1, _figures.FIG4)}
-"""Every figure that can be reproduced, by name."""
-
-# Changing what a run computes or records changes this, and with it every stored seed's key.
-NUMERICS_VERSION = 2
 _CLAIMS_FILE = "claims.json"
+_PRESETS = ("quick", "paper")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,19 +34,17 @@ class Reproduction:
     Attributes:
         figure: such as "fig1".
         preset: the name of its settings.
-        settings: the settings themselves, with what the caller changed.
         seeds: the seeds that were run.
-        dataset: everything measured, over ``seed`` and ``step``.
+        panels: everything measured, by panel.
         files: the dataset's file and the pictures.
         verdicts: of each claim of the figure.
-        notes: sentences on what went wrong, such as a diverged seed.
+        notes: sentences on what went wrong, such as a diverged run.
     """
 
     figure: str
     preset: str
-    settings: CommitteeSettings
     seeds: tuple[int, ...]
-    dataset: xr.Dataset
+    panels: Mapping[str, xr.Dataset]
     files: tuple[Path, ...]
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
@@ -63,23 +55,28 @@ def reproduce(
     *,
     preset: str = "quick",
     out: Path = Path("reproduction"),
+    store: str | None = None,
+    executor: Executor | str | None = None,
     n_seeds: int | None = None,
     changes: Mapping[str, str] | None = None,
-    on_record: Callable[[str, int, int], None] = lambda figure, done, total: None,
+    progress: bool = False,
 ) -> list[Reproduction]:
     """Compute figures of the paper, draw them, and judge their claims.
 
-    Writes for each figure FIG.nc (opens with xarray), FIG.png and FIG.pdf, and one
-    claims.json. Each finished seed is kept under ``out/seeds`` and used again by a
-    later call with the same settings; seeds run side by side on the processor's cores.
+    Writes for each figure FIG.nc (a group for each panel), FIG.png and FIG.pdf, and one
+    claims.json. Every finished run is kept in the store and used again, by other figures
+    too; a call that was killed goes on where it was.
 
     Args:
         figures: names such as "fig1"; "all" stands for every figure.
         preset: "quick" or "paper".
         out: folder for the files.
+        store: folder or URL of the runs; None takes ``out/store``.
+        executor: as for ``lazyrich.sweeps.sweep``.
         n_seeds: seeds 0 … n − 1; None takes the preset's number.
-        changes: settings to change, as text by name, such as {"alpha": "4"}.
-        on_record: called with the figure, records done and records in all.
+        changes: settings to change, as text by name, such as {"alpha": "4"}, in all runs
+            that have them.
+        progress: show how far it is, on stderr.
 
     Returns:
         One reproduction for each figure, in the order asked for.
@@ -93,14 +90,24 @@ def reproduce(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     [found] = reproduce(["fig4"], out=Path(folder), n_seeds=1, changes={
         ...         "dim": "5", "width": "20", "n_train": "30", "n_steps": "10", "n_test": "50"})
-        >>> found.dataset.sizes["seed"], found.verdicts[0].outcome
+        >>> found.panels["runs"].sizes["seed"], found.verdicts[0].outcome
         (1, 'undecided')
     """
-    recipes = [FIGURES[name] for name in _known_figures(figures)]
-    plans = [(recipe, _changed(recipe, preset, n_seeds, changes or {})) for recipe in recipes]
+    names = _known_figures(figures)
+    _require_known("preset", preset, _PRESETS)
+    if n_seeds is not None and n_seeds < 1:
+        raise InputError(f"--seeds is {n_seeds}; ask for at least 1 (3 for a verdict).")
+    plans = _plans([FIGURES[name] for name in names], preset, n_seeds, changes or {})
     folder = writable_folder(out)
+    where = str(folder / "store") if store is None else store
     made = provenance()
-    return [_reproduce_one(recipe, preset, plan, folder, made, on_record) for recipe, plan in plans]
+    found = []
+    for recipe, seeds, panels in plans:
+        opened, outcomes = fill_panels(
+            panels, store=where, executor=executor, progress=recipe.name if progress else False
+        )
+        found.append(_written(recipe, preset, seeds, opened, outcomes, folder, made))
+    return found
 
 
 def read_verdicts(out: Path = Path("reproduction")) -> dict[str, dict[str, Any]]:
@@ -149,131 +156,105 @@ def _require_known(what: str, name: str, valid: Sequence[str]) -> None:
     raise InputError(f"There is no {what} {name!r}; {hint}")
 
 
-def _changed(
-    recipe: Recipe, preset: str, n_seeds: int | None, changes: Mapping[str, str]
-) -> Preset:
-    _require_known("preset", preset, list(recipe.presets))
-    plan = recipe.presets[preset]
-    if n_seeds is not None and n_seeds < 1:
-        raise InputError(f"--seeds is {n_seeds}; ask for at least 1 (3 for a verdict).")
-    kinds = typing.get_type_hints(CommitteeSettings)
-    values = {}
-    for name, text in changes.items():
-        _require_known("setting", name, list(kinds))
-        values[name] = _parsed(name, text, kinds[name])
-    return Preset(
-        dataclasses.replace(plan.settings, **values),
-        plan.n_seeds if n_seeds is None else n_seeds,
-    )
+_Plan = tuple[Recipe, tuple[int, ...], Mapping[str, Panel]]
 
 
-def _parsed(name: str, text: str, kind: type) -> Any:
-    words = {"true": True, "false": False}
+def _plans(
+    recipes: Sequence[Recipe], preset: str, n_seeds: int | None, changes: Mapping[str, str]
+) -> list[_Plan]:
+    values = {name: _parsed(text) for name, text in changes.items()}
+    plans: list[_Plan] = []
+    unknown = set(values)
+    for recipe in recipes:
+        seeds = tuple(range(recipe.n_seeds[preset] if n_seeds is None else n_seeds))
+        panels, missing = with_changes(recipe.panels(preset, seeds), values)
+        unknown &= missing
+        plans.append((recipe, seeds, panels))
+    for name in sorted(unknown):
+        experiments = [
+            one for _, _, panels in plans for p in panels.values() for one in p.experiments
+        ]
+        known = {
+            field
+            for one in experiments[:: max(1, len(experiments) // 50)]
+            for field in field_names(one)
+        }
+        _require_known("setting", name, sorted(known))
+    return plans
+
+
+def _parsed(text: str) -> Any:
     try:
-        return words[text.lower()] if kind is bool else kind(text)
-    except (ValueError, KeyError) as error:
-        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}
-        sentence = f"The setting {name} is {text!r}; it must be {wanted[kind.__name__]}."
-        raise InputError(sentence) from error
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
-def _reproduce_one(
+def _written(
     recipe: Recipe,
     preset: str,
-    plan: Preset,
+    seeds: tuple[int, ...],
+    panels: Panels,
+    outcomes: Sequence[Outcome],
     folder: Path,
     made: dict[str, str],
-    on_record: Callable[[str, int, int], None],
 ) -> Reproduction:
-    settings, seeds = plan.settings, tuple(range(plan.n_seeds))
-    dataset = _run_seeds(recipe, settings, seeds, writable_folder(folder / "seeds"), on_record)
-    dataset.attrs = {
-        "title": f"{recipe.name} ({preset}): {recipe.statement}",
-        "settings": json.dumps(dataclasses.asdict(settings)),
-        **made,
-    }
+    """Judge a figure, draw it, and write its files."""
     data_file = folder / f"{recipe.name}.nc"
-    write_dataset(data_file, dataset)
-    notes = _notes(recipe, settings, dataset)
-    caption = _caption(preset, settings, len(seeds))
+    write_panels(data_file, panels, {"title": f"{recipe.name}: {recipe.statement}"} | made)
+    plural = "s" if len(seeds) > 1 else ""
+    caption = f"{preset}: {recipe.captions[preset]}; {len(seeds)} seed{plural}"
     with house_style():
-        pictures = write_figure(recipe.draw(dataset, caption), folder, recipe.name)
-    of_seeds = [recipe.statistics(dataset.sel(seed=seed)) for seed in seeds]
-    claims = claims_of(recipe.name)
-    verdicts = tuple(
-        judge(claim, [measured[name] for measured in of_seeds]) for name, claim in claims.items()
-    )
+        pictures = write_figure(recipe.draw(panels, caption), folder, recipe.name)
+    measured = recipe.statistics(panels)
+    verdicts = tuple(judge(claim, measured[name]) for name, claim in claims_of(recipe.name).items())
     found = Reproduction(
-        recipe.name, preset, settings, seeds, dataset, (data_file, *pictures), verdicts, notes
+        recipe.name, preset, seeds, panels, (data_file, *pictures), verdicts, _notes(outcomes)
     )
-    _write_verdicts(folder, found, made)
+    _write_verdicts(folder, found, recipe.captions[preset], made)
     return found
 
 
-def _run_seeds(
-    recipe: Recipe,
-    settings: CommitteeSettings,
-    seeds: Sequence[int],
-    kept: Path,
-    on_record: Callable[[str, int, int], None],
-) -> xr.Dataset:
-    """Every seed, from the folder of finished ones or computed side by side."""
-    content = json.dumps([NUMERICS_VERSION, dataclasses.asdict(settings)], sort_keys=True)
-    key = hashlib.sha256(content.encode()).hexdigest()[:12]
-    files = {seed: kept / f"{key}-seed{seed}.nc" for seed in seeds}
-    runs = {seed: read_dataset(path) for seed, path in files.items() if path.exists()}
-    runs = {seed: run for seed, run in runs.items() if run is not None}
-    total, done = len(seeds) * settings.n_saves, len(runs) * settings.n_saves
-    on_record(recipe.name, done, total)
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        on_record(recipe.name, min(done, total - 1), total)
-
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        waiting = {
-            pool.submit(recipe.run, settings, seed, tick): seed
-            for seed in seeds
-            if seed not in runs
-        }
-        for future in as_completed(waiting):
-            seed = waiting[future]
-            runs[seed] = future.result()
-            write_dataset(files[seed], runs[seed])
-    finally:
-        # After an interrupt nobody waits for the seeds that are still running.
-        pool.shutdown(wait=False, cancel_futures=True)
-    on_record(recipe.name, total, total)
-    return xr.concat(
-        [runs[seed] for seed in seeds], xr.Variable("seed", np.asarray(seeds)), join="exact"
-    )
-
-
-def _notes(recipe: Recipe, settings: CommitteeSettings, dataset: xr.Dataset) -> tuple[str, ...]:
+def _notes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     notes = []
-    for seed in dataset.seed.values[dataset.status.values == Status.diverged]:
-        loss = dataset.train_loss.sel(seed=seed)
-        last = int(loss.step[int(np.argmin(np.isfinite(loss.values))) - 1])
-        notes.append(
-            f"{recipe.name}, seed {seed}: diverged after step {last} at alpha={settings.alpha:g}, "
-            f"epsilon={settings.epsilon:g}, learning_rate={settings.learning_rate:g} (units of "
-            "N/α²); the curve up to there is kept, lower the learning rate for the rest."
-        )
+    for one in outcomes:
+        if one.status in ("ok", "out_of_steps"):
+            continue
+        config = json.loads(one.config)
+        said = ", ".join(f"{name}={value}" for name, value in _scalars(config).items())
+        if one.status == "diverged":
+            loss = one.records["train_loss"].values
+            last = int(one.steps[max(0, int(np.argmin(np.isfinite(loss))) - 1)])
+            notes.append(
+                f"A run diverged after step {last} ({said}); the curve up to there is kept, lower "
+                "the learning rate for the rest."
+            )
+        else:
+            notes.append(f"A run failed ({said}): {one.error.splitlines()[0]}")
     return tuple(notes)
 
 
-def _caption(preset: str, settings: CommitteeSettings, n_seeds: int) -> str:
-    return (
-        f"{preset}: D={settings.dim}, P={settings.n_train}, N={settings.width}, "
-        f"ε={settings.epsilon:g}, α={settings.alpha:g}, η={settings.learning_rate:g}·N/α², "
-        f"{'centred' if settings.centered else 'not centred'}; "
-        f"median and range of {n_seeds} seed{'s' if n_seeds > 1 else ''}"
+def _scalars(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that tell one run of a figure from another, by their last name."""
+    wanted = (
+        "alpha",
+        "epsilon",
+        "learning_rate",
+        "weight_scale",
+        "weight_decay",
+        "n_train",
+        "seed",
     )
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= _scalars(value)
+        elif name in wanted:
+            found[name] = value
+    return {name: found[name] for name in wanted if name in found}
 
 
-def _write_verdicts(folder: Path, found: Reproduction, made: dict[str, str]) -> None:
+def _write_verdicts(folder: Path, found: Reproduction, settings: str, made: dict[str, str]) -> None:
     """Put one figure's verdicts into the claims file, beside those already there."""
     path = folder / _CLAIMS_FILE
     try:
@@ -283,7 +264,7 @@ def _write_verdicts(folder: Path, found: Reproduction, made: dict[str, str]) -> 
     figures[found.figure] = {
         "preset": found.preset,
         "seeds": list(found.seeds),
-        "settings": dataclasses.asdict(found.settings),
+        "settings": settings,
         "provenance": made,
         "notes": list(found.notes),
         "claims": [_as_row(verdict) for verdict in found.verdicts],
@@ -309,6 +290,3 @@ def _as_row(verdict: Verdict) -> dict[str, Any]:
 def _json_number(value: float) -> float | str:
     """JSON has no infinities: they go in as text."""
     return value if np.isfinite(value) else str(value)
-
-
-assert {claim.figure for claim in CLAIMS} <= set(FIGURES), "a claim without a figure"

@@ -4,13 +4,17 @@ One look for every figure: steps on a log axis, dashed train and solid test in t
 colour of the network, the median over seeds with a band from lowest to highest,
 colours that survive colour blindness. Never computes what it draws.
 
-Vocabulary: a *curve* is a dataset variable over ``seed`` and ``step``; a *panel* is one
-axes.
+Vocabulary: a *curve* is a dataset variable over ``seed`` and ``save_step``; a *dial* is a
+setting that a figure turns, such as α; a *map* shows a number over two of them.
 """
 
 from ._curves import draw_curve as draw_curve
 from ._curves import draw_line as draw_line
+from ._curves import draw_losses as draw_losses
 from ._curves import step_axis as step_axis
+from ._dials import dial_colors as dial_colors
+from ._dials import draw_dial as draw_dial
+from ._dials import draw_map as draw_map
 from ._run import draw_run as draw_run
 from ._run import text_curve as text_curve
 from ._style import COLORS as COLORS

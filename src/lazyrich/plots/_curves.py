@@ -12,29 +12,47 @@ def draw_curve(
     dataset: xr.Dataset,
     name: str,
     *,
-    color: str,
-    label: str,
+    color: Any,
+    label: str | None = None,
     dashed: bool = False,
 ) -> None:
     """Draw the median of a curve over seeds, with a band from lowest to highest.
 
     Args:
         axes: where.
-        dataset: with the dimensions ``seed`` and ``step``; step 0 has no place on a
-            log axis and is left out.
+        dataset: with the dimensions ``seed`` and ``save_step``; step 0 has no place on a
+            log axis and is left out, and so are save points that no seed has.
         name: the variable.
         color: of line and band.
-        label: for the legend.
+        label: for the legend; None leaves the curve out of it.
         dashed: train is dashed, test is solid.
     """
-    curve = dataset[name].sel(step=dataset.step > 0).transpose("seed", "step")
-    steps, values = curve.step.values, np.ma.masked_invalid(curve.values)
-    style: dict[str, Any] = {"color": color, "label": label}
+    curve = dataset[name].sel(save_step=dataset.save_step > 0).transpose("seed", "save_step")
+    values = np.ma.masked_invalid(curve.values)
+    has_any = ~np.ma.getmaskarray(values).all(axis=0)
+    steps, values = curve.save_step.values[has_any], values[:, has_any]
+    style: dict[str, Any] = {"color": color, "label": "_" if label is None else label}
     axes.plot(steps, np.ma.median(values, axis=0), linestyle="--" if dashed else "-", **style)
     if curve.sizes["seed"] > 1:
         axes.fill_between(
             steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0
         )
+
+
+def draw_losses(
+    axes: Axes, dataset: xr.Dataset, *, color: Any, label: str, name: str = "{}_loss"
+) -> None:
+    """Draw a train curve (dashed) and its test curve (solid), named once in the legend.
+
+    Args:
+        axes: where.
+        dataset: as for ``draw_curve``.
+        color: of both.
+        label: for the legend.
+        name: of the two variables, with {} for "train" and "test".
+    """
+    draw_curve(axes, dataset, name.format("train"), color=color, dashed=True)
+    draw_curve(axes, dataset, name.format("test"), color=color, label=label)
 
 
 def draw_line(axes: Axes, values: xr.DataArray, *, color: str, label: str) -> None:
@@ -44,10 +62,12 @@ def draw_line(axes: Axes, values: xr.DataArray, *, color: str, label: str) -> No
         axes.axhspan(float(values.min()), float(values.max()), color=color, alpha=0.08, linewidth=0)
 
 
-def step_axis(axes: Axes, dataset: xr.Dataset, *, title: str, ylabel: str) -> None:
+def step_axis(
+    axes: Axes, dataset: xr.Dataset, *, title: str, ylabel: str, xlabel: str = "optimizer steps"
+) -> None:
     """Label a panel whose x axis counts steps, on a log scale."""
     axes.set_xscale("log")
-    axes.set_xlim(1, float(dataset.step.max()))
-    axes.set_xlabel("gradient-descent steps")
+    axes.set_xlim(1, float(dataset.save_step.max()))
+    axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(title)

@@ -23,4 +23,5 @@ from ._outcome import Outcome as Outcome
 from ._outcome import outcome_of as outcome_of
 from ._store import Store as Store
 from ._sweep import Sending as Sending
+from ._sweep import fill as fill
 from ._sweep import sweep as sweep

@@ -60,18 +60,19 @@ class ProgressReport:
 
     Args:
         counts: what to show; read again at every ``update``.
+        name: of the sweep.
         is_shown: False shows nothing.
     """
 
-    def __init__(self, counts: Counts, *, is_shown: bool) -> None:
-        self.counts = counts
+    def __init__(self, counts: Counts, *, name: str, is_shown: bool) -> None:
+        self.counts, self.name = counts, name
         self._console = Console(stderr=True)
         self._is_shown = is_shown
         self._last = ""
         self._next_line = 0.0
         self._bar: Progress | None = None
         if is_shown and self._console.is_terminal:
-            columns = (BarColumn(), TextColumn("{task.description}"))
+            columns = (TextColumn(name), BarColumn(), TextColumn("{task.description}"))
             self._bar = Progress(*columns, console=self._console)
             self._row = self._bar.add_task("", total=counts.total)
             self._bar.start()
@@ -95,7 +96,7 @@ class ProgressReport:
     def _line(self) -> None:
         text = str(self.counts)
         if text != self._last:
-            sys.stderr.write(f"sweep: {text}\n")
+            sys.stderr.write(f"{self.name}: {text}\n")
             sys.stderr.flush()
         self._last = text
         self._next_line = time.monotonic() + _LINE_SECONDS

@@ -104,6 +104,40 @@ def sweep(
         >>> round(float(found.train_loss.sel(rate=2.0, save_step=1)), 3)
         0.135
     """
+    kept = fill(
+        experiments, store=store, executor=executor, progress=progress, run=run, sending=sending
+    )
+    dataset = to_dataset(kept)
+    dataset.attrs["store"] = os.fspath(store)
+    return dataset
+
+
+def fill(
+    experiments: Sequence[Config],
+    *,
+    store: str | os.PathLike[str],
+    executor: Executor | str | None = None,
+    progress: bool | str = True,
+    run: Run | None = None,
+    sending: Sending = Sending(),  # noqa: B008  frozen
+) -> list[Outcome]:
+    """What ``sweep`` does, without joining the experiments: those of several grids in one go.
+
+    Args:
+        experiments: frozen configs, no two the same.
+        store: as for ``sweep``; so are the other arguments.
+        executor: where to compute.
+        progress: show how far it is, on stderr; a text names the sweep there.
+        run: computes a list of experiments.
+        sending: how many experiments go into a call, and whether failed ones run again.
+
+    Returns:
+        The outcomes, in the order of the experiments.
+
+    Raises:
+        InputError: as ``sweep``.
+        KeyboardInterrupt: as ``sweep``.
+    """
     asked = list(experiments)
     keys = _distinct_keys(asked)
     kept = Store(store)
@@ -118,7 +152,8 @@ def sweep(
             counts.failed += 1
         else:
             counts.kept += 1
-    report = ProgressReport(counts, is_shown=progress)
+    name = progress if isinstance(progress, str) else "sweep"
+    report = ProgressReport(counts, name=name, is_shown=bool(progress))
     try:
         if todo:
             kept.require_writable()
@@ -138,9 +173,7 @@ def sweep(
         report.close()
     outcomes = kept.outcomes(keys)
     _report_failures(outcomes, kept.where)
-    dataset = to_dataset([outcomes[key] for key in keys if key in outcomes])
-    dataset.attrs["store"] = kept.where
-    return dataset
+    return [outcomes[key] for key in keys if key in outcomes]
 
 
 def _distinct_keys(experiments: Sequence[Config]) -> list[str]:

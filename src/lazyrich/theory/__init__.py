@@ -27,6 +27,10 @@ from ._learning_curve import LearningCurve as LearningCurve
 from ._learning_curve import SampleRange as SampleRange
 from ._learning_curve import goldilocks_range as goldilocks_range
 from ._learning_curve import learning_curve as learning_curve
+from ._motion import Motion as Motion
+from ._motion import TangentSplit as TangentSplit
+from ._motion import motion as motion
+from ._motion import tangent_split as tangent_split
 from ._objective import EmpiricalLoss as EmpiricalLoss
 from ._objective import Objective as Objective
 from ._objective import PopulationLoss as PopulationLoss

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, ScalarLike
 
 from lazyrich._ground import Status, require_finite, require_positive, require_steps
 
+from ._motion import Motion, motion
 from ._objective import Objective, ResidualMoments, require_sound
 from ._statistics import Statistics, displacement, equivalent_weights, statistics
 
@@ -55,6 +56,7 @@ class Trajectory(NamedTuple):
         observed: what ``observe`` returned, with a leading axis of save points.
         status: a ``Status`` as a number: ``ok``, ``diverged`` if a loss stopped being
             finite, or ``out_of_steps`` if the solver of the flow gave up.
+        motion: what ``observe_motion`` returned, with a leading axis of save points.
     """
 
     steps: Array
@@ -62,6 +64,7 @@ class Trajectory(NamedTuple):
     query_loss: Float[Array, " s"] | None
     observed: Any
     status: Int[Array, ""]
+    motion: Any = None
 
     def finite_part(self) -> "Trajectory":
         """The save points before the first loss that is not finite; all of them if ok."""
@@ -174,6 +177,7 @@ def gradient_descent(
     query: Objective | None = None,
     centered: bool = True,
     observe: Callable[[Statistics], Any] = _itself,
+    observe_motion: Callable[[Motion], Any] | None = None,
 ) -> Trajectory:
     """Full-batch gradient descent on the committee machine, exact for any width.
 
@@ -194,6 +198,8 @@ def gradient_descent(
         observe: what else to record at each save point, from the current w̄ and M; the
             statistics themselves by default (s·D² numbers). Pass the same function
             again to reuse the compiled loop.
+        observe_motion: what to record of the weights' displacement, from its ``Motion``;
+            None records nothing.
 
     Returns:
         Losses and observations at the save points, with a status.
@@ -229,10 +235,11 @@ def gradient_descent(
         has_momentum=has_momentum,
         centered=centered,
         observe=observe,
+        observe_motion=observe_motion,
     )
 
 
-@partial(jax.jit, static_argnames=("has_momentum", "centered", "observe"))
+@partial(jax.jit, static_argnames=("has_momentum", "centered", "observe", "observe_motion"))
 @jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _descend(
     start: Statistics | Float[Array, "N d"],
@@ -244,6 +251,7 @@ def _descend(
     has_momentum: bool,
     centered: bool,
     observe: Callable[[Statistics], Any],
+    observe_motion: Callable[[Motion], Any] | None,
 ) -> Trajectory:
     stats0, rows = start_of(start)
     scales = {"alpha": dials.alpha, "epsilon": dials.epsilon}
@@ -262,14 +270,15 @@ def _descend(
         stats = _add(stats0, gone)
         seen = gone if centered else stats
         query_loss = None if query is None else query.loss(seen, **scales)
-        return carry, (objective.loss(seen, **scales), query_loss, observe(stats))
+        moved = None if observe_motion is None else observe_motion(motion(rows, carry[0]))
+        return carry, (objective.loss(seen, **scales), query_loss, observe(stats), moved)
 
     still = jnp.zeros_like(rows)
-    _, (train_loss, query_loss, observed) = jax.lax.scan(
+    _, (train_loss, query_loss, observed, moved) = jax.lax.scan(
         segment, (still, still if has_momentum else None), jnp.diff(steps, prepend=0)
     )
     status = jnp.where(jnp.isfinite(train_loss).all(), Status.ok, Status.diverged)
-    return Trajectory(steps, train_loss, query_loss, observed, status)
+    return Trajectory(steps, train_loss, query_loss, observed, status, moved)
 
 
 def start_of(start: Statistics | Float[Array, "N d"]) -> tuple[Statistics, Array]:

@@ -14,6 +14,7 @@ from lazyrich._ground import InputError, Status, require_finite, require_positiv
 
 from ._chebyshev import RungeKuttaChebyshev
 from ._dynamics import Dials, Trajectory, _itself, require_dials, start_of
+from ._motion import Motion, motion
 from ._objective import Objective, require_sound
 from ._statistics import Statistics, displacement
 
@@ -30,6 +31,7 @@ def gradient_flow(
     query: Objective | None = None,
     centered: bool = True,
     observe: Callable[[Statistics], Any] = _itself,
+    observe_motion: Callable[[Motion], Any] | None = None,
     rtol: float = 1e-3,
 ) -> Trajectory:
     """Gradient flow on the committee machine, exact for any width, at save points.
@@ -47,6 +49,8 @@ def gradient_flow(
         query: a second loss to record, never trained on.
         centered: train α[f(θ) − f(θ₀)] (Eq. 7) rather than αf(θ).
         observe: what else to record at each save point; the statistics by default.
+        observe_motion: what to record of the weights' displacement, from its ``Motion``;
+            None records nothing.
         rtol: relative tolerance of a solver step, on the displacement of the rows.
 
     Returns:
@@ -72,7 +76,12 @@ def gradient_flow(
     """
     _require_flow(start, objective, query, dials)
     times = _require_times(save_t)
-    return _flow(start, objective, dials, times, query, rtol, centered=centered, observe=observe)
+    return _flow(
+        *(start, objective, dials, times, query, rtol),
+        centered=centered,
+        observe=observe,
+        observe_motion=observe_motion,
+    )
 
 
 def flow_interpolant(
@@ -132,7 +141,7 @@ def flow_interpolant(
     return at
 
 
-@partial(jax.jit, static_argnames=("centered", "observe"))
+@partial(jax.jit, static_argnames=("centered", "observe", "observe_motion"))
 @jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _flow(
     start: Statistics | Float[Array, "N d"],
@@ -144,6 +153,7 @@ def _flow(
     *,
     centered: bool,
     observe: Callable[[Statistics], Any],
+    observe_motion: Callable[[Motion], Any] | None,
 ) -> Trajectory:
     scales = {"alpha": dials.alpha, "epsilon": dials.epsilon}
     stats0, rows = start_of(start)
@@ -154,7 +164,8 @@ def _flow(
         stats = jax.tree.map(jnp.add, stats0, gone)
         seen = gone if centered else stats
         query_loss = None if query is None else query.loss(seen, **scales)
-        return objective.loss(seen, **scales), query_loss, observe(stats)
+        shift = None if observe_motion is None else observe_motion(motion(rows, moved))
+        return objective.loss(seen, **scales), query_loss, observe(stats), shift
 
     solution = _solve(
         start,
@@ -166,12 +177,13 @@ def _flow(
         centered=centered,
         max_steps=_MAX_STEPS,
     )
-    train_loss, query_loss, observed = cast(tuple, solution.ys)
+    train_loss, query_loss, observed, shift = cast(tuple, solution.ys)
     gave_up = jnp.where(
         solution.result == diffrax.RESULTS.max_steps_reached, Status.out_of_steps, Status.diverged
     )
     is_ok = (solution.result == diffrax.RESULTS.successful) & jnp.isfinite(train_loss).all()
-    return Trajectory(times, train_loss, query_loss, observed, jnp.where(is_ok, Status.ok, gave_up))
+    status = jnp.where(is_ok, Status.ok, gave_up)
+    return Trajectory(times, train_loss, query_loss, observed, status, shift)
 
 
 def _solve(

@@ -10,6 +10,8 @@ linearised net, trained alongside; a *history* is what a run leaves behind.
 """
 
 from ._checkpoint import DamagedCheckpoint as DamagedCheckpoint
+from ._committee import CommitteeExperiment as CommitteeExperiment
+from ._committee import train_committee as train_committee
 from ._descent import Descent as Descent
 from ._descent import descend as descend
 from ._experiment import NUMERICS_VERSION as NUMERICS_VERSION

@@ -1,4 +1,8 @@
-"""One file a figure: its settings, its statistics, its picture."""
+"""One file a figure: its experiments, its statistics, its picture."""
 
-from ._fig1 import FIG1 as FIG1
-from ._fig4 import FIG4 as FIG4
+from .._recipe import Recipe
+from ._fig1 import FIG1
+from ._fig4 import FIG4
+
+FIGURES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FIG1, FIG4)}
+"""Every figure that can be reproduced, by name."""

@@ -1,14 +1,12 @@
 """Figure 1(b, c): grokking without weight decay, its linearised twin, norm and alignment."""
 
-import dataclasses
+from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import grokking_delay, leave_step, peak_before, value_at
 from lazyrich.plots import (
     COLORS,
     draw_curve,
@@ -17,64 +15,66 @@ from lazyrich.plots import (
     new_figure,
     step_axis,
 )
+from lazyrich.sweeps import grid
+from lazyrich.training import CommitteeExperiment
 
-from .._committee_run import CommitteeSettings, committee_run
-from .._recipe import Preset, Recipe
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, each_run, run_at
 
-AUTHORS = CommitteeSettings(
+CURVES = (
+    *("train_loss", "test_loss", "twin_train_loss", "twin_test_loss"),
+    "kernel_regression_loss",
+)
+
+AUTHORS = CommitteeExperiment(
     dim=100,
     width=500,
     n_train=550,
-    alpha=1.0,
     epsilon=0.02,
-    learning_rate=1.0,
     n_steps=100_000,
+    n_probe=1000,
     n_saves=160,
 )
 PRESETS = {
-    "paper": Preset(AUTHORS, n_seeds=5),
+    "paper": AUTHORS,
     # Five of the authors' steps in one: a tenth of the largest stable step at the start.
-    "quick": Preset(
-        dataclasses.replace(AUTHORS, learning_rate=5.0, n_steps=20_000, n_saves=100), n_seeds=3
-    ),
+    "quick": AUTHORS.changed({"learning_rate": 5.0, "n_steps": 20_000, "n_saves": 100}),
 }
 
 
-def _leave_step(run: xr.Dataset) -> float:
-    """When the network leaves its twin: their test losses differ by 5 % of the first."""
-    curves = (run.step, run.test_loss, run.twin_test_loss)
-    return float(leave_step(*(jnp.asarray(curve.values) for curve in curves)))
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """One run a seed."""
+    return {"runs": Panel(grid(PRESETS[preset], {"seed": seeds}))}
 
 
-def statistics(run: xr.Dataset) -> dict[str, float]:
-    """The statistic of each claim, for one seed."""
-    steps = jnp.asarray(run.step.values)
-    curve = {name: jnp.asarray(values) for name, values in run.items() if values.ndim}
-    train, test = curve["train_loss"], curve["test_loss"]
-    delay = grokking_delay(steps, train, test)
-    peak, _ = peak_before(steps, test, delay.test_step, where=train <= 0.9 * train[0])
-    train_left = value_at(steps, train, _leave_step(run)) / train[0]
-    norm, alignment = curve["weight_norm"], curve["alignment"]
-    debiased, chance = curve["debiased_alignment"], curve["chance_alignment"]
-    exact = curve["population_centered_alignment"]
-    measured = {
-        "train falls first": delay.ratio,
-        "test loss rises": peak / test[0],
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    rows = [_statistics(run_at(panels["runs"], seed=s)) for s in panels["runs"].seed.values]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _statistics(run: Run) -> dict[str, float]:
+    train = run["train_loss"]
+    train_left = run.at("train_loss", run.leave_step()) / run.start("train_loss")
+    norm = run["weight_norm"]
+    return {
+        "train falls first": float(run.delay().ratio),
+        "test loss rises": run.peak(where=train <= 0.9 * train[0]),
         "lazy at first": 1 - train_left,
         "lazy until fitted": train_left,
-        "beats the kernel": test[-1] / run.kernel_regression_loss.item(),
-        "weight norm grows": norm[-1] / norm[0],
-        "weight norm never falls": jnp.mean(jnp.diff(norm) >= 0),
-        "alignment grows": alignment[-1] / alignment[0],
-        "debiased alignment grows": debiased[-1] / debiased[0],
-        "alignment beats chance": alignment[-1] / chance[-1],
-        "exact alignment grows": exact[-1] / exact[0],
+        "beats the kernel": run.end("test_loss") / run.end("kernel_regression_loss"),
+        "weight norm grows": run.relative("weight_norm"),
+        "weight norm never falls": float(np.mean(np.diff(norm) >= 0)),
+        "alignment grows": run.relative("alignment"),
+        "debiased alignment grows": run.relative("debiased_alignment"),
+        "alignment beats chance": run.end("alignment") / run.end("chance_alignment"),
+        "exact alignment grows": run.relative("population_centered_alignment"),
     }
-    return {name: float(value) for name, value in measured.items()}
 
 
-def draw(dataset: xr.Dataset, caption: str) -> Figure:
+def draw(panels: Panels, caption: str) -> Figure:
     """Losses; norm and alignment as printed; below, what the print could not show."""
+    dataset = panels["runs"]
     figure, (losses, printed, unbiased, features) = new_figure(2, 2)
     _draw_losses(losses, dataset)
     _draw_printed(printed, dataset)
@@ -104,7 +104,7 @@ def draw(dataset: xr.Dataset, caption: str) -> Figure:
 
 def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     # Seeds differ in the size of their target: each is measured by its own start.
-    relative = dataset / dataset.test_loss.isel(step=0)
+    relative = dataset[[*CURVES]] / dataset.test_loss.isel(save_step=0)
     for name, who, color in [("", "network", "net"), ("twin_", "linearised twin", "twin")]:
         for part, dashed in [("train", True), ("test", False)]:
             draw_curve(
@@ -115,10 +115,14 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
                 label=f"{who}, {part}",
                 dashed=dashed,
             )
+    line = relative.kernel_regression_loss.isel(save_step=0)
     draw_line(
-        axes, relative.kernel_regression_loss, color="black", label="regression with $K_0$, test"
+        axes,
+        line,
+        color="black",
+        label="regression with $K_0$, test",
     )
-    left = np.median([_leave_step(dataset.sel(seed=seed)) for seed in dataset.seed.values])
+    left = np.median(each_run(dataset, Run.leave_step))
     if np.isfinite(left):
         axes.axvline(left, color="0.6", linewidth=0.8, label=f"leaves its twin, step {left:.0f}")
     step_axis(axes, dataset, title="(b) loss", ylabel="mean squared error / initial test loss")
@@ -146,8 +150,12 @@ FIG1 = Recipe(
     name="fig1",
     statement="A two-layer network groks polynomial regression without weight decay: lazy "
     "first, then features align while the weight norm grows.",
-    presets=PRESETS,
-    run=committee_run,
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "D=100, P=550, N=500, ε=0.02, α=1, η=5·N/α², centred",
+        "paper": "D=100, P=550, N=500, ε=0.02, α=1, η=N/α², centred",
+    },
+    panels=panels,
     statistics=statistics,
     draw=draw,
 )

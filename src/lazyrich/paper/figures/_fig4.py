@@ -1,10 +1,10 @@
 """Figure 4: learning curves, and the three terms that the test loss is made of."""
 
-import jax.numpy as jnp
-import xarray as xr
+from collections.abc import Sequence
+
+import numpy as np
 from matplotlib.figure import Figure
 
-from lazyrich.measures import grokking_delay, peak_before, value_at
 from lazyrich.plots import (
     COLORS,
     draw_curve,
@@ -13,88 +13,99 @@ from lazyrich.plots import (
     new_figure,
     step_axis,
 )
+from lazyrich.sweeps import grid
+from lazyrich.training import CommitteeExperiment
 
-from .._committee_run import CommitteeSettings, committee_run
-from .._recipe import Preset, Recipe
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, run_at
 
 # "paper" has the authors' settings; more test points than theirs, so that Eq. 6 is
 # held against a sharper measurement.
 PRESETS = {
-    "paper": Preset(
-        CommitteeSettings(
-            dim=40,
-            width=2,
-            n_train=120,
-            alpha=1.0,
-            epsilon=0.25,
-            learning_rate=0.5,
-            n_steps=50_000,
-            centered=False,
-            n_test=10_000,
-            n_probe=0,
-            n_saves=160,
-        ),
-        n_seeds=5,
+    "paper": CommitteeExperiment(
+        dim=40,
+        width=2,
+        n_train=120,
+        epsilon=0.25,
+        learning_rate=0.5,
+        n_steps=50_000,
+        center=False,
+        n_test=10_000,
+        n_saves=160,
     ),
-    "quick": Preset(
-        CommitteeSettings(
-            dim=50,
-            width=500,
-            n_train=400,
-            alpha=1.0,
-            epsilon=0.06,
-            learning_rate=2.0,
-            n_steps=10_000,
-            n_test=10_000,
-            n_probe=0,
-        ),
-        n_seeds=3,
+    "quick": CommitteeExperiment(
+        dim=50,
+        width=500,
+        n_train=400,
+        epsilon=0.06,
+        learning_rate=2.0,
+        n_steps=10_000,
+        n_test=10_000,
     ),
 }
+TERMS = ("variance_term", "misalignment_term", "linear_term")
+CURVES = ("train_loss", "test_loss", "kernel_regression_loss", *TERMS)
 
 
-def statistics(run: xr.Dataset) -> dict[str, float]:
-    """The statistic of each claim, for one seed."""
-    steps = jnp.asarray(run.step.values)
-    curve = {name: jnp.asarray(values) for name, values in run.items() if values.ndim}
-    train, test, linear = curve["train_loss"], curve["test_loss"], curve["linear"]
-    total = curve["variance"] + curve["misalignment"] + linear
-    delay = grokking_delay(steps, train, test)
-    peak, peak_step = peak_before(steps, test, delay.test_step)
-    linear_peak, linear_peak_step = peak_before(steps, linear, jnp.inf)
-    rise = peak - test[0]
-    linear_rise = value_at(steps, linear, peak_step) - linear[0]
-    measured = {
-        "three terms are the loss": jnp.max(jnp.abs(test - total) / curve["test_loss_error"]),
-        "the peaks coincide": linear_peak_step / peak_step,
-        # Where the test loss never rose there is no rise to explain.
-        "linear power is the rise": jnp.where(rise > 0, linear_rise / rise, jnp.nan),
-        "alignment improves": curve["misalignment"][-1] / curve["misalignment"][0],
-        "linear power goes": linear[-1] / linear_peak,
-        "train falls first": delay.ratio,
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """One run a seed."""
+    return {"runs": Panel(grid(PRESETS[preset], {"seed": seeds}))}
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    rows = [_statistics(run_at(panels["runs"], seed=s)) for s in panels["runs"].seed.values]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _statistics(run: Run) -> dict[str, float]:
+    steps, test, linear = run.steps, run["test_loss"], run["linear_term"]
+    delay = run.delay()
+    before = steps <= delay.test_step
+    top = int(np.argmax(np.where(before, test, -np.inf)))
+    linear_top = int(np.argmax(linear))
+    rise = test[top] - test[0]
+    return {
+        "three terms are the loss": terms_gap(run),
+        # Where the test loss never rose there is no peak to explain.
+        "the peaks coincide": steps[linear_top] / steps[top] if top else np.nan,
+        "linear power is the rise": (linear[top] - linear[0]) / rise if rise > 0 else np.nan,
+        "alignment improves": run.relative("misalignment_term"),
+        "linear power goes": run.end("linear_term") / linear[linear_top],
+        "train falls first": float(delay.ratio),
     }
-    return {name: float(value) for name, value in measured.items()}
 
 
-def draw(dataset: xr.Dataset, caption: str) -> Figure:
+def terms_gap(run: Run) -> float:
+    """Largest gap between the test loss and the sum of its terms, in standard errors."""
+    total = sum(run[name] for name in TERMS)
+    return float(np.max(np.abs(run["test_loss"] - total) / run["test_loss_error"]))
+
+
+def draw(panels: Panels, caption: str) -> Figure:
     """Learning curves on the left; the terms, their sum and the measured loss on the right."""
+    dataset = panels["runs"]
     figure, (losses, terms) = new_figure(1, 2)
     # Seeds differ in the size of their target: each is measured by its own start.
-    relative = dataset / dataset.test_loss.isel(step=0)
-    relative["total"] = relative.variance + relative.misalignment + relative.linear
+    relative = dataset[[*CURVES]] / dataset.test_loss.isel(save_step=0)
+    relative["total"] = sum(relative[name] for name in TERMS)
     ylabel = "mean squared error / initial test loss"
     for part, dashed in [("train", True), ("test", False)]:
         draw_curve(losses, relative, f"{part}_loss", color=COLORS["net"], label=part, dashed=dashed)
+    line = relative.kernel_regression_loss.isel(save_step=0)
     draw_line(
-        losses, relative.kernel_regression_loss, color="black", label="regression with $K_0$, test"
+        losses,
+        line,
+        color="black",
+        label="regression with $K_0$, test",
     )
     step_axis(losses, dataset, title="learning curves", ylabel=ylabel)
     for name, color, label, dashed in [
         ("test_loss", "net", "test loss, measured", False),
         ("total", "sum", "sum of the terms (Eq. 6)", True),
-        ("linear", "linear", "power in linear modes", False),
-        ("misalignment", "misalignment", "misalignment error", False),
-        ("variance", "variance", "variance error", False),
+        ("linear_term", "linear", "power in linear modes", False),
+        ("misalignment_term", "misalignment", "misalignment error", False),
+        ("variance_term", "variance", "variance error", False),
     ]:
         draw_curve(terms, relative, name, color=COLORS[color], label=label, dashed=dashed)
     step_axis(terms, dataset, title="what the test loss is made of", ylabel=ylabel)
@@ -109,8 +120,12 @@ FIG4 = Recipe(
     name="fig4",
     statement="The early rise of the test loss is power in linear modes; it falls when the "
     "features align.",
-    presets=PRESETS,
-    run=committee_run,
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "D=50, P=400, N=500, ε=0.06, α=1, η=2·N/α², centred",
+        "paper": "D=40, P=120, N=2, ε=0.25, α=1, η=0.5·N/α², not centred",
+    },
+    panels=panels,
     statistics=statistics,
     draw=draw,
 )

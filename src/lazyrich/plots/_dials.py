@@ -1,0 +1,127 @@
+"""What a number does along a dial, and over two of them: delays with their censored ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
+
+_HATCH = "////"
+
+
+def dial_colors(values: Sequence[Any]) -> dict[Any, tuple[float, ...]]:
+    """A colour for each value of a dial, dark to light in their order (colour-blind safe).
+
+    Example:
+        >>> len(set(dial_colors([0.5, 1.0, 2.0]).values()))
+        3
+    """
+    shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(values)))
+    return {value: tuple(shade) for value, shade in zip(values, shades, strict=True)}
+
+
+def draw_dial(
+    axes: Axes,
+    values: ArrayLike,
+    measured: ArrayLike,
+    *,
+    color: Any,
+    label: str,
+    marker: str = "o",
+) -> None:
+    """Draw what was measured along a dial: median over seeds, every seed, censored ones apart.
+
+    Infinite values (a test loss that never fell) stand as open triangles above all that
+    was seen, and where most seeds are censored the median line ends.
+
+    Args:
+        axes: where; its scales are the caller's.
+        values: of the dial.
+        measured: one row for each seed; infinite where censored, NaN where missing.
+        color: of all.
+        label: for the legend.
+        marker: of finite values.
+    """
+    x, table = np.asarray(values, float), np.atleast_2d(np.asarray(measured, float))
+    with np.errstate(invalid="ignore"):
+        median = np.quantile(table, 0.5, axis=0, method="inverted_cdf")
+    axes.plot(x, np.where(np.isfinite(median), median, np.nan), color=color, label=label)
+    for row in table:
+        seen = np.isfinite(row)
+        axes.plot(x[seen], row[seen], marker, color=color, markersize=3, alpha=0.6)
+    n_censored = np.isinf(table).sum(axis=0)
+    places = x[n_censored > 0]
+    if len(places):
+        top = np.full(len(places), 0.97)
+        axes.plot(
+            *(places, top, "^"),
+            transform=axes.get_xaxis_transform(),
+            markerfacecolor="none",
+            color=color,
+            markersize=5,
+            label="_",
+        )
+        for place, n in zip(places, n_censored[n_censored > 0], strict=True):
+            axes.annotate(
+                f"{n} never",
+                (place, 0.97),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                xytext=(0, -9),
+                ha="center",
+                fontsize=6,
+                color=color,
+            )
+
+
+def draw_map(
+    axes: Axes,
+    across: ArrayLike,
+    up: ArrayLike,
+    cells: ArrayLike,
+    *,
+    label: str,
+    log: bool = True,
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """Draw a map over two dials: colour where it was measured, hatching where censored.
+
+    Args:
+        axes: where.
+        across: values of the dial along x, such as ε; both scales are logarithmic.
+        up: values of the dial along y, such as α.
+        cells: (up, across); infinite where censored, NaN where there is nothing.
+        label: of the colour bar, with its unit.
+        log: colours on a log scale.
+        limits: lowest and highest colour; None takes the finite cells'.
+    """
+    values = np.asarray(cells, float)
+    finite = values[np.isfinite(values)]
+    low, high = limits or ((finite.min(), finite.max()) if finite.size else (1.0, 10.0))
+    norm = LogNorm(max(low, 1e-12), max(high, 2e-12)) if log else Normalize(low, high)
+    edges = [_edges(np.asarray(dial, float)) for dial in (across, up)]
+    shown = np.ma.masked_invalid(values)
+    mesh = axes.pcolormesh(*edges, shown, norm=norm, cmap="cividis", rasterized=True)
+    axes.figure.colorbar(mesh, ax=axes, label=label)
+    for row, column in zip(*np.nonzero(np.isinf(values)), strict=True):
+        box = (edges[0][column], edges[1][row])
+        size = (edges[0][column + 1] - box[0], edges[1][row + 1] - box[1])
+        axes.add_patch(
+            Rectangle(box, *size, facecolor="0.93", edgecolor="0.6", hatch=_HATCH, linewidth=0)
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Borders between cells, halfway in log."""
+    if len(centres) == 1:
+        return centres[0] * np.array([0.8, 1.25])
+    logs = np.log(centres)
+    inner = (logs[1:] + logs[:-1]) / 2
+    ends = [logs[0] - (inner[0] - logs[0]), logs[-1] + (logs[-1] - inner[-1])]
+    return np.exp(np.concatenate([ends[:1], inner, ends[1:]]))

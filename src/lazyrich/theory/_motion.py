@@ -1,0 +1,109 @@
+"""How far the weights have gone, and how much of it a lazy network could have gone too."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, ScalarLike
+
+from lazyrich._ground import require_shapes
+
+from ._kernel import committee_kernel
+from ._statistics import Statistics
+
+
+class Motion(NamedTuple):
+    """Moments of the weight rows' displacement Δ_i = w_i − w_i(0).
+
+    Attributes:
+        mean: ⟨Δ⟩.
+        cross: ⟨Δ w(0)ᵀ⟩.
+        square: ⟨‖Δ‖²⟩, so that ‖θ − θ₀‖ = √(N · square).
+    """
+
+    mean: Float[Array, "*b d"]
+    cross: Float[Array, "*b d d"]
+    square: Float[Array, "*b"]
+
+
+class TangentSplit(NamedTuple):
+    """The two parts of a displacement θ − θ₀, as lengths.
+
+    Attributes:
+        inside: ‖Π(θ − θ₀)‖, in the span of the initial gradients of the training
+            outputs, which is where a linearised network stays (§1, Figure 1a).
+        outside: length of the rest, at a right angle to it.
+    """
+
+    inside: Float[Array, "*b"]
+    outside: Float[Array, "*b"]
+
+
+def motion(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Motion:
+    """The moments of a displacement of weight rows.
+
+    A row moves by an affine map of itself, so a machine and its equivalent of D + 1
+    units have the same moments.
+
+    Args:
+        rows: the weights at the start.
+        moved: how far each has gone.
+
+    Example:
+        >>> motion(jnp.array([[2.0]]), jnp.array([[1.0]])).cross.tolist()
+        [[2.0]]
+    """
+    n_rows = len(rows)
+    return Motion(moved.mean(0), moved.T @ rows / n_rows, jnp.square(moved).sum() / n_rows)
+
+
+def tangent_split(
+    gone: Motion,
+    start: Statistics,
+    x: Float[Array, "n d"],
+    *,
+    alpha: ScalarLike,
+    epsilon: ScalarLike,
+    width: ScalarLike,
+) -> TangentSplit:
+    """Split θ − θ₀ into its part in the initial tangent space of the training set, and the rest.
+
+    With J the initial Jacobian of the training outputs, Π = Jᵀ(JJᵀ)⁺J, so that
+    ‖Π(θ − θ₀)‖² = vᵀK₀⁺v with v = J(θ − θ₀), and v_μ = α x_μ·⟨Δ⟩ + αε x_μᵀ⟨Δ w₀ᵀ⟩x_μ.
+    Wants float64: K₀ has eigenvalues over many orders.
+
+    Args:
+        gone: moments of the displacement; leading axes are save points.
+        start: w̄₀ and M₀.
+        x: training inputs, which span the space.
+        alpha: α, output scale.
+        epsilon: ε, strength of the quadratic part of φ.
+        width: N, number of hidden units; scales both parts.
+
+    Returns:
+        Both lengths, dimensionless like the weights.
+
+    Raises:
+        InputError: if shapes disagree.
+
+    Example:
+        >>> rows, moved = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[1.0, 1.0], [1.0, 1.0]])
+        >>> start = Statistics(rows.mean(0), rows.T @ rows / 2)
+        >>> gone, x = motion(rows, moved), jnp.array([[1.0, 0.0]])
+        >>> split = tangent_split(gone, start, x, alpha=1.0, epsilon=0.0, width=2)
+        >>> [round(float(part), 3) for part in split]
+        [1.414, 1.414]
+
+    References:
+        Kumar et al. (2024), §1 (the affine subspace of the linearised model) and Figure 3(c, d).
+    """
+    require_shapes("nd d dd", x=x, mean_weight=start.mean_weight, second_moment=start.second_moment)
+    kernel = committee_kernel(start, x, alpha=alpha, epsilon=epsilon, width=width)
+    eigenvalues, vectors = jnp.linalg.eigh(kernel)
+    cutoff = 10 * len(x) * jnp.finfo(kernel.dtype).eps * eigenvalues[-1]
+    scale = jnp.where(eigenvalues > cutoff, 1 / jnp.where(eigenvalues > cutoff, eigenvalues, 1), 0)
+    linear = gone.mean @ x.T
+    quadratic = jnp.einsum("nd,...de,ne->...n", x, gone.cross, x)
+    modes = (alpha * (linear + epsilon * quadratic)) @ vectors
+    inside = (jnp.square(modes) * scale).sum(-1)
+    outside = jnp.maximum(width * gone.square - inside, 0)
+    return TangentSplit(jnp.sqrt(inside), jnp.sqrt(outside))
