@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +144,16 @@ def table(panel: xr.Dataset, axes: Sequence[str], function: Callable[[Run], floa
     )
 
 
-def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> GrokkingDelay:
+class Delays(NamedTuple):
+    """As in ``GrokkingDelay``, arrays over a panel's axes and its seeds."""
+
+    train_step: np.ndarray
+    test_step: np.ndarray
+    delay: np.ndarray
+    ratio: np.ndarray
+
+
+def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> Delays:
     """The delays of every run of a panel at once, for panels of hundreds of runs.
 
     Args:
@@ -152,13 +161,18 @@ def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> GrokkingDelay:
         threshold: share of the initial train loss.
 
     Returns:
-        Arrays over the panel's axes and its seeds; NaN where there is no run.
+        The delays; NaN where there is no run.
     """
     train, test = (_rows(panel, f"{part}_loss") for part in ("train", "test"))
     found = _floats(_loss_delays(panel.save_step.values, train, test, threshold))
     is_there = np.isfinite(train[:, 0])
     shape = panel.status.shape
-    return GrokkingDelay(*(np.where(is_there, a, np.nan).reshape(shape) for a in found))
+    return Delays(
+        *(
+            np.where(is_there, getattr(found, name), np.nan).reshape(shape)
+            for name in Delays._fields
+        )
+    )
 
 
 def all_at(panel: xr.Dataset, name: str, steps: np.ndarray) -> np.ndarray:
