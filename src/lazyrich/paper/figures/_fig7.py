@@ -64,7 +64,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     # An α-scaled net at η/α² fits y as an unscaled one at η fits y/α.
     labels = [base.label_scale / alpha for alpha in OUTPUT_SCALES]
     return {
-        "map": Panel(grid(base, SCALES[preset] | of_seed), ("alpha", "weight_scale")),
+        "map": Panel(grid(base, {**SCALES[preset], **of_seed}), ("alpha", "weight_scale")),
         "weights": Panel(
             grid(stepped, {"weight_scale": WEIGHT_SCALES} | of_seed), ("weight_scale",)
         ),
