@@ -13,6 +13,7 @@ from ._curves import draw_line as draw_line
 from ._curves import draw_losses as draw_losses
 from ._curves import step_axis as step_axis
 from ._dials import dial_colors as dial_colors
+from ._dials import dial_ticks as dial_ticks
 from ._dials import draw_dial as draw_dial
 from ._dials import draw_map as draw_map
 from ._dials import draw_path as draw_path

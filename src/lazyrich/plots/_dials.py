@@ -6,11 +6,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 _HATCH = "////"
+_MOST_LABELS = 6
 
 
 def dial_colors(values: Sequence[Any]) -> dict[Any, tuple[float, ...]]:
@@ -140,8 +142,27 @@ def draw_map(
         axes.add_patch(
             Rectangle(box, *size, facecolor="0.93", edgecolor="0.6", hatch=_HATCH, linewidth=0)
         )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    dial_ticks(axes.xaxis, across)
+    dial_ticks(axes.yaxis, up)
+
+
+def dial_ticks(axis: Axis, values: ArrayLike) -> None:
+    """Label a logarithmic axis at values of a dial, as plain numbers that do not collide.
+
+    Args:
+        axis: ``axes.xaxis`` or ``axes.yaxis``.
+        values: of the dial, increasing; those too close to the last label get none.
+    """
+    dial = np.asarray(values, float)
+    apart = max((dial[-1] / dial[0]) ** (1 / _MOST_LABELS), 1.01) if len(dial) > 1 else 1.01
+    shown = [dial[0]]
+    for value in dial[1:]:
+        if value >= 0.99 * apart * shown[-1]:
+            shown.append(value)
+    is_across = axis is axis.axes.xaxis
+    (axis.axes.set_xscale if is_across else axis.axes.set_yscale)("log")
+    axis.set_ticks(shown, [f"{value:.4g}" for value in shown])
+    axis.set_ticks([], minor=True)
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from lazyrich.measures import ordered_share, rank_correlation
 from lazyrich.plots import (
     COLORS,
     dial_colors,
+    dial_ticks,
     draw_dial,
     draw_line,
     draw_losses,
@@ -31,14 +32,15 @@ from .._runs import Run, all_at, all_delays, each_run, run_at
 _FLOW = CommitteeExperiment(
     dim=50, width=500, n_train=400, n_steps=1_000_000, dynamics="flow", has_split=True
 )
-# Twenty times as many points as inputs: enough for the delay to vanish where the net is rich.
-_QUICK_ALPHA = {"n_train": 1000, "epsilon": 0.25, "learning_rate": 0.5, "label_scale": 2.0}
+_ALPHA = {"epsilon": 0.25, "learning_rate": 0.5, "label_scale": 2.0}
 _AUTHORS = _FLOW.changed({"dim": 100, "n_train": 550})
 _MAP = {"has_twin": False, "has_split": False, "n_probe": 200}
 PRESETS = {
+    # Along α twenty times as many points as inputs: enough for the delay to vanish where
+    # the net is rich.
     "quick": {
         "alpha": (
-            _FLOW.changed(_QUICK_ALPHA),
+            _FLOW.changed(_ALPHA | {"n_train": 1000, "n_steps": 300_000}),
             {"alpha": [2.0**k for k in (-5, -3, -1, 1, 3, 5, 8, 12)]},
         ),
         "epsilon": (_FLOW, {"epsilon": [0.02, 0.04, 0.08, 0.16, 0.32, 0.64]}),
@@ -54,7 +56,7 @@ PRESETS = {
     # 1.1·10⁵ steps at twenty times the rate; of (b) the settings are not known.
     "paper": {
         "alpha": (
-            _AUTHORS.changed(_QUICK_ALPHA | {"n_train": 450}),
+            _AUTHORS.changed(_ALPHA | {"n_train": 450}),
             {"alpha": [2.0**k for k in (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 8, 12)]},
         ),
         "epsilon": (
@@ -97,8 +99,8 @@ def _along_alpha(panel: xr.Dataset) -> dict[str, list[float]]:
     return {
         "delay grows with alpha": _ranks(alphas, delays.delay),
         "delay grows with alpha at half": _ranks(alphas, all_delays(panel, 0.5).delay),
-        "delay vanishes at small alpha": list(delays.delay[0] / seen),
-        "ratio vanishes at small alpha": list(delays.ratio[0]),
+        "delay vanishes at small alpha": [float(v) for v in delays.delay[0] / seen],
+        "ratio vanishes at small alpha": [float(v) for v in delays.ratio[0]],
         "final loss grows with alpha": _ranks(alphas, ends),
         "infinite alpha is the kernel": each_run(
             panel,
@@ -115,7 +117,7 @@ def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
         "small epsilon waits longer": _ranks(epsilons, delays.delay),
         "small epsilon waits longer relative to training": _ranks(epsilons, delays.ratio),
         "small epsilon ends lower": _ranks(epsilons, _ends(panel)),
-        "epsilon sets the lazy plateau": list(np.max(gaps, axis=0)),
+        "epsilon sets the lazy plateau": [float(v) for v in np.max(gaps, axis=0)],
     }
 
 
@@ -180,20 +182,19 @@ def _draw_losses(
     axes: Axes, panel: xr.Dataset, dial: str, symbol: str, colors: dict[Any, Any], title: str
 ) -> None:
     names = [f"{who}{part}_loss" for who in ("", "twin_") for part in ("train", "test")]
-    relative = panel[[*names, "kernel_regression_loss"]] / panel.test_loss.isel(save_step=0)
+    relative = panel[names] / panel[names].isel(save_step=0)
     for value, color in colors.items():
         one = relative.sel({dial: value})
-        draw_losses(axes, one, color=color, label=f"{symbol} = {value:.3g}")
+        draw_losses(axes, one, color=color, label=f"{symbol} = {value:.4g}")
         if dial == "epsilon":
             # The early plateau is the linearised network's.
             early = one.median("seed").twin_test_loss
             axes.plot(early.save_step, early, color=color, linestyle=":", linewidth=1)
     if dial == "alpha":
-        line = relative.kernel_regression_loss.isel(save_step=0, alpha=-1)
-        draw_line(axes, line, color="black", label="regression with $K_0$")
+        draw_line(axes, _kernel_line(panel), color="black", label="regression with $K_0$")
     else:
         axes.plot([], [], ":", color="0.4", label="linearised twin, test")
-    step_axis(axes, panel, title=title, ylabel="mean squared error / initial test loss")
+    step_axis(axes, panel, title=title, ylabel="mean squared error / its start")
     axes.set_ylim(0, 1.3)
     legend_below(axes)
 
@@ -215,13 +216,15 @@ def _draw_paths(
             run["change_outside"],
             marks=marks,
             color=color,
-            label=f"{symbol} = {value:.3g}",
+            label=f"{symbol} = {value:.4g}",
         )
-    low, high = 2e-3, 30
-    axes.plot([low, high], [low, high], color="0.7", linewidth=0.8, zorder=0)
+    axes.axline((1, 1), (2, 2), color="0.7", linewidth=0.8, zorder=0)
+    if dial == "alpha":
+        # Over decades; what lies below is rounding.
+        axes.set(xscale="log", yscale="log", xlim=(1e-3, 30), ylim=(1e-5, 30))
+    else:
+        axes.set(xlim=(0, None), ylim=(0, None))
     axes.set(
-        xscale="log",
-        yscale="log",
         title=title,
         xlabel=r"within the initial tangent space, $\|\Pi(\theta-\theta_0)\|/\|\theta_0\|$",
         ylabel=r"outside of it, $\|(1-\Pi)(\theta-\theta_0)\|/\|\theta_0\|$",
@@ -258,17 +261,32 @@ def _draw_delays(axes: Axes, panel: xr.Dataset, dial: str, label: str) -> None:
         draw_dial(axes, panel[dial].values, found.delay.T, color=color, label=name, marker=marker)
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="delay, steps")
     axes.set_title(f"delay against {label}")
-    legend_below(axes)
+    if dial == "epsilon":
+        dial_ticks(axes.xaxis, panel.epsilon.values)
+    right = axes.twinx()
+    right.spines["right"].set_visible(True)
+    right.set(yscale="log", ylabel=r"ratio $t_{te}/t_{tr}$ at 0.1")
+    ratio = np.where(np.isinf(all_delays(panel).ratio), np.nan, all_delays(panel).ratio).T
+    draw_dial(right, panel[dial].values, ratio, color="0.5", label="ratio (right)", marker="x")
+    low, high = np.nanmin(ratio), np.nanmax(ratio)
+    right.set_yticks([], minor=True)
+    dial_ticks(
+        right.yaxis, [v for v in (1, 1.5, 2, 3, 5, 10, 30, 100) if 0.8 * low < v < 1.5 * high]
+    )
+    legend_below(axes, right)
 
 
 def _draw_ends(axes: Axes, panel: xr.Dataset) -> None:
-    start = panel.test_loss.isel(save_step=0)
-    line = (panel.kernel_regression_loss / start).isel(save_step=0, alpha=-1)
     draw_dial(axes, panel.alpha.values, _ends(panel).T, color=COLORS["net"], label="test loss")
-    draw_line(axes, line, color="black", label="regression with $K_0$")
+    draw_line(axes, _kernel_line(panel), color="black", label="regression with $K_0$")
     axes.set(xscale="log", yscale="log", xlabel="laziness α", ylabel="final / initial test loss")
     axes.set_title("final test loss against α")
     legend_below(axes)
+
+
+def _kernel_line(panel: xr.Dataset) -> xr.DataArray:
+    line = panel.kernel_regression_loss / panel.test_loss
+    return line.isel(save_step=0, alpha=-1)
 
 
 FIG3 = Recipe(

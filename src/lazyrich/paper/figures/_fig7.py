@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from lazyrich.measures import rank_correlation, relative_spread
 from lazyrich.plots import (
+    COLORS,
     dial_colors,
     draw_dial,
     draw_losses,
@@ -143,24 +144,31 @@ def _largest_gap(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
 
 
 def draw(panels: Panels, caption: str) -> Figure:
-    """Losses along each dial and runs that are the same run; the collapse over σ²α."""
+    """Losses along each dial; the collapse over σ²α; runs that are the same run."""
     panel = panels["map"]
-    figure, axes = new_figure(2, 3)
+    figure, axes = new_figure(2, 4)
     middle = float(panel.alpha.values[panel.sizes["alpha"] // 2])
-    _draw_losses(axes[0], panel.sel(weight_scale=1.0), "alpha", "α", "(a) output scale α, σ = 1")
-    _draw_losses(
-        axes[1], panel.sel(alpha=middle), "weight_scale", "σ", f"(b) weight scale σ, α = {middle:g}"
-    )
-    _draw_collapse(axes[2], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
-    _draw_collapse(axes[3], panel, _final, "final / initial test loss")
+    _draw_losses(axes[0], panel, "α = {0:g}", [(a, 1.0) for a in panel.alpha.values])
+    axes[0].set_title("(a) output scale α, σ = 1")
+    _draw_losses(axes[1], panel, "σ = {1:g}", [(middle, s) for s in panel.weight_scale.values])
+    axes[1].set_title(f"(b) weight scale σ, α = {middle:g}")
+    equal = [(middle / s**2, s) for s in panel.weight_scale.values]
+    there = [(a, s) for a, s in equal if a in panel.alpha.values]
+    _draw_losses(axes[2], panel, "σ = {1:g}, α = {0:g}", there)
+    axes[2].set_title(f"(c) σ²α = {middle:g}")
+    _draw_collapse(axes[4], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
+    axes[4].set_title("(d–f) how far the weights go")
+    _draw_collapse(axes[5], panel, _final, "final / initial test loss")
+    axes[5].set_title("(d–f) where the test loss ends")
+    _draw_spreads(axes[6], panel)
     _draw_pairs(
-        axes[4],
-        *(panels["weights"], "weight_scale", "σ = {:g}, α = 1, ε"),
+        axes[3],
+        *(panels["weights"], "weight_scale", "σ = {:g}, α = 1"),
         *(panels["units"].sortby("alpha"), "σ = 1, α and ε times σ"),
         "exact: σ is α and ε at once",
     )
     _draw_pairs(
-        axes[5],
+        axes[7],
         *(panels["outputs"], "alpha", "α = {:.3g}, labels y"),
         *(panels["labels"].sortby("label_scale", ascending=False), "α = 1, labels y/α"),
         "exact: label scale is the third dial",
@@ -170,14 +178,21 @@ def draw(panels: Panels, caption: str) -> Figure:
 
 
 def _relative(panel: xr.Dataset) -> xr.Dataset:
-    return panel[["train_loss", "test_loss"]] / panel.test_loss.isel(save_step=0)
+    losses = panel[["train_loss", "test_loss"]]
+    return losses / losses.isel(save_step=0)
 
 
-def _draw_losses(axes: Axes, panel: xr.Dataset, dial: str, symbol: str, title: str) -> None:
+def _draw_losses(
+    axes: Axes, panel: xr.Dataset, label: str, places: Sequence[tuple[float, float]]
+) -> None:
     relative = _relative(panel)
-    for value, color in dial_colors(list(panel[dial].values)).items():
-        draw_losses(axes, relative.sel({dial: value}), color=color, label=f"{symbol} = {value:.3g}")
-    step_axis(axes, panel, title=title, ylabel="mean squared error / initial test loss")
+    for (alpha, sigma), color in dial_colors(places).items():
+        one = relative.sel(alpha=alpha, weight_scale=sigma)
+        # The authors' rate is η/σ²: that many more of our steps are one of theirs.
+        theirs = one.assign_coords(save_step=one.save_step * sigma**2)
+        draw_losses(axes, theirs, color=color, label=label.format(alpha, sigma))
+    ylabel, xlabel = "mean squared error / its start", r"steps of $0.5\,N/(\alpha\sigma)^2$"
+    step_axis(axes, panel, title="", ylabel=ylabel, xlabel=xlabel)
     axes.set_ylim(0, 1.3)
     legend_below(axes)
 
@@ -185,19 +200,36 @@ def _draw_losses(axes: Axes, panel: xr.Dataset, dial: str, symbol: str, title: s
 def _draw_collapse(
     axes: Axes, panel: xr.Dataset, function: Callable[[Run], float], label: str
 ) -> None:
+    """Against σ²α, and dotted against α, where the lines of different σ lie apart."""
     values = table(panel, ("alpha", "weight_scale"), function)
     alphas, sigmas = panel.alpha.values, panel.weight_scale.values
     colors = dial_colors(list(sigmas))
     for k, (sigma, marker) in enumerate(zip(sigmas, "osD^v", strict=False)):
+        measured = values[:, :, k]
         draw_dial(
-            *(axes, sigma**2 * alphas, values[:, :, k]),
+            *(axes, sigma**2 * alphas, measured),
             color=colors[sigma],
             label=f"σ = {sigma:g}",
             marker=marker,
         )
-    spreads = [_largest_spread(cells_of(panel, seed, function)) for seed in panel.seed.values]
+        axes.plot(alphas, np.median(measured, axis=0), ":", color=colors[sigma], linewidth=1)
+    axes.plot([], [], ":", color="0.4", label="against α instead")
     axes.set(xscale="log", yscale="log", xlabel="σ²α", ylabel=label)
-    axes.set_title(f"(d–f) apart by at most {np.median(spreads):.1%} at equal σ²α")
+    legend_below(axes)
+
+
+def _draw_spreads(axes: Axes, panel: xr.Dataset) -> None:
+    """How far apart the runs of a cell are, cell by cell."""
+    for function, color, label in (
+        (_change, COLORS["net"], "relative change"),
+        (_final, COLORS["norm"], "final test loss"),
+    ):
+        cells = [cells_of(panel, seed, function) for seed in panel.seed.values]
+        shared = [place for place, values in cells[0].items() if len(values) > 1]
+        spreads = [[relative_spread(one[place]) for place in shared] for one in cells]
+        draw_dial(axes, shared, spreads, color=color, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="σ²α", ylabel="max/min − 1 within equal σ²α")
+    axes.set_title("how well they collapse")
     legend_below(axes)
 
 
