@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, ScalarLike, Shaped
 
 from lazyrich._ground import require_finite, require_positive, require_shapes
 
@@ -79,7 +79,7 @@ def grokking_delay(
     train_loss: Float[Array, " s"],
     test_loss: Float[Array, " s"],
     *,
-    threshold: float = 0.1,
+    threshold: ScalarLike = 0.1,
 ) -> GrokkingDelay:
     """Delay between the fall of the train loss and that of the test loss (time to grok).
 

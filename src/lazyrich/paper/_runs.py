@@ -25,7 +25,7 @@ _leave_step = jax.jit(leave_step)
 
 
 @jax.jit
-def _loss_delays(steps: Any, train: Any, test: Any, threshold: float) -> GrokkingDelay:
+def _loss_delays(steps: Any, train: Any, test: Any, threshold: Any) -> GrokkingDelay:
     return jax.vmap(lambda a, b: grokking_delay(steps, a, b, threshold=threshold))(train, test)
 
 

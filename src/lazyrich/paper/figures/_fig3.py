@@ -212,8 +212,8 @@ def _draw_paths(
         ]
         draw_path(
             axes,
-            run["change_inside"],
-            run["change_outside"],
+            run["change_inside"][1:],
+            run["change_outside"][1:],
             marks=marks,
             color=color,
             label=f"{symbol} = {value:.4g}",
@@ -221,7 +221,7 @@ def _draw_paths(
     axes.axline((1, 1), (2, 2), color="0.7", linewidth=0.8, zorder=0)
     if dial == "alpha":
         # Over decades; what lies below is rounding.
-        axes.set(xscale="log", yscale="log", xlim=(1e-3, 30), ylim=(1e-5, 30))
+        axes.set(xscale="log", yscale="log", xlim=(1e-3, 30), ylim=(1e-6, 30))
     else:
         axes.set(xlim=(0, None), ylim=(0, None))
     axes.set(

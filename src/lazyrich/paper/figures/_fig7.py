@@ -77,7 +77,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    rows = [_statistics(panels, seed) for seed in panels["map"].seed.values]
+    rows = [_statistics(panels, seed) for seed in panels["map"].seed.values.tolist()]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -127,8 +127,8 @@ def _largest_spread(cells: dict[float, list[float]]) -> float:
 
 
 def _trend(cells: dict[float, list[float]]) -> float:
-    places, values = zip(*((k, v) for k, many in cells.items() for v in many), strict=True)
-    return rank_correlation(places, values)
+    places = [place for place, values in cells.items() for _ in values]
+    return rank_correlation(places, [value for values in cells.values() for value in values])
 
 
 def _curves(panel: xr.Dataset, axis: str, seed: int) -> list[np.ndarray]:
@@ -224,7 +224,7 @@ def _draw_spreads(axes: Axes, panel: xr.Dataset) -> None:
         (_change, COLORS["net"], "relative change"),
         (_final, COLORS["norm"], "final test loss"),
     ):
-        cells = [cells_of(panel, seed, function) for seed in panel.seed.values]
+        cells = [cells_of(panel, seed, function) for seed in panel.seed.values.tolist()]
         shared = [place for place, values in cells[0].items() if len(values) > 1]
         spreads = [[relative_spread(one[place]) for place in shared] for one in cells]
         draw_dial(axes, shared, spreads, color=color, label=label)

@@ -1,0 +1,132 @@
+"""Oracle: panels written down by hand, whose falls, ends and gaps are known."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from lazyrich.paper.figures._fig3 import FIG3, draw, statistics
+from lazyrich.plots import house_style
+
+INF, NAN = float("inf"), float("nan")
+STEPS = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128])
+ALPHAS, EPSILONS, SEEDS = [0.1, 1.0, 10.0, 100.0], [0.01, 0.1, 1.0], [0, 1, 2]
+
+
+def falling(at, end):
+    """A loss of one that falls to a tenth at a record, and ends where it is told."""
+    return np.where(STEPS == 128, end, np.where(at <= STEPS, 0.1, 1.0))
+
+
+def panel(axes, train_falls, test_falls, ends, **more):
+    """Panels whose runs fall at given records; every seed has the same curves."""
+    shape = tuple(len(values) for values in axes.values())
+    curves = {name: np.empty((*shape, len(SEEDS), len(STEPS))) for name in ("train", "test")}
+    for place in np.ndindex(shape):
+        curves["train"][place] = falling(train_falls[place], 0.001)
+        curves["test"][place] = falling(test_falls[place], ends[place])
+    dims = (*axes, "seed")
+    records = {f"{name}_loss": curve for name, curve in curves.items()}
+    records |= {name: np.broadcast_to(v, curves["test"].shape).copy() for name, v in more.items()}
+    return xr.Dataset(
+        {name: ((*dims, "save_step"), values) for name, values in records.items()}
+        | {"status": (dims, np.full((*shape, len(SEEDS)), "ok", dtype=object))},
+        {**axes, "seed": SEEDS, "save_step": STEPS},
+    )
+
+
+MOVED = {"change_inside": STEPS / 100, "change_outside": STEPS / 200}
+TWIN = {"twin_train_loss": 1.0, "kernel_regression_loss": 0.5}
+
+
+@pytest.fixture
+def panels():
+    along_alpha = panel(
+        {"alpha": ALPHAS},
+        np.array([2, 2, 2, 2]),
+        np.array([2, 4, 16, INF]),
+        np.array([0.01, 0.02, 0.05, 0.55]),
+        twin_test_loss=1.0,
+        **TWIN,
+        **MOVED,
+    )
+    along_epsilon = panel(
+        {"epsilon": EPSILONS},
+        np.array([16, 8, 2]),
+        np.array([64, 32, 16]),
+        np.array([0.01, 0.02, 0.05]),
+        # Off by 0.04 until the train loss has fallen, by more afterwards.
+        twin_test_loss=np.where(STEPS >= 32, 1.0, 1.04),
+        **TWIN,
+        **MOVED,
+    )
+    # Rows: α; columns: ε. One cell is censored, one neighbour in ε is out of order.
+    test_falls = np.array([[16, 8, 4], [32, 16, 32], [64, 32, INF], [128, 64, INF]])
+    over_both = panel(
+        {"alpha": ALPHAS, "epsilon": EPSILONS},
+        np.full((4, 3), 2),
+        test_falls,
+        np.where(np.isinf(test_falls), 0.5, 0.1),
+        kernel_distance=STEPS / np.array(ALPHAS)[:, None, None, None],
+    )
+    return {"alpha": along_alpha, "epsilon": along_epsilon, "map": over_both}
+
+
+def test_each_statistic_is_the_one_written_down(panels):
+    found = statistics(panels)
+    expected = {
+        "delay grows with alpha": 1.0,
+        "delay grows with alpha at half": 1.0,
+        "delay vanishes at small alpha": 0.0,
+        "ratio vanishes at small alpha": 1.0,
+        "final loss grows with alpha": 1.0,
+        "infinite alpha is the kernel": 1.1,
+        "small epsilon waits longer": -1.0,
+        # Ratios 4, 4, 8.
+        "small epsilon waits longer relative to training": 3**0.5 / 2,
+        "small epsilon ends lower": 1.0,
+        "map ordered in alpha": 1.0,
+        # 4 rows of 2 pairs; the second, third and fourth row have a wrong last pair.
+        "map ordered in epsilon": 5 / 8,
+        "kernel rests when train loss falls": 1.0,
+    }
+    # The twin is off by 0.04 up to the last ε's fall; where the first ε's train loss falls,
+    # at 16, its test loss has not; at ε = 1 the test loss falls later too.
+    expected["epsilon sets the lazy plateau"] = 0.04
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx([value] * 3, abs=1e-6), name
+
+
+def test_a_missing_run_is_not_measured_and_the_others_are(panels):
+    gone = {"alpha": 10.0, "seed": 1}
+    for name in ("train_loss", "test_loss"):
+        panels["alpha"][name].loc[gone] = NAN
+    panels["alpha"].status.loc[gone] = "missing"
+    found = statistics(panels)
+    assert np.isnan(found["delay grows with alpha"]).tolist() == [False, True, False]
+    assert np.isnan(found["final loss grows with alpha"]).tolist() == [False, True, False]
+    assert found["ratio vanishes at small alpha"] == [1.0, 1.0, 1.0]
+
+
+def test_a_map_of_fewer_seeds_gives_as_many_values(panels):
+    panels["map"] = panels["map"].sel(seed=[0, 2])
+    assert statistics(panels)["map ordered in alpha"] == [1.0, 1.0]
+
+
+def test_censored_cells_are_hatched_and_counted(panels):
+    with house_style():
+        figure = draw(panels, "caption")
+    (e,) = (axes for axes in figure.axes if axes.get_title(loc="left") == "(e) time to grok")
+    assert sum(patch.get_hatch() is not None for patch in e.patches) == 2
+    assert any("6 of 36 runs" in text.get_text() for text in e.texts)
+    curves = figure.axes[0].get_legend_handles_labels()[1]
+    assert "α = 0.1" in curves
+    assert "regression with $K_0$" in curves
+
+
+def test_the_map_of_the_paper_is_large_and_of_three_seeds():
+    whole = FIG3.panels("paper", range(5))
+    runs = whole["map"].experiments
+    assert len(runs) == 14 * 14 * 3
+    assert {one.alpha for one in runs} == {round(0.4 * k, 1) for k in range(1, 15)}
+    assert {one.seed for one in whole["alpha"].experiments} == set(range(5))
