@@ -128,19 +128,19 @@ def how(name: str, figure: Row) -> list[str]:
 def verdicts(figure: Row) -> list[str]:
     """Every claim of a figure, with what was measured."""
     counts = counted(figure["claims"])
-    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    said = ", ".join(f"{verdict}: {counts[verdict]}" for verdict in VERDICTS)
     lines = [
         "## Verdicts",
         "",
-        f"Of {len(figure['claims'])} claims: {said}.",
+        f"Of {len(figure['claims'])} claims, {said}.",
         "",
-        "| claim | statistic, for each seed | measured | holds if | verdict |",
+        "| claim | verdict | measured | holds if | statistic, for each seed |",
         "|---|---|---|---|---|",
     ]
     for row in figure["claims"]:
         lines.append(
-            f"| **{row['name']}**: “{row['sentence']}” ({row['where']}) | {safe(row['statistic'])} "
-            f"| {measured(row)} | {row['threshold']} | {MARKS[row['verdict']]} |"
+            f"| **{row['name']}**: “{row['sentence']}” ({row['where']}) | {MARKS[row['verdict']]} "
+            f"| {measured(row)} | {row['threshold']} | {safe(row['statistic'])} |"
         )
     return [*lines, "", MEASURED, ""]
 
@@ -192,20 +192,20 @@ def overview(figures: dict[str, Row], table: dict[str, Any]) -> str:
         "",
         MEASURED,
         "",
-        "| figure | claim | measured | holds if | verdict |",
+        "| figure | claim | verdict | measured | holds if |",
         "|---|---|---|---|---|",
     ]
     for name in FIGURES:
         link = f"[{title(name)}]({name}.md)"
         if name in figures:
             lines += [
-                f"| {link} | {row['name']} | {measured(row)} | {row['threshold']} "
-                f"| {MARKS[row['verdict']]} |"
+                f"| {link} | {row['name']} | {MARKS[row['verdict']]} | {measured(row)} "
+                f"| {row['threshold']} |"
                 for row in figures[name]["claims"]
             ]
         else:
             lines += [
-                f"| {link} | {row['name']} | – | {threshold(row)} | not computed yet |"
+                f"| {link} | {row['name']} | not computed yet | – | {threshold(row)} |"
                 for row in table["claim"]
                 if row["figure"] == name
             ]

@@ -33,9 +33,7 @@ def on_config(config):
 def on_files(files, config):
     """Add the recorded pictures and the page on the command line."""
     for picture in sorted((ROOT / "results").glob("*.png")):
-        files.append(
-            File.generated(config, f"results/{picture.name}", abs_src_path=str(picture))
-        )
+        files.append(File.generated(config, f"results/{picture.name}", abs_src_path=str(picture)))
     files.append(File.generated(config, "reference/cli.md", content=command_line()))
     return files
 
