@@ -53,12 +53,13 @@ def write_panels(
     path: Path, panels: Mapping[str, xr.Dataset], attributes: Mapping[str, str]
 ) -> None:
     """Write panels as the groups of one NetCDF file; ``xarray.open_datatree`` reads it."""
-    packed = {
-        name: panel.assign(
-            {key: panel[key].astype(np.float32) for key in panel if panel[key].dtype == np.float64}
-        )
-        for name, panel in panels.items()
-    }
+    with np.errstate(over="ignore"):  # what a diverged run left becomes infinite
+        packed = {
+            name: panel.assign(
+                {key: panel[key].astype("f4") for key in panel if panel[key].dtype == np.float64}
+            )
+            for name, panel in panels.items()
+        }
     tree = xr.DataTree.from_dict(packed)
     tree.attrs = dict(attributes)
 

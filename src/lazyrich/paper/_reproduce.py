@@ -162,12 +162,11 @@ _Plan = tuple[Recipe, tuple[int, ...], Mapping[str, Panel]]
 def _plans(
     recipes: Sequence[Recipe], preset: str, n_seeds: int | None, changes: Mapping[str, str]
 ) -> list[_Plan]:
-    values = {name: _parsed(text) for name, text in changes.items()}
     plans: list[_Plan] = []
-    unknown = set(values)
+    unknown = set(changes)
     for recipe in recipes:
         seeds = tuple(range(recipe.n_seeds[preset] if n_seeds is None else n_seeds))
-        panels, missing = with_changes(recipe.panels(preset, seeds), values)
+        panels, missing = with_changes(recipe.panels(preset, seeds), changes)
         unknown &= missing
         plans.append((recipe, seeds, panels))
     for name in sorted(unknown):
@@ -181,13 +180,6 @@ def _plans(
         }
         _require_known("setting", name, sorted(known))
     return plans
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _written(
