@@ -24,8 +24,6 @@ print(f"late generalisation can be seen between P = {window.lower:.0f} and {wind
 n_train = jnp.array([20.0, 40.0, 200.0, 500.0, 900.0])
 curve = learning_curve(eigenvalues, power, n_train=n_train, multiplicities=sizes)
 for n, error in zip(n_train, curve.test_error, strict=True):
-    print(
-        f"P = {n:>4.0f}: a lazy network's test error is {error / power.sum():.3f} of the labels' power"
-    )
+    print(f"P = {n:>4.0f}: a lazy network leaves {error / power.sum():.3f} of the labels' power")
 assert window.lower == D
 assert 500 < window.upper < D * (D + 3) / 2 + 1

@@ -1,4 +1,4 @@
-"""Oracle: the rooms' own public names: each has its place in the reference, and nothing else has."""
+"""Oracle: the rooms' own public names: each has its place in the reference, nothing else has."""
 
 import ast
 import re
