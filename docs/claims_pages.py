@@ -192,20 +192,20 @@ def overview(figures: dict[str, Row], table: dict[str, Any]) -> str:
         "",
         MEASURED,
         "",
-        "| figure | claim | verdict | measured | holds if |",
-        "|---|---|---|---|---|",
+        "| claim | verdict | measured | holds if |",
+        "|---|---|---|---|",
     ]
     for name in FIGURES:
         link = f"[{title(name)}]({name}.md)"
         if name in figures:
             lines += [
-                f"| {link} | {row['name']} | {MARKS[row['verdict']]} | {measured(row)} "
+                f"| {link}, {row['name']} | {MARKS[row['verdict']]} | {measured(row)} "
                 f"| {row['threshold']} |"
                 for row in figures[name]["claims"]
             ]
         else:
             lines += [
-                f"| {link} | {row['name']} | not computed yet | – | {threshold(row)} |"
+                f"| {link}, {row['name']} | not computed yet | – | {threshold(row)} |"
                 for row in table["claim"]
                 if row["figure"] == name
             ]
@@ -254,8 +254,9 @@ def threshold(row: Row) -> str:
 
 
 def short(value: float | str) -> str:
-    """Three digits."""
-    return f"{float(value):.3g}"
+    """Three digits, without an exponent up to a million."""
+    number = float(value)
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e6 else f"{number:.3g}"
 
 
 def safe(text: str) -> str:

@@ -42,8 +42,10 @@ def command_line() -> str:
     """The page on every command, from the commands' own help."""
     from lazyrich.cli import app
 
-    help_text = app.generate_docs(output_format="markdown")
-    return f"{help_text}\n"
+    text = app.generate_docs(output_format="markdown")
+    # The theme has a table of contents of its own.
+    text = re.sub(r"## Table of Contents\n.*?(?=\*\*Commands)", "", text, flags=re.DOTALL)
+    return re.sub(r"\A# lazyrich", "# Command line", text)
 
 
 def on_page_markdown(markdown, **_):
