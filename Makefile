@@ -32,7 +32,7 @@ readme: $(VENV)/.dev
 # NO_MKDOCS_2_WARNING: a banner of the theme about a version that pyproject.toml rules out.
 docs: $(VENV)/.docs
 	$(BIN)/python docs/generate.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open site/index.html."
 
 benchmark: $(VENV)/.dev

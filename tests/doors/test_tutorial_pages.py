@@ -17,7 +17,7 @@ def test_there_are_three():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_and_snippets_run_as_printed(page, tmp_path, monkeypatch):
+def test_commands_and_snippets_run_as_printed(page, tmp_path, monkeypatch, unchecked):
     monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
