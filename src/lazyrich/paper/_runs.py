@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,14 @@ _loss_delay = jax.jit(grokking_delay, static_argnames="threshold")
 _accuracy_delay = jax.jit(accuracy_delay)
 _value_at = jax.jit(value_at)
 _leave_step = jax.jit(leave_step)
+
+
+@jax.jit
+def _loss_delays(steps: Any, train: Any, test: Any, threshold: float) -> GrokkingDelay:
+    return jax.vmap(lambda a, b: grokking_delay(steps, a, b, threshold=threshold))(train, test)
+
+
+_values_at = jax.jit(jax.vmap(value_at, in_axes=(None, 0, 0)))
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,50 @@ def table(panel: xr.Dataset, axes: Sequence[str], function: Callable[[Run], floa
     return np.stack(
         [along(panel, second, function, **{first: v}) for v in panel[first].values], axis=1
     )
+
+
+class Delays(NamedTuple):
+    """As in ``GrokkingDelay``, arrays over a panel's axes and its seeds."""
+
+    train_step: np.ndarray
+    test_step: np.ndarray
+    delay: np.ndarray
+    ratio: np.ndarray
+
+
+def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> Delays:
+    """The delays of every run of a panel at once, for panels of hundreds of runs.
+
+    Args:
+        panel: runs of one save plan.
+        threshold: share of the initial train loss.
+
+    Returns:
+        The delays; NaN where there is no run.
+    """
+    train, test = (_rows(panel, f"{part}_loss") for part in ("train", "test"))
+    found = _floats(_loss_delays(panel.save_step.values, train, test, threshold))
+    is_there = np.isfinite(train[:, 0])
+    shape = panel.status.shape
+    return Delays(
+        *(
+            np.where(is_there, getattr(found, name), np.nan).reshape(shape)
+            for name in Delays._fields
+        )
+    )
+
+
+def all_at(panel: xr.Dataset, name: str, steps: np.ndarray) -> np.ndarray:
+    """A record of every run at a step of its own, over axes and seeds; NaN at infinity."""
+    values = _rows(panel, name)
+    return np.asarray(_values_at(panel.save_step.values, values, steps.ravel())).reshape(
+        panel.status.shape
+    )
+
+
+def _rows(panel: xr.Dataset, name: str) -> np.ndarray:
+    record = panel[name].transpose(*panel.status.dims, "save_step").values
+    return record.reshape(-1, record.shape[-1])
 
 
 def _or_nan(function: Callable[[Run], float], panel: xr.Dataset, where: dict[str, Any]) -> float:

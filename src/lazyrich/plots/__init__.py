@@ -15,6 +15,7 @@ from ._curves import step_axis as step_axis
 from ._dials import dial_colors as dial_colors
 from ._dials import draw_dial as draw_dial
 from ._dials import draw_map as draw_map
+from ._dials import draw_path as draw_path
 from ._run import draw_run as draw_run
 from ._run import text_curve as text_curve
 from ._style import COLORS as COLORS

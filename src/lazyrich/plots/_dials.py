@@ -78,6 +78,33 @@ def draw_dial(
             )
 
 
+def draw_path(
+    axes: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    color: Any,
+    label: str,
+    marks: Sequence[Sequence[float]] = (),
+) -> None:
+    """Draw where one run goes in a plane of two measured quantities.
+
+    Args:
+        axes: where; its scales are the caller's.
+        x: across, in the order of the records.
+        y: up.
+        color: of all.
+        label: for the legend.
+        marks: places worth a dot, the last filled and the others open; those that are
+            not finite (a moment that never came) are left out.
+    """
+    axes.plot(np.asarray(x), np.asarray(y), color=color, label=label)
+    for k, (across, up) in enumerate(marks):
+        if np.isfinite([across, up]).all():
+            face = color if k == len(marks) - 1 else "white"
+            axes.plot(across, up, "o", color=color, markerfacecolor=face, markersize=4.5, zorder=3)
+
+
 def draw_map(
     axes: Axes,
     across: ArrayLike,

@@ -1,0 +1,287 @@
+"""Figure 3: what α and ε do to grokking: losses, paths, and maps over both."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.measures import ordered_share, rank_correlation
+from lazyrich.plots import (
+    COLORS,
+    dial_colors,
+    draw_dial,
+    draw_line,
+    draw_losses,
+    draw_map,
+    draw_path,
+    legend_below,
+    new_figure,
+    step_axis,
+)
+from lazyrich.sweeps import grid
+from lazyrich.training import CommitteeExperiment
+
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, all_at, all_delays, each_run, run_at
+
+# Gradient flow to convergence, at a hundredth of the cost of the steps it stands for.
+_FLOW = CommitteeExperiment(
+    dim=50, width=500, n_train=400, n_steps=1_000_000, dynamics="flow", has_split=True
+)
+# Twenty times as many points as inputs: enough for the delay to vanish where the net is rich.
+_QUICK_ALPHA = {"n_train": 1000, "epsilon": 0.25, "learning_rate": 0.5, "label_scale": 2.0}
+_AUTHORS = _FLOW.changed({"dim": 100, "n_train": 550})
+_MAP = {"has_twin": False, "has_split": False, "n_probe": 200}
+PRESETS = {
+    "quick": {
+        "alpha": (
+            _FLOW.changed(_QUICK_ALPHA),
+            {"alpha": [2.0**k for k in (-5, -3, -1, 1, 3, 5, 8, 12)]},
+        ),
+        "epsilon": (_FLOW, {"epsilon": [0.02, 0.04, 0.08, 0.16, 0.32, 0.64]}),
+        "map": (
+            _FLOW.changed(_MAP),
+            {
+                "alpha": [0.4, 0.8, 1.6, 2.8, 4.0, 5.6],
+                "epsilon": [0.02, 0.04, 0.08, 0.14, 0.2, 0.28],
+            },
+        ),
+    },
+    # The authors' data and dials. They stopped (a) after 6·10⁴ steps and (e) after
+    # 1.1·10⁵ steps at twenty times the rate; of (b) the settings are not known.
+    "paper": {
+        "alpha": (
+            _AUTHORS.changed(_QUICK_ALPHA | {"n_train": 450}),
+            {"alpha": [2.0**k for k in (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 8, 12)]},
+        ),
+        "epsilon": (
+            _AUTHORS.changed({"alpha": 0.5}),
+            {"epsilon": [0.01, 0.02, 0.04, 0.08, 0.16, 0.32]},
+        ),
+        "map": (
+            _AUTHORS.changed(_MAP | {"n_steps": 2_200_000}),
+            {
+                "alpha": [round(0.4 * k, 1) for k in range(1, 15)],
+                "epsilon": [round(0.02 * k, 2) for k in range(1, 15)],
+            },
+        ),
+    },
+}
+_N_MAP_SEEDS = 3
+_DRAWN = 5
+_LEVELS = ((0.1, COLORS["norm"], "o"), (0.5, COLORS["population"], "s"))
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """Runs along α, along ε, and over both."""
+    found = {}
+    for name, (base, axes) in PRESETS[preset].items():
+        chosen = seeds[:_N_MAP_SEEDS] if name == "map" else seeds
+        found[name] = Panel(grid(base, {**axes, "seed": chosen}), tuple(axes))
+    return found
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    return (
+        _along_alpha(panels["alpha"]) | _along_epsilon(panels["epsilon"]) | _over_map(panels["map"])
+    )
+
+
+def _along_alpha(panel: xr.Dataset) -> dict[str, list[float]]:
+    alphas, delays, ends = panel.alpha.values, all_delays(panel), _ends(panel)
+    seen = np.where(np.isfinite(delays.delay), delays.delay, -np.inf).max(axis=0)
+    return {
+        "delay grows with alpha": _ranks(alphas, delays.delay),
+        "delay grows with alpha at half": _ranks(alphas, all_delays(panel, 0.5).delay),
+        "delay vanishes at small alpha": list(delays.delay[0] / seen),
+        "ratio vanishes at small alpha": list(delays.ratio[0]),
+        "final loss grows with alpha": _ranks(alphas, ends),
+        "infinite alpha is the kernel": each_run(
+            panel,
+            lambda run: run.end("test_loss") / run.end("kernel_regression_loss"),
+            alpha=alphas[-1],
+        ),
+    }
+
+
+def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
+    epsilons, delays = panel.epsilon.values, all_delays(panel)
+    gaps = [each_run(panel, lazy_gap, epsilon=epsilon) for epsilon in epsilons]
+    return {
+        "small epsilon waits longer": _ranks(epsilons, delays.delay),
+        "small epsilon waits longer relative to training": _ranks(epsilons, delays.ratio),
+        "small epsilon ends lower": _ranks(epsilons, _ends(panel)),
+        "epsilon sets the lazy plateau": list(np.max(gaps, axis=0)),
+    }
+
+
+def _over_map(panel: xr.Dataset) -> dict[str, list[float]]:
+    delays = all_delays(panel)
+    moved = all_at(panel, "kernel_distance", delays.train_step)
+    return {
+        name: [ordered_share(cells, axis, trend=trend) for cells in np.moveaxis(values, -1, 0)]
+        for name, values, axis, trend in (
+            ("map ordered in alpha", delays.delay, 0, "rising"),
+            ("map ordered in epsilon", delays.delay, 1, "falling"),
+            ("kernel rests when train loss falls", moved, 0, "falling"),
+        )
+    }
+
+
+def lazy_gap(run: Run) -> float:
+    """Largest |L_te(net) − L_te(twin)|/L_te(0) until the train loss has lost a fifth."""
+    train, test = run["train_loss"], run["test_loss"]
+    fallen = train <= 0.8 * train[0]
+    if not fallen.any():
+        return float("nan")
+    last = int(np.argmax(fallen)) + 1
+    return float(np.abs(test - run["twin_test_loss"])[:last].max() / test[0])
+
+
+def _ranks(dial: np.ndarray, values: np.ndarray) -> list[float]:
+    return [rank_correlation(dial, column) for column in values.T]
+
+
+def _ends(panel: xr.Dataset) -> np.ndarray:
+    """Final test loss as a share of its start, over the dial and seeds; NaN where diverged."""
+    loss = panel.test_loss.transpose(*panel.status.dims, "save_step").values
+    return loss[..., -1] / loss[..., 0]
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """Losses and the map of the delay; paths and the map of the kernel; what the dials do."""
+    figure, axes = new_figure(3, 3)
+    dials = (("alpha", "α", "(a)", "(c)"), ("epsilon", "ε", "(b)", "(d)"))
+    for column, (dial, symbol, losses, paths) in enumerate(dials):
+        panel = panels[dial]
+        colors = _some(panel[dial].values)
+        _draw_losses(axes[column], panel, dial, symbol, colors, f"{losses} losses, {symbol} varied")
+        title = f"{paths} where runs with different {symbol} go"
+        _draw_paths(axes[3 + column], panel, dial, symbol, colors, title)
+    _draw_maps(axes[2], axes[5], panels["map"])
+    _draw_delays(axes[6], panels["alpha"], "alpha", "laziness α")
+    _draw_delays(axes[7], panels["epsilon"], "epsilon", "initial alignment ε")
+    _draw_ends(axes[8], panels["alpha"])
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _some(values: np.ndarray) -> dict[Any, Any]:
+    """Colours of the few values that are drawn as curves, ends included."""
+    places = np.unique(np.linspace(0, len(values) - 1, _DRAWN).round().astype(int))
+    return dial_colors(list(values[places]))
+
+
+def _draw_losses(
+    axes: Axes, panel: xr.Dataset, dial: str, symbol: str, colors: dict[Any, Any], title: str
+) -> None:
+    names = [f"{who}{part}_loss" for who in ("", "twin_") for part in ("train", "test")]
+    relative = panel[[*names, "kernel_regression_loss"]] / panel.test_loss.isel(save_step=0)
+    for value, color in colors.items():
+        one = relative.sel({dial: value})
+        draw_losses(axes, one, color=color, label=f"{symbol} = {value:.3g}")
+        if dial == "epsilon":
+            # The early plateau is the linearised network's.
+            early = one.median("seed").twin_test_loss
+            axes.plot(early.save_step, early, color=color, linestyle=":", linewidth=1)
+    if dial == "alpha":
+        line = relative.kernel_regression_loss.isel(save_step=0, alpha=-1)
+        draw_line(axes, line, color="black", label="regression with $K_0$")
+    else:
+        axes.plot([], [], ":", color="0.4", label="linearised twin, test")
+    step_axis(axes, panel, title=title, ylabel="mean squared error / initial test loss")
+    axes.set_ylim(0, 1.3)
+    legend_below(axes)
+
+
+def _draw_paths(
+    axes: Axes, panel: xr.Dataset, dial: str, symbol: str, colors: dict[Any, Any], title: str
+) -> None:
+    seed = panel.seed.values[0]
+    for value, color in colors.items():
+        run = run_at(panel, seed=seed, **{dial: value})
+        delay = run.delay()
+        marks = [
+            [run.at(name, float(step)) for name in ("change_inside", "change_outside")]
+            for step in (delay.train_step, delay.test_step)
+        ]
+        draw_path(
+            axes,
+            run["change_inside"],
+            run["change_outside"],
+            marks=marks,
+            color=color,
+            label=f"{symbol} = {value:.3g}",
+        )
+    low, high = 2e-3, 30
+    axes.plot([low, high], [low, high], color="0.7", linewidth=0.8, zorder=0)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        title=title,
+        xlabel=r"within the initial tangent space, $\|\Pi(\theta-\theta_0)\|/\|\theta_0\|$",
+        ylabel=r"outside of it, $\|(1-\Pi)(\theta-\theta_0)\|/\|\theta_0\|$",
+    )
+    axes.plot([], [], "o", color="0.3", markerfacecolor="white", label="train loss is low")
+    axes.plot([], [], "o", color="0.3", label="test loss is low")
+    legend_below(axes)
+
+
+def _draw_maps(delay_axes: Axes, kernel_axes: Axes, panel: xr.Dataset) -> None:
+    delays = all_delays(panel)
+    moved = all_at(panel, "kernel_distance", delays.train_step)
+    for axes, values, title, label in (
+        (delay_axes, delays.delay, "(e) time to grok", r"$t_{te} - t_{tr}$, steps"),
+        (
+            kernel_axes,
+            moved,
+            "not in the print: kernel movement",
+            r"$\|K-K_0\|/\|K_0\|$ when the train loss is low",
+        ),
+    ):
+        cells = np.quantile(values, 0.5, axis=-1, method="inverted_cdf")
+        draw_map(axes, panel.epsilon.values, panel.alpha.values, cells, label=label)
+        axes.set(title=title, xlabel="initial alignment ε", ylabel="laziness α")
+    n = int(np.isinf(delays.delay).sum())
+    text = f"hatched: test loss never low ({n} of {delays.delay.size} runs)"
+    delay_axes.annotate(text, (0, -0.32), xycoords="axes fraction", fontsize=7)
+
+
+def _draw_delays(axes: Axes, panel: xr.Dataset, dial: str, label: str) -> None:
+    for level, color, marker in _LEVELS:
+        found = all_delays(panel, level)
+        name = rf"loss at {level:g} of $L_{{tr}}(0)$"
+        draw_dial(axes, panel[dial].values, found.delay.T, color=color, label=name, marker=marker)
+    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="delay, steps")
+    axes.set_title(f"delay against {label}")
+    legend_below(axes)
+
+
+def _draw_ends(axes: Axes, panel: xr.Dataset) -> None:
+    start = panel.test_loss.isel(save_step=0)
+    line = (panel.kernel_regression_loss / start).isel(save_step=0, alpha=-1)
+    draw_dial(axes, panel.alpha.values, _ends(panel).T, color=COLORS["net"], label="test loss")
+    draw_line(axes, line, color="black", label="regression with $K_0$")
+    axes.set(xscale="log", yscale="log", xlabel="laziness α", ylabel="final / initial test loss")
+    axes.set_title("final test loss against α")
+    legend_below(axes)
+
+
+FIG3 = Recipe(
+    name="fig3",
+    statement="Laziness α and misalignment (small ε) lengthen the delay; rich nets end lower.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "gradient flow, N=500, D=50, centred; along α: P=1000, ε=0.25, y=(β·x)², steps "
+        "of 0.5·N/α²; along ε: P=400, α=1, steps of N/α²; map: P=400",
+        "paper": "gradient flow, N=500, D=100, centred; along α: P=450, ε=0.25, y=(β·x)², steps "
+        "of 0.5·N/α²; along ε: P=550, α=0.5, steps of N/α²; map: P=550, 3 seeds",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

@@ -1,0 +1,245 @@
+"""Figure 7: output scale α, weight scale σ and label scale are dials of one thing."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.measures import rank_correlation, relative_spread
+from lazyrich.plots import (
+    dial_colors,
+    draw_dial,
+    draw_losses,
+    legend_below,
+    new_figure,
+    step_axis,
+)
+from lazyrich.sweeps import grid
+from lazyrich.training import CommitteeExperiment
+
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, run_at, table
+
+# Labels are (β·x)², twice those of the other figures.
+_QUICK = CommitteeExperiment(
+    dim=30,
+    width=100,
+    n_train=250,
+    epsilon=0.25,
+    learning_rate=0.5,
+    label_scale=2.0,
+    n_steps=3_000_000,
+    dynamics="flow",
+    has_twin=False,
+)
+BASES = {
+    "quick": _QUICK,
+    "paper": _QUICK.changed({"dim": 100, "width": 500, "n_train": 450}),
+}
+SCALES = {
+    "quick": {
+        "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
+        "weight_scale": [0.5, 1.0, 2.0],
+    },
+    "paper": {
+        "alpha": [2.0**k for k in (-5, -3, -1, 1, 3, 5)],
+        "weight_scale": [0.125, 0.25, 0.5, 1.0, 2.0],
+    },
+}
+# Step by step, where equal things are equal to rounding.
+N_DESCENT_STEPS = {"quick": 4_000, "paper": 50_000}
+OUTPUT_SCALES = (0.3, 1.0, 3.0)
+WEIGHT_SCALES = (0.3, 0.7, 2.0)
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """Over α and σ to convergence; and pairs of runs that should be the same one."""
+    base, of_seed = BASES[preset], {"seed": seeds}
+    stepped = base.changed({"dynamics": "descent", "n_steps": N_DESCENT_STEPS[preset]})
+    # (σ, α, ε) ≡ (1, ασ, εσ) at η/σ²: with rates in units of N/α² that is the same number.
+    units = [(sigma, base.epsilon * sigma) for sigma in WEIGHT_SCALES]
+    # An α-scaled net at η/α² fits y as an unscaled one at η fits y/α.
+    labels = [base.label_scale / alpha for alpha in OUTPUT_SCALES]
+    return {
+        "map": Panel(grid(base, {**SCALES[preset], **of_seed}), ("alpha", "weight_scale")),
+        "weights": Panel(
+            grid(stepped, {"weight_scale": WEIGHT_SCALES} | of_seed), ("weight_scale",)
+        ),
+        "units": Panel(grid(stepped, {("alpha", "epsilon"): units} | of_seed), ("alpha",)),
+        "outputs": Panel(grid(stepped, {"alpha": OUTPUT_SCALES} | of_seed), ("alpha",)),
+        "labels": Panel(grid(stepped, {"label_scale": labels} | of_seed), ("label_scale",)),
+    }
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    rows = [_statistics(panels, seed) for seed in panels["map"].seed.values]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _statistics(panels: Panels, seed: int) -> dict[str, float]:
+    change, loss = (cells_of(panels["map"], seed, function) for function in (_change, _final))
+    return {
+        "change collapses": _largest_spread(change),
+        "final loss collapses": _largest_spread(loss),
+        "change falls": _trend(change),
+        "final loss grows": _trend(loss),
+        "exact equivalence": _largest_gap(
+            _curves(panels["weights"], "weight_scale", seed),
+            _curves(panels["units"], "alpha", seed),
+        ),
+        # The larger α, the smaller the labels that stand for it.
+        "label scale is the third dial": _largest_gap(
+            _curves(panels["outputs"], "alpha", seed),
+            _curves(panels["labels"], "label_scale", seed)[::-1],
+        ),
+    }
+
+
+def cells_of(
+    panel: xr.Dataset, seed: int, function: Callable[[Run], float]
+) -> dict[float, list[float]]:
+    """A function of a seed's runs, gathered by σ²α."""
+    cells = defaultdict(list)
+    for alpha in panel.alpha.values:
+        for sigma in panel.weight_scale.values:
+            run = run_at(panel, alpha=alpha, weight_scale=sigma, seed=seed)
+            # Products that differ by rounding are one cell.
+            place = float(f"{alpha * sigma**2:.9g}")
+            cells[place].append(function(run) if len(run.steps) else float("nan"))
+    return dict(sorted(cells.items()))
+
+
+def _change(run: Run) -> float:
+    return run.end("parameter_change")
+
+
+def _final(run: Run) -> float:
+    return run.relative("test_loss")
+
+
+def _largest_spread(cells: dict[float, list[float]]) -> float:
+    return float(np.max([relative_spread(values) for values in cells.values() if len(values) > 1]))
+
+
+def _trend(cells: dict[float, list[float]]) -> float:
+    places, values = zip(*((k, v) for k, many in cells.items() for v in many), strict=True)
+    return rank_correlation(places, values)
+
+
+def _curves(panel: xr.Dataset, axis: str, seed: int) -> list[np.ndarray]:
+    runs = [run_at(panel, seed=seed, **{axis: value}) for value in sorted(panel[axis].values)]
+    return [run["test_loss"] / run.start("test_loss") for run in runs]
+
+
+def _largest_gap(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
+    """Largest relative gap between curves, record by record; NaN if one run ended early."""
+    if any(len(a) != len(b) or not len(a) for a, b in zip(ours, theirs, strict=True)):
+        return float("nan")
+    return float(max(np.max(np.abs(a / b - 1)) for a, b in zip(ours, theirs, strict=True)))
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """Losses along each dial and runs that are the same run; the collapse over σ²α."""
+    panel = panels["map"]
+    figure, axes = new_figure(2, 3)
+    middle = float(panel.alpha.values[panel.sizes["alpha"] // 2])
+    _draw_losses(axes[0], panel.sel(weight_scale=1.0), "alpha", "α", "(a) output scale α, σ = 1")
+    _draw_losses(
+        axes[1], panel.sel(alpha=middle), "weight_scale", "σ", f"(b) weight scale σ, α = {middle:g}"
+    )
+    _draw_collapse(axes[2], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
+    _draw_collapse(axes[3], panel, _final, "final / initial test loss")
+    _draw_pairs(
+        axes[4],
+        *(panels["weights"], "weight_scale", "σ = {:g}, α = 1, ε"),
+        *(panels["units"].sortby("alpha"), "σ = 1, α and ε times σ"),
+        "exact: σ is α and ε at once",
+    )
+    _draw_pairs(
+        axes[5],
+        *(panels["outputs"], "alpha", "α = {:.3g}, labels y"),
+        *(panels["labels"].sortby("label_scale", ascending=False), "α = 1, labels y/α"),
+        "exact: label scale is the third dial",
+    )
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _relative(panel: xr.Dataset) -> xr.Dataset:
+    return panel[["train_loss", "test_loss"]] / panel.test_loss.isel(save_step=0)
+
+
+def _draw_losses(axes: Axes, panel: xr.Dataset, dial: str, symbol: str, title: str) -> None:
+    relative = _relative(panel)
+    for value, color in dial_colors(list(panel[dial].values)).items():
+        draw_losses(axes, relative.sel({dial: value}), color=color, label=f"{symbol} = {value:.3g}")
+    step_axis(axes, panel, title=title, ylabel="mean squared error / initial test loss")
+    axes.set_ylim(0, 1.3)
+    legend_below(axes)
+
+
+def _draw_collapse(
+    axes: Axes, panel: xr.Dataset, function: Callable[[Run], float], label: str
+) -> None:
+    values = table(panel, ("alpha", "weight_scale"), function)
+    alphas, sigmas = panel.alpha.values, panel.weight_scale.values
+    colors = dial_colors(list(sigmas))
+    for k, (sigma, marker) in enumerate(zip(sigmas, "osD^v", strict=False)):
+        draw_dial(
+            *(axes, sigma**2 * alphas, values[:, :, k]),
+            color=colors[sigma],
+            label=f"σ = {sigma:g}",
+            marker=marker,
+        )
+    spreads = [_largest_spread(cells_of(panel, seed, function)) for seed in panel.seed.values]
+    axes.set(xscale="log", yscale="log", xlabel="σ²α", ylabel=label)
+    axes.set_title(f"(d–f) apart by at most {np.median(spreads):.1%} at equal σ²α")
+    legend_below(axes)
+
+
+def _draw_pairs(
+    axes: Axes,
+    ours: xr.Dataset,
+    dial: str,
+    label: str,
+    theirs: xr.Dataset,
+    name: str,
+    title: str,
+) -> None:
+    """Two rows of runs, each over the other: wide and pale, dashed and black."""
+    [other] = (str(dim) for dim in theirs.status.dims if dim != "seed")
+    pairs = zip(
+        _relative(ours).transpose(dial, ...).test_loss,
+        _relative(theirs).transpose(other, ...).test_loss,
+        dial_colors(list(ours[dial].values)).items(),
+        strict=True,
+    )
+    for k, (one, same, (value, color)) in enumerate(pairs):
+        steps = one.save_step.values
+        text = label.format(value)
+        axes.plot(steps, one.median("seed"), color=color, linewidth=4, alpha=0.5, label=text)
+        again = name if k == 0 else "_"
+        axes.plot(steps, same.median("seed"), "--", color="black", linewidth=0.9, label=again)
+    step_axis(axes, ours, title=title, ylabel="test loss / its start")
+    axes.set_yscale("log")
+    legend_below(axes)
+
+
+FIG7 = Recipe(
+    name="fig7",
+    statement="Weight scale acts through σ²α, as output scale does; label scale is a third dial.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "D=30, P=250, N=100, ε=0.25, y=(β·x)², centred; gradient flow in steps of "
+        "0.5·N/α², pairs by 4000 such steps",
+        "paper": "D=100, P=450, N=500, ε=0.25, y=(β·x)², centred; gradient flow in steps of "
+        "0.5·N/α², pairs by 50000 such steps",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)
