@@ -100,6 +100,7 @@ def test_figure_2_marks_the_median_steps_and_figure_16_shows_every_seed(special)
     if not special:
         assert {"train accuracy 99.9 %: 100", "test accuracy 95 %: 891"} <= set(labels)
     assert any("never" in text.get_text() for text in figure.axes[3].texts)
+    figure.canvas.draw()
     both = FIGURES["fig16"].draw(panels(**special), "caption").axes[2]
     assert len(both.lines) == 4
 

@@ -78,6 +78,27 @@ def draw_dial(
             )
 
 
+def dial_axis(axes: Axes, *, title: str, xlabel: str, ylabel: str) -> None:
+    """Label a panel whose x axis is a dial: log scales, and room for what is censored.
+
+    Call it when everything is drawn.
+
+    Args:
+        axes: where ``draw_dial`` drew; also if all that it drew is censored.
+        title: of the panel.
+        xlabel: name of the dial.
+        ylabel: what was measured, with its unit.
+    """
+    if axes.dataLim.y0 > axes.dataLim.y1:  # no finite value: a log scale needs limits
+        axes.set_ylim(1, 10)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.margins(0.12, 0.25)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)
+
+
 def draw_map(
     axes: Axes,
     across: ArrayLike,

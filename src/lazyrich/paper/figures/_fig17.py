@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from lazyrich.plots import (
     COLORS,
+    dial_axis,
     dial_colors,
     draw_dial,
     draw_losses,
@@ -76,10 +77,8 @@ def _draw_ratios(axes: Axes, dataset: xr.Dataset) -> None:
         bound = claim.high if claim.low is None else claim.low
         if bound is not None:
             axes.axhline(bound, color="0.6", linestyle=style, linewidth=0.8, label=text)
-    axes.set(xscale="log", yscale="log")
-    axes.set(xlabel=r"threshold $\theta$ of the squared error", ylabel="test step/train step")
-    axes.margins(0.12, 0.2)  # room for what was never reached
-    axes.set_title("beyond the print: is it late?")
+    title, xlabel = "beyond the print: is it late?", r"threshold $\theta$ of the squared error"
+    dial_axis(axes, title=title, xlabel=xlabel, ylabel="test step/train step")
     legend_below(axes)
 
 

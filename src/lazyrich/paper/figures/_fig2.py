@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from lazyrich.measures import fall_step, rank_correlation
 from lazyrich.plots import (
     COLORS,
+    dial_axis,
     dial_colors,
     draw_curve,
     draw_dial,
@@ -210,10 +211,8 @@ def _draw_steps(axes: Axes, sweep: xr.Dataset) -> None:
     ]:
         steps = along(sweep, "alpha", lambda run, name=name: getattr(marks(run), name))
         draw_dial(axes, sweep.alpha, steps, color=COLORS[color], label=label, marker=marker)
-    axes.set(xscale="log", yscale="log")
-    axes.set(xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
-    axes.margins(0.12, 0.25)  # room for what was never reached
-    axes.set_title("beyond the print: when each is reached")
+    title = "beyond the print: when each is reached"
+    dial_axis(axes, title=title, xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
     legend_below(axes)
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from lazyrich.measures import rank_correlation
 from lazyrich.plots import (
     COLORS,
+    dial_axis,
     dial_colors,
     draw_dial,
     draw_losses,
@@ -120,10 +121,8 @@ def _draw_steps(axes: Axes, sweep: xr.Dataset) -> None:
         steps = along(sweep, "alpha", risen)
         label = f"{part} accuracy {100 * LEVEL:g} %"
         draw_dial(axes, sweep.alpha, steps, color=COLORS[color], label=label, marker=marker)
-    axes.set(xscale="log", yscale="log")
-    axes.set(xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
-    axes.margins(0.12, 0.25)  # room for what was never reached
-    axes.set_title("beyond the print: when each is reached")
+    title = "beyond the print: when each is reached"
+    dial_axis(axes, title=title, xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
 
 
 FIG8 = Recipe(
