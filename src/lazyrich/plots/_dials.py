@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 _HATCH = "////"
@@ -94,6 +95,11 @@ def dial_axis(axes: Axes, *, title: str, xlabel: str, ylabel: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(0.12, 0.25)
+    for axis, (low, high) in [(axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())]:
+        if high < 100 * low:  # powers of ten alone would be too few
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(title)
