@@ -103,6 +103,9 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
             rank_correlation(alphas, delays) for delays in along(sweep, "alpha", _delay)
         ],
         "vanishes at small alpha": each_run(sweep, _ratio, alpha=alphas.min()),
+        "weight norm dips nowhere in the sweep": along(sweep, "alpha", _norm_dip)
+        .min(axis=1)
+        .tolist(),
     }
 
 
@@ -135,21 +138,47 @@ def _crossing(run: Run) -> float:
 def draw(panels: Panels, caption: str) -> Figure:
     """Accuracy with the norm, and loss, of one run a seed; below, the sweep over α."""
     dataset, sweep = panels["runs"], panels["sweep"]
-    figure, (accuracy, losses, swept, steps) = new_figure(2, 2)
+    figure, (accuracy, losses, norms, swept, swept_losses, steps) = new_figure(2, 3)
     draw_accuracy(accuracy, dataset, title="(a) accuracy and weight norm")
     right = accuracy.twinx()
     right.spines["right"].set_visible(True)
-    # The authors plot the sum of the layers' Frobenius norms.
-    norm = dataset.weight_norms.sum("parameter", skipna=False).to_dataset(name="norm")
-    draw_curve(right, norm, "norm", color=COLORS["norm"], label="weight norm")
+    draw_curve(right, _norms(dataset), "norm", color=COLORS["norm"], label="weight norm")
     right.set_ylabel("sum of the layers' norms")
     right.set_ylim(bottom=0)
     legend_below(accuracy, right)
     draw_loss(losses, dataset, title="(b) loss of the same runs")
-    _draw_sweep(swept, sweep)
+    _draw_norms(norms, dataset, sweep)
+    for axes, name, title, ylabel in [
+        (swept, "accuracy", r"(c) accuracy over $\alpha$", "share of pairs that are right"),
+        (swept_losses, "loss", r"beyond the print: loss over $\alpha$", "mean squared error"),
+    ]:
+        for alpha, color in dial_colors(sweep.alpha.values.tolist()).items():
+            one, label = sweep.sel(alpha=alpha), rf"$\alpha$ = {alpha:g}"
+            draw_losses(axes, one, color=color, label=label, name=f"{{}}_{name}")
+        step_axis(axes, sweep, title=f"{title} (dashed: train)", ylabel=ylabel)
+        axes.set_ylim(bottom=0)
+        legend_below(axes)
     _draw_steps(steps, sweep)
     figure.suptitle(caption, fontsize=7.5, color="0.35")
     return figure
+
+
+def _norms(dataset: xr.Dataset) -> xr.Dataset:
+    """The sum of the layers' Frobenius norms, which the authors plot, and it over its start."""
+    norm = dataset.weight_norms.sum("parameter", skipna=False)
+    return xr.Dataset({"norm": norm, "growth": norm / norm.isel(save_step=0)})
+
+
+def _draw_norms(axes: Axes, dataset: xr.Dataset, sweep: xr.Dataset) -> None:
+    draw_curve(axes, _norms(dataset), "growth", color=COLORS["norm"], label="runs of (a, b)")
+    growth = _norms(sweep)
+    for alpha, color in dial_colors(sweep.alpha.values.tolist()).items():
+        label = rf"(c), $\alpha$ = {alpha:g}"
+        draw_curve(axes, growth.sel(alpha=alpha), "growth", color=color, label=label)
+    axes.axhline(1, color="0.6", linewidth=0.8)
+    title = "beyond the print: does the norm dip?"
+    step_axis(axes, growth, title=title, ylabel="weight norm/its start")
+    legend_below(axes)
 
 
 def draw_accuracy(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
@@ -192,16 +221,6 @@ def _draw_marks(axes: Axes, dataset: xr.Dataset) -> None:
         axes.axvline(middle, color=color, linewidth=0.8, label=f"{name}: {middle:.0f}")
         seen = steps[np.isfinite(steps)]
         axes.axvspan(seen.min(), seen.max(), color=color, alpha=0.15, linewidth=0)
-
-
-def _draw_sweep(axes: Axes, sweep: xr.Dataset) -> None:
-    for alpha, color in dial_colors(sweep.alpha.values.tolist()).items():
-        one = sweep.sel(alpha=alpha)
-        draw_losses(axes, one, color=color, label=rf"$\alpha$ = {alpha:g}", name="{}_accuracy")
-    title = r"(c) accuracy over $\alpha$ (dashed: train)"
-    step_axis(axes, sweep, title=title, ylabel="share of pairs that are right")
-    axes.set_ylim(0, 1.03)
-    legend_below(axes)
 
 
 def _draw_steps(axes: Axes, sweep: xr.Dataset) -> None:
