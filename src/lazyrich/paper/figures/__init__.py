@@ -2,9 +2,16 @@
 
 from .._recipe import Recipe
 from ._fig1 import FIG1
+from ._fig2 import FIG2
 from ._fig3 import FIG3
 from ._fig4 import FIG4
 from ._fig7 import FIG7
+from ._fig8 import FIG8
+from ._fig16 import FIG16
+from ._fig17 import FIG17
+from ._fig18 import FIG18
 
-FIGURES: dict[str, Recipe] = {recipe.name: recipe for recipe in (FIG1, FIG3, FIG4, FIG7)}
+FIGURES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (FIG1, FIG2, FIG3, FIG4, FIG7, FIG8, FIG16, FIG17, FIG18)
+}
 """Every figure that can be reproduced, by name."""
