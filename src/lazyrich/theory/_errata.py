@@ -40,6 +40,11 @@ class Erratum(NamedTuple):
     error_holds: float
 
     @property
+    def is_measured(self) -> bool:
+        """Whether there is anything to measure."""
+        return self.error_holds == self.error_holds
+
+    @property
     def is_confirmed(self) -> bool:
         """Whether the correction holds to rounding and the print is off by over a tenth."""
         return self.error_holds < _TOLERANCE and self.error_printed > 0.1

@@ -66,6 +66,7 @@ class Entry:
         notes: what went wrong.
         made: versions, commit and machine.
         picture: as a data URI.
+        picture_size: width and height in pixels, so that nothing moves when it is shown.
         downloads: the data behind it.
         sizes: what the data hold.
     """
@@ -81,6 +82,7 @@ class Entry:
     notes: tuple[str, ...] = ()
     made: tuple[tuple[str, str], ...] = ()
     picture: str = ""
+    picture_size: tuple[int, int] = (0, 0)
     downloads: tuple[Download, ...] = ()
     sizes: tuple[str, ...] = ()
 
@@ -146,6 +148,7 @@ def _computed(folder: Path, name: str, found: Mapping[str, Any]) -> Entry:
     rows += [_open_row(c) for c in CLAIMS if c.figure == name and c.name not in judged]
     panels = open_panels(folder / f"{name}.nc")
     picture = folder / f"{name}.png"
+    pixels = picture.read_bytes() if picture.is_file() else b""
     return Entry(
         name,
         FIGURES[name].statement,
@@ -157,10 +160,16 @@ def _computed(folder: Path, name: str, found: Mapping[str, Any]) -> Entry:
         seeds=tuple(found["seeds"]),
         notes=tuple(found["notes"]),
         made=tuple(made.items()),
-        picture=data_uri(picture.name, picture.read_bytes()) if picture.is_file() else "",
+        picture=data_uri(picture.name, pixels) if pixels else "",
+        picture_size=_size_of(pixels),
         downloads=tuple(downloads_of(folder, name, panels)),
         sizes=tuple(sizes_text(panels)),
     )
+
+
+def _size_of(png: bytes) -> tuple[int, int]:
+    """Width and height stand at fixed places in a PNG's header."""
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 
 def _row(figure: str, found: Mapping[str, Any]) -> Row:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
@@ -88,14 +88,23 @@ def _render(entries: Sequence[Entry], out: Path) -> str:
 
 def _formula(text: str) -> Markup:
     """Subscripts set as such: L_te, x_i."""
-    marked = re.sub(r"(?<![^\W_])([^\W\d_])_([^\W\d_]+)", r"\1<sub>\2</sub>", str(escape(text)))
+    marked = re.sub(r"(?<![^\W_])([^\W\d_])_([A-Za-z]+)", r"\1<sub>\2</sub>", str(escape(text)))
     return Markup(marked)
 
 
-def _machines(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Versions and machines, each with the figures that were made with it."""
-    found: dict[tuple[tuple[str, str], ...], list[Entry]] = {}
-    for entry in entries:
-        if entry.is_computed:
-            found.setdefault(entry.made, []).append(entry)
-    return [{"entries": made, **dict(versions)} for versions, made in found.items()]
+class Machine(NamedTuple):
+    """Versions and machine, and the figures that were made with them."""
+
+    versions: dict[str, str]
+    entries: list[Entry]
+
+
+def _machines(entries: Sequence[Entry]) -> list[Machine]:
+    computed = [entry for entry in entries if entry.is_computed]
+    names = list(dict.fromkeys(name for entry in computed for name, _ in entry.made))
+    found: dict[tuple[str, ...], Machine] = {}
+    for entry in computed:
+        versions = {name: dict(entry.made).get(name, "") for name in names}
+        machine = found.setdefault(tuple(versions.values()), Machine(versions, []))
+        machine.entries.append(entry)
+    return list(found.values())
