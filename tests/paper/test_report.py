@@ -13,7 +13,8 @@ import pytest
 
 from lazyrich._ground import InputError
 from lazyrich.cli import main
-from lazyrich.paper import CLAIMS, write_report
+from lazyrich.paper import CLAIMS, FIGURES, write_report
+from lazyrich.paper._reproduce import _captioned
 from lazyrich.paper.gallery import _downloads, _page
 from lazyrich.paper.gallery._contents import readable
 from lazyrich.paper.gallery._downloads import downloads_of, median_curves
@@ -153,6 +154,12 @@ def test_the_command_of_the_run_is_kept(tmp_path):
     command = "lazyrich reproduce fig1 --preset quick --seeds 3 --set dim=6"
     page = write_report(reproduced(tmp_path, command=command), tmp_path / "page.html")
     assert command in page.read_text(encoding="utf-8")
+
+
+def test_settings_that_were_changed_stand_in_the_caption():
+    recipe = _captioned(FIGURES["fig4"], {"alpha": "4", "p": "7"}, {"p"})
+    assert recipe.captions["quick"] == f"{FIGURES['fig4'].captions['quick']}; changed: alpha=4"
+    assert _captioned(recipe, {"p": "7"}, {"p"}) is recipe
 
 
 def test_errata_show_their_measurement(page, text):

@@ -114,9 +114,9 @@ def median_curves(panel: xr.Dataset) -> pd.DataFrame:
     }
     if "save_step" not in axes or not curves:
         return pd.DataFrame()
-    medians = xr.Dataset(curves, {axis: panel[axis] for axis in axes})
-    table = medians.to_dataframe(dim_order=axes)
-    return table[list(curves)].dropna(how="all")
+    settings = {name: c for name, c in panel.coords.items() if set(c.dims) <= set(axes)}
+    table = xr.Dataset(curves, settings).to_dataframe(dim_order=axes)
+    return table.dropna(how="all", subset=list(curves))
 
 
 def sizes_text(panels: dict[str, xr.Dataset]) -> list[str]:
