@@ -162,6 +162,12 @@ def test_settings_that_were_changed_stand_in_the_caption():
     assert _captioned(recipe, {"p": "7"}, {"p"}) is recipe
 
 
+def test_a_page_without_any_verdict(tmp_path):
+    (tmp_path / "claims.json").write_text(json.dumps({"figures": {}}))
+    page = Page(write_report(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert f"0 hold 0 do not hold 0 cannot be decided {len(CLAIMS)} not computed yet" in page.words
+
+
 def test_errata_show_their_measurement(page, text):
     assert "1 of 1 checks find" in page.words
     assert "0.5 1e−16 ✓ confirmed" in page.words

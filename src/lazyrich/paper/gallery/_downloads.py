@@ -123,7 +123,10 @@ def sizes_text(panels: dict[str, xr.Dataset]) -> list[str]:
     """What each panel holds: "runs: 3 seeds × 86 save steps"."""
     said = []
     for name, panel in panels.items():
-        counts = [f"{panel.sizes[axis]} {_AXES.get(axis, axis)}" for axis in panel["status"].dims]
+        counts = [
+            f"{panel.sizes[axis]} {_AXES.get(axis, f'values of {axis}')}"
+            for axis in panel["status"].dims
+        ]
         counts += [f"{panel.sizes['save_step']} save steps"] if "save_step" in panel.dims else []
         said.append(f"{name}: {' × '.join(counts)}")
     return said
