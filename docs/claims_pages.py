@@ -109,6 +109,7 @@ def picture(name: str) -> list[str]:
 def how(name: str, figure: Row) -> list[str]:
     """Settings, seeds, versions, and the command."""
     made, settings = figure["provenance"], figure["settings"]
+    command = made.get("command", f"lazyrich reproduce {name} --preset {figure['preset']}")
     if not isinstance(settings, str):
         settings = ", ".join(f"{key}={value}" for key, value in settings.items())
     seeds = figure["seeds"]
@@ -119,7 +120,7 @@ def how(name: str, figure: Row) -> list[str]:
         f"{made['numpy']}, Python {made['python']}, on {made['machine']} ({made['device']}).",
         "",
         "```sh",
-        f"lazyrich reproduce {name} --preset {figure['preset']}",
+        command,
         "```",
         "",
     ]

@@ -17,17 +17,6 @@ ROOT = Path(__file__).parents[1]
 
 # MathML draws script letters by their own characters only.
 SCRIPT = {"L": "ℒ", "E": "ℰ", "N": "𝒩"}
-OPTIONAL = {"how-to/report.md": "How to"}
-
-
-def on_config(config):
-    """Put pages that are not there in every version into the navigation."""
-    for path, section in OPTIONAL.items():
-        if (ROOT / "docs" / path).exists():
-            [pages] = [part[section] for part in config.nav if section in part]
-            if path not in pages:
-                pages.append(path)
-    return config
 
 
 def on_files(files, config):
