@@ -58,8 +58,8 @@ PRESETS = {
 }
 PRINTED = (50, 120, 500)
 SIZES = {
-    "paper": (50, 80, 120, 200, 350, 500, 800, 1200, 2000),
-    "quick": (50, 80, 120, 200, 300, 500, 1000),
+    "paper": (50, 90, 120, 200, 350, 500, 800, 1200, 2000),
+    "quick": (50, 90, 120, 200, 300, 500, 1000),
 }
 TERMS = ("variance_term", "misalignment_term", "linear_term")
 GENERALISES = 0.1  # share of the initial loss; the threshold of every delay too
