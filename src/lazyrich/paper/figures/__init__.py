@@ -7,11 +7,30 @@ from ._fig3 import FIG3
 from ._fig4 import FIG4
 from ._fig7 import FIG7
 from ._fig8 import FIG8
+from ._fig9 import FIG9
+from ._fig10 import FIG10
+from ._fig13 import FIG13
+from ._fig14 import FIG14
 from ._fig16 import FIG16
 from ._fig17 import FIG17
 from ._fig18 import FIG18
 
 FIGURES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (FIG1, FIG2, FIG3, FIG4, FIG7, FIG8, FIG16, FIG17, FIG18)
+    recipe.name: recipe
+    for recipe in (
+        FIG1,
+        FIG2,
+        FIG3,
+        FIG4,
+        FIG7,
+        FIG8,
+        FIG9,
+        FIG10,
+        FIG13,
+        FIG14,
+        FIG16,
+        FIG17,
+        FIG18,
+    )
 }
 """Every figure that can be reproduced, by name."""
