@@ -156,9 +156,7 @@ def prepare(blueprint: Experiment, inputs: Inputs) -> tuple[Any, ...]:
     )
 
 
-def _first(
-    blueprint: Experiment, inputs: Inputs
-) -> tuple[tuple[Array, Array] | None, Snapshot]:
+def _first(blueprint: Experiment, inputs: Inputs) -> tuple[tuple[Array, Array] | None, Snapshot]:
     """What is subtracted from the outputs, and the run at step 0."""
     net, params0, data = _predictors(blueprint, inputs)[""], inputs.params0, inputs.data
     offsets = None

@@ -29,7 +29,8 @@ PROBES = {"probes": (WeightNorm().model_dump(), KernelRegression().model_dump())
 # is the first of these that could know them all.
 QUICK = WIDE.changed(PROBES | {"dim": 20, "learning_rate": 60.0, "n_steps": 3000, "n_saves": 50})
 PAPER = AUTHORS.changed(PROBES | {"n_saves": 60})
-LABELS = {"test_loss": "network, test", "kernel_regression_loss": "regression with $K_0$, test"}
+LINE = "kernel_regression_loss"
+LIMITS = (1e-5, 1e2)  # of pictures of losses relative to their start
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
@@ -39,9 +40,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
         return {"runs": Panel(wide, axes=("n_train", "index"))}
     # As many test points as training points, as the authors have it.
     sizes = [(n, n) for n in (100, 200, 400)]
-    authors = grid(
-        PAPER, {("n_train", "n_test"): sizes, "index": (1, 70, 100, 150), "seed": seeds}
-    )
+    authors = grid(PAPER, {("n_train", "n_test"): sizes, "index": (1, 70, 100, 150), "seed": seeds})
     return {
         "runs": Panel(authors, axes=("n_train", "index")),
         "wide": Panel(wide, axes=("n_train", "index")),
@@ -62,7 +61,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 def _gain_where_the_kernel_fails(run: Run) -> float:
     """Final test loss over the K₀ line, where that is no answer; else NaN."""
-    line = run.start("kernel_regression_loss")
+    line = run.start(LINE)
     fails = line >= 0.1 * run.start("test_loss")
     return run.end("test_loss") / line if fails else float("nan")
 
@@ -75,65 +74,54 @@ def draw(panels: Panels, caption: str) -> Figure:
     """Learning curves, points across and index down as printed; the ends in a last column."""
     runs = panels["runs"]
     sizes, indices = runs.n_train.values, runs.index.values
-    n_rows, n_columns = max(len(indices), len(panels)), len(sizes) + 1
+    n_rows, n_columns = len(indices), len(sizes) + 1
     figure, axes = new_figure(n_rows, n_columns)
     figure.set_size_inches(2.7 * n_columns, 2.3 * n_rows)
-    for row in range(n_rows):
+    for row, index in enumerate(indices):
         for column, size in enumerate(sizes):
             place = axes[row * n_columns + column]
-            if row < len(indices):
-                _draw_cell(place, runs.sel(n_train=size, index=indices[row]))
-                place.set_title(f"$P$ = {size}, $j$ = {indices[row]}")
-                if column:
-                    place.set_ylabel("")
-            else:
-                place.set_axis_off()
-            if row < len(indices) - 1:
-                place.set_xlabel("")
-        place = axes[(row + 1) * n_columns - 1]
-        if row < len(panels):
-            name, dataset = [*panels.items()][row]
-            _draw_ends(place, dataset, "final loss" if name == "runs" else f"final loss, {name}")
-        else:
-            place.set_axis_off()
-    axes[-n_columns].figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2
-    )
+            _draw_cell(place, runs.sel(n_train=size, index=index))
+            place.set_title(f"$P$ = {size}, $j$ = {index}")
+            place.set_ylabel("loss / initial test loss" if column == 0 else "")
+            place.set_xlabel("optimizer steps" if row == n_rows - 1 else "")
+        axes[(row + 1) * n_columns - 1].remove()
+    # Two rows high: the second of them under the first, where there are two panels.
+    cells = axes[0].get_gridspec()
+    for k, (name, dataset) in enumerate(panels.items()):
+        place = figure.add_subplot(cells[2 * k : 2 * k + 2, -1])
+        _draw_ends(place, dataset, "final loss" if name == "runs" else f"final loss, {name}")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(caption, fontsize=7.5, color="0.35")
     return figure
 
 
 def _draw_cell(axes: Axes, dataset: xr.Dataset) -> None:
-    curves = dataset[["train_loss", "test_loss", "kernel_regression_loss"]]
+    curves = dataset[["train_loss", "test_loss", LINE]]
     # Seeds differ in the size of their labels: each is measured by its own start.
     relative = curves / dataset.test_loss.isel(save_step=0)
     draw_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
-    line = relative.kernel_regression_loss.isel(save_step=0)
+    line = relative[LINE].isel(save_step=0)
     draw_line(axes, line, color="black", label="regression with $K_0$, test")
-    step_axis(axes, dataset, title="", ylabel="loss / initial test loss")
+    step_axis(axes, dataset, title="", ylabel="")
     axes.set_yscale("log")
-    axes.set_ylim(1e-5, 1e2)
+    axes.set_ylim(*LIMITS)
 
 
 def _draw_ends(axes: Axes, dataset: xr.Dataset, title: str) -> None:
-    """Final test loss along the index: the net's solid, regression's as crosses."""
+    """Final test loss along the index: the net's, and regression's as crosses."""
     colors = dial_colors([int(n) for n in dataset.n_train.values])
     for size, color in colors.items():
         one = dataset.sel(n_train=size)
-        for name, marker, label in [
-            ("test_loss", "o", f"$P$ = {size}"),
-            ("kernel_regression_loss", "x", "_"),
-        ]:
-            ends = along(
-                one, "index", lambda run, name=name: run.end(name) / run.start("test_loss")
-            )
-            draw_dial(axes, one.index.values, ends, color=color, label=label, marker=marker)
-            axes.lines[-1].set_linestyle("none")
+        indices = one.index.values
+        ends = along(one, "index", lambda run: run.relative("test_loss"))
+        draw_dial(axes, indices, ends, color=color, label=f"$P$ = {size}")
+        lines = along(one, "index", lambda run: run.start(LINE) / run.start("test_loss"))
+        axes.plot(indices, np.median(lines, axis=0), "x", color=color, markersize=6)
     axes.set_yscale("log")
-    axes.set_ylim(1e-5, 1e2)
+    axes.set_ylim(*LIMITS)
     axes.set_xlabel("index $j$ (crosses: regression with $K_0$)")
     axes.set_title(title)
-    axes.legend(fontsize=6)
+    axes.legend()
 
 
 FIG19 = Recipe(

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lazyrich.nets import CommitteeNet
-from lazyrich.plots import COLORS, draw_curve, draw_line, legend_below, new_figure, step_axis
+from lazyrich.plots import COLORS, draw_curve, draw_line, new_figure, step_axis
 from lazyrich.sweeps import grid
 from lazyrich.tasks import EigenvectorTask
 from lazyrich.training import (
@@ -45,6 +44,7 @@ WIDE = Experiment(
     n_saves=60,
     probes=(WeightNorm(), Twin(), KernelMovement(n_points=200), KernelRegression()),
 )
+_FLOOR = 1e-6  # of the pictures; a line below it is written as a number
 ROWS = {
     "quick": {"runs": WIDE},
     "paper": {
@@ -104,6 +104,9 @@ def draw(panels: Panels, caption: str) -> Figure:
         for column, index in enumerate(dataset.index.values):
             place = axes[row * n_columns + column]
             _draw_index(place, dataset.sel(index=index), f"{said}$j$ = {index}")
+            place.set_xlabel("optimizer steps" if row == len(panels) - 1 else "")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.suptitle(caption, fontsize=7.5, color="0.35")
     return figure
 
@@ -123,16 +126,14 @@ def _draw_index(axes: Axes, dataset: xr.Dataset, title: str) -> None:
             )
     line = relative.kernel_regression_loss.isel(save_step=0)
     draw_line(axes, line, color="black", label="regression with $K_0$, test")
-    moved = dataset.kernel_distance.isel(save_step=-1).median().item()
-    title = f"{title}, " + r"$\|K-K_0\|/\|K_0\|$" + f" ends at {_short(moved)}"
     step_axis(axes, dataset, title=title, ylabel="mean squared error / initial test loss")
     axes.set_yscale("log")
-    axes.set_ylim(bottom=1e-6)
-    legend_below(axes)
-
-
-def _short(value: float) -> str:
-    return f"{value:.2g}" if np.isfinite(value) else "∞"
+    axes.set_ylim(bottom=max(_FLOOR, axes.get_ylim()[0]))
+    moved = dataset.kernel_distance.isel(save_step=-1).median().item()
+    said = r"$\|K-K_0\|/\|K_0\|$" + f" ends at {moved:.2g}"
+    if line.median() < _FLOOR:
+        said += f"\nregression with $K_0$: {line.median().item():.0e}"
+    axes.text(0.03, 0.03, said, transform=axes.transAxes, fontsize=7.5, va="bottom")
 
 
 FIG5 = Recipe(
