@@ -126,14 +126,14 @@ def _draw_index(axes: Axes, dataset: xr.Dataset, title: str) -> None:
             )
     line = relative.kernel_regression_loss.isel(save_step=0)
     draw_line(axes, line, color="black", label="regression with $K_0$, test")
-    step_axis(axes, dataset, title=title, ylabel="mean squared error / initial test loss")
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=max(_FLOOR, axes.get_ylim()[0]))
     moved = dataset.kernel_distance.isel(save_step=-1).median().item()
     said = r"$\|K-K_0\|/\|K_0\|$" + f" ends at {moved:.2g}"
     if line.median() < _FLOOR:
-        said += f"\nregression with $K_0$: {line.median().item():.0e}"
-    axes.text(0.03, 0.03, said, transform=axes.transAxes, fontsize=7.5, va="bottom")
+        said += f"; regression with $K_0$: {line.median().item():.0e}"
+    ylabel = "mean squared error / initial test loss"
+    step_axis(axes, dataset, title=f"{title}\n{said}", ylabel=ylabel)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=max(_FLOOR, axes.get_ylim()[0]))
 
 
 FIG5 = Recipe(
