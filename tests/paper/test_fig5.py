@@ -7,6 +7,7 @@ import xarray as xr
 from lazyrich.paper import CLAIMS, FIGURES
 from lazyrich.paper._runs import run_at
 from lazyrich.paper.figures._fig4 import terms_gap
+from lazyrich.plots import house_style
 
 STEPS = np.array([0, 1, 10, 100, 1000])
 
@@ -42,7 +43,8 @@ def names_of(figure):
 
 
 def draws(figure, panels):
-    return FIGURES[figure].draw(panels, "a caption")
+    with house_style():
+        return FIGURES[figure].draw(panels, "a caption")
 
 
 # ---------------------------------------------------------------------------- Figure 5

@@ -29,8 +29,15 @@ SMALL = Experiment(
 )
 
 
-@pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("center", "precision"),
+    [
+        (False, "float32"),
+        pytest.param(True, "float32", marks=pytest.mark.slow),
+        pytest.param(True, "float64", marks=pytest.mark.slow),
+        pytest.param(False, "float64", marks=pytest.mark.slow),
+    ],
+)
 def test_kernel_regression_is_the_smallest_norm_fit_of_what_the_start_leaves(center, precision):
     one = SMALL.changed({"scaling.center": center, "precision": precision})
     measured = train(one).records["kernel_regression_loss"]
@@ -64,6 +71,7 @@ def _start(one):
     )
 
 
+@pytest.mark.slow
 def test_a_kernel_of_several_outputs_is_regressed_as_one_matrix():
     """A net linear in its parameters with more of them than labels goes where its kernel says."""
     one = SMALL.model_copy(
