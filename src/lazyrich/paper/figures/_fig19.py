@@ -93,6 +93,7 @@ def draw(panels: Panels, caption: str) -> Figure:
         axes[(row + 1) * n_columns - 1].remove()
     # Two rows high: the second of them under the first, where there are two panels.
     cells = axes[0].get_gridspec()
+    assert cells is not None
     for k, (name, dataset) in enumerate(panels.items()):
         place = figure.add_subplot(cells[2 * k : 2 * k + 2, -1])
         _draw_ends(place, dataset, "final loss" if name == "runs" else f"final loss, {name}")
