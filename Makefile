@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint readme benchmark constraints clean
+.PHONY: demo test test-slow lint readme docs benchmark constraints clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lazyrich reproduce fig1 fig4 --preset quick --out reproduction
@@ -28,6 +28,12 @@ lint: $(VENV)/.dev
 
 readme: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
+
+# NO_MKDOCS_2_WARNING: a banner of the theme about a version that pyproject.toml rules out.
+docs: $(VENV)/.docs
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open site/index.html."
 
 benchmark: $(VENV)/.dev
 	$(BIN)/python benchmarks/committee.py
@@ -50,11 +56,15 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[dev,torch,dask]'
 	@touch $@ $(VENV)/.demo
 
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[docs]'
+	@touch $@ $(VENV)/.demo
+
 # Newest versions that fit, for every Python from 3.11 on, with uv.
 constraints:
-	uv pip compile pyproject.toml --extra dev --extra dask --universal --python-version 3.11 --upgrade \
-		--no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
+	uv pip compile pyproject.toml --extra dev --extra dask --extra docs --universal --python-version 3.11 \
+		--upgrade --no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
 	echo "torch==2.13.0" >> constraints.txt
 
 clean:
-	rm -rf $(VENV) reproduction
+	rm -rf $(VENV) reproduction site

@@ -1,38 +1,17 @@
-"""Fill the generated blocks of the README from recorded results; ``make readme`` runs it.
+"""Write what is made from recorded results; ``make readme`` and ``make docs`` run it.
 
-A block stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The claims come
-from ``results/claims.json``, the performance table from ``benchmarks/results``.
+A block of the README stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The
+claims, and the pages in ``docs/figures``, come from ``results/claims.json``; the performance
+tables from ``benchmarks``.
 """
 
 import json
 import re
 from pathlib import Path
 
+import claims_pages
+
 ROOT = Path(__file__).parents[1]
-
-
-def claims_table() -> str:
-    """Every recorded claim: sentence, statistic, what was measured, verdict."""
-    figures = json.loads((ROOT / "results" / "claims.json").read_text(encoding="utf-8"))["figures"]
-    lines = []
-    for name, figure in figures.items():
-        made = figure["provenance"]
-        lines += [
-            f"**{name}**, preset `{figure['preset']}`, {len(figure['seeds'])} seeds "
-            f"(lazyrich {made['lazyrich']}, JAX {made['jax']}, {made['machine']}):",
-            "",
-            "| the paper says | statistic | measured | holds if | verdict |",
-            "|---|---|---|---|---|",
-        ]
-        for row in figure["claims"]:
-            low, high = (f"{float(value):.3g}" for value in row["interval"])
-            measured = f"{float(row['median']):.3g} ({low} to {high})"
-            lines.append(
-                f"| {row['sentence']} ({row['where']}) | {row['statistic'].replace('|', '∣')} "
-                f"| {measured} | {row['threshold']} | {row['verdict']} |"
-            )
-        lines.append("")
-    return "\n".join([*lines, "Measured: median over seeds and its 95 % bootstrap interval."])
 
 
 def performance_table() -> str:
@@ -135,7 +114,7 @@ STEPS = {
     "transformer": "one-layer transformer, p=113, 3831 pairs, AdamW",
 }
 BLOCKS = {
-    "claims": claims_table,
+    "claims": claims_pages.summary,
     "performance": performance_table,
     "kernels": kernels_table,
     "training": training_table,
@@ -156,3 +135,5 @@ def filled(text: str) -> str:
 if __name__ == "__main__":
     readme = ROOT / "README.md"
     readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for file_name, page in claims_pages.pages().items():
+        (ROOT / "docs" / "figures" / file_name).write_text(page, encoding="utf-8")

@@ -1,8 +1,10 @@
 """Oracle: the design: import contracts, import cost, one look at every file."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,14 @@ def test_the_constraints_name_no_registry():
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert "://" not in text
     assert "jax==" in text
+
+
+def test_the_page_on_architecture_has_the_rooms_as_they_are():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = contracts["tool"]["importlinter"]["contracts"][0]["layers"]
+    floors = [set(layer.split(" | ")) for layer in layers]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {}
+    for floor, room in re.findall(r"^\| (door|\d) \| `(\w+)` \|", page, re.MULTILINE):
+        drawn.setdefault(floor, set()).add(room)
+    assert list(drawn.values()) == floors

@@ -1,27 +1,33 @@
 """Oracle: the recorded results, the Makefile, and Python itself running the example."""
 
-import importlib.util
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def generator():
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def generator(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    return importlib.import_module("generate")
 
 
-def test_generated_blocks_are_what_the_results_say():
-    module = generator()
-    assert module.filled(README) == README
-    for name in module.BLOCKS:
+def test_generated_blocks_are_what_the_results_say(generator):
+    assert generator.filled(README) == README
+    for name in generator.BLOCKS:
         assert f"<!-- generated: {name} -->\n<!-- end -->" not in README
+
+
+def test_figure_pages_are_what_the_results_say(generator):
+    folder = ROOT / "docs" / "figures"
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    assert written == generator.claims_pages.pages(), "run `make readme`"
 
 
 def test_the_two_commands_exist_and_ci_calls_them():

@@ -1,18 +1,13 @@
-"""Oracle: NumPy training of the same seed, and the claims of the quick presets."""
-
-import dataclasses
-import json
+"""Oracle: the store's own runs, files that were there before, the log of the quick presets."""
 
 import jax
 import numpy as np
 import pytest
 import xarray as xr
-from oracles import committee
 
 from lazyrich._ground import InputError
-from lazyrich.nets import init_committee_machine
 from lazyrich.paper import CLAIMS, FIGURES, read_verdicts, reproduce
-from lazyrich.tasks import polynomial_regression
+from lazyrich.training import CommitteeExperiment, train_committee
 
 SMALL = {
     "dim": "6",
@@ -25,115 +20,112 @@ SMALL = {
 }
 
 
-def small(figure, out, *, n_seeds=3, **changes):
-    probe = {"n_probe": "150"} if figure == "fig1" else {}
+def small(figure, out, *, n_seeds=2, **changes):
+    probe = {"n_probe": "50"} if figure == "fig1" else {}
     [found] = reproduce([figure], out=out, n_seeds=n_seeds, changes=SMALL | probe | changes)
     return found
 
 
-@pytest.mark.parametrize("centered", ["true", "false"])
-def test_a_seed_is_the_training_of_its_weights(tmp_path, centered):
-    found = small("fig4", tmp_path, n_seeds=2, centered=centered, alpha="0.7")
-    run = found.dataset.sel(seed=1)
-    data_key, init_key = jax.random.split(jax.random.key(1))
-    data = polynomial_regression(data_key, dim=6, n_train=40, n_test=200)
-    weights = np.asarray(init_committee_machine(init_key, 12, dim=6).weights)
-    scales = {"alpha": 0.7, "epsilon": 0.3}
-    is_centered = centered == "true"
-    final, _, losses = committee.gradient_descent(
-        weights,
-        np.asarray(data.x),
-        np.asarray(data.y),
-        learning_rate=0.2,
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """Two seeds of a small Figure 4, and the folder it was written to."""
+    folder = tmp_path_factory.mktemp("fig4")
+    return small("fig4", folder), folder
+
+
+def test_a_panel_holds_the_runs_of_its_experiments(once):
+    found, _ = once
+    experiment = CommitteeExperiment(
+        dim=6,
+        width=12,
+        n_train=40,
         n_steps=300,
-        centered=is_centered,
-        **scales,
+        n_test=200,
+        epsilon=0.3,
+        learning_rate=0.2,
     )
-    steps = run.step.values
-    # The figure's descent runs in float32.
-    np.testing.assert_allclose(run.train_loss[:-1], losses[steps[:-1]], rtol=2e-4)
-    x_test = np.asarray(data.x_test)
-    output = committee.output(final, x_test, **scales)
-    if is_centered:
-        output = output - committee.output(weights, x_test, **scales)
-    squares = (output - np.asarray(data.y_test)) ** 2
-    assert run.test_loss.values[-1] == pytest.approx(squares.mean(), rel=1e-3)
-    assert run.test_loss_error.values[-1] == pytest.approx(squares.std() / 200**0.5, rel=1e-3)
-    assert run.weight_norm.values[-1] == pytest.approx(np.linalg.norm(final), rel=1e-4)
+    alone = train_committee([experiment.changed({"seed": 1})])[0]
+    run = found.panels["runs"].sel(seed=1)
+    assert run.status == "ok"
+    np.testing.assert_array_equal(run.save_step, alone.steps)
+    for name, record in alone.records.items():
+        # A batch rounds in another order than a run alone.
+        np.testing.assert_allclose(run[name], record.values, rtol=1e-3, atol=1e-6)
 
 
-def test_files_are_complete_and_the_claims_can_be_read_again(tmp_path):
-    found = small("fig1", tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+def test_files_are_complete_and_the_claims_can_be_read_again(once):
+    found, folder = once
+    assert sorted(path.name for path in folder.iterdir()) == [
         "claims.json",
-        "fig1.nc",
-        "fig1.pdf",
-        "fig1.png",
+        "fig4.nc",
+        "fig4.pdf",
+        "fig4.png",
+        "store",
     ]
-    with xr.open_dataset(tmp_path / "fig1.nc", engine="h5netcdf") as stored:
-        assert stored.sizes["seed"] == 3
-        assert json.loads(stored.attrs["settings"])["epsilon"] == 0.3
-        np.testing.assert_array_equal(stored.alignment, found.dataset.alignment)
-    figure = read_verdicts(tmp_path)["fig1"]
-    wanted = [claim.name for claim in CLAIMS if claim.figure == "fig1"]
-    assert sorted(row["name"] for row in figure["claims"]) == sorted(wanted)
-    small("fig4", tmp_path)
-    assert list(read_verdicts(tmp_path)) == ["fig1", "fig4"]
+    with xr.open_datatree(folder / "fig4.nc", engine="h5netcdf") as stored:
+        assert stored["runs"].sizes["seed"] == 2
+        np.testing.assert_allclose(
+            stored["runs"].test_loss, found.panels["runs"].test_loss, rtol=1e-6
+        )
+        assert stored.attrs["title"].startswith("fig4: ")
+    figure = read_verdicts(folder)["fig4"]
+    wanted = [claim.name for claim in CLAIMS if claim.figure == "fig4"]
+    assert [row["name"] for row in figure["claims"]] == wanted
+    assert figure["provenance"]["jax"] == jax.__version__
 
 
-def test_finished_seeds_are_not_computed_again(tmp_path, monkeypatch):
-    first = small("fig4", tmp_path, n_seeds=2)
+def test_finished_runs_are_not_computed_again(once, monkeypatch):
+    found, folder = once
     ran = []
-    recipe = FIGURES["fig4"]
 
-    def counted(settings, seed, tick):
-        ran.append(seed)
-        return recipe.run(settings, seed, tick)
+    def counted(experiments, *, on_finished):
+        ran.extend(one.seed for one in experiments)
+        return train_committee(experiments, on_finished=on_finished)
 
-    monkeypatch.setitem(FIGURES, "fig4", dataclasses.replace(recipe, run=counted))
-    more = small("fig4", tmp_path, n_seeds=3)
+    monkeypatch.setattr("lazyrich.paper._panels.train_committee", counted)
+    more = small("fig4", folder, n_seeds=3)
     assert ran == [2]
-    xr.testing.assert_equal(more.dataset.sel(seed=[0, 1]), first.dataset)
-    small("fig4", tmp_path, n_seeds=1, alpha="2")
+    xr.testing.assert_equal(more.panels["runs"].sel(seed=[0, 1]), found.panels["runs"])
+    small("fig4", folder, n_seeds=1, alpha="2")
     assert ran == [2, 0]  # another setting is another run
 
 
-def test_a_damaged_seed_file_is_computed_again(tmp_path):
-    first = small("fig4", tmp_path, n_seeds=2)
-    for path in (tmp_path / "seeds").iterdir():
-        path.write_bytes(path.read_bytes()[:1000])
-    again = small("fig4", tmp_path, n_seeds=2)
-    xr.testing.assert_equal(again.dataset, first.dataset)
+def test_one_seed_stays_a_dimension(once):
+    _, folder = once
+    found = small("fig4", folder, n_seeds=1)
+    assert found.panels["runs"].train_loss.dims == ("seed", "save_step")
+    assert {verdict.outcome for verdict in found.verdicts} == {"undecided"}
 
 
-def test_a_diverging_seed_is_named_and_its_finite_part_kept(tmp_path):
-    found = small("fig1", tmp_path, learning_rate="1000")
-    assert len(found.notes) == 3
-    assert "alpha=1, epsilon=0.3, learning_rate=1000" in found.notes[0]
+def test_a_diverging_run_is_named_and_its_finite_part_kept(once):
+    _, folder = once
+    found = small("fig4", folder, learning_rate="1000")
+    assert len(found.notes) == 2
+    assert "alpha=1.0, epsilon=0.3, learning_rate=1000" in found.notes[0]
     assert "diverged after step" in found.notes[0]
-    loss = found.dataset.train_loss
-    assert np.isfinite(loss.isel(step=0)).all()
-    assert not np.isfinite(loss.isel(step=-1)).any()
+    loss = found.panels["runs"].train_loss
+    assert np.isfinite(loss.isel(save_step=0)).all()
+    assert not np.isfinite(loss.isel(save_step=-1)).any()
     assert not any(
         verdict.outcome == "holds"
         for verdict in found.verdicts
-        if verdict.claim.name in ("beats the kernel", "weight norm grows", "alignment grows")
+        if verdict.claim.name in ("alignment improves", "linear power goes")
     )
 
 
-def test_a_disk_that_refuses_leaves_what_was_there(tmp_path, monkeypatch):
-    small("fig4", tmp_path, n_seeds=1)
-    before = (tmp_path / "fig4.nc").read_bytes()
+def test_a_disk_that_refuses_leaves_what_was_there(once, monkeypatch):
+    _, folder = once
+    before = (folder / "fig4.nc").read_bytes()
 
     def refuse(self, path, **kwargs):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", refuse)
-    with pytest.raises(InputError, match=r"No space left on device.*finished seeds are kept"):
-        small("fig4", tmp_path, n_seeds=2)
-    assert (tmp_path / "fig4.nc").read_bytes() == before
-    assert not list(tmp_path.rglob(".*"))
+    monkeypatch.setattr(xr.DataTree, "to_netcdf", refuse)
+    with pytest.raises(InputError, match=r"No space left on device.*finished runs are kept"):
+        small("fig4", folder)
+    assert (folder / "fig4.nc").read_bytes() == before
+    assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize(
@@ -141,15 +133,15 @@ def test_a_disk_that_refuses_leaves_what_was_there(tmp_path, monkeypatch):
     [
         ({"figures": ["fig44"]}, "no figure 'fig44'; did you mean fig4?"),
         ({"figures": []}, "No figure was named"),
-        ({"preset": "fast"}, "no preset 'fast'; choose from paper, quick"),
+        ({"preset": "fast"}, "no preset 'fast'; choose from quick, paper"),
         ({"n_seeds": 0}, "--seeds is 0"),
         ({"changes": {"alfa": "1"}}, "no setting 'alfa'; did you mean alpha?"),
-        ({"changes": {"alpha": "big"}}, "alpha is 'big'; it must be a number"),
-        ({"changes": {"dim": "2.5"}}, "dim is '2.5'; it must be a whole number"),
-        ({"changes": {"centered": "maybe"}}, "must be true or false"),
-        ({"changes": {"epsilon": "nan"}}, "epsilon is nan; it must be finite"),
-        ({"changes": {"width": "0"}}, "width is 0; it must be above zero"),
-        ({"changes": {"alpha": "-1"}}, "alpha is -1.0; it must be above zero"),
+        ({"changes": {"alpha": "big"}}, "alpha is 'big', wanted a valid number"),
+        ({"changes": {"dim": "2.5"}}, "dim is '2.5', wanted a valid integer"),
+        ({"changes": {"center": "maybe"}}, "center is 'maybe', wanted a valid boolean"),
+        ({"changes": {"epsilon": "nan"}}, "epsilon is 'nan', wanted a finite number"),
+        ({"changes": {"width": "0"}}, "width is '0', wanted greater than 0"),
+        ({"changes": {"alpha": "-1"}}, "alpha is '-1', wanted greater than 0"),
         ({"changes": {"n_probe": "99999999"}}, "n_probe is 99999999"),
     ],
 )

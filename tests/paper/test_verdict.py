@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lazyrich.paper import CLAIMS, FIGURES, Claim, judge
+from lazyrich.paper import CLAIMS, Claim, judge
 
 INF, NAN = float("inf"), float("nan")
 
@@ -58,7 +58,7 @@ def test_the_table_is_sound():
     names = [(row.figure, row.name) for row in CLAIMS]
     assert len(set(names)) == len(names)
     for row in CLAIMS:
-        assert row.figure in FIGURES
+        assert row.figure in {f"fig{k}" for k in range(1, 20)}
         assert row.low is not None or row.high is not None
         assert row.sentence
         assert row.statistic

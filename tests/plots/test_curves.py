@@ -12,8 +12,8 @@ VALUES = np.array([[1.0, 2.0, 4.0], [3.0, 4.0, 8.0], [2.0, 9.0, np.nan]])
 
 def dataset():
     return xr.Dataset(
-        {"loss": (("seed", "step"), VALUES), "line": ("seed", [0.1, 0.5, 0.3])},
-        coords={"step": [0, 1, 10], "seed": [0, 1, 2]},
+        {"loss": (("seed", "save_step"), VALUES), "line": ("seed", [0.1, 0.5, 0.3])},
+        coords={"save_step": [0, 1, 10], "seed": [0, 1, 2]},
     )
 
 

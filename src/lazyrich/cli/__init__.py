@@ -91,6 +91,21 @@ def claims(*, out: Out = Path("reproduction"), as_json: AsJson = False) -> None:
 
 
 @app.command
+def report(
+    *,
+    out: Annotated[Path, Parameter(help="The folder that `lazyrich reproduce` wrote.")] = Path(
+        "reproduction"
+    ),
+    to: Annotated[Path, Parameter(help="The page, one HTML file.")] = Path("report.html"),
+) -> None:
+    """Put figures, verdicts, data and errata on one page that opens without a network."""
+    from lazyrich import paper
+
+    page = paper.write_report(out, to)
+    print(f"report: {page} ({page.stat().st_size / 1e6:.1f} MB, open it in a browser)")
+
+
+@app.command
 def data(
     dataset: Annotated[Literal["mnist"], Parameter(help="Which data set.")],
     /,

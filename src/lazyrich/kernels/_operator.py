@@ -20,7 +20,7 @@ class NTKOperator:
     """The tangent kernel K(x, x2) as a linear map; call it with v to get K·v.
 
     A pytree, so it goes through ``jit`` and into any matrix-free library that takes a
-    function. Made by :func:`ntk_operator`.
+    function. Made by ``ntk_operator``.
 
     Attributes:
         predict: the predictor, as a pytree.

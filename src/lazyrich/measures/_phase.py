@@ -41,14 +41,12 @@ def phase(
 
     With t_train and t_test of ``grokking_delay`` or ``accuracy_delay``:
 
-    ============= ======================= ====================== =========================
-    phase         t_train ≤ last_step     t_test ≤ last_step     t_test soon after t_train
-    ============= ======================= ====================== =========================
-    comprehension yes                     yes                    yes
-    grokking      yes                     yes                    no
-    memorisation  yes                     no
-    confusion     no                      (not asked)
-    ============= ======================= ====================== =========================
+    | phase | t_train ≤ last_step | t_test ≤ last_step | t_test soon after t_train |
+    |---|---|---|---|
+    | comprehension | yes | yes | yes |
+    | grokking | yes | yes | no |
+    | memorisation | yes | no | |
+    | confusion | no | (not asked) | |
 
     "Soon" is t_test − t_train < ``max_delay`` and t_test/t_train < ``max_ratio``: set one
     of the two to inf to ask the other alone. Liu et al. ask for accuracies of 0.9 within

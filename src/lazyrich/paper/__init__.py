@@ -20,3 +20,4 @@ from ._verdict import Claim as Claim
 from ._verdict import Verdict as Verdict
 from ._verdict import judge as judge
 from .figures import FIGURES as FIGURES
+from .gallery import write_report as write_report

@@ -13,8 +13,12 @@ import xarray as xr
 from lazyrich._ground import InputError
 
 
-def writable_folder(folder: Path) -> Path:
+def writable_folder(folder: Path, *, option: str = "--out") -> Path:
     """The folder, made if it was not there, after a test that it can be written.
+
+    Args:
+        folder: which.
+        option: by which another can be chosen.
 
     Raises:
         InputError: if it cannot.
@@ -26,12 +30,18 @@ def writable_folder(folder: Path) -> Path:
     except OSError as error:
         reason = error.strerror or "it cannot be written"
         raise InputError(
-            f"The output folder {folder} cannot be written ({reason}); choose another with --out."
+            f"The output folder {folder} cannot be written ({reason}); choose another with "
+            f"{option}."
         ) from error
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any], *, option: str = "--out") -> None:
     """Write under a temporary name, then rename: half a file is no file.
+
+    Args:
+        path: the file.
+        write: writes to the path that it is given.
+        option: by which another place can be chosen.
 
     Raises:
         InputError: if the disk refuses, with what was there before left as it was.
@@ -43,7 +53,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except OSError as error:
         raise InputError(
             f"{path} could not be written ({error.strerror or error}); make room or choose "
-            "another folder with --out, then run again: finished runs are kept."
+            f"another place with {option}, then run again: finished runs are kept."
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)
@@ -53,12 +63,13 @@ def write_panels(
     path: Path, panels: Mapping[str, xr.Dataset], attributes: Mapping[str, str]
 ) -> None:
     """Write panels as the groups of one NetCDF file; ``xarray.open_datatree`` reads it."""
-    packed = {
-        name: panel.assign(
-            {key: panel[key].astype(np.float32) for key in panel if panel[key].dtype == np.float64}
-        )
-        for name, panel in panels.items()
-    }
+    with np.errstate(over="ignore"):  # what a diverged run left becomes infinite
+        packed = {
+            name: panel.assign(
+                {key: panel[key].astype("f4") for key in panel if panel[key].dtype == np.float64}
+            )
+            for name, panel in panels.items()
+        }
     tree = xr.DataTree.from_dict(packed)
     tree.attrs = dict(attributes)
 

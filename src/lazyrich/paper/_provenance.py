@@ -1,7 +1,9 @@
 """With what a number was made."""
 
 import platform
+import shlex
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +21,31 @@ def provenance() -> dict[str, str]:
         "machine": f"{platform.system()} {platform.machine()}",
         "device": jax.devices()[0].device_kind,
     }
+
+
+def command_line(
+    figure: str,
+    preset: str = "quick",
+    n_seeds: int | None = None,
+    changes: Mapping[str, str] | None = None,
+) -> str:
+    """What to type to compute a figure.
+
+    Args:
+        figure: such as "fig1".
+        preset: the name of its settings.
+        n_seeds: how many seeds; None leaves it to the preset.
+        changes: settings that differ from the preset's.
+
+    Example:
+        >>> command_line("fig4", "paper", 5, {"alpha": "4"})
+        'lazyrich reproduce fig4 --preset paper --seeds 5 --set alpha=4'
+    """
+    words = ["lazyrich", "reproduce", figure, "--preset", preset]
+    words += [] if n_seeds is None else ["--seeds", str(n_seeds)]
+    for name, value in (changes or {}).items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
 
 
 def _commit() -> str:

@@ -18,7 +18,7 @@ from lazyrich.sweeps import Outcome
 from ._claims import claims_of
 from ._files import writable_folder, write_json, write_panels
 from ._panels import field_names, fill_panels, with_changes
-from ._provenance import provenance
+from ._provenance import command_line, provenance
 from ._recipe import Panel, Panels, Recipe
 from ._verdict import Verdict, judge
 from .figures import FIGURES
@@ -106,7 +106,8 @@ def reproduce(
         opened, outcomes = fill_panels(
             panels, store=where, executor=executor, progress=recipe.name if progress else False
         )
-        found.append(_written(recipe, preset, seeds, opened, outcomes, folder, made))
+        typed = {"command": command_line(recipe.name, preset, len(seeds), changes)}
+        found.append(_written(recipe, preset, seeds, opened, outcomes, folder, made | typed))
     return found
 
 
@@ -162,14 +163,13 @@ _Plan = tuple[Recipe, tuple[int, ...], Mapping[str, Panel]]
 def _plans(
     recipes: Sequence[Recipe], preset: str, n_seeds: int | None, changes: Mapping[str, str]
 ) -> list[_Plan]:
-    values = {name: _parsed(text) for name, text in changes.items()}
     plans: list[_Plan] = []
-    unknown = set(values)
+    unknown = set(changes)
     for recipe in recipes:
         seeds = tuple(range(recipe.n_seeds[preset] if n_seeds is None else n_seeds))
-        panels, missing = with_changes(recipe.panels(preset, seeds), values)
+        panels, missing = with_changes(recipe.panels(preset, seeds), changes)
         unknown &= missing
-        plans.append((recipe, seeds, panels))
+        plans.append((_captioned(recipe, changes, missing), seeds, panels))
     for name in sorted(unknown):
         experiments = [
             one for _, _, panels in plans for p in panels.values() for one in p.experiments
@@ -183,11 +183,14 @@ def _plans(
     return plans
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _captioned(recipe: Recipe, changes: Mapping[str, str], missing: set[str]) -> Recipe:
+    """The recipe with captions that say what was changed."""
+    made = [f"{name}={value}" for name, value in changes.items() if name not in missing]
+    if not made:
+        return recipe
+    said = f"; changed: {', '.join(made)}"
+    captions = {preset: text + said for preset, text in recipe.captions.items()}
+    return dataclasses.replace(recipe, captions=captions)
 
 
 def _written(

@@ -18,7 +18,7 @@ from lazyrich.measures import (
     value_at,
 )
 
-_loss_delay = jax.jit(grokking_delay)
+_loss_delay = jax.jit(grokking_delay, static_argnames="threshold")
 _accuracy_delay = jax.jit(accuracy_delay)
 _value_at = jax.jit(value_at)
 _leave_step = jax.jit(leave_step)

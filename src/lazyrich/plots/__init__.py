@@ -12,6 +12,7 @@ from ._curves import draw_curve as draw_curve
 from ._curves import draw_line as draw_line
 from ._curves import draw_losses as draw_losses
 from ._curves import step_axis as step_axis
+from ._dials import dial_axis as dial_axis
 from ._dials import dial_colors as dial_colors
 from ._dials import dial_ticks as dial_ticks
 from ._dials import draw_dial as draw_dial

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 _HATCH = "////"
@@ -105,6 +106,32 @@ def draw_path(
         if np.isfinite([across, up]).all():
             face = color if k == len(marks) - 1 else "white"
             axes.plot(across, up, "o", color=color, markerfacecolor=face, markersize=4.5, zorder=3)
+
+
+def dial_axis(axes: Axes, *, title: str, xlabel: str, ylabel: str) -> None:
+    """Label a panel whose x axis is a dial: log scales, and room for what is censored.
+
+    Call it when everything is drawn.
+
+    Args:
+        axes: where ``draw_dial`` drew; also if all that it drew is censored.
+        title: of the panel.
+        xlabel: name of the dial.
+        ylabel: what was measured, with its unit.
+    """
+    if axes.dataLim.y0 > axes.dataLim.y1:  # no finite value: a log scale needs limits
+        axes.set_ylim(1, 10)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.margins(0.12, 0.25)
+    for axis, (low, high) in [(axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())]:
+        if high < 100 * low:  # powers of ten alone would be too few
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)
 
 
 def draw_map(

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import threading
+from collections import deque
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -44,7 +45,9 @@ class ProcessExecutor(Executor):
 
     A pool of several workers is broken as a whole when one of them is killed, and does
     not say which call killed it; here a death breaks one call only. Processes are
-    spawned: a fork after JAX has started its threads can hang.
+    spawned: a fork after JAX has started its threads can hang. Each has its share of the
+    cores: JAX makes a thread for every core it may use, and processes that all use all
+    cores hinder each other.
 
     Args:
         n_workers: how many.
@@ -56,6 +59,7 @@ class ProcessExecutor(Executor):
     def __init__(self, n_workers: int) -> None:
         self._threads = ThreadPoolExecutor(n_workers, thread_name_prefix="lazyrich-sweep")
         self._own = threading.local()
+        self._shares = _shares_of_cores(n_workers)
         self._pids: set[int] = set()
         try:
             self.submit(os.getpid).result()
@@ -79,8 +83,10 @@ class ProcessExecutor(Executor):
 
     def _call(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(self._own, "pool", None) is None:
+            if not hasattr(self._own, "cores"):
+                self._own.cores = self._shares.popleft()
             context = multiprocessing.get_context("spawn")
-            self._own.pool = ProcessPoolExecutor(1, context, _start_worker)
+            self._own.pool = ProcessPoolExecutor(1, context, _start_worker, (self._own.cores,))
             self._own.pid = None
         try:
             if self._own.pid is None:
@@ -189,8 +195,20 @@ class _DaskExecutor(Executor):
         self.client.close()
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C to the sweep, and end when the sweep does, however it does."""
+def _shares_of_cores(n_workers: int) -> deque[set[int]]:
+    """Cores for each worker, all of them in use; empty sets where they cannot be chosen."""
+    if not hasattr(os, "sched_getaffinity"):
+        return deque([set()] * n_workers)
+    cores = sorted(os.sched_getaffinity(0))
+    n = len(cores)
+    return deque(set(cores[k::n_workers]) or {cores[k % n]} for k in range(n_workers))
+
+
+def _start_worker(cores: set[int]) -> None:
+    """Keep to these cores, leave Ctrl-C to the sweep, and end when it does, however it does."""
+    if cores:
+        with suppress(OSError):  # a core that was taken away since
+            os.sched_setaffinity(0, cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

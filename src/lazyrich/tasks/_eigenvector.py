@@ -52,6 +52,7 @@ class EigenvectorTask(Task):
     """
 
     labels_from_kernel: ClassVar[bool] = True
+    dials: ClassVar[tuple[str, ...]] = ("index",)
 
     kind: Literal["eigenvector"] = "eigenvector"
     dim: PositiveInt

@@ -42,6 +42,7 @@ class Task(Config):
         version: number of the task's numerics; part of the store's key.
         labels: "real" numbers, or "classes" in one-hot rows.
         labels_from_kernel: whether ``draw`` needs a kernel.
+        dials: fields that change the numbers drawn and not their shapes, from 1.
         n_train: P, number of training points; a field or a property of every task.
         n_test: number of test points.
     """
@@ -49,6 +50,7 @@ class Task(Config):
     version: ClassVar[int] = 1
     labels: ClassVar[Literal["real", "classes"]] = "real"
     labels_from_kernel: ClassVar[bool] = False
+    dials: ClassVar[tuple[str, ...]] = ()
 
     data_seed: int | None = None
     split_seed: int | None = None

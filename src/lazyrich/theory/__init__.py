@@ -17,6 +17,8 @@ from ._dynamics import Trajectory as Trajectory
 from ._dynamics import gradient_descent as gradient_descent
 from ._dynamics import gradient_step as gradient_step
 from ._dynamics import gradient_velocity as gradient_velocity
+from ._errata import Erratum as Erratum
+from ._errata import errata as errata
 from ._flow import flow_interpolant as flow_interpolant
 from ._flow import gradient_flow as gradient_flow
 from ._kernel import committee_kernel as committee_kernel

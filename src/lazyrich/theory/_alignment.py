@@ -89,7 +89,7 @@ def population_column_centered_alignment(
         epsilon: ε, strength of the quadratic part of φ.
 
     Returns:
-        The parts as in :func:`population_alignment`; the label power is ⟨y²⟩.
+        The parts as in ``population_alignment``; the label power is ⟨y²⟩.
 
     Raises:
         InputError: if ε or the directions are not finite, or if the shapes disagree.
@@ -128,7 +128,7 @@ def population_centered_alignment(
         epsilon: ε, strength of the quadratic part of φ.
 
     Returns:
-        The parts as in :func:`population_alignment`, each for the centred quantities.
+        The parts as in ``population_alignment``, each for the centred quantities.
 
     Raises:
         InputError: if ε or the directions are not finite, or if the shapes disagree.

@@ -71,7 +71,7 @@ def readout_kernel(
     """The tangent kernel where the readouts are trained as well, for any weights (§12).
 
     K = (α²/N²) [ (x·x′) Σ_i v_i² φ′(h_i) φ′(h_i′) + Σ_i φ(h_i) φ(h_i′) ] with
-    h_i = w_i·x. It holds moments up to the fourth, so unlike :func:`committee_kernel`
+    h_i = w_i·x. It holds moments up to the fourth, so unlike ``committee_kernel``
     it is no function of (w̄, M) (footnote 2 of the paper) and takes the weights.
 
     Args:

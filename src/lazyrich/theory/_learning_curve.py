@@ -122,7 +122,7 @@ def goldilocks_range(
     test error stays below the threshold: beyond it nothing is left to be found later.
 
     Args:
-        eigenvalues: as in :func:`learning_curve`, like the next five.
+        eigenvalues: as in ``learning_curve``, like the next five.
         target_power: v² in each eigenspace, label units².
         dim: D, number of inputs.
         multiplicities: how many eigenfunctions share each eigenvalue; None means one.
@@ -137,7 +137,7 @@ def goldilocks_range(
         well with fewer samples than inputs.
 
     Raises:
-        InputError: as :func:`learning_curve`, or if threshold or dim is not above zero.
+        InputError: as ``learning_curve``, or if threshold or dim is not above zero.
 
     Example:
         >>> window = goldilocks_range(  # 20 linear functions, 209 quadratic ones

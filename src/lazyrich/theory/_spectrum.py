@@ -48,7 +48,7 @@ def initial_eigenvalues(
 
     Returns:
         The eigenvalues in units of ``kernel_scale``, dimensionless at 1;
-        :func:`eigenspace_sizes` says how often each occurs.
+        ``eigenspace_sizes`` says how often each occurs.
 
     Raises:
         InputError: if D is not above zero, or ε, σ or the scale is not finite.
@@ -84,7 +84,7 @@ def initial_readout_eigenvalues(
 
     Returns:
         The eigenvalues in units of ``kernel_scale``, dimensionless at 1;
-        :func:`eigenspace_sizes` says how often each occurs.
+        ``eigenspace_sizes`` says how often each occurs.
 
     Raises:
         InputError: if D is not above zero, or ε, σ or the scale is not finite.
@@ -132,7 +132,7 @@ def sample_sizes(eigenvalues: Modes) -> Modes:
     noise is exact from P = D(D+3)/2 on, the rank of the kernel, whatever ε is.
 
     Args:
-        eigenvalues: of :func:`initial_eigenvalues` or its twin with readouts.
+        eigenvalues: of ``initial_eigenvalues`` or its twin with readouts.
 
     Returns:
         P for each eigenspace, dimensionless; infinite where the eigenvalue is zero.

@@ -34,10 +34,12 @@ from ._probes import PROBES as PROBES
 from ._probes import Alignment as Alignment
 from ._probes import AnyProbe as AnyProbe
 from ._probes import KernelMovement as KernelMovement
+from ._probes import KernelRegression as KernelRegression
 from ._probes import ParameterChange as ParameterChange
 from ._probes import Probe as Probe
 from ._probes import Snapshot as Snapshot
 from ._probes import Terms as Terms
+from ._probes import TestLossError as TestLossError
 from ._probes import ThresholdAccuracy as ThresholdAccuracy
 from ._probes import Twin as Twin
 from ._probes import WeightNorm as WeightNorm

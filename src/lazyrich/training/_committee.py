@@ -5,7 +5,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -141,9 +142,9 @@ def train_committee(
         groups[_blueprint(experiment)].append(k)
     found: dict[int, History] = {}
 
-    def compute(plan: CommitteeExperiment, places: Sequence[int]) -> None:
-        asked = [experiments[k] for k in places]
-        for k, history in zip(places, _train(plan, asked), strict=True):
+    def compute(places: Sequence[int], programs: _Programs) -> None:
+        histories = _train([experiments[k] for k in places], programs)
+        for k, history in zip(places, histories, strict=True):
             found[k] = history
             if on_finished is not None:
                 on_finished(k, history)
@@ -151,10 +152,12 @@ def train_committee(
     alone = []
     for plan, places in groups.items():
         if plan.dynamics == "flow":
-            alone += [(plan, [k]) for k in places]
+            programs = _compiled(plan, experiments[places[0]])
+            alone += [([k], programs) for k in places]
         else:
+            programs = _Programs(partial(run_one, plan), partial(closed_forms, plan))
             for first in range(0, len(places), _MOST_LANES):
-                compute(plan, places[first : first + _MOST_LANES])
+                compute(places[first : first + _MOST_LANES], programs)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda job: compute(*job), alone))
     return [found[k] for k in range(len(experiments))]
@@ -174,17 +177,42 @@ def _blueprint(experiment: CommitteeExperiment) -> CommitteeExperiment:
 _DIALS = ("alpha", "epsilon", "learning_rate", "momentum")
 
 
-def _train(plan: CommitteeExperiment, experiments: Sequence[CommitteeExperiment]) -> list[History]:
+class _Programs(NamedTuple):
+    """The two parts of a run, for inputs of its plan."""
+
+    loop: Callable[[Inputs], Outcome]
+    forms: Callable[[Inputs, Any], dict[str, jax.Array]]
+
+
+def _compiled(plan: CommitteeExperiment, example: CommitteeExperiment) -> _Programs:
+    """Both parts compiled here, once: threads that trace together do the work twice."""
+    if plan not in _kept:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        with jax.enable_x64(True):
+            inputs = _draw(example)
+            gone = jax.eval_shape(lambda one: run_one(plan, one), inputs).gone
+            loop = run_one.lower(plan, inputs).compile()
+            _kept[plan] = _Programs(loop, closed_forms.lower(plan, inputs, gone).compile())
+    return _kept[plan]
+
+
+_kept: dict[CommitteeExperiment, _Programs] = {}
+_MOST_KEPT = 32
+
+
+def _train(experiments: Sequence[CommitteeExperiment], programs: _Programs) -> list[History]:
     begin = time.monotonic()
+    plan = _blueprint(experiments[0])
     with jax.enable_x64(True):
         inputs = [_draw(experiment) for experiment in experiments]
         if len(inputs) == 1:
-            found = [run_one(plan, inputs[0])]
+            found = [programs.loop(inputs[0])]
         else:
             together = run_together(plan, jax.tree.map(lambda *a: jnp.stack(a), *inputs))
             found = [jax.tree.map(lambda a, i=i: a[i], together) for i in range(len(inputs))]
         measured = [
-            jax.device_get(one._replace(curves=one.curves | closed_forms(plan, start, one.gone)))
+            jax.device_get(one._replace(curves=one.curves | programs.forms(start, one.gone)))
             for start, one in zip(inputs, found, strict=True)
         ]
     seconds = (time.monotonic() - begin) / len(experiments)

@@ -1,14 +1,17 @@
 """From settings to arrays: data and initial weights of a run, in its precision."""
 
+from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
 
+from lazyrich._ground import Predictor
 from lazyrich.kernels import ntk
+from lazyrich.nets import Net
 from lazyrich.tasks import TaskData
 
-from ._engine import Inputs
+from ._engine import Inputs, prepare
 from ._experiment import Experiment, Scaling, Stop
 
 Drawn = dict[tuple[Any, ...], TaskData]
@@ -20,7 +23,9 @@ def blueprint(experiment: Experiment) -> Experiment:
     net, optimizer, task = experiment.net, experiment.optimizer, experiment.task
     return experiment.model_copy(
         update={
-            "task": task.model_copy(update={"data_seed": None, "split_seed": None}),
+            "task": task.model_copy(
+                update={"data_seed": None, "split_seed": None} | dict.fromkeys(task.dials, 1)
+            ),
             "net": net.model_copy(update=dict.fromkeys(net.dials, 1.0)),
             "optimizer": optimizer.model_copy(update=dict.fromkeys(optimizer.dials, 1.0)),
             "scaling": Scaling(center=experiment.scaling.center),
@@ -58,8 +63,9 @@ def draw(experiment: Experiment, drawn: Drawn) -> Inputs:
         )
         key = _identity(experiment)
         if key not in drawn:
-            predict = net.predictor(**{name: getattr(net, name) for name in net.dials})
-            data = task.draw(seed, kernel=lambda x: ntk(predict, params0, x, trace_outputs=True))
+            data = task.draw(
+                seed, kernel=lambda x: ntk(_predictor(net), params0, x, trace_outputs=True)
+            )
             scaled = data._replace(
                 y=data.y * scaling.label_scale, y_test=data.y_test * scaling.label_scale
             )
@@ -68,12 +74,32 @@ def draw(experiment: Experiment, drawn: Drawn) -> Inputs:
     for part in (net, experiment.optimizer):
         dials |= {name: getattr(part, name) for name in part.dials}
     with jax.enable_x64(experiment.precision == "float64"):
-        return Inputs(
+        inputs = Inputs(
             dials={name: jax.numpy.asarray(value, dtype) for name, value in dials.items()},
             params0=_rounded(params0, dtype),
             data=drawn[key],
             key=jax.random.fold_in(jax.random.key(seed), 3),
         )
+    return inputs._replace(prepared=_prepared(experiment, inputs, dtype))
+
+
+@lru_cache(maxsize=32)
+def _predictor(net: Net) -> Predictor:
+    """The net as a function, the same one for equal nets: its kernel is compiled once."""
+    return net.predictor(**{name: getattr(net, name) for name in net.dials})
+
+
+def _prepared(experiment: Experiment, inputs: Inputs, dtype: np.dtype) -> tuple[Any, ...]:
+    """What probes compare with, where that is decomposed: of the rounded inputs, in double."""
+    if not any(probe.is_prepared for probe in experiment.probes):
+        return (None,) * len(experiment.probes)
+    double = inputs._replace(
+        dials=_rounded(inputs.dials, np.dtype("float64")),
+        params0=_rounded(inputs.params0, np.dtype("float64")),
+        data=_rounded(inputs.data, np.dtype("float64")),
+    )
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        return _rounded(prepare(blueprint(experiment), double), dtype)
 
 
 def _identity(experiment: Experiment) -> tuple[Any, ...]:

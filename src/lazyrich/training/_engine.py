@@ -32,12 +32,14 @@ class Inputs(NamedTuple):
         params0: θ₀.
         data: in the run's precision, labels scaled.
         key: of the order of batches.
+        prepared: references of the probes that are prepared, None for the others.
     """
 
     dials: dict[str, Array]
     params0: Params
     data: TaskData
     key: PRNGKeyArray
+    prepared: tuple[Any, ...] = ()
 
 
 class Fixed(NamedTuple):
@@ -103,7 +105,7 @@ def program(
     observe = partial(_observe, blueprint, measures)
     if batch != "one":
         data = 0 if batch == "runs" else None
-        inputs: Any = Inputs(0, 0, data, 0)  # ty: ignore[invalid-argument-type]
+        inputs: Any = Inputs(0, 0, data, 0, 0)  # ty: ignore[invalid-argument-type]
         start = jax.vmap(start, in_axes=(inputs,))
         advance = jax.vmap(advance, in_axes=(inputs, 0, 0, 0, None, None))
         observe = jax.vmap(observe, in_axes=(inputs, 0, 0))
@@ -131,20 +133,37 @@ def _optimizer(blueprint: Experiment, inputs: Inputs) -> optax.GradientTransform
 
 def _start(blueprint: Experiment, inputs: Inputs) -> tuple[Fixed, State]:
     predictors = _predictors(blueprint, inputs)
-    params0, data = inputs.params0, inputs.data
+    params0 = inputs.params0
     memory = _optimizer(blueprint, inputs).init(params0)
     order = None
     if blueprint.optimizer.batch_size is not None:
         order = _order(inputs, jnp.asarray(0))
     state = State({name: Learner(params0, memory) for name in predictors}, order)
+    offsets, snapshot = _first(blueprint, inputs)
+    references = tuple(
+        known if probe.is_prepared else probe.reference(snapshot)
+        for probe, known in zip(blueprint.probes, inputs.prepared, strict=True)
+    )
+    return Fixed(offsets, references), state
+
+
+@partial(jax.jit, static_argnums=0)
+def prepare(blueprint: Experiment, inputs: Inputs) -> tuple[Any, ...]:
+    """The references that are computed before any batch; None for the other probes."""
+    _, snapshot = _first(blueprint, inputs)
+    return tuple(
+        probe.reference(snapshot) if probe.is_prepared else None for probe in blueprint.probes
+    )
+
+
+def _first(blueprint: Experiment, inputs: Inputs) -> tuple[tuple[Array, Array] | None, Snapshot]:
+    """What is subtracted from the outputs, and the run at step 0."""
+    net, params0, data = _predictors(blueprint, inputs)[""], inputs.params0, inputs.data
     offsets = None
     if blueprint.scaling.center:
-        net = predictors[""]
         offsets = (net(params0, data.x), net(params0, data.x_test))
-    outputs = [_scaled(predictors[""], inputs, half, offsets)(params0) for half in (0, 1)]
-    snapshot = _snapshot(blueprint, inputs, params0, outputs)
-    references = tuple(probe.reference(snapshot) for probe in blueprint.probes)
-    return Fixed(offsets, references), state
+    outputs = [_scaled(net, inputs, half, offsets)(params0) for half in (0, 1)]
+    return offsets, _snapshot(blueprint, inputs, params0, outputs)
 
 
 def _scaled(

@@ -141,8 +141,10 @@ def _spread(inputs: Inputs, devices: Sequence[Any], *, is_shared: bool) -> Input
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("run"))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     data = jax.device_put(inputs.data, whole if is_shared else rows)
-    dials, params0, key = jax.device_put((inputs.dials, inputs.params0, inputs.key), rows)
-    return Inputs(dials, params0, data, key)
+    dials, params0, key, prepared = jax.device_put(
+        (inputs.dials, inputs.params0, inputs.key, inputs.prepared), rows
+    )
+    return Inputs(dials, params0, data, key, prepared)
 
 
 class Watch(NamedTuple):

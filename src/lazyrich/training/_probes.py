@@ -15,7 +15,9 @@ from lazyrich.kernels import (
     centered_alignment,
     chance_alignment,
     debiased_alignment,
+    flatten_kernel,
     kernel_distance,
+    kernel_regression,
     ntk,
 )
 from lazyrich.nets import Net
@@ -58,7 +60,15 @@ class Description(NamedTuple):
 
 
 class Probe(Config):
-    """Settings of a probe; abstract. Probes are pure: jit- and vmap-safe."""
+    """Settings of a probe; abstract. Probes are pure: jit- and vmap-safe.
+
+    Attributes:
+        is_prepared: whether ``reference`` is computed before any batch, in double precision.
+            For decompositions: batched, they have hung XLA's CPU threads, and in single
+            precision they take small modes for null ones.
+    """
+
+    is_prepared: ClassVar[bool] = False
 
     kind: str
 
@@ -229,6 +239,86 @@ class Twin(Probe):
         return {}
 
 
+class KernelRegression(Probe):
+    """Test loss of ridgeless kernel regression with the initial tangent kernel, the K₀ line.
+
+    Where gradient descent on the MSE takes the lazy net: f(θ₀) and the smallest-norm fit of
+    what it leaves of the labels; f(θ₀) = 0 if the net is centred. Always the squared error,
+    mean over test points and outputs, and always decomposed in double precision.
+
+    Records ``kernel_regression_loss``, a number without a step, repeated at each save point.
+
+    Example:
+        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.tasks import PolynomialTask
+        >>> from lazyrich.training import Experiment, GradientDescent, train
+        >>> history = train(Experiment(
+        ...     task=PolynomialTask(dim=2, n_train=20, n_test=50),  # rank 5: an exact fit
+        ...     net=CommitteeNet(width=50, epsilon=0.5),
+        ...     optimizer=GradientDescent(learning_rate=1.0),
+        ...     n_steps=1,
+        ...     probes=[KernelRegression()],
+        ... ))
+        >>> bool(history.records["kernel_regression_loss"].values[0] < 1e-12)
+        True
+
+    References:
+        Kumar et al. (2024), §3 and Figure 1 (horizontal line).
+    """
+
+    is_prepared: ClassVar[bool] = True
+
+    kind: Literal["kernel_regression"] = "kernel_regression"
+
+    def reference(self, start: Snapshot) -> Array:
+        """The loss."""
+        data = start.data
+        kernel = ntk(start.predict, start.params, jnp.concatenate([data.x, data.x_test]), data.x)
+        matrix = kernel if kernel.ndim == 2 else flatten_kernel(kernel)
+        n_rows = matrix.shape[1]
+        wanted = (data.y - start.outputs).reshape(-1)
+        found = kernel_regression(matrix[:n_rows], wanted, matrix[n_rows:])
+        return jnp.square(found - (data.y_test - start.test_outputs).reshape(-1)).mean()
+
+    def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
+        """The same at each save point."""
+        return {"kernel_regression_loss": reference}
+
+    def describe(self, params: Params) -> dict[str, Description]:
+        """Its unit."""
+        return {"kernel_regression_loss": Description("label units²")}
+
+
+class TestLossError(Probe):
+    """Standard error of the test loss, from the spread of squared errors over test points.
+
+    Records ``test_loss_error``, of the mean squared error of real labels: how far the test
+    loss may be from its mean over all inputs.
+    """
+
+    __test__: ClassVar[bool] = False  # no test of pytest's, though its name begins so
+
+    kind: Literal["test_loss_error"] = "test_loss_error"
+
+    def check(self, task: Task, net: Net) -> None:
+        """Labels must be real numbers."""
+        if task.labels != "real":
+            raise InputError(
+                f"the probe test_loss_error needs real labels and those of {task.kind} are "
+                f"{task.labels}; leave it out"
+            )
+
+    def measure(self, now: Snapshot, reference: None) -> dict[str, Array]:
+        """Spread over points divided by the root of their number."""
+        squares = jnp.square(now.test_outputs - now.data.y_test)
+        errors = squares.reshape(len(squares), -1).mean(-1)
+        return {"test_loss_error": errors.std() / jnp.sqrt(len(errors))}
+
+    def describe(self, params: Params) -> dict[str, Description]:
+        """Its unit."""
+        return {"test_loss_error": Description("label units²")}
+
+
 class Terms(Probe):
     """The three terms of a committee machine's test loss on the polynomial task, Eq. 6.
 
@@ -274,12 +364,22 @@ PROBES: dict[str, type[Probe]] = {
     "kernel_movement": KernelMovement,
     "alignment": Alignment,
     "twin": Twin,
+    "kernel_regression": KernelRegression,
+    "test_loss_error": TestLossError,
     "terms": Terms,
 }
 """Every probe by its name."""
 
 AnyProbe = Annotated[
-    WeightNorm | ParameterChange | ThresholdAccuracy | KernelMovement | Alignment | Twin | Terms,
+    WeightNorm
+    | ParameterChange
+    | ThresholdAccuracy
+    | KernelMovement
+    | Alignment
+    | Twin
+    | KernelRegression
+    | TestLossError
+    | Terms,
     Field(discriminator="kind"),
 ]
 

@@ -220,8 +220,7 @@ class _Job:
         for k, experiment in enumerate(self.experiments):
             kept = saved[k]
             step = -1 if kept is None else kept.step
-            task = experiment.task.model_copy(update={"data_seed": None, "split_seed": None})
-            key = blueprint(experiment), task, tuple(experiment.plan.tolist()), step
+            key = blueprint(experiment), tuple(experiment.plan.tolist()), step
             groups[key].append(k)
         return groups.values()
 

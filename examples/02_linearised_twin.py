@@ -1,0 +1,44 @@
+"""Train the linearised twin of a network in closed form, and see where the network leaves it."""
+
+import jax
+import jax.numpy as jnp
+
+import lazyrich as lr
+
+WIDTH, ALPHA, RATE = 200, 2.0, 10.0
+
+
+def predict(params, x):
+    """A committee machine with a slightly quadratic activation."""
+    h = x @ params
+    return (h + 0.1 * h**2).mean(-1)
+
+
+keys = jax.random.split(jax.random.key(0), 2)
+params0 = jax.random.normal(keys[0], (10, WIDTH))
+x = jax.random.normal(keys[1], (60, 10)) / 10**0.5
+y = 5 * x[:, 0] ** 2
+
+net = lr.scale_output(predict, params0, ALPHA)  # α[f(θ) − f(θ₀)]: exactly zero at the start
+steps = jnp.array([0, 10, 100, 1000])
+
+
+@jax.jit
+def loss(params):
+    """Mean squared error on the training points, label units²."""
+    return ((net(params, x) - y) ** 2).mean()
+
+
+def descend(params, _):
+    """One step of gradient descent."""
+    return params - RATE * jax.grad(loss)(params), loss(params)
+
+
+_, losses = jax.lax.scan(descend, params0, None, length=1001)
+twin = lr.lazy_dynamics(lr.ntk(net, params0, x), y, steps, learning_rate=RATE)
+twin_losses = ((twin.train - y) ** 2).mean(-1)
+for step, network, lazy in zip(steps, losses[steps], twin_losses, strict=True):
+    print(f"step {step:>4}: network {network:.4f}, twin {lazy:.4f}")
+
+assert abs(losses[10] - twin_losses[1]) < 0.05 * losses[0]  # the same at first
+assert losses[1000] < 0.5 * twin_losses[3]  # and not at the end

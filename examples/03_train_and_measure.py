@@ -1,0 +1,31 @@
+"""Train from a frozen experiment, with probes of the library's and one of your own."""
+
+import jax.numpy as jnp
+
+import lazyrich as lr
+
+experiment = lr.starting_point("polynomial").changed(
+    {
+        "n_steps": 600,
+        "alpha": 0.5,
+        "probes": [{"kind": "weight_norm"}, {"kind": "alignment", "n_points": 100}],
+    }
+)
+
+
+def largest_weight(now):
+    """Any pure function of a snapshot of the run."""
+    return jnp.abs(now.params.weights).max()
+
+
+history = lr.train(experiment, probes={"largest_weight": largest_weight})
+found = lr.grokking_delay(history.steps, history.train_loss, history.test_loss)
+print(
+    f"{history.status.name}: train falls at {found.train_step:.0f}, test at {found.test_step:.0f}"
+)
+for name, record in history.records.items():
+    if record.values.ndim == 1:
+        print(f"{name:>20} {record.values[0]:.4g} → {record.values[-1]:.4g} ({record.unit})")
+
+assert found.ratio > 1.5
+assert history.records["debiased_alignment"].values[-1] > 0.03

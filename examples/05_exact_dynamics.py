@@ -1,0 +1,30 @@
+"""The committee machine exactly: gradient descent by its moments, and its flow."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lazyrich.nets import init_committee_machine
+from lazyrich.tasks import PolynomialTask
+from lazyrich.theory import Dials, EmpiricalLoss, gradient_descent, gradient_flow
+
+data = PolynomialTask(dim=10, n_train=80, n_test=200).draw(0)
+weights = init_committee_machine(jax.random.key(0), 1000, dim=10).weights
+train, test = EmpiricalLoss(data.x, data.y), EmpiricalLoss(data.x_test, data.y_test)
+
+rate, steps = 0.05, np.array([0, 10, 100, 1000, 10_000])
+dials = Dials(alpha=1.0, epsilon=0.2, learning_rate=rate)
+descent = gradient_descent(weights, train, dials=dials, save_steps=steps, query=test)
+flow = gradient_flow(weights, train, dials=dials, save_t=rate * steps, query=test)
+
+for k, step in enumerate(steps):
+    print(
+        f"step {step:>6}, t = {rate * step:>5g}: test loss {descent.query_loss[k]:.5f} by descent,",
+        end="",
+    )
+    print(f" {flow.query_loss[k]:.5f} by flow")
+
+gap = jnp.abs(flow.query_loss - descent.query_loss).max() / descent.query_loss[0]
+print(f"largest gap: {gap:.4f} of the start")
+assert gap < 0.02
+assert descent.query_loss[-1] < 0.05 * descent.query_loss[0]

@@ -1,0 +1,22 @@
+"""What all runs of a panel have in common."""
+
+import json
+from typing import Any
+
+import xarray as xr
+
+
+def shared_setting(panel: xr.Dataset, name: str) -> Any:
+    """A setting that is the same in all runs of a panel, by its name or the end of its path.
+
+    Returns:
+        The value; None if the runs differ in it, or have none such.
+    """
+    common = json.loads(panel.attrs["common"])
+    return next((v for path, v in common.items() if path.rsplit(".", 1)[-1] == name), None)
+
+
+def steps_label(panel: xr.Dataset) -> str:
+    """What the save points of a panel count."""
+    is_flow = shared_setting(panel, "dynamics") == "flow"
+    return "steps of gradient flow" if is_flow else "optimizer steps"

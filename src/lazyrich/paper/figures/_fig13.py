@@ -1,0 +1,238 @@
+"""Figure 13: momentum; and linearised twins under AdamW, with weight decay and without."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich._ground import Config
+from lazyrich.measures import count_peaks
+from lazyrich.nets import MLPNet
+from lazyrich.plots import (
+    COLORS,
+    draw_curve,
+    draw_losses,
+    legend_below,
+    new_figure,
+    step_axis,
+)
+from lazyrich.sweeps import grid
+from lazyrich.training import CommitteeExperiment, Twin, WeightNorm, starting_point
+
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, along, run_at
+
+MOMENTUM = 0.95
+# A local maximum counts if it stands out by a hundredth of the initial test loss: far above
+# what a record's rounding makes, far below a bump that one would see.
+PROMINENCE = 0.01
+
+_PROBES = (WeightNorm(), Twin())
+_STUDENT = starting_point("teacher").changed({"probes": _PROBES, "n_saves": 200, "n_steps": 3000})
+_TRANSFORMER = starting_point("transformer").changed(
+    {"probes": _PROBES, "n_saves": 60, "n_steps": 200, "fraction": 0.45}
+)
+# Save points are dense early, where bumps follow each other within a few steps.
+PRESETS: dict[str, dict[str, Config]] = {
+    "paper": {
+        "momentum": CommitteeExperiment(
+            dim=100, width=500, n_train=550, epsilon=0.02, n_steps=30_000, n_saves=600
+        ),
+        "student": _STUDENT.changed(
+            {
+                # Weights N(0, 1) over the root of the inputs: not Figure 8's start.
+                "net": MLPNet(
+                    widths=(100, 100), activation="tanh", parameterisation="ntk", initial="normal"
+                ),
+                "weight_scale": 1.0,
+                "learning_rate": 3e-3,
+                "weight_decay": 0.1,
+                "n_steps": 20_000,
+            }
+        ),
+        # Nanda et al.'s sizes; 200 steps, for this is about the beginning.
+        "transformer": _TRANSFORMER.changed(
+            {
+                "modulus": 113,
+                "fraction": 0.4,
+                "d_model": 128,
+                "d_mlp": 512,
+                "weight_decay": 2.0,
+                "n_saves": 40,
+            }
+        ),
+    },
+    "quick": {
+        "momentum": CommitteeExperiment(
+            dim=50,
+            width=500,
+            n_train=300,
+            epsilon=0.06,
+            learning_rate=20.0,
+            n_steps=3000,
+            n_saves=500,
+        ),
+        "student": _STUDENT,
+        "transformer": _TRANSFORMER,
+    },
+}
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """Each net with and without what sets it apart: momentum, or weight decay."""
+    base = PRESETS[preset]
+    found = {
+        "momentum": Panel(
+            grid(base["momentum"], {"momentum": (0.0, MOMENTUM), "seed": seeds}), ("momentum",)
+        )
+    }
+    for name in ("student", "transformer"):
+        decay = base[name].model_dump()["optimizer"]["weight_decay"]
+        experiments = grid(base[name], {"weight_decay": (0.0, decay), "seed": seeds})
+        found[name] = Panel(experiments, ("weight_decay",))
+    return found
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    plain, heavy = 0, -1  # along the axis: without, and with momentum or decay
+    bumps = along(panels["momentum"], "momentum", _bumps)
+    ratio = along(panels["momentum"], "momentum", lambda run: float(run.delay().ratio))
+    before, after = (
+        along(panels["student"], "weight_decay", gap) for gap in (_gap_before_half, _gap_after_half)
+    )
+    behind, leave = (
+        along(panels["transformer"], "weight_decay", measure)
+        for measure in (_twin_behind, Run.leave_step)
+    )
+    with np.errstate(invalid="ignore"):
+        sooner = leave[:, heavy] / leave[:, plain]  # NaN if neither is ever left
+    found = {
+        "momentum groks": ratio[:, heavy],
+        "momentum has more bumps": bumps[:, heavy] - bumps[:, plain],
+        "twin tracks until the loss halves": before[:, heavy],
+        "twin leaves once the loss has halved": after[:, heavy],
+        "decay leaves the twin early": behind[:, heavy],
+        "decay makes it leave sooner": sooner,
+    }
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def _bumps(run: Run) -> float:
+    return float(count_peaks(run["test_loss"], prominence=PROMINENCE))
+
+
+def _gap(run: Run) -> np.ndarray:
+    return np.abs(run["train_loss"] - run["twin_train_loss"]) / run["train_loss"]
+
+
+def _gap_before_half(run: Run) -> float:
+    """Largest gap between the train losses up to the first record at half the start."""
+    is_low = run["train_loss"] <= 0.5 * run.start("train_loss")
+    if not is_low.any():
+        return float("nan")
+    return float(_gap(run)[: np.argmax(is_low) + 1].max())
+
+
+def _gap_after_half(run: Run) -> float:
+    """Largest gap between the train losses at records from a half to a quarter of the start."""
+    share = run["train_loss"] / run.start("train_loss")
+    between = (share >= 0.25) & (share <= 0.5)
+    return float(_gap(run)[between].max()) if between.any() else float("nan")
+
+
+def _twin_behind(run: Run) -> float:
+    """Train loss of the twin over that of the net once the net's train accuracy is 99 %."""
+    step = float(run.accuracy_delay(0.99, 0.99).train_step)
+    return run.at("twin_train_loss", step) / run.at("train_loss", step)
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """Above net and twin; below plain descent for comparison, and how far twins are."""
+    figure, axes = new_figure(2, 3)
+    momentum = panels["momentum"]
+    for one, place, title in (
+        (axes[0], -1, "(a) momentum {:g}"),
+        (axes[3], 0, "beyond the print: without momentum"),
+    ):
+        mu = momentum.momentum.values[place]
+        _draw_momentum(one, momentum.sel(momentum=mu), title.format(mu))
+    top = max(one.get_ylim()[1] for one in (axes[0], axes[3]))
+    for name, letter, above, below in (
+        ("student", "b", axes[1], axes[4]),
+        ("transformer", "c", axes[2], axes[5]),
+    ):
+        dataset = panels[name]
+        decay = dataset.weight_decay.values[-1]
+        _draw_twin(above, dataset.sel(weight_decay=decay), f"({letter}) {name}, decay {decay:g}")
+        _draw_gap(below, dataset)
+    for one in (axes[0], axes[3]):
+        one.set_ylim(0, top)
+    for one in axes:
+        legend_below(one)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _draw_momentum(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+    # Seeds differ in the size of their target, and bumps of their median would blur: bands.
+    start = dataset.test_loss.isel(save_step=0)
+    curves = ["train_loss", "test_loss", "twin_train_loss", "twin_test_loss"]
+    relative = dataset[curves] / start
+    draw_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
+    draw_losses(axes, relative, color=COLORS["twin"], label="linearised twin", name="twin_{}_loss")
+    step_axis(axes, dataset, title=title, ylabel="mean squared error / initial test loss")
+
+
+def _draw_twin(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+    draw_losses(axes, dataset, color=COLORS["net"], label="network (dashed: train)")
+    draw_losses(axes, dataset, color=COLORS["twin"], label="linearised twin", name="twin_{}_loss")
+    axes.set_yscale("log")
+    step_axis(axes, dataset, title=title, ylabel="loss")
+
+
+def _draw_gap(axes: Axes, dataset: xr.Dataset) -> None:
+    gap = abs(dataset.train_loss - dataset.twin_train_loss) / dataset.train_loss
+    gaps = xr.Dataset({"gap": gap.where(gap > 0)})
+    colors: Mapping[float, str] = dict(
+        zip(dataset.weight_decay.values, (COLORS["variance"], COLORS["net"]), strict=True)
+    )
+    for decay, color in colors.items():
+        draw_curve(axes, gaps.sel(weight_decay=decay), "gap", color=color, label=f"decay {decay:g}")
+    axes.axhline(0.05, color="0.7", linewidth=0.8)
+    half = _half(dataset)
+    if np.isfinite(half):
+        axes.axvline(half, color="0.6", linewidth=0.8, label="train loss halved")
+    axes.set_yscale("log")
+    step_axis(
+        axes, dataset, title="how far the twin is", ylabel="|train loss − twin's| / train loss"
+    )
+
+
+def _half(dataset: xr.Dataset) -> float:
+    """Median step at which the net's train loss has halved, with weight decay."""
+    decay = dataset.weight_decay.values[-1]
+    steps = [
+        run_at(dataset, seed=seed, weight_decay=decay).delay(0.5).train_step
+        for seed in dataset.seed.values
+    ]
+    return float(np.median(steps))
+
+
+FIG13 = Recipe(
+    name="fig13",
+    statement="With momentum the same pattern and more bumps; under AdamW a linearised twin "
+    "follows the network at first and is left behind, early where weight decay is strong.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "(a) D=50, P=300, N=500, ε=0.06, η=20·N/α²; (b) AdamW 3e-4, decay 0.05, "
+        "weights doubled; (c) p=43, 45 %, d_model 64, AdamW 1e-3, decay 1",
+        "paper": "(a) D=100, P=550, N=500, ε=0.02, η=N/α²; (b) AdamW 3e-3, decay 0.1, weights "
+        "N(0,1); (c) p=113, 40 %, d_model 128, AdamW 1e-3, decay 2, first 200 steps only",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

@@ -1,0 +1,123 @@
+"""Figure 14: targets that span one, two and three directions."""
+
+from collections.abc import Callable, Sequence
+
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.plots import (
+    COLORS,
+    dial_axis,
+    dial_colors,
+    draw_dial,
+    draw_losses,
+    legend_below,
+    new_figure,
+    step_axis,
+)
+from lazyrich.sweeps import grid
+from lazyrich.training import CommitteeExperiment
+
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, along
+from .._shared import steps_label
+
+# The authors' settings are not known; "paper" has their Figure 1's sizes. Gradient flow is
+# their rate's limit: at η=N/α² descent follows it closely.
+PRESETS = {
+    "paper": CommitteeExperiment(
+        dim=100,
+        width=500,
+        n_train=550,
+        epsilon=0.02,
+        dynamics="flow",
+        n_steps=1_000_000,
+        n_saves=160,
+    ),
+    "quick": CommitteeExperiment(
+        dim=50,
+        width=500,
+        n_train=400,
+        epsilon=0.06,
+        learning_rate=2.0,
+        dynamics="flow",
+        n_steps=20_000,
+    ),
+}
+COUNTS = {1: "one direction groks", 2: "two directions grok", 3: "three directions grok"}
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """Sums of one, two and three squares."""
+    experiments = grid(PRESETS[preset], {"n_directions": COUNTS, "seed": seeds})
+    return {"runs": Panel(experiments, ("n_directions",))}
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    ratios = along(panels["runs"], "n_directions", lambda run: float(run.delay().ratio))
+    return {claim: ratios[:, k].tolist() for k, claim in enumerate(COUNTS.values())}
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """Losses by the number of directions; when each loss falls."""
+    dataset = panels["runs"]
+    figure, (losses, falls) = new_figure(1, 2)
+    colors = dial_colors(dataset.n_directions.values.tolist())
+    for count, color in colors.items():
+        one = dataset.sel(n_directions=count)
+        # More directions make larger labels: each run is measured by its own start.
+        relative = one[["train_loss", "test_loss"]] / one.test_loss.isel(save_step=0)
+        draw_losses(losses, relative, color=color, label=f"directions: {count}")
+    step_axis(
+        losses,
+        dataset,
+        title=r"targets ½ Σ$_k(\beta_k\cdot x)^2$ (dashed: train)",
+        ylabel="mean squared error / initial test loss",
+        xlabel=steps_label(dataset),
+    )
+    losses.set_ylim(bottom=0)
+    _draw_falls(falls, dataset, _test_step, label="test loss", color=COLORS["net"])
+    _draw_falls(falls, dataset, _train_step, label="train loss", color=COLORS["norm"])
+    dial_axis(
+        falls,
+        title="beyond the print: the delay grows",
+        xlabel="number of directions",
+        ylabel="step at 10 % of the initial train loss",
+    )
+    falls.set_xticks(dataset.n_directions.values)
+    for axes in (losses, falls):
+        legend_below(axes)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _test_step(run: Run) -> float:
+    return float(run.delay().test_step)
+
+
+def _train_step(run: Run) -> float:
+    return float(run.delay().train_step)
+
+
+def _draw_falls(
+    axes: Axes, dataset: xr.Dataset, read: Callable[[Run], float], *, label: str, color: str
+) -> None:
+    measured = along(dataset, "n_directions", read)
+    draw_dial(axes, dataset.n_directions.values, measured, color=color, label=label)
+
+
+FIG14 = Recipe(
+    name="fig14",
+    statement="Grokking persists when the target function spans more than one direction.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "sums of squares; D=50, P=400, N=500, ε=0.06, α=1, gradient flow, centred",
+        "paper": "sums of squares; D=100, P=550, N=500, ε=0.02, α=1, gradient flow, centred; "
+        "the print does not give its settings",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

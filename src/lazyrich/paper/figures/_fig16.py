@@ -1,0 +1,99 @@
+"""Figure 16: accuracy and loss are two views of one run, that of Figure 2(a, b)."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.plots import COLORS, legend_below, new_figure
+
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, each_run, run_at
+from ._fig2 import TEST_LEVEL, draw_accuracy, draw_loss, marks, runs
+
+ABOVE_CHANCE = 0.05
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """The runs of Figure 2(a, b)."""
+    return {"runs": Panel(runs(preset, seeds))}
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    dataset = panels["runs"]
+    level = _chance(dataset) + ABOVE_CHANCE
+    return {
+        "test loss moves while accuracy is flat": each_run(
+            dataset, lambda run: _flat_movement(run, level)
+        ),
+        "loss is left when accuracy is perfect": each_run(dataset, _loss_left),
+        "train accuracy is perfect at a loss of .06": each_run(
+            dataset, lambda run: run.at("train_loss", marks(run).fitted)
+        ),
+    }
+
+
+def _chance(dataset: xr.Dataset) -> float:
+    return 1 / json.loads(dataset.attrs["common"])["task.modulus"]
+
+
+def _flat_movement(run: Run, level: float) -> float:
+    """Largest relative move of the test loss while the test accuracy is below a level."""
+    # A few dozen test pairs may be right by luck at first: it leaves chance for good only
+    # after the last record below the level.
+    is_flat = run["test_accuracy"] < level
+    last = np.flatnonzero(is_flat)[-1:]
+    if not len(last):
+        return np.nan
+    loss = run["test_loss"][: last[0] + 1]
+    return float(np.abs(loss / loss[0] - 1).max())
+
+
+def _loss_left(run: Run) -> float:
+    perfect = run.accuracy_delay(TEST_LEVEL, 0.99).test_step
+    return run.at("test_loss", float(perfect)) / run.start("test_loss")
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """Accuracy, loss, and the one against the other."""
+    dataset = panels["runs"]
+    figure, (accuracy, losses, both) = new_figure(1, 3)
+    draw_accuracy(accuracy, dataset, title="accuracy")
+    legend_below(accuracy)
+    draw_loss(losses, dataset, title="loss of the same runs")
+    _draw_both(both, dataset)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _draw_both(axes: Axes, dataset: xr.Dataset) -> None:
+    """Every seed's way through the plane of loss and accuracy, from right to left."""
+    for k, seed in enumerate(dataset.seed.values):
+        run = run_at(dataset, seed=seed)
+        for part, style in [("train", "--"), ("test", "-")]:
+            label = part if k == 0 else "_"
+            curve = run[f"{part}_loss"], run[f"{part}_accuracy"]
+            axes.plot(*curve, style, color=COLORS["net"], alpha=0.7, linewidth=1, label=label)
+    axes.set(xscale="log", ylim=(0, 1.03))
+    axes.set(xlabel="mean squared error", ylabel="share of pairs that are right")
+    axes.set_title("beyond the print: accuracy over loss, each seed")
+    legend_below(axes)
+
+
+FIG16 = Recipe(
+    name="fig16",
+    statement="Accuracy and loss are two views of one run: the test loss moves where the test "
+    "accuracy is flat, and is not zero where it is perfect.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN), α=23, η=100, no weight decay",
+        "paper": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN), α=1, η=100, no weight decay",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

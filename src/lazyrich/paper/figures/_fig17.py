@@ -1,0 +1,96 @@
+"""Figure 17: whether one run "groks" in accuracy depends on the threshold of accuracy."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.plots import (
+    COLORS,
+    dial_axis,
+    dial_colors,
+    draw_dial,
+    draw_losses,
+    legend_below,
+    new_figure,
+    step_axis,
+)
+
+from .._claims import claims_of
+from .._recipe import Panel, Panels, Recipe
+from .._runs import each_run
+from ._fig8 import LEVEL, at_threshold, ratio, runs
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """The runs of Figure 8 at α = 1."""
+    return {"runs": Panel(runs(preset, seeds))}
+
+
+def ratios(dataset: xr.Dataset) -> np.ndarray:
+    """t(test accuracy 90 %)/t(train accuracy 90 %): a row for each seed, thresholds across."""
+    thresholds = dataset.threshold.values
+    return np.array([each_run(at_threshold(dataset, one), ratio) for one in thresholds]).T
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    rows = ratios(panels["runs"])
+    return {
+        "some threshold shows grokking": [_extreme(row, np.max) for row in rows],
+        "some threshold shows none": [_extreme(row, np.min) for row in rows],
+    }
+
+
+def _extreme(row: np.ndarray, pick: Callable[[np.ndarray], np.floating]) -> float:
+    # A threshold that the train accuracy does not reach offers no ratio.
+    seen = row[~np.isnan(row)]
+    return float(pick(seen)) if seen.size else np.nan
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """Accuracy within each threshold, as printed, and how late the test accuracy is."""
+    dataset = panels["runs"]
+    figure, (accuracy, late) = new_figure(1, 2)
+    for threshold, color in dial_colors(dataset.threshold.values.tolist()).items():
+        one, label = at_threshold(dataset, threshold), rf"$\theta$ = {threshold:g}"
+        draw_losses(accuracy, one, color=color, label=label, name="{}_accuracy")
+    title = "the same runs, other thresholds (dashed: train)"
+    step_axis(accuracy, dataset, title=title, ylabel=r"share with $(f-y)^2 \leq \theta$")
+    accuracy.set_ylim(0, 1.03)
+    legend_below(accuracy)
+    _draw_ratios(late, dataset)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _draw_ratios(axes: Axes, dataset: xr.Dataset) -> None:
+    label = f"at accuracy {100 * LEVEL:g} %"
+    draw_dial(axes, dataset.threshold, ratios(dataset), color=COLORS["net"], label=label)
+    for name, style, text in [
+        ("some threshold shows grokking", "--", "counts as grokking above"),
+        ("some threshold shows none", ":", "counts as none below"),
+    ]:
+        claim = claims_of("fig17")[name]
+        bound = claim.high if claim.low is None else claim.low
+        if bound is not None:
+            axes.axhline(bound, color="0.6", linestyle=style, linewidth=0.8, label=text)
+    title, xlabel = "beyond the print: is it late?", r"threshold $\theta$ of the squared error"
+    dial_axis(axes, title=title, xlabel=xlabel, ylabel="test step/train step")
+    legend_below(axes)
+
+
+FIG17 = Recipe(
+    name="fig17",
+    statement='One run seems to "grok" in accuracy or not, by the choice of the threshold.',
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "the runs of Figure 8 at α=1, 3·10⁴ steps",
+        "paper": "the runs of Figure 8 at α=1, 10⁵ steps",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

@@ -1,0 +1,84 @@
+"""Figure 18: the losses of the run that "groks" in accuracy are unremarkable."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.plots import COLORS, draw_curve, legend_below, new_figure, step_axis
+
+from .._claims import claims_of
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, each_run
+from ._fig8 import runs
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """The runs of Figure 8 at α = 1."""
+    return {"runs": Panel(runs(preset, seeds))}
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    return {
+        "train tracks test": each_run(panels["runs"], _largest_gap),
+        "test loss never rises": each_run(panels["runs"], _largest_rise),
+    }
+
+
+def _largest_gap(run: Run) -> float:
+    return float(np.max(run["test_loss"] / run["train_loss"]))
+
+
+def _largest_rise(run: Run) -> float:
+    loss = run["test_loss"]
+    return float(np.max(loss / np.minimum.accumulate(loss)))
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """The losses as printed, on a log scale, and the test loss over the train loss."""
+    dataset = panels["runs"]
+    figure, (printed, logs, gap) = new_figure(1, 3)
+    _draw_losses(printed, dataset, title="loss")
+    printed.set_ylim(bottom=0)
+    _draw_losses(logs, dataset, title="beyond the print: loss on a log scale")
+    logs.set_yscale("log")
+    _draw_gap(gap, dataset)
+    for axes in (printed, logs, gap):
+        legend_below(axes)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _draw_losses(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
+    for part, dashed in [("train", True), ("test", False)]:
+        color = COLORS["net"]
+        draw_curve(axes, dataset, f"{part}_loss", color=color, label=part, dashed=dashed)
+    step_axis(axes, dataset, title=title, ylabel="mean squared error")
+
+
+def _draw_gap(axes: Axes, dataset: xr.Dataset) -> None:
+    gap = (dataset.test_loss / dataset.train_loss).to_dataset(name="gap")
+    draw_curve(axes, gap, "gap", color=COLORS["norm"], label="test loss/train loss")
+    bound = claims_of("fig18")["train tracks test"].high
+    if bound is not None:
+        label = "counts as tracking below"
+        axes.axhline(bound, color="0.6", linestyle="--", linewidth=0.8, label=label)
+    step_axis(axes, dataset, title="beyond the print: do they track?", ylabel="ratio of the losses")
+    axes.set_yscale("log")
+
+
+FIG18 = Recipe(
+    name="fig18",
+    statement="The losses of the student whose accuracy seems to grok show nothing of the kind.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "the runs of Figure 8 at α=1, 3·10⁴ steps",
+        "paper": "the runs of Figure 8 at α=1, 10⁵ steps",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

@@ -1,0 +1,252 @@
+"""Figure 2: modular addition groks without weight decay, its weight norm, and a sweep over α."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.measures import fall_step, rank_correlation
+from lazyrich.plots import (
+    COLORS,
+    dial_axis,
+    dial_colors,
+    draw_curve,
+    draw_dial,
+    draw_line,
+    draw_losses,
+    legend_below,
+    new_figure,
+    step_axis,
+)
+from lazyrich.sweeps import grid
+from lazyrich.training import Experiment, starting_point
+
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, along, each_run, run_at
+
+_fall_step = jax.jit(fall_step)
+
+TRAIN_LEVEL, TEST_LEVEL = 0.999, 0.95
+"""Shares at which the train and the test accuracy count as risen."""
+
+# α multiplies W₂(W₁x)²/(2pN) everywhere; every weight starts as N(0, 1), times σ.
+BASE = starting_point("modular").changed({"scaling.alpha": 1.0, "n_saves": 160})
+# Eq. 7 with the authors' scale, which acts twice: theirs is the root of ours.
+AUTHORS = BASE.changed({"learning_rate_rule": "inverse", "n_steps": 50_000})
+RUNS = {
+    "paper": AUTHORS,
+    # At α = 23 the output is W₂(W₁x)²/(2N): the steps are those of the text of §16.1.
+    "quick": BASE.changed({"scaling.alpha": 23.0, "n_steps": 8000}),
+}
+SWEPT = {
+    "paper": AUTHORS,
+    "quick": BASE.changed(
+        {
+            "scaling.center": True,
+            "scaling.weight_scale": 0.5,
+            "learning_rate": 2e5,
+            "learning_rate_rule": "inverse_square",
+            "n_steps": 8000,
+        }
+    ),
+}
+ALPHAS = {"paper": (0.25, 1.0, 2.25, 4.0), "quick": (10.0, 20.0, 40.0, 80.0, 160.0)}
+
+
+def runs(preset: str, seeds: Sequence[int]) -> list[Experiment]:
+    """The runs of Figures 2(a, b) and 16, one a seed."""
+    return grid(RUNS[preset], {"seed": seeds})
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """One run a seed, and a sweep over α."""
+    sweep = grid(SWEPT[preset], {"alpha": ALPHAS[preset], "seed": seeds})
+    return {"runs": Panel(runs(preset, seeds)), "sweep": Panel(sweep, ("alpha",))}
+
+
+class Marks(NamedTuple):
+    """Steps at which a run gets somewhere; inf if it never does.
+
+    Attributes:
+        fitted: the train accuracy is at 99.9 %.
+        crossed: the test loss is down to what the train loss was when fitted.
+        generalised: the test accuracy is at 95 %.
+    """
+
+    fitted: float
+    crossed: float
+    generalised: float
+
+
+def marks(run: Run) -> Marks:
+    """When the train accuracy, the test loss and the test accuracy get there."""
+    found = run.accuracy_delay(TRAIN_LEVEL, TEST_LEVEL)
+    fitted, generalised = float(found.train_step), float(found.test_step)
+    level = run.at("train_loss", fitted)
+    return Marks(fitted, float(_fall_step(run.steps, run["test_loss"], level)), generalised)
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    runs, sweep = panels["runs"], panels["sweep"]
+    alphas = sweep.alpha.values
+    return {
+        "accuracy is late": each_run(runs, _ratio),
+        "weight norm grows": each_run(runs, _norm_growth),
+        "weight norm does not dip": each_run(runs, _norm_dip),
+        "losses cross when accuracy rises": each_run(runs, _crossing),
+        "alpha makes it worse": [
+            rank_correlation(alphas, delays) for delays in along(sweep, "alpha", _delay)
+        ],
+        "vanishes at small alpha": each_run(sweep, _ratio, alpha=alphas.min()),
+        "weight norm dips nowhere in the sweep": along(sweep, "alpha", _norm_dip)
+        .min(axis=1)
+        .tolist(),
+    }
+
+
+def _delay(run: Run) -> float:
+    # Of a run that never fitted the training points there is no delay, not a long one.
+    found = run.accuracy_delay(TRAIN_LEVEL, TEST_LEVEL)
+    return float(found.delay) if np.isfinite(found.train_step) else np.nan
+
+
+def _ratio(run: Run) -> float:
+    found = run.accuracy_delay(TRAIN_LEVEL, TEST_LEVEL)
+    return float(found.ratio) if np.isfinite(found.train_step) else np.nan
+
+
+def _norm_growth(run: Run) -> float:
+    norms = run["weight_norms"].sum(axis=1)
+    return norms[-1] / norms[0] if np.isfinite(run.end("weight_norm")) else np.nan
+
+
+def _norm_dip(run: Run) -> float:
+    norms = run["weight_norms"].sum(axis=1)
+    return norms.min() / norms[0]
+
+
+def _crossing(run: Run) -> float:
+    found = marks(run)
+    return found.crossed / found.generalised if np.isfinite(found.generalised) else np.nan
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """Accuracy with the norm, and loss, of one run a seed; below, the sweep over α."""
+    dataset, sweep = panels["runs"], panels["sweep"]
+    figure, (accuracy, losses, norms, swept, swept_losses, steps) = new_figure(2, 3)
+    draw_accuracy(accuracy, dataset, title="(a) accuracy and weight norm")
+    right = accuracy.twinx()
+    right.spines["right"].set_visible(True)
+    draw_curve(right, _norms(dataset), "norm", color=COLORS["norm"], label="weight norm")
+    right.set_ylabel("sum of the layers' norms")
+    right.set_ylim(bottom=0)
+    legend_below(accuracy, right)
+    draw_loss(losses, dataset, title="(b) loss of the same runs")
+    _draw_norms(norms, dataset, sweep)
+    for axes, name, title, ylabel in [
+        (swept, "accuracy", r"(c) accuracy over $\alpha$", "share of pairs that are right"),
+        (swept_losses, "loss", r"beyond the print: loss over $\alpha$", "mean squared error"),
+    ]:
+        for alpha, color in dial_colors(sweep.alpha.values.tolist()).items():
+            one, label = sweep.sel(alpha=alpha), rf"$\alpha$ = {alpha:g}"
+            draw_losses(axes, one, color=color, label=label, name=f"{{}}_{name}")
+        step_axis(axes, sweep, title=f"{title} (dashed: train)", ylabel=ylabel)
+        axes.set_ylim(bottom=0)
+        legend_below(axes)
+    _draw_steps(steps, sweep)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _norms(dataset: xr.Dataset) -> xr.Dataset:
+    """The sum of the layers' Frobenius norms, which the authors plot, and it over its start."""
+    norm = dataset.weight_norms.sum("parameter", skipna=False)
+    return xr.Dataset({"norm": norm, "growth": norm / norm.isel(save_step=0)})
+
+
+def _draw_norms(axes: Axes, dataset: xr.Dataset, sweep: xr.Dataset) -> None:
+    draw_curve(axes, _norms(dataset), "growth", color=COLORS["norm"], label="runs of (a, b)")
+    growth = _norms(sweep)
+    for alpha, color in dial_colors(sweep.alpha.values.tolist()).items():
+        label = rf"(c), $\alpha$ = {alpha:g}"
+        draw_curve(axes, growth.sel(alpha=alpha), "growth", color=color, label=label)
+    axes.axhline(1, color="0.6", linewidth=0.8)
+    title = "beyond the print: does the norm dip?"
+    step_axis(axes, growth, title=title, ylabel="weight norm/its start")
+    legend_below(axes)
+
+
+def draw_accuracy(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
+    """Train and test accuracy, with the marks; the legend is the caller's."""
+    for part, dashed in [("train", True), ("test", False)]:
+        color = COLORS["net"]
+        draw_curve(axes, dataset, f"{part}_accuracy", color=color, label=part, dashed=dashed)
+    step_axis(axes, dataset, title=title, ylabel="share of pairs that are right")
+    axes.set_ylim(0, 1.03)
+    _draw_marks(axes, dataset)
+
+
+def draw_loss(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
+    """Train and test loss, with the marks and the level at which the losses cross."""
+    for part, dashed in [("train", True), ("test", False)]:
+        color = COLORS["net"]
+        draw_curve(axes, dataset, f"{part}_loss", color=color, label=part, dashed=dashed)
+    levels = each_run(dataset, lambda run: run.at("train_loss", marks(run).fitted))
+    label = "train loss when fitted"
+    if np.isfinite(levels).all():
+        draw_line(axes, xr.DataArray(levels), color="black", label=label)
+    step_axis(axes, dataset, title=title, ylabel="mean squared error")
+    axes.set_ylim(bottom=0)
+    _draw_marks(axes, dataset)
+    legend_below(axes)
+
+
+def _draw_marks(axes: Axes, dataset: xr.Dataset) -> None:
+    """A line at the median step of each mark, and a band over the seeds."""
+    table = np.array([marks(run_at(dataset, seed=seed)) for seed in dataset.seed.values])
+    for steps, color, name in zip(
+        table.T,
+        ("0.6", COLORS["debiased"], "0.2"),
+        ("train accuracy 99.9 %", "test loss crosses", "test accuracy 95 %"),
+        strict=True,
+    ):
+        middle = np.quantile(steps, 0.5, method="inverted_cdf")
+        if not np.isfinite(middle):
+            continue
+        axes.axvline(middle, color=color, linewidth=0.8, label=f"{name}: {middle:.0f}")
+        seen = steps[np.isfinite(steps)]
+        axes.axvspan(seen.min(), seen.max(), color=color, alpha=0.15, linewidth=0)
+
+
+def _draw_steps(axes: Axes, sweep: xr.Dataset) -> None:
+    for name, color, marker, label in [
+        ("fitted", "twin", "s", "train accuracy 99.9 %"),
+        ("generalised", "net", "o", "test accuracy 95 %"),
+    ]:
+        steps = along(sweep, "alpha", lambda run, name=name: getattr(marks(run), name))
+        draw_dial(axes, sweep.alpha, steps, color=COLORS[color], label=label, marker=marker)
+    title = "beyond the print: when each is reached"
+    dial_axis(axes, title=title, xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
+    legend_below(axes)
+
+
+FIG2 = Recipe(
+    name="fig2",
+    statement="Modular addition groks without weight decay while the weight norm grows; the "
+    "output scale α makes the delay vanish or grow.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=23, σ=1, η=100; "
+        "(c) σ=0.5, centred, η=2·10⁵/α²",
+        "paper": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=1, η=100; (c) η=100/α, "
+        "half the authors' steps",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

@@ -1,0 +1,152 @@
+"""Figure 5: labels that are eigenvectors of the initial tangent kernel, easy to impossible."""
+
+from collections.abc import Callable, Sequence
+
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.nets import CommitteeNet
+from lazyrich.plots import COLORS, draw_curve, draw_line, new_figure, step_axis
+from lazyrich.sweeps import grid
+from lazyrich.tasks import EigenvectorTask
+from lazyrich.training import (
+    Experiment,
+    GradientDescent,
+    KernelMovement,
+    KernelRegression,
+    Twin,
+    WeightNorm,
+)
+
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, each_run
+
+INDICES = (1, 70, 100)
+CURVES = ("train_loss", "test_loss", "twin_train_loss", "twin_test_loss", "kernel_regression_loss")
+
+# The authors' two units and raw eigenvectors. The print does not say whether f(θ₀) is
+# subtracted; without it the loss is f(θ₀)'s, a hundred times the labels', for every j.
+AUTHORS = Experiment(
+    task=EigenvectorTask(dim=100, n_train=100, n_test=100, scale="norm", remove_mean=True),
+    net=CommitteeNet(width=2, epsilon=0.25),
+    optimizer=GradientDescent(learning_rate=1.0),
+    n_steps=25_000,
+    probes=(WeightNorm(), Twin(), KernelMovement(n_points=100), KernelRegression()),
+)
+# A wide machine with trained readouts. Its kernel has 90 modes, so that P = 120 is enough
+# for the kernel as well: j = 70 is slow, j = 100 is none of its modes.
+WIDE = Experiment(
+    task=EigenvectorTask(dim=12, n_train=120, n_test=600),
+    net=CommitteeNet(width=200, epsilon=0.5, readouts="normal"),
+    optimizer=GradientDescent(learning_rate=30.0),
+    n_steps=5000,
+    n_saves=60,
+    probes=(WeightNorm(), Twin(), KernelMovement(n_points=200), KernelRegression()),
+)
+_FLOOR = 1e-6  # of the pictures; a line below it is written as a number
+ROWS = {
+    "quick": {"runs": WIDE},
+    "paper": {
+        "runs": AUTHORS,
+        "not centred": AUTHORS.changed({"scaling.center": False}),
+        "wide, trained readouts": WIDE,
+    },
+}
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """For each row of the picture a run for each index and seed."""
+    return {
+        name: Panel(grid(base, {"index": INDICES, "seed": seeds}), axes=("index",))
+        for name, base in ROWS[preset].items()
+    }
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim, from the first row."""
+    runs = panels["runs"]
+    top, middle, last = (runs.index.values[place] for place in (0, 1, -1))
+
+    def late(run: Run) -> float:
+        return float(run.delay().ratio)
+
+    def end(run: Run) -> float:
+        return run.relative("test_loss")
+
+    def in_the_middle(function: Callable[[Run], float]) -> list[float]:
+        return each_run(runs, function, index=middle)
+
+    return {
+        "top eigenvector at once": each_run(runs, late, index=top),
+        "middle eigenvector late": in_the_middle(late),
+        "middle eigenvector generalises": in_the_middle(end),
+        "large eigenvector never": each_run(runs, end, index=last),
+        "middle case beats the kernel": in_the_middle(
+            lambda run: run.end("test_loss") / run.end("kernel_regression_loss")
+        ),
+        "middle case beats its twin": in_the_middle(
+            lambda run: run.end("test_loss") / run.end("twin_test_loss")
+        ),
+        "middle case moves the kernel": in_the_middle(lambda run: run.end("kernel_distance")),
+        "the kernel fails in the middle": in_the_middle(
+            lambda run: run.end("kernel_regression_loss") / run.start("test_loss")
+        ),
+    }
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """An index a column, settings a row: the net, its twin, and regression with K₀."""
+    n_columns = panels["runs"].sizes["index"]
+    figure, axes = new_figure(len(panels), n_columns)
+    for row, (name, dataset) in enumerate(panels.items()):
+        said = "" if name == "runs" else f"{name}: "
+        for column, index in enumerate(dataset.index.values):
+            place = axes[row * n_columns + column]
+            _draw_index(place, dataset.sel(index=index), f"{said}$j$ = {index}")
+            place.set_xlabel("optimizer steps" if row == len(panels) - 1 else "")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _draw_index(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+    # Seeds differ in the size of their labels: each is measured by its own start.
+    relative = dataset[[*CURVES]] / dataset.test_loss.isel(save_step=0)
+    for name, who, color in [("", "network", "net"), ("twin_", "linearised twin", "twin")]:
+        for part, dashed in [("train", True), ("test", False)]:
+            draw_curve(
+                axes,
+                relative,
+                f"{name}{part}_loss",
+                color=COLORS[color],
+                label=f"{who}, {part}",
+                dashed=dashed,
+            )
+    line = relative.kernel_regression_loss.isel(save_step=0)
+    draw_line(axes, line, color="black", label="regression with $K_0$, test")
+    moved = dataset.kernel_distance.isel(save_step=-1).median().item()
+    said = r"$\|K-K_0\|/\|K_0\|$" + f" ends at {moved:.2g}"
+    if line.median() < _FLOOR:
+        said += f"; regression with $K_0$: {line.median().item():.0e}"
+    ylabel = "mean squared error / initial test loss"
+    step_axis(axes, dataset, title=f"{title}\n{said}", ylabel=ylabel)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=max(_FLOOR, axes.get_ylim()[0]))
+
+
+FIG5 = Recipe(
+    name="fig5",
+    statement="Labels made from eigenvectors of the initial kernel: the first is learned at "
+    "once, a middle one late, a last one never.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "D=12, P=120, N=200, ε=0.5, α=1, η=0.15·N/α², trained readouts, centred",
+        "paper": "D=100, P=100, N=2, ε=0.25, α=1, η=0.5·N/α², centred; "
+        "wide: D=12, P=120, N=200, ε=0.5, η=0.15·N/α²",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

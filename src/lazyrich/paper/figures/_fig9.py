@@ -1,0 +1,270 @@
+"""Figure 9: too few, just right and too many points; and where theory puts the edges."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lazyrich.measures import fall_step
+from lazyrich.plots import (
+    COLORS,
+    dial_axis,
+    draw_curve,
+    draw_dial,
+    draw_losses,
+    legend_below,
+    new_figure,
+    step_axis,
+)
+from lazyrich.sweeps import grid
+from lazyrich.theory import (
+    eigenspace_sizes,
+    goldilocks_range,
+    initial_eigenvalues,
+    learning_curve,
+    target_power,
+)
+from lazyrich.training import CommitteeExperiment
+
+from .._recipe import Panel, Panels, Recipe
+from .._runs import Run, along
+from .._shared import shared_setting, steps_label
+
+PRESETS = {
+    "paper": CommitteeExperiment(
+        dim=40,
+        width=100,
+        n_train=120,
+        epsilon=0.5,
+        learning_rate=0.5,
+        n_steps=50_000,
+        n_test=10_000,
+        n_saves=160,
+    ),
+    # At the print's 50, 120 and 500 points this net fails, groks and generalises at once.
+    "quick": CommitteeExperiment(
+        dim=25,
+        width=500,
+        n_train=120,
+        epsilon=0.06,
+        learning_rate=2.0,
+        dynamics="flow",
+        n_steps=20_000,
+        n_test=2000,
+    ),
+}
+PRINTED = (50, 120, 500)
+SIZES = {
+    "paper": (50, 90, 120, 200, 350, 500, 800, 1200, 2000),
+    "quick": (50, 90, 120, 200, 300, 500, 1000),
+}
+TERMS = ("variance_term", "misalignment_term", "linear_term")
+GENERALISES = 0.1  # share of the initial loss; the threshold of every delay too
+TOGETHER = 1.2  # t_te/t_tr, as in the claim on plenty of data
+
+
+def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
+    """The three printed sizes, and a range of sizes around them by gradient flow."""
+    base, axes = PRESETS[preset], ("n_train",)
+    flow = base.changed({"dynamics": "flow"})
+    return {
+        "runs": Panel(grid(base, {"n_train": PRINTED, "seed": seeds}), axes),
+        "range": Panel(grid(flow, {"n_train": SIZES[preset], "seed": seeds}), axes),
+    }
+
+
+def statistics(panels: Panels) -> dict[str, list[float]]:
+    """The statistic of each claim."""
+    final, ratio, share, gap = (
+        along(panels["runs"], "n_train", measure)
+        for measure in (_final, _ratio, _linear_share, _gap)
+    )
+    edges = _measured(panels["range"])
+    lower, upper = _predicted(panels["range"])
+    few, right, many = 0, 1, -1
+    found = {
+        "too little data": final[:, few],
+        "just right is late": ratio[:, right],
+        "just right generalises": final[:, right],
+        "plenty together": ratio[:, many],
+        "failure is linear power": share[:, few],
+        "failure has more linear power": share[:, few] - share[:, many],
+        "terms sum to the loss": gap.max(axis=1),
+        "generalises from the predicted edge": edges["lower"] / lower,
+        "the kernel's edge is where it is predicted": edges["kernel"] / upper,
+        "the delay ends at the predicted edge": edges["upper"] / upper,
+    }
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def _ratio(run: Run) -> float:
+    return float(run.delay().ratio)
+
+
+def _final(run: Run) -> float:
+    return run.relative("test_loss")
+
+
+def _kernel(run: Run) -> float:
+    return run.start("kernel_regression_loss") / run.start("test_loss")
+
+
+def _linear_share(run: Run) -> float:
+    return run.end("linear_term") / sum(run.end(name) for name in TERMS)
+
+
+def _gap(run: Run) -> float:
+    """Largest gap between the test loss and the sum of its terms, in standard errors."""
+    total = sum(run[name] for name in TERMS)
+    return float(np.max(np.abs(run["test_loss"] - total) / run["test_loss_error"]))
+
+
+def _measured(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """By seed, the P from which the net and the kernel generalise, and the net at once."""
+    asked = {
+        "lower": (_final, GENERALISES),
+        "kernel": (_kernel, GENERALISES),
+        "upper": (_ratio, TOGETHER),
+    }
+    sizes = jnp.asarray(dataset.n_train.values, float)
+    return {
+        edge: np.array(
+            [
+                float(fall_step(sizes, jnp.asarray(row), level))
+                for row in along(dataset, "n_train", measure)
+            ]
+        )
+        for edge, (measure, level) in asked.items()
+    }
+
+
+def _spectrum(dataset: xr.Dataset) -> dict[str, jnp.ndarray]:
+    """The initial kernel's spectrum and the target's power in it, of whatever direction."""
+    dim, epsilon = (shared_setting(dataset, name) for name in ("dim", "epsilon"))
+    return {
+        "eigenvalues": jnp.stack(initial_eigenvalues(dim, epsilon=epsilon)),
+        "target_power": jnp.stack(target_power(jnp.eye(dim)[0])),
+        "multiplicities": jnp.asarray(eigenspace_sizes(dim), float),
+    }
+
+
+def _predicted(dataset: xr.Dataset) -> tuple[float, float]:
+    """Both edges of the range of sizes at which late generalisation can be seen."""
+    dim = shared_setting(dataset, "dim")
+    edges = goldilocks_range(**_spectrum(dataset), dim=dim, threshold=GENERALISES)
+    return float(edges.lower), float(edges.upper)
+
+
+def draw(panels: Panels, caption: str) -> Figure:
+    """Above the losses, below their terms; on the right both against P."""
+    dataset = panels["runs"]
+    figure, axes = new_figure(2, 4)
+    titles = ("too few points", "just right", "plenty")
+    for column, (size, title) in enumerate(zip(dataset.n_train.values, titles, strict=True)):
+        one = dataset.sel(n_train=size)
+        above, below = axes[column], axes[4 + column]
+        _draw_losses(above, one, f"({'abc'[column]}) {title}: P = {size}")
+        _draw_terms(below, one, f"({'def'[column]}) its terms: P = {size}")
+    _draw_final(axes[3], panels["range"])
+    _draw_ratio(axes[7], panels["range"])
+    for one in axes:
+        legend_below(one)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _relative(dataset: xr.Dataset) -> xr.Dataset:
+    """Each seed by its own start: seeds differ in the size of their target."""
+    names = ["train_loss", "test_loss", *TERMS]
+    found = dataset[names] / dataset.test_loss.isel(save_step=0)
+    found["total"] = sum(found[name] for name in TERMS)
+    return found
+
+
+def _draw_losses(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+    relative = _relative(dataset)
+    draw_losses(axes, relative, color=COLORS["net"], label="test (dashed: train)")
+    ylabel = "mean squared error / initial test loss"
+    step_axis(axes, dataset, title=title, ylabel=ylabel, xlabel=steps_label(dataset))
+    axes.set_ylim(bottom=0)
+
+
+def _draw_terms(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+    relative = _relative(dataset)
+    for name, color, label, dashed in [
+        ("test_loss", "net", "test loss", False),
+        ("total", "sum", "sum (Eq. 6)", True),
+        ("linear_term", "linear", "linear", False),
+        ("misalignment_term", "misalignment", "misalignment", False),
+        ("variance_term", "variance", "variance", False),
+    ]:
+        draw_curve(axes, relative, name, color=COLORS[color], label=label, dashed=dashed)
+    ylabel = "mean squared error / initial test loss"
+    step_axis(axes, dataset, title=title, ylabel=ylabel, xlabel=steps_label(dataset))
+    axes.set_ylim(bottom=0)
+
+
+def _draw_final(axes: Axes, dataset: xr.Dataset) -> None:
+    sizes = dataset.n_train.values
+    smooth = np.geomspace(sizes[0], sizes[-1], 300)
+    spectrum = _spectrum(dataset)
+    curve = np.array(learning_curve(**spectrum, n_train=jnp.asarray(smooth)).test_error)
+    curve /= float(spectrum["target_power"].sum())
+    axes.plot(
+        *(smooth, np.where(curve > 0, curve, np.nan), ":"),
+        color=COLORS["norm"],
+        label="$K_0$, predicted",
+    )
+    for measure, color, label in (
+        (_kernel, "norm", "regression with $K_0$"),
+        (_final, "net", "network, final"),
+    ):
+        draw_dial(
+            *(axes, sizes, along(dataset, "n_train", measure)), color=COLORS[color], label=label
+        )
+    axes.axhline(GENERALISES, color="0.7", linewidth=0.8)
+    _draw_predicted(axes, dataset)
+    title = "beyond the print: test loss against P"
+    ylabel = "test loss / initial test loss"
+    dial_axis(axes, title=title, xlabel="P, training points", ylabel=ylabel)
+    # Past its rank the kernel's error is rounding, far below everything else.
+    axes.set_ylim(1e-6, 10)
+
+
+def _draw_ratio(axes: Axes, dataset: xr.Dataset) -> None:
+    ratios = along(dataset, "n_train", _ratio)
+    draw_dial(axes, dataset.n_train.values, ratios, color=COLORS["net"], label="network")
+    axes.axhline(TOGETHER, color="0.7", linewidth=0.8)
+    edges = {name: np.median(values) for name, values in _measured(dataset).items()}
+    for name, label in (("lower", "generalises"), ("upper", "no delay")):
+        if np.isfinite(edges[name]):
+            text = f"{label} from P = {edges[name]:.0f}"
+            axes.axvline(edges[name], color="0.3", linewidth=0.9, linestyle="--", label=text)
+    _draw_predicted(axes, dataset)
+    title = "beyond the print: delay against P"
+    ylabel = r"$t_\mathrm{test}/t_\mathrm{train}$"
+    dial_axis(axes, title=title, xlabel="P, training points", ylabel=ylabel)
+
+
+def _draw_predicted(axes: Axes, dataset: xr.Dataset) -> None:
+    lower, upper = _predicted(dataset)
+    label = f"predicted range, {lower:.0f} to {upper:.0f}"
+    axes.axvspan(lower, upper, color=COLORS["variance"], alpha=0.15, linewidth=0, label=label)
+
+
+FIG9 = Recipe(
+    name="fig9",
+    statement="Too little data and the network never generalises, plenty and it does so at "
+    "once; in between it groks.",
+    n_seeds={"quick": 3, "paper": 5},
+    captions={
+        "quick": "D=25, N=500, ε=0.06, α=1, gradient flow, centred",
+        "paper": "D=40, N=100, ε=0.5, α=1, η=0.5·N/α², centred; on the right by gradient flow",
+    },
+    panels=panels,
+    statistics=statistics,
+    draw=draw,
+)

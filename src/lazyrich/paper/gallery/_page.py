@@ -1,0 +1,110 @@
+"""From the folder of a reproduction to one HTML file."""
+
+import platform
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+from markupsafe import Markup, escape
+
+from lazyrich._ground import InputError
+from lazyrich.theory import errata
+
+from .._claims import HISTORY
+from .._files import writable_folder, write_whole
+from .._reproduce import read_verdicts
+from ._contents import VERDICTS, Entry, count, entries_of, readable
+from ._downloads import MOST_BYTES, size_text
+
+
+def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html")) -> Path:
+    """Put all that was reproduced on one page that needs no network.
+
+    Every figure has its printed statement, the picture, the verdicts with all seeds, the
+    settings, the command and the data; figures that are missing say what computes them.
+    The errata are measured anew. Equal files give an equal page.
+
+    Args:
+        out: the folder that ``reproduce`` wrote.
+        to: the page, one file.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        InputError: if there are no results, they cannot be read, or the page cannot be
+            written.
+
+    References:
+        Pages open in any browser of the last years; figures are those of Kumar et al. (2024).
+    """
+    figures = read_verdicts(out)
+    if to.is_dir():
+        raise InputError(f"--to is the folder {to}; name a file, such as {to / 'report.html'}.")
+    writable_folder(to.parent, option="--to")
+    try:
+        entries = entries_of(out, figures)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{out / 'claims.json'} is not a claims file that can be read; delete it and "
+            "reproduce again."
+        ) from error
+    text = _render(entries, out)
+    write_whole(to, lambda path: path.write_text(text, encoding="utf-8"), option="--to")
+    return to
+
+
+def _render(entries: Sequence[Entry], out: Path) -> str:
+    here = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["formula"] = _formula
+    environment.filters["readable"] = readable
+    environment.filters["size"] = size_text
+    rows = tuple(row for entry in entries for row in entry.rows)
+    return environment.get_template("page.html").render(
+        entries=entries,
+        rows=rows,
+        counts=count(rows),
+        signs=VERDICTS,
+        errata=errata(),
+        history=HISTORY,
+        machines=_machines(entries),
+        most_bytes=MOST_BYTES,
+        out=str(out),
+        made_by=f"lazyrich {version('lazyrich')}, Python {platform.python_version()}",
+        css=Markup((here / "page.css").read_text(encoding="utf-8")),
+        js=Markup((here / "page.js").read_text(encoding="utf-8")),
+    )
+
+
+def _formula(text: str) -> Markup:
+    """Subscripts set as such: L_te, x_i."""
+    marked = re.sub(r"(?<![^\W_])([^\W\d_])_([A-Za-z]+)", r"\1<sub>\2</sub>", str(escape(text)))
+    return Markup(marked)
+
+
+class Machine(NamedTuple):
+    """Versions and machine, and the figures that were made with them."""
+
+    versions: dict[str, str]
+    entries: list[Entry]
+
+
+def _machines(entries: Sequence[Entry]) -> list[Machine]:
+    computed = [entry for entry in entries if entry.is_computed]
+    names = list(dict.fromkeys(name for entry in computed for name, _ in entry.made))
+    found: dict[tuple[str, ...], Machine] = {}
+    for entry in computed:
+        versions = {name: dict(entry.made).get(name, "") for name in names}
+        machine = found.setdefault(tuple(versions.values()), Machine(versions, []))
+        machine.entries.append(entry)
+    return list(found.values())

@@ -1,0 +1,93 @@
+"""Oracle: curves with bumps, gaps and crossings made by hand (Figure 13)."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from lazyrich.paper._claims import claims_of
+from lazyrich.paper.figures import _fig13
+
+STEPS = np.arange(8)
+SEEDS = [0, 1]
+
+
+def panel(axis, values, runs):
+    """Equal seeds of the given runs, one for each value along the axis."""
+    dims = (axis, "seed", "save_step")
+    curves = {
+        name: (dims, np.stack([np.stack([np.asarray(run[name], float)] * 2) for run in runs]))
+        for name in runs[0]
+    }
+    curves["status"] = (dims[:2], np.full((len(values), 2), "ok"))
+    return xr.Dataset(curves, coords={axis: values, "seed": SEEDS, "save_step": STEPS})
+
+
+def run(train, test, *, twin_train=None, twin_test=None, accuracy=None):
+    found = {
+        "train_loss": train,
+        "test_loss": test,
+        "twin_train_loss": train if twin_train is None else twin_train,
+        "twin_test_loss": test if twin_test is None else twin_test,
+    }
+    if accuracy is not None:
+        found |= {f"{part}_accuracy": accuracy for part in ("train", "test")}
+    return found
+
+
+def figure_13():
+    fall = [1, 0.8, 0.6, 0.4, 0.2, 0.05, 0.01, 0.01]
+    plain = run(fall, [1, 1.2, 1.1, 0.8, 0.5, 0.3, 0.2, 0.1])
+    # Maxima at 1, 3 and 5; the last stands out by less than a hundredth of the start.
+    heavy = run(fall, [1, 1.2, 1.0, 1.1, 0.5, 0.505, 0.2, 0.1])
+    twin = [1, 0.8, 0.57, 0.41, 0.23, 0.2, 0.2, 0.2]
+    student = run(fall, fall, twin_train=twin)
+    flat = np.ones(8)
+    accuracy = [0, 0, 0, 0, 0.5, 0.99, 1, 1]
+    losses = {"twin_train": [1, 1, 1, 1, 1, 0.5, 0.5, 0.5], "accuracy": accuracy}
+    # They leave their twins at step 2 and at step 4.
+    sooner = run(fall, flat, twin_test=[1, 1, 1.1, 2, 2, 2, 2, 2], **losses)
+    later = run(fall, flat, twin_test=[1, 1, 1.01, 1.01, 2, 2, 2, 2], **losses)
+    return {
+        "momentum": panel("momentum", [0.0, 0.95], [plain, heavy]),
+        "student": panel("weight_decay", [0.0, 0.05], [plain, student]),
+        "transformer": panel("weight_decay", [0.0, 1.0], [later, sooner]),
+    }
+
+
+def test_each_statistic():
+    found = _fig13.statistics(figure_13())
+    assert found.keys() == claims_of("fig13").keys()
+    # Both losses cross a tenth of one: train at 4 + 2/3 of a step in log, test at 7.
+    train = 4 * (5 / 4) ** (2 / 3)
+    assert found["momentum groks"] == pytest.approx([7 / train] * 2, rel=1e-5)
+    assert found["momentum has more bumps"] == [1.0, 1.0]
+    # 0.03 of 0.6 and 0.01 of 0.4 until the half; from there to a quarter 0.01 of 0.4 alone.
+    assert found["twin tracks until the loss halves"] == pytest.approx([0.05] * 2)
+    assert found["twin leaves once the loss has halved"] == pytest.approx([0.025] * 2)
+    assert found["decay leaves the twin early"] == pytest.approx([10.0] * 2, rel=1e-4)
+    assert found["decay makes it leave sooner"] == pytest.approx([0.5] * 2)
+
+
+def test_what_does_not_happen_is_not_measured():
+    panels = figure_13()
+    panels["student"]["train_loss"][:] = 1.0
+    panels["transformer"]["train_accuracy"][:] = 0.5
+    panels["transformer"]["twin_test_loss"][:] = 1.0
+    found = _fig13.statistics(panels)
+    for name in (
+        "twin tracks until the loss halves",
+        "twin leaves once the loss has halved",
+        "decay leaves the twin early",
+        "decay makes it leave sooner",
+    ):
+        assert np.isnan(found[name]).all()
+
+
+def test_the_picture_has_every_part_and_one_scale_for_both_descents():
+    axes = _fig13.draw(figure_13(), "caption").axes
+    assert len(axes) == 6
+    assert axes[0].get_ylim() == axes[3].get_ylim()
+    assert "momentum 0.95" in axes[0].get_title(loc="left") + axes[0].get_title()
+    # Half the train loss lies between steps 2 and 3.
+    half = [line for line in axes[4].get_lines() if line.get_label() == "train loss halved"]
+    assert 2 < half[0].get_xdata()[0] < 3

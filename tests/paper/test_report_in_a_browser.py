@@ -1,0 +1,209 @@
+"""Oracle: Chromium opening the page: its console, its layout, its keyboard, its downloads."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from lazyrich.paper import CLAIMS, write_report
+from paper.reproduced import reproduced
+
+pytestmark = pytest.mark.slow  # Chromium takes seconds to start
+
+ARGUMENTS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+COLUMNS = {"figure": 1, "measured": 4, "verdict": 6}
+CONTRAST = """
+const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+const light = (text) => rgb(text).slice(0, 3)
+  .map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+  .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
+const ground = (node) => {
+  for (let one = node; one; one = one.parentElement) {
+    const color = getComputedStyle(one).backgroundColor;
+    if (rgb(color).length === 3) return light(color);
+  }
+  return 1;
+};
+const lowest = [21, ""];
+for (const node of document.querySelectorAll("p, a, td, th, b, button, span, li, dt, dd, code")) {
+  if (!node.innerText?.trim() || node.closest("dialog") || !node.offsetParent) continue;
+  const [a, b] = [light(getComputedStyle(node).color), ground(node)].sort((x, y) => y - x);
+  const ratio = (a + 0.05) / (b + 0.05);
+  if (ratio < lowest[0]) lowest.splice(0, 2, ratio, node.outerHTML.slice(0, 120));
+}
+return lowest;
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = reproduced(tmp_path_factory.mktemp("reproduction"))
+    write_report(folder, folder / "report.html")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(folder, require_extra, tmp_path_factory):
+    """One Chromium for all tests; skips where there is none, unless it was promised."""
+    require_extra("selenium")
+    from selenium import webdriver
+
+    programs = (
+        shutil.which("chromium") or shutil.which("google-chrome"),
+        shutil.which("chromedriver"),
+    )
+    if not all(programs):
+        said = "no chromium with its chromedriver here (Debian: chromium, chromium-driver)"
+        if os.environ.get("LAZYRICH_REQUIRE_CHROMIUM") == "1":
+            pytest.fail(said)
+        pytest.skip(said)
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder / "got")})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser, folder):
+    """The page freshly opened, 1280 pixels wide; at the end the console must be empty."""
+    resize(browser, 1280)
+    media(browser)
+    browser.get((folder / "report.html").as_uri())
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+def resize(browser, width, height=844):
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def media(browser, *, scheme="light", kind="screen"):
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": kind, "features": features})
+
+
+def press(browser, *keys):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    for key in keys:
+        ActionChains(browser).send_keys(key).perform()
+
+
+def shown(browser, column):
+    """The text of a column in the rows of the claims table that are shown."""
+    script = """return [...document.querySelectorAll("#all-claims tbody tr:not([hidden])")]
+        .map((row) => row.cells[arguments[0] - 1].innerText.split("\\n")[0].trim())"""
+    return browser.execute_script(script, COLUMNS[column])
+
+
+def click(browser, selector):
+    browser.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
+def test_it_loads_by_itself(page):
+    loaded = page.execute_script(
+        'return performance.getEntriesByType("resource").map((one) => one.name.slice(0, 5))'
+    )
+    assert set(loaded) <= {"data:"}
+    pictures = page.execute_script(
+        "return [...document.images].map((one) => [one.complete, one.naturalWidth, one.alt])"
+    )
+    assert len(pictures) == 1
+    assert all(complete and width > 0 and alt for complete, width, alt in pictures)
+
+
+def test_no_width_makes_it_scroll_sideways(page):
+    for width in (320, 390, 740, 800, 1280):
+        resize(page, width)
+        script = (
+            "const page = document.documentElement; return [page.scrollWidth, page.clientWidth]"
+        )
+        content, window = page.execute_script(script)
+        assert content <= window <= width, width
+
+
+def test_claims_can_be_filtered(page):
+    def choose(name, value):
+        script = """const field = document.getElementById(arguments[0]);
+            field.value = arguments[1]; field.dispatchEvent(new Event("input", {bubbles: true}))"""
+        page.execute_script(script, name, value)
+
+    assert len(shown(page, "figure")) == len(CLAIMS)
+    choose("by-verdict", "undecided")
+    assert shown(page, "verdict") == ["? undecided"] * 2
+    choose("by-words", "Debiased features")
+    assert shown(page, "measured") == ["−1.5 (−1.5 to 10)"]
+    said = page.execute_script('return document.getElementById("shown").textContent')
+    assert said == f"1 of {len(CLAIMS)} claims"
+    click(page, ".filters [type=reset]")
+    choose("by-figure", "fig4")
+    assert set(shown(page, "figure")) == {"fig4"}
+    click(page, ".card.does-not-hold")
+    time.sleep(0.05)
+    assert shown(page, "measured") == ["0.7 (0.6 to 0.8)"]
+
+
+def test_claims_can_be_sorted(page):
+    finite = ["−1.5 (−1.5 to 10)", "0.7 (0.6 to 0.8)", "8 (4 to ∞)"]
+    for order, direction in ((finite, "ascending"), (finite[::-1], "descending")):
+        click(page, "#all-claims th:nth-child(4) button")
+        assert shown(page, "measured")[:3] == order  # what was not measured comes last
+        state = 'return document.querySelector("#all-claims th:nth-child(4)").ariaSort'
+        assert page.execute_script(state) == direction
+
+
+def test_pictures_open_by_keyboard(page):
+    from selenium.webdriver.common.keys import Keys
+
+    state = """const viewer = document.getElementById("viewer");
+        const image = viewer.querySelector("img");
+        const isWide = image.getBoundingClientRect().width > innerWidth;
+        return [viewer.open, image.alt.slice(0, 8), isWide, document.activeElement.className]"""
+    page.execute_script('document.querySelector(".picture").focus()')
+    resize(page, 390)
+    press(page, Keys.ENTER)
+    assert page.execute_script(state) == [True, "Figure 1", False, "stage"]
+    press(page, Keys.ARROW_RIGHT, "z")
+    assert page.execute_script(state)[2]
+    press(page, Keys.ESCAPE)
+    is_open, *_, focus = page.execute_script(state)
+    assert (is_open, focus) == (False, "picture")
+
+
+def test_the_data_are_saved_as_they_are(page, folder):
+    click(page, "a[download='fig1.nc']")
+    got = folder / "got" / "fig1.nc"
+    for _ in range(100):
+        if got.exists():
+            break
+        time.sleep(0.05)
+    assert got.read_bytes() == (folder / "fig1.nc").read_bytes()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(page, scheme):
+    media(page, scheme=scheme)
+    ground = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(21, 24, 27)") == (scheme == "dark")
+    ratio, where = page.execute_script(CONTRAST)
+    assert ratio >= 4.5, where  # WCAG AA for text
+
+
+def test_paper_shows_no_controls(page):
+    media(page, kind="print")
+    hidden = page.execute_script(
+        'return ["nav", ".filters", ".copy"].map((s) => '
+        "document.querySelector(s)?.checkVisibility() ?? false)"
+    )
+    assert not any(hidden)

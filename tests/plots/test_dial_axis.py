@@ -1,0 +1,33 @@
+"""Oracle: the limits that matplotlib gives to known numbers."""
+
+import numpy as np
+import pytest
+
+from lazyrich.plots import dial_axis, draw_dial, new_figure
+
+
+@pytest.mark.parametrize("measured", [[10.0, 1000.0], [np.inf, np.inf], [np.nan, np.inf]])
+def test_a_dial_has_log_scales_and_room_around_it_also_if_all_is_censored(measured):
+    figure, [axes] = new_figure(1, 1)
+    draw_dial(axes, [1.0, 100.0], [measured], color="C0", label="steps")
+    dial_axis(axes, title="delay", xlabel="dial", ylabel="steps")
+    figure.canvas.draw()
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    if np.isfinite(measured).all():
+        # A quarter of two decades above and below, 12 % of two decades to each side.
+        assert axes.get_ylim() == pytest.approx((10**0.5, 10**3.5))
+        assert axes.get_xlim() == pytest.approx((10**-0.24, 10**2.24))
+
+
+def test_within_two_decades_ticks_stand_at_plain_numbers():
+    figure, [axes] = new_figure(1, 1)
+    draw_dial(axes, [0.25, 4.0], [[200.0, 1500.0]], color="C0", label="steps")
+    dial_axis(axes, title="delay", xlabel="dial", ylabel="steps")
+    figure.canvas.draw()
+    for axis, limits, wanted in [
+        (axes.xaxis, axes.get_xlim(), ["0.2", "0.5", "1", "2", "5"]),
+        (axes.yaxis, axes.get_ylim(), ["200", "500", "1000", "2000"]),
+    ]:
+        ticks = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+        seen = [text.get_text() for place, text in ticks if limits[0] <= place <= limits[1]]
+        assert seen == wanted

@@ -1,0 +1,46 @@
+"""Oracle: the numbers given to the axes, read back from what was drawn."""
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from lazyrich.plots import dial_colors, draw_dial, draw_map, house_style, new_figure, write_figure
+
+INF, NAN = float("inf"), float("nan")
+
+
+def test_a_dial_shows_the_median_every_seed_and_how_many_never_got_there():
+    _, [axes] = new_figure(1, 1)
+    table = [[1.0, 2.0, INF], [3.0, 4.0, INF], [2.0, INF, 9.0]]
+    draw_dial(axes, [0.5, 1.0, 2.0], table, color="k", label="delay")
+    median, *seeds, censored = axes.get_lines()
+    np.testing.assert_array_equal(median.get_ydata(), [2.0, 4.0, NAN])
+    assert [list(line.get_ydata()) for line in seeds] == [[1.0, 2.0], [3.0, 4.0], [2.0, 9.0]]
+    np.testing.assert_array_equal(censored.get_xdata(), [1.0, 2.0])
+    assert [text.get_text() for text in axes.texts] == ["1 never", "2 never"]
+
+
+def test_a_map_hatches_what_was_censored_and_leaves_out_what_is_missing(tmp_path):
+    with house_style():
+        figure, [axes] = new_figure(1, 1)
+        cells = [[1.0, 10.0, 100.0], [INF, 50.0, NAN]]
+        draw_map(axes, [0.1, 0.2, 0.4], [1.0, 2.0], cells, label="delay / steps")
+        [path, _] = write_figure(figure, tmp_path, "map")
+    assert path.stat().st_size > 0
+    mesh = axes.collections[0]
+    shown = np.ma.masked_invalid(mesh.get_array()).ravel()
+    np.testing.assert_array_equal(shown.compressed(), [1.0, 10.0, 100.0, 50.0])
+    assert isinstance(mesh.norm, mpl.colors.LogNorm)
+    [hatched] = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    x, y = hatched.get_xy()
+    assert x < 0.1 < x + hatched.get_width() < 0.2
+    assert y < 2.0 < y + hatched.get_height()
+    # Borders lie halfway in log between the centres.
+    assert np.isclose(x + hatched.get_width(), np.sqrt(0.1 * 0.2))
+
+
+def test_colours_are_distinct_and_in_the_order_of_the_dial():
+    colors = dial_colors([1.0, 2.0, 4.0])
+    assert list(colors) == [1.0, 2.0, 4.0]
+    lightness = [np.mean(color[:3]) for color in colors.values()]
+    assert lightness == sorted(lightness)
