@@ -112,7 +112,7 @@ def grokking_delay(
     require_shapes("s s s", steps=steps, train_loss=train_loss, test_loss=test_loss)
     require_finite(threshold=threshold)
     require_positive(threshold=threshold)
-    level = threshold * train_loss[0]
+    level = jnp.asarray(threshold) * train_loss[0]
     train_step, test_step = jax.vmap(lambda loss: fall_step(steps, loss, level))(
         jnp.stack([train_loss, test_loss])
     )

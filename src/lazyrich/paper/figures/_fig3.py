@@ -40,7 +40,7 @@ PRESETS = {
     # the net is rich.
     "quick": {
         "alpha": (
-            _FLOW.changed(_ALPHA | {"n_train": 1000, "n_steps": 300_000}),
+            _FLOW.changed(_ALPHA | {"n_train": 1000}),
             {"alpha": [2.0**k for k in (-5, -3, -1, 1, 3, 5, 8, 12)]},
         ),
         "epsilon": (_FLOW, {"epsilon": [0.02, 0.04, 0.08, 0.16, 0.32, 0.64]}),
