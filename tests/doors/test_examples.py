@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
-SLOW = {"03_train_and_measure", "04_sweep_and_delay", "05_exact_dynamics"}
+SLOW = {
+    "01_kernel_and_alignment",
+    "03_train_and_measure",
+    "04_sweep_and_delay",
+    "05_exact_dynamics",
+}
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
     "page, extra",
     [
         ("equinox", "equinox"),
-        ("flax", "flax"),
-        ("big-kernels", "matfree"),
+        pytest.param("flax", "flax", marks=pytest.mark.slow),
+        pytest.param("big-kernels", "matfree", marks=pytest.mark.slow),
         pytest.param("train", "optax", marks=pytest.mark.slow),
     ],
 )

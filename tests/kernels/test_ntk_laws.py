@@ -260,6 +260,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_rows_are_shared_among_devices():
     flags = "--xla_force_host_platform_device_count=4"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
@@ -296,6 +297,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_two_thousand_rows_stay_under_two_gigabytes():
     done = subprocess.run(
         [sys.executable, "-c", MEMORY],

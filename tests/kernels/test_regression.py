@@ -74,6 +74,7 @@ def test_single_precision_is_sound_for_singular_kernels(n_features):
     np.testing.assert_allclose(got, wanted, atol=2e-3 * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 def test_single_precision_keeps_the_small_modes_of_figure_1():
     # Figure 1's kernel in closed form: its quadratic modes lie down to 10⁻⁵ of the largest.
     rng = np.random.default_rng(0)

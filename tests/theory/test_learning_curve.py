@@ -147,7 +147,7 @@ def test_measured_linear_regression(n_train, ridge, noise):
     np.testing.assert_allclose(got.train_error[0], train, rtol=0.06, atol=1e-12)
 
 
-@pytest.mark.parametrize("n_train", [12, 30, 60, 80])
+@pytest.mark.parametrize("n_train", [12, 30, 60, pytest.param(80, marks=pytest.mark.slow)])
 def test_measured_regression_with_the_committee_machines_kernel(n_train):
     dim, epsilon = 12, 0.5
     beta = np.random.default_rng(9).normal(size=dim)

@@ -68,7 +68,15 @@ def assert_same_curves(torch, predict, params, module, x, y, *, loss, optimizer)
 
 
 # Losses and optimizers meet in one place only: every one of each, and one pair of both.
-PAIRS = [("mean_squared_error", name) for name in sorted(OPTIMIZERS)] + [("cross_entropy", "adamw")]
+PAIRS = [
+    *[
+        pytest.param(
+            "mean_squared_error", name, marks=() if name == "momentum" else pytest.mark.slow
+        )
+        for name in sorted(OPTIMIZERS)
+    ],
+    ("cross_entropy", "adamw"),
+]
 
 
 @pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
