@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 _HATCH = "////"
+_CENSORED = "censored"
 _MOST_LABELS = 6
 
 
@@ -57,28 +58,35 @@ def draw_dial(
         seen = np.isfinite(row)
         axes.plot(x[seen], row[seen], marker, color=color, markersize=3, alpha=0.6)
     n_censored = np.isinf(table).sum(axis=0)
-    places = x[n_censored > 0]
-    if len(places):
-        top = np.full(len(places), 0.97)
-        axes.plot(
-            *(places, top, "^"),
-            transform=axes.get_xaxis_transform(),
-            markerfacecolor="none",
+    if n_censored.any():
+        _draw_censored(axes, x[n_censored > 0], n_censored[n_censored > 0], color)
+
+
+def _draw_censored(axes: Axes, places: np.ndarray, counts: np.ndarray, color: Any) -> None:
+    """Open triangles above everything, each with its number of seeds; a row for each curve."""
+    rows = [line for line in axes.get_lines() if line.get_gid() == _CENSORED]
+    height = 0.97 - 0.09 * len(rows)
+    across = axes.get_xaxis_transform()
+    style: dict[str, Any] = {"color": color, "markerfacecolor": "none", "markersize": 5}
+    label = "_" if rows else "never, in so many seeds"
+    axes.plot(
+        *(places, np.full(len(places), height), "^"),
+        **style,
+        transform=across,
+        label=label,
+        gid=_CENSORED,
+    )
+    for place, n in zip(places, counts, strict=True):
+        axes.annotate(
+            f"{n}",
+            (place, height),
+            xycoords=across,
+            textcoords="offset points",
+            xytext=(0, -9),
+            ha="center",
+            fontsize=6,
             color=color,
-            markersize=5,
-            label="_",
         )
-        for place, n in zip(places, n_censored[n_censored > 0], strict=True):
-            axes.annotate(
-                f"{n} never",
-                (place, 0.97),
-                xycoords=axes.get_xaxis_transform(),
-                textcoords="offset points",
-                xytext=(0, -9),
-                ha="center",
-                fontsize=6,
-                color=color,
-            )
 
 
 def draw_path(
