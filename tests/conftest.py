@@ -2,7 +2,11 @@
 
 import os
 
-import jax
+# Most of the tests' time is compilation of programs that run once: a fifth less at level 1.
+# Slow tests, which run longer, and everything outside the tests take the default.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
+import jax  # noqa: E402
 import jaxtyping
 import pytest
 from hypothesis import settings

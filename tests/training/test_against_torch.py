@@ -91,7 +91,8 @@ def test_mlp(require_extra, optimizer, loss):
     assert_same_curves(torch, net.predictor(), params, module, x, y, loss=loss, optimizer=optimizer)
 
 
-@pytest.mark.parametrize("optimizer", [pytest.param("momentum", marks=pytest.mark.slow), "adamw"])
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
 def test_transformer(require_extra, optimizer):
     torch = require_extra("torch")
     rng = np.random.default_rng(1)
