@@ -199,7 +199,7 @@ def draw(panels: Panels, caption: str) -> Figure:
 
 
 def _draw_accuracies(axes: Axes, panel: xr.Dataset, title: str) -> None:
-    for alpha, color in dial_colors(panel.alpha.values).items():
+    for alpha, color in dial_colors(panel.alpha.values.tolist()).items():
         one = held(panel.sel(alpha=alpha))
         draw_losses(axes, one, color=color, label=f"α = {alpha:g}", name="{}_accuracy")
     step_axis(axes, panel, title=title, ylabel="accuracy (dashed: train)")
