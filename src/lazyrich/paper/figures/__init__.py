@@ -6,11 +6,13 @@ from ._fig2 import FIG2
 from ._fig3 import FIG3
 from ._fig4 import FIG4
 from ._fig5 import FIG5
+from ._fig6 import FIG6
 from ._fig7 import FIG7
 from ._fig8 import FIG8
 from ._fig9 import FIG9
 from ._fig10 import FIG10
 from ._fig11 import FIG11
+from ._fig12 import FIG12
 from ._fig13 import FIG13
 from ._fig14 import FIG14
 from ._fig15 import FIG15
@@ -27,11 +29,13 @@ FIGURES: dict[str, Recipe] = {
         FIG3,
         FIG4,
         FIG5,
+        FIG6,
         FIG7,
         FIG8,
         FIG9,
         FIG10,
         FIG11,
+        FIG12,
         FIG13,
         FIG14,
         FIG15,
