@@ -6,7 +6,7 @@ import os
 # Slow tests, which run longer, and everything outside the tests take the default.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
-import jax  # noqa: E402
+import jax
 import jaxtyping
 import pytest
 from hypothesis import settings

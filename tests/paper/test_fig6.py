@@ -19,8 +19,8 @@ NEVER = math.inf
 
 def rising(step, level, top=1.0):
     """An accuracy that is low before a record and at a level there; at the top from then on."""
-    values = np.where(STEPS < step, 0.0, top)
-    values[STEPS == step] = level
+    values = np.where(step > STEPS, 0.0, top)
+    values[step == STEPS] = level
     return values
 
 
