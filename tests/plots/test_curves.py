@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich.plots import draw_curve, draw_line, house_style, new_figure, write_figure
+from lazyrich.plots import (
+    draw_curve,
+    draw_line,
+    find_figure,
+    house_style,
+    new_figure,
+    write_figure,
+)
 
 VALUES = np.array([[1.0, 2.0, 4.0], [3.0, 4.0, 8.0], [2.0, 9.0, np.nan]])
 
@@ -52,3 +59,15 @@ def test_pictures_are_written_whole_and_the_callers_settings_left_alone(tmp_path
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     assert paths[1].read_bytes().rstrip().endswith(b"%%EOF")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_picture_is_found_again_only_if_it_is_made_from_the_same(tmp_path):
+    figure, _ = new_figure(1, 1)
+    assert find_figure(tmp_path, "picture", "runs 1") == []
+    paths = write_figure(figure, tmp_path, "picture", made_from="runs 1")
+    assert find_figure(tmp_path, "picture", "runs 1") == paths
+    assert find_figure(tmp_path, "picture", "runs 2") == []
+    paths[1].unlink()
+    assert find_figure(tmp_path, "picture", "runs 1") == []
+    paths[0].write_bytes(b"half")
+    assert find_figure(tmp_path, "picture", "runs 1") == []

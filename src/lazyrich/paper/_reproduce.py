@@ -2,17 +2,19 @@
 
 import dataclasses
 import difflib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import xarray as xr
 
 from lazyrich._ground import InputError
-from lazyrich.plots import house_style, write_figure
+from lazyrich.plots import find_figure, house_style, write_figure
 from lazyrich.sweeps import Outcome
 
 from ._claims import claims_of
@@ -65,7 +67,8 @@ def reproduce(
 
     Writes for each figure FIG.nc (a group for each panel), FIG.png and FIG.pdf, and one
     claims.json. Every finished run is kept in the store and used again, by other figures
-    too; a call that was killed goes on where it was.
+    too; a call that was killed goes on where it was. A picture that is there and made
+    from the same runs by the same code is left as it is.
 
     Args:
         figures: names such as "fig1"; "all" stands for every figure.
@@ -207,8 +210,12 @@ def _written(
     write_panels(data_file, panels, {"title": f"{recipe.name}: {recipe.statement}"} | made)
     plural = "s" if len(seeds) > 1 else ""
     caption = f"{preset}: {recipe.captions[preset]}; {len(seeds)} seed{plural}"
-    with house_style():
-        pictures = write_figure(recipe.draw(panels, caption), folder, recipe.name)
+    drawn_from = _drawn_from(recipe, caption, outcomes)
+    pictures = find_figure(folder, recipe.name, drawn_from)
+    if not pictures:
+        with house_style():
+            picture = recipe.draw(panels, caption)
+            pictures = write_figure(picture, folder, recipe.name, made_from=drawn_from)
     measured = recipe.statistics(panels)
     verdicts = tuple(judge(claim, measured[name]) for name, claim in claims_of(recipe.name).items())
     found = Reproduction(
@@ -216,6 +223,17 @@ def _written(
     )
     _write_verdicts(folder, found, recipe.captions[preset], made)
     return found
+
+
+def _drawn_from(recipe: Recipe, caption: str, outcomes: Sequence[Outcome]) -> str:
+    """A digest of all that decides a picture: its runs, its caption, the code that draws."""
+    digest = hashlib.sha256(f"{recipe.name} {caption} {matplotlib.__version__}".encode())
+    for one in sorted(outcomes, key=lambda one: one.key):
+        digest.update(f"{one.key} {one.status}".encode())
+    package = Path(__file__).parents[1]
+    for path in sorted([*package.glob("plots/*.py"), *package.glob("paper/**/*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _notes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:

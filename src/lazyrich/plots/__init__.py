@@ -21,6 +21,7 @@ from ._dials import draw_path as draw_path
 from ._run import draw_run as draw_run
 from ._run import text_curve as text_curve
 from ._style import COLORS as COLORS
+from ._style import find_figure as find_figure
 from ._style import house_style as house_style
 from ._style import legend_below as legend_below
 from ._style import new_figure as new_figure
