@@ -99,19 +99,14 @@ def page(name: str, figure: Row | None, table: dict[str, Any], statement: str | 
 
 def picture(name: str) -> list[str]:
     """Our picture, if one is recorded."""
-    places = {"results": "../../results", "docs/images": "../images"}
-    for folder, link in places.items():
-        if (ROOT / folder / f"{name}.png").exists():
-            return [f"![{title(name)}, computed here]({link}/{name}.png)", ""]
-    return []
+    if not (ROOT / "results" / f"{name}.png").exists():
+        return []
+    return [f"![{title(name)}, computed here](../../results/{name}.png)", ""]
 
 
 def how(name: str, figure: Row) -> list[str]:
     """Settings, seeds, versions, and the command."""
     made, settings = figure["provenance"], figure["settings"]
-    command = made.get("command", f"lazyrich reproduce {name} --preset {figure['preset']}")
-    if not isinstance(settings, str):
-        settings = ", ".join(f"{key}={value}" for key, value in settings.items())
     seeds = figure["seeds"]
     return [
         f"Preset `{figure['preset']}`: {settings}.",
@@ -120,7 +115,7 @@ def how(name: str, figure: Row) -> list[str]:
         f"{made['numpy']}, Python {made['python']}, on {made['machine']} ({made['device']}).",
         "",
         "```sh",
-        command,
+        made["command"],
         "```",
         "",
     ]
