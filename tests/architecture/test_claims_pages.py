@@ -30,7 +30,7 @@ def claim(name, median, threshold, verdict):
 
 def figure(*claims, **other):
     provenance = dict.fromkeys(
-        ("lazyrich", "commit", "jax", "numpy", "python", "machine", "device"), "x"
+        ("lazyrich", "commit", "jax", "numpy", "python", "machine", "device", "command"), "x"
     )
     return {
         "preset": "quick",
