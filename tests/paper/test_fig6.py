@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from lazyrich._ground import InputError
+from lazyrich.paper import reproduce
 from lazyrich.paper.figures import FIGURES
 from lazyrich.paper.figures._fig6 import RULES, TRANSFORMER_ALPHAS, held
 
@@ -182,6 +183,6 @@ def test_rate_and_decay_of_a_step_are_what_the_titles_say():
 
 def test_without_the_files_the_paper_preset_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("LAZYRICH_DATA", str(tmp_path))
-    experiment = FIG6.panels("paper", [0])["images"].experiments[0]
     with pytest.raises(InputError, match="`lazyrich data mnist` fetches good files"):
-        experiment.task.draw(0)
+        reproduce(["fig6"], preset="paper", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

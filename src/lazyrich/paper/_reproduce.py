@@ -16,6 +16,8 @@ import xarray as xr
 from lazyrich._ground import InputError
 from lazyrich.plots import find_figure, house_style, write_figure
 from lazyrich.sweeps import Outcome
+from lazyrich.tasks import ImageTask
+from lazyrich.training import Experiment
 
 from ._claims import claims_of
 from ._files import writable_folder, write_json, write_panels
@@ -86,7 +88,8 @@ def reproduce(
 
     Raises:
         InputError: if a figure, preset or setting is unknown, a setting cannot be run,
-            or the folder cannot be written. Nothing is computed then.
+            a data set's files are missing, or the folder cannot be written. Nothing is
+            computed then.
 
     Example:
         >>> import tempfile
@@ -101,6 +104,7 @@ def reproduce(
     if n_seeds is not None and n_seeds < 1:
         raise InputError(f"--seeds is {n_seeds}; ask for at least 1 (3 for a verdict).")
     plans = _plans([FIGURES[name] for name in names], preset, n_seeds, changes or {})
+    _require_files(plans)
     folder = writable_folder(out)
     where = str(folder / "store") if store is None else store
     made = provenance()
@@ -184,6 +188,20 @@ def _plans(
         }
         _require_known("setting", name, sorted(known))
     return plans
+
+
+def _require_files(plans: Sequence[_Plan]) -> None:
+    """Refuse before anything is computed where a data set is not there."""
+    tasks = {
+        one.task
+        for _, _, panels in plans
+        for panel in panels.values()
+        for one in panel.experiments
+        if isinstance(one, Experiment) and isinstance(one.task, ImageTask)
+    }
+    for task in tasks:
+        if task.source == "mnist":
+            task.draw(0)
 
 
 def _captioned(recipe: Recipe, changes: Mapping[str, str], missing: set[str]) -> Recipe:

@@ -256,6 +256,9 @@ def _draw_delays(axes: Axes, panels: Panels) -> None:
         alphas = panels[name].alpha
         draw_dial(axes, alphas, measured, color=COLORS[color], label=rule[2], marker=marker)
     _alpha_axis(axes, "how late the transformer's is", "delay in accuracy / steps")
+    # Less than a decade: a log axis would label its minor ticks over each other.
+    axes.set_xticks(TRANSFORMER_ALPHAS, [f"{alpha:g}" for alpha in TRANSFORMER_ALPHAS])
+    axes.minorticks_off()
 
 
 def _alpha_axis(axes: Axes, title: str, ylabel: str) -> None:
