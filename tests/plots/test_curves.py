@@ -8,6 +8,7 @@ import xarray as xr
 from lazyrich.plots import (
     draw_curve,
     draw_line,
+    draw_net_and_twin,
     find_figure,
     house_style,
     new_figure,
@@ -71,3 +72,27 @@ def test_a_picture_is_found_again_only_if_it_is_made_from_the_same(tmp_path):
     assert find_figure(tmp_path, "picture", "runs 1") == []
     paths[0].write_bytes(b"half")
     assert find_figure(tmp_path, "picture", "runs 1") == []
+
+
+def test_net_and_twin_are_drawn_by_the_start_of_each_seed():
+    made = xr.Dataset(
+        {
+            name: (("seed", "save_step"), factor * VALUES)
+            for name, factor in (
+                ("train_loss", 0.5),
+                ("test_loss", 1.0),
+                ("twin_train_loss", 2.0),
+                ("twin_test_loss", 3.0),
+                ("kernel_regression_loss", 0.25),
+            )
+        },
+        coords={"save_step": [0, 1, 10], "seed": [0, 1, 2]},
+    )
+    _, [axes] = new_figure(1, 1)
+    draw_net_and_twin(axes, made)
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    # At step 1 the seeds stand at 2/1, 4/3 and 9/2 of their start.
+    for label, factor in (("network, train", 0.5), ("linearised twin, test", 3.0)):
+        assert lines[label].get_ydata()[0] == pytest.approx(2 * factor)
+    assert lines["network, train"].get_linestyle() == "--"
+    assert lines["regression with $K_0$, test"].get_ydata()[0] == 0.25

@@ -11,6 +11,7 @@ setting that a figure turns, such as α; a *map* shows a number over two of them
 from ._curves import draw_curve as draw_curve
 from ._curves import draw_line as draw_line
 from ._curves import draw_losses as draw_losses
+from ._curves import draw_net_and_twin as draw_net_and_twin
 from ._curves import step_axis as step_axis
 from ._dials import dial_axis as dial_axis
 from ._dials import dial_colors as dial_colors

@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from ._style import COLORS
+
 
 def draw_curve(
     axes: Axes,
@@ -60,6 +62,28 @@ def draw_line(axes: Axes, values: xr.DataArray, *, color: str, label: str) -> No
     axes.axhline(float(values.median()), color=color, linestyle=":", label=label, linewidth=1.2)
     if values.size > 1:
         axes.axhspan(float(values.min()), float(values.max()), color=color, alpha=0.08, linewidth=0)
+
+
+def draw_net_and_twin(axes: Axes, dataset: xr.Dataset) -> None:
+    """Draw the losses of net and linearised twin, and the line of regression with K₀.
+
+    Every seed is measured by its own test loss at the start: seeds differ in the size of
+    their labels.
+
+    Args:
+        axes: where.
+        dataset: with train and test loss of both, and ``kernel_regression_loss``, over
+            ``seed`` and ``save_step``.
+    """
+    start = dataset.test_loss.isel(save_step=0)
+    for prefix, who, color in [("", "network", "net"), ("twin_", "linearised twin", "twin")]:
+        for part in ("train", "test"):
+            name = f"{prefix}{part}_loss"
+            relative = (dataset[name] / start).to_dataset(name=name)
+            style = {"color": COLORS[color], "label": f"{who}, {part}"}
+            draw_curve(axes, relative, name, **style, dashed=part == "train")
+    line = dataset.kernel_regression_loss.isel(save_step=0) / start
+    draw_line(axes, line, color="black", label="regression with $K_0$, test")
 
 
 def step_axis(

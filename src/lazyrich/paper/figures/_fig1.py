@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from lazyrich.plots import (
     COLORS,
     draw_curve,
-    draw_line,
+    draw_net_and_twin,
     legend_below,
     new_figure,
     step_axis,
@@ -20,11 +20,6 @@ from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, each_run, run_at
-
-CURVES = (
-    *("train_loss", "test_loss", "twin_train_loss", "twin_test_loss"),
-    "kernel_regression_loss",
-)
 
 AUTHORS = CommitteeExperiment(
     dim=100,
@@ -103,25 +98,7 @@ def draw(panels: Panels, caption: str) -> Figure:
 
 
 def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
-    # Seeds differ in the size of their target: each is measured by its own start.
-    relative = dataset[[*CURVES]] / dataset.test_loss.isel(save_step=0)
-    for name, who, color in [("", "network", "net"), ("twin_", "linearised twin", "twin")]:
-        for part, dashed in [("train", True), ("test", False)]:
-            draw_curve(
-                axes,
-                relative,
-                f"{name}{part}_loss",
-                color=COLORS[color],
-                label=f"{who}, {part}",
-                dashed=dashed,
-            )
-    line = relative.kernel_regression_loss.isel(save_step=0)
-    draw_line(
-        axes,
-        line,
-        color="black",
-        label="regression with $K_0$, test",
-    )
+    draw_net_and_twin(axes, dataset)
     left = np.median(each_run(dataset, Run.leave_step))
     if np.isfinite(left):
         axes.axvline(left, color="0.6", linewidth=0.8, label=f"leaves its twin, step {left:.0f}")

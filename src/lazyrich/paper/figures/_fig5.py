@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lazyrich.nets import CommitteeNet
-from lazyrich.plots import COLORS, draw_curve, draw_line, new_figure, step_axis
+from lazyrich.plots import draw_net_and_twin, new_figure, step_axis
 from lazyrich.sweeps import grid
 from lazyrich.tasks import EigenvectorTask
 from lazyrich.training import (
@@ -23,7 +23,6 @@ from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, each_run
 
 INDICES = (1, 70, 100)
-CURVES = ("train_loss", "test_loss", "twin_train_loss", "twin_test_loss", "kernel_regression_loss")
 
 # The authors' two units and raw eigenvectors. The print does not say whether f(θ₀) is
 # subtracted; without it the loss is f(θ₀)'s, a hundred times the labels', for every j.
@@ -112,20 +111,8 @@ def draw(panels: Panels, caption: str) -> Figure:
 
 
 def _draw_index(axes: Axes, dataset: xr.Dataset, title: str) -> None:
-    # Seeds differ in the size of their labels: each is measured by its own start.
-    relative = dataset[[*CURVES]] / dataset.test_loss.isel(save_step=0)
-    for name, who, color in [("", "network", "net"), ("twin_", "linearised twin", "twin")]:
-        for part, dashed in [("train", True), ("test", False)]:
-            draw_curve(
-                axes,
-                relative,
-                f"{name}{part}_loss",
-                color=COLORS[color],
-                label=f"{who}, {part}",
-                dashed=dashed,
-            )
-    line = relative.kernel_regression_loss.isel(save_step=0)
-    draw_line(axes, line, color="black", label="regression with $K_0$, test")
+    draw_net_and_twin(axes, dataset)
+    line = dataset.kernel_regression_loss.isel(save_step=0) / dataset.test_loss.isel(save_step=0)
     moved = dataset.kernel_distance.isel(save_step=-1).median().item()
     said = r"$\|K-K_0\|/\|K_0\|$" + f" ends at {moved:.2g}"
     if line.median() < _FLOOR:
