@@ -1,6 +1,7 @@
 """Double precision for every test, and skips that become failures where extras are promised."""
 
 import os
+import signal
 
 # Most of the tests' time is compilation of programs that run once: a fifth less at level 1.
 # Slow tests, which run longer, and everything outside the tests take the default.
@@ -12,6 +13,9 @@ import pytest
 from hypothesis import settings
 
 jax.config.update("jax_enable_x64", True)
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first example of a test pays for compilation; the same examples run everywhere.
 settings.register_profile("lazyrich", deadline=None, derandomize=True)
