@@ -9,12 +9,14 @@ import xarray as xr
 from lazyrich._ground import InputError
 from lazyrich.paper import reproduce
 from lazyrich.paper.figures import FIGURES
-from lazyrich.paper.figures._fig6 import RULES, TRANSFORMER_ALPHAS, held
+from lazyrich.paper.figures._fig6 import held
+from lazyrich.paper.figures._fig6_experiments import RULES
 
 FIG6, FIG12 = FIGURES["fig6"], FIGURES["fig12"]
 STEPS = np.array([0, 1, 10, 100, 1000, 10_000])
 SEEDS = (0, 1, 2)
 IMAGE_ALPHAS = (0.01, 0.1, 1.0)
+TRANSFORMER_ALPHAS = (0.15, 0.3, 0.7, 1.4)
 NEVER = math.inf
 
 
@@ -80,7 +82,7 @@ def fig6_panels(test_steps, centered_steps, delays):
         for name, row in delays.items()
     }
     centered = panel(axes, image_panel(centered_steps))
-    return {"images": images, "images centred": centered, **transformers}
+    return {"images": images, "images twin": images, "images centred": centered, **transformers}
 
 
 def test_orders_of_the_curves_are_found_for_every_claim():
@@ -114,6 +116,11 @@ def test_orders_of_the_curves_are_found_for_every_claim():
         assert found[name] == pytest.approx([value] * 3, nan_ok=True), name
     figure = FIG6.draw(panels, "caption")
     assert [len(one.lines) > 0 for one in figure.axes] == [True] * 8
+    published = {name: panel({}, lambda: learner(1, 100)) for name in ("Omnigrok", "Nanda")}
+    for one in published.values():
+        one["test_loss"] = one.train_loss
+    figure = FIG6.draw(panels | published, "caption")
+    assert [len(one.lines) > 0 for one in figure.axes] == [True] * 12
 
 
 def test_the_ratio_at_the_smallest_alpha_is_that_of_the_steps():

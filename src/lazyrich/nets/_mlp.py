@@ -77,8 +77,10 @@ class MLPNet(Net):
             weights, so the net is richer. Figure 2 is mean_field with "square" and no
             biases.
         initial: law of the weights and biases: "uniform", U(±1/√n) for n inputs, as the
-            usual frameworks begin, or "normal" of standard deviation 1/√n. In ntk and
-            mean_field form both are √n times larger.
+            usual frameworks begin, or "normal" of standard deviation 1/√n; in ntk and
+            mean_field form both are √n times larger. "kaiming" is normal of standard
+            deviation √(2/n) in every form, as in the authors' Figure 6(a), which has
+            it in mean_field form.
         use_bias: have biases.
 
     Example:
@@ -92,7 +94,7 @@ class MLPNet(Net):
     widths: tuple[PositiveInt, ...] = (100, 100)
     activation: Activation = "relu"
     parameterisation: Parameterisation = "standard"
-    initial: Literal["uniform", "normal"] = "uniform"
+    initial: Literal["uniform", "normal", "kaiming"] = "uniform"
     use_bias: bool = True
 
     def init(
@@ -133,6 +135,8 @@ class MLPNet(Net):
         return _apply
 
     def _draw(self, key: PRNGKeyArray, shape: tuple[int, ...], n_in: int) -> Array:
+        if self.initial == "kaiming":
+            return math.sqrt(2 / n_in) * jax.random.normal(key, shape)
         spread = 1 / math.sqrt(n_in) if self.parameterisation == "standard" else 1.0
         if self.initial == "normal":
             return spread * jax.random.normal(key, shape)

@@ -17,115 +17,21 @@ from lazyrich.plots import (
     new_figure,
     step_axis,
 )
-from lazyrich.sweeps import grid
-from lazyrich.tasks import ImageTask
-from lazyrich.training import (
-    Experiment,
-    KernelMovement,
-    ParameterChange,
-    Twin,
-    WeightNorm,
-    starting_point,
-)
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along
-
-IMAGE_DECAY = 0.03
-_DIGITS = starting_point("digits").changed(
-    {
-        "task.n_train": 300,
-        "learning_rate": 3e-3,
-        "weight_decay": IMAGE_DECAY,
-        "n_steps": 12_000,
-        "n_saves": 120,
-        "probes": (WeightNorm(), ParameterChange(), KernelMovement(n_points=50), Twin()),
-    }
-)
-IMAGES = {
-    "quick": _DIGITS,
-    # The authors' numbers of images, widths and batch; smaller images, and Omnigrok's
-    # start, which needs tens of thousands of steps where theirs needs 250 000.
-    "paper": _DIGITS.changed(
-        {
-            "task": ImageTask(source="mnist", n_train=1000, n_test=2000, size=14),
-            "net.widths": (200, 200, 200),
-            "batch_size": 200,
-            "n_steps": 15_000,
-        }
-    ),
-}
-IMAGE_ALPHAS = {"quick": (1e-4, 1e-3, 1e-2, 0.1), "paper": (1e-3, 0.01, 0.05, 0.5)}
-# The centred net fits at once, where it fits at all.
-N_CENTERED_STEPS = 3000
-
-_TRANSFORMER = starting_point("transformer").changed(
-    {
-        # Mirrored pairs stay on one side, or a net that knows a + b = b + a starts high.
-        "task.unordered": True,
-        "warmup_steps": 10,
-        "stop.solved_accuracy": 0.96,
-        "n_saves": 120,
-    }
-)
-TRANSFORMERS = {
-    "quick": _TRANSFORMER.changed({"modulus": 31, "fraction": 0.85, "d_mlp": 128}),
-    "paper": _TRANSFORMER.changed({"modulus": 43, "d_model": 128, "d_mlp": 512}),
-}
-TRANSFORMER_ALPHAS = (0.15, 0.3, 0.7, 1.4)
-DECAY = {"quick": 2.0, "paper": 1.0}
-# All rules have the rate 2e-3 at α = .5, so that none is slow throughout.
-BASE_RATES = {"inverse_square": 5e-4, "inverse": 1e-3, "fixed": 2e-3}
-RULES = {  # panel: rule, matched decay, title
-    "rate over alpha squared": ("inverse_square", False, r"rate $\propto 1/\alpha^2$"),
-    "rate over alpha": ("inverse", False, r"rate $\propto 1/\alpha$"),
-    "rate fixed": ("fixed", False, "rate fixed"),
-    "decay matched": ("inverse", True, r"rate $\propto 1/\alpha$, rate × decay fixed"),
-}
-N_STEPS = {"quick": 6000, "paper": 10_000}
+from ._fig6_experiments import RULES, image_panels, published_panels, transformer_panels
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
-    """Images, the centred control of them, and the transformer under four rules."""
-    images = IMAGES[preset]
-    centered = images.changed(
-        {
-            "center": True,
-            "n_steps": N_CENTERED_STEPS,
-            "probes": (WeightNorm(), ParameterChange(), KernelMovement(n_points=50)),
-        }
-    )
-    alphas = IMAGE_ALPHAS[preset]
-    found = {
-        "images": Panel(grid(images, {"alpha": alphas, "seed": seeds}), ("alpha",)),
-        "images centred": Panel(
-            grid(centered, {"weight_decay": (0.0, IMAGE_DECAY), "alpha": alphas, "seed": seeds}),
-            ("weight_decay", "alpha"),
-        ),
-    }
-    for name in RULES:
-        base = transformer(preset, name)
-        found[name] = Panel(grid(base, {"alpha": TRANSFORMER_ALPHAS, "seed": seeds}), ("alpha",))
-    return found
-
-
-def transformer(preset: str, rule: str) -> Experiment:
-    """The transformer at α = 1 under one of the four rules."""
-    kind, is_matched, _ = RULES[rule]
-    return TRANSFORMERS[preset].changed(
-        {
-            "learning_rate_rule": kind,
-            "learning_rate": BASE_RATES[kind],
-            "weight_decay": DECAY[preset],
-            "matched_decay": is_matched,
-            "n_steps": N_STEPS[preset],
-        }
-    )
+    """Images and their controls, the transformer under four rules; published runs of `paper`."""
+    found = image_panels(preset, seeds) | transformer_panels(preset, seeds)
+    return found | published_panels(seeds) if preset == "paper" else found
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    images, centered = panels["images"], panels["images centred"]
+    images, twin, centered = (panels[f"images{part}"] for part in ("", " twin", " centred"))
     decays = centered.weight_decay.values
     found = {
         "alpha tunes MNIST": _trend(images, image_ratio),
@@ -134,7 +40,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         "alpha tunes MNIST, delay in steps": _trend(
             images, lambda run: float(image_delay(run).delay)
         ),
-        "leaves its twin on MNIST": _trend(images, lambda run: -twin_gap_at_fit(run)),
+        "leaves its twin on MNIST": _trend(twin, lambda run: -twin_gap_at_fit(run)),
         "alpha tunes MNIST, centred": _trend(centered.sel(weight_decay=decays.max()), image_ratio),
         "alpha tunes MNIST, centred without decay": _trend(
             centered.sel(weight_decay=decays.min()), image_ratio
@@ -184,18 +90,38 @@ def transformer_delay(run: Run) -> float:
 
 
 def draw(panels: Panels, caption: str) -> Figure:
-    """Images above, with what α does there; the transformer's accuracies below, by rule."""
-    figure, axes = new_figure(2, 4)
+    """Images above, with what α does there; the transformer by rule; published runs below."""
+    has_published = "Nanda" in panels
+    figure, axes = new_figure(3 if has_published else 2, 4)
     _draw_accuracies(axes[0], panels["images"], "(a) images, ReLU network")
     _draw_ratios(axes[1], panels)
-    _draw_laziness(axes[2], panels["images"])
+    _draw_laziness(axes[2], panels)
     _draw_delays(axes[3], panels)
     last = max(last_step(panels[name]) for name in RULES)
-    for one, (name, rule) in zip(axes[4:], RULES.items(), strict=True):
+    for one, (name, rule) in zip(axes[4:], RULES.items(), strict=False):
         _draw_accuracies(one, panels[name], f"(b) transformer, {rule[2]}")
         one.set_xlim(1, last)
+    if has_published:
+        _draw_published(axes[8:], panels)
     figure.suptitle(caption, fontsize=7.5, color="0.35")
     return figure
+
+
+def _draw_published(axes: Sequence[Axes], panels: Panels) -> None:
+    """Accuracies and losses of the networks that the two parts of the figure start from."""
+    said = {
+        "Omnigrok": "Omnigrok's MNIST (784-200-200-10, α = 1)",
+        "Nanda": "Nanda et al. (p = 113, 30 %, α = 1)",
+    }
+    for place, (name, title) in enumerate(said.items()):
+        accuracies, losses = axes[2 * place : 2 * place + 2]
+        color = COLORS["net"]
+        draw_losses(accuracies, held(panels[name]), color=color, label="", name="{}_accuracy")
+        step_axis(accuracies, panels[name], title=title, ylabel="accuracy (dashed: train)")
+        accuracies.set_ylim(-0.02, 1.02)
+        draw_losses(losses, panels[name], color=color, label="")
+        step_axis(losses, panels[name], title=title, ylabel="loss (dashed: train)")
+        losses.set_yscale("log")
 
 
 def _draw_accuracies(axes: Axes, panel: xr.Dataset, title: str) -> None:
@@ -238,14 +164,16 @@ def _draw_ratios(axes: Axes, panels: Panels) -> None:
     _alpha_axis(axes, "how late the images' test accuracy is", "$t$(test) / $t$(train)")
 
 
-def _draw_laziness(axes: Axes, panel: xr.Dataset) -> None:
-    for function, color, marker, label in [
-        (kernel_at_fit, "net", "o", r"kernel distance $\|K-K_0\|/\|K_0\|$"),
-        (twin_gap_at_fit, "twin", "s", "gap to the twin's test loss, relative"),
-        (lambda run: run.start("train_loss"), "alignment", "v", "train loss at the start"),
+def _draw_laziness(axes: Axes, panels: Panels) -> None:
+    for name, function, color, marker, label in [
+        ("images", kernel_at_fit, "net", "o", r"kernel distance $\|K-K_0\|/\|K_0\|$"),
+        ("images twin", twin_gap_at_fit, "twin", "s", "gap to the twin's test loss, relative"),
+        ("images", lambda run: run.start("train_loss"), "alignment", "v", "initial train loss"),
     ]:
-        measured = along(panel, "alpha", function)
-        draw_dial(axes, panel.alpha, measured, color=COLORS[color], label=label, marker=marker)
+        measured = along(panels[name], "alpha", function)
+        draw_dial(
+            axes, panels[name].alpha, measured, color=COLORS[color], label=label, marker=marker
+        )
     _alpha_axis(axes, "beyond the print: lazy on images?", "at a train accuracy of 98 %")
 
 
@@ -257,7 +185,8 @@ def _draw_delays(axes: Axes, panels: Panels) -> None:
         draw_dial(axes, alphas, measured, color=COLORS[color], label=rule[2], marker=marker)
     _alpha_axis(axes, "how late the transformer's is", "delay in accuracy / steps")
     # Less than a decade: a log axis would label its minor ticks over each other.
-    axes.set_xticks(TRANSFORMER_ALPHAS, [f"{alpha:g}" for alpha in TRANSFORMER_ALPHAS])
+    ticks = panels[next(iter(RULES))].alpha.values
+    axes.set_xticks(ticks, [f"{alpha:g}" for alpha in ticks])
     axes.minorticks_off()
 
 
@@ -279,9 +208,10 @@ FIG6 = Recipe(
         "quick": "(a) digits 8×8, 300 train, ReLU 3×100, weights ×8, AdamW 3e-3, decay .03, "
         "batch 100; (b) p=31, 85 % of unordered pairs, d=64, rate 2e-3 at α=.5, decay 2; "
         "reduced size; curves are held once solved",
-        "paper": "(a) MNIST 14×14, 1000 train, ReLU 3×200, weights ×8, AdamW 3e-3, decay .03, "
-        "batch 200; (b) p=43, 70 % of unordered pairs, d=128, rate 2e-3 at α=.5, decay 1; "
-        "reduced size; curves are held once solved",
+        "paper": "(a) MNIST 28×28, 1000 train, ReLU 3×200, He's weights ×150 in mean-field form, "
+        "AdamW 1e-3, decay .01, batch 200 (twin: first 25 000 steps, centred: first 12 000);\n"
+        "(b) p=113, 40 % of pairs, d=128, centred, decay 1, rate 6e-6/α² or 2.4e-3 at α=.05 by "
+        "the other rules, α up to .1 of the authors' .5; curves are held once solved",
     },
     panels=panels,
     statistics=statistics,
