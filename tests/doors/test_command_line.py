@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import matplotlib.image
 import numpy as np
 import pytest
 import xarray as xr
@@ -117,6 +118,59 @@ def test_kill_minus_9_loses_no_finished_run(tmp_path):
     # Batches of other sizes round in another order.
     for name in ("train_loss", "test_loss", "linear_term"):
         np.testing.assert_allclose(first[name], second[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_kill_minus_9_at_random_moments_of_several_figures(tmp_path):
+    # The engine's descent and AdamW, the exact descent and the flow; data, pictures and claims.
+    figures = ("fig2", "fig4", "fig8", "fig14")
+    arguments = ["reproduce", *figures, "--set=n_steps=300", "--set=n_train=100", "--seeds=2"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    begun = time.time()
+    code, _, err = finish(lazyrich(*arguments, "--out", str(whole)))
+    assert code == 0, err
+    moments = np.random.default_rng(0).uniform(0.2, 1, size=6) * (time.time() - begun)
+    finished = {}
+    for moment in moments:
+        process = lazyrich(*arguments, "--out", str(killed))
+        time.sleep(moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        earlier, finished = finished, experiments_in(killed)
+        assert earlier.items() <= finished.items()
+        assert_whole(killed)
+    assert len(finished) > 10  # not all kills came before the first run was done
+    code, _, err = finish(lazyrich(*arguments, "--out", str(killed)))
+    assert code == 0, err
+    assert finished.items() <= experiments_in(killed).items()
+    for figure in figures:
+        assert (killed / f"{figure}.png").exists()
+        trees = [
+            xr.open_datatree(out / f"{figure}.nc", engine="h5netcdf") for out in (whole, killed)
+        ]
+        assert set(trees[0].children) == set(trees[1].children)
+        for panel, node in trees[0].children.items():
+            for name in ("train_loss", "test_loss"):
+                # Batches of other sizes round in another order.
+                np.testing.assert_allclose(
+                    node[name], trees[1][panel][name], rtol=1e-3, atol=1e-6, err_msg=panel
+                )
+
+
+def experiments_in(out):
+    """When each finished experiment of a store was written."""
+    runs = (out / "store" / "experiments").glob("[!.]*.nc")
+    return {path: path.stat().st_mtime_ns for path in runs}
+
+
+def assert_whole(out):
+    """Every file that has its final name can be read."""
+    for path in out.glob("[!.]*.nc"):
+        xr.open_datatree(path, engine="h5netcdf").close()
+    for path in out.glob("[!.]*.png"):
+        assert matplotlib.image.imread(path).ndim == 3
+    for path in out.glob("claims.json"):
+        json.loads(path.read_text())
 
 
 def test_an_interrupt_stops_soon_and_says_how_to_go_on(tmp_path):
