@@ -44,8 +44,9 @@ benchmark: $(VENV)/.dev
 	$(BIN)/python benchmarks/sweeps/dask_speed.py
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "lazyrich needs Python 3.11 or newer and found none;" \
-		"say where it is: make PYTHON=/path/to/python3.11 ..."; exit 2; }
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "lazyrich needs Python 3.11 or newer and found $(or $(PYTHON),none);" \
+		"say where it is: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazyrich._ground import InputError
-from lazyrich.measures import fall_step, grokking_delay, leave_step, peak_before, value_at
+from lazyrich.measures import (
+    accuracy_delay,
+    fall_step,
+    grokking_delay,
+    leave_step,
+    peak_before,
+    value_at,
+)
 
 DENSE, SPARSE = np.unique(np.geomspace(1, 10_000, 2000)), np.geomspace(1, 10_000, 60)
 
@@ -80,6 +87,22 @@ def test_vmap_is_the_loop():
         return grokking_delay(jnp.asarray(SPARSE), train, test).delay
 
     np.testing.assert_array_equal(jax.jit(jax.vmap(delay))(tests), [delay(t) for t in tests])
+
+
+def test_curves_of_numpy_are_those_of_jax_without_a_warning(recwarn):
+    curves = [np.asarray(power_law(SPARSE, scale, 2.0), np.float64) for scale in (10.0, 300.0)]
+    train, test = curves
+    for measure in (
+        grokking_delay,
+        lambda steps, a, b: accuracy_delay(steps, 1 - a, 1 - b),
+        lambda steps, a, b: value_at(steps, a, 7.0),
+        lambda steps, a, b: peak_before(steps, b, 100.0),
+        leave_step,
+    ):
+        given = measure(SPARSE, train, test)
+        wanted = measure(jnp.asarray(SPARSE), jnp.asarray(train), jnp.asarray(test))
+        jax.tree.map(np.testing.assert_array_equal, given, wanted)
+    assert not recwarn.list
 
 
 def test_a_curve_leaves_its_twin_at_the_stated_gap():

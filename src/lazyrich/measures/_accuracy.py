@@ -3,16 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, ScalarLike, Shaped
+from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import InputError, require_positive, require_shapes
 
-from ._delay import GrokkingDelay, delay_between, fall_step
+from ._delay import Curve, GrokkingDelay, Steps, delay_between, fall_step
 
 
-def rise_step(
-    steps: Shaped[Array, " s"], accuracy: Float[Array, " s"], level: ScalarLike
-) -> Float[Array, ""]:
+def rise_step(steps: Steps, accuracy: Curve, level: ScalarLike) -> Float[Array, ""]:
     """First step at which an accuracy is at or above a level, between records by log step.
 
     The mirror image of ``fall_step``, so the answer hardly depends on how densely the
@@ -38,13 +36,14 @@ def rise_step(
     """
     require_shapes("s s", steps=steps, accuracy=accuracy)
     _require_shares(level=level)
+    accuracy = jnp.asarray(accuracy)
     return fall_step(steps, -accuracy, -jnp.asarray(level, accuracy.dtype))
 
 
 def accuracy_delay(
-    steps: Shaped[Array, " s"],
-    train_accuracy: Float[Array, " s"],
-    test_accuracy: Float[Array, " s"],
+    steps: Steps,
+    train_accuracy: Curve,
+    test_accuracy: Curve,
     *,
     train_level: ScalarLike = 0.9,
     test_level: ScalarLike = 0.9,

@@ -4,9 +4,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, ScalarLike, Shaped
 
 from lazyrich._ground import require_finite, require_positive, require_shapes
+
+# Curves come from JAX's runs or from anybody's log.
+Steps = Shaped[Array, " s"] | Shaped[np.ndarray, " s"]
+Curve = Float[Array, " s"] | Float[np.ndarray, " s"]
 
 
 class GrokkingDelay(NamedTuple):
@@ -32,9 +37,7 @@ class GrokkingDelay(NamedTuple):
     is_censored: Bool[Array, ""]
 
 
-def fall_step(
-    steps: Shaped[Array, " s"], loss: Float[Array, " s"], level: Float[Array, ""] | float
-) -> Float[Array, ""]:
+def fall_step(steps: Steps, loss: Curve, level: Float[Array, ""] | float) -> Float[Array, ""]:
     """First step at which a loss is at or below a level, between records by log step.
 
     Between the two records around the crossing the loss is taken as linear in
@@ -59,7 +62,8 @@ def fall_step(
         31.62
     """
     require_shapes("s s", steps=steps, loss=loss)
-    steps = jnp.asarray(steps, jnp.result_type(loss))
+    loss = jnp.asarray(loss)
+    steps = jnp.asarray(steps, loss.dtype)
     is_low = loss <= level
     k = jnp.argmax(is_low)
     before = jnp.maximum(k - 1, 0)
@@ -75,9 +79,9 @@ def fall_step(
 
 
 def grokking_delay(
-    steps: Shaped[Array, " s"],
-    train_loss: Float[Array, " s"],
-    test_loss: Float[Array, " s"],
+    steps: Steps,
+    train_loss: Curve,
+    test_loss: Curve,
     *,
     threshold: ScalarLike = 0.1,
 ) -> GrokkingDelay:

@@ -1,14 +1,15 @@
 """The shape of a curve: its peak, its value at a step, where two curves part."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, ScalarLike, Shaped
+import numpy as np
+from jaxtyping import Array, Bool, Float, ScalarLike
 
 from lazyrich._ground import require_shapes
 
+from ._delay import Curve, Steps
 
-def value_at(
-    steps: Shaped[Array, " s"], curve: Float[Array, " s"], step: ScalarLike
-) -> Float[Array, ""]:
+
+def value_at(steps: Steps, curve: Curve, step: ScalarLike) -> Float[Array, ""]:
     """A curve's value at a step, linear in log(1 + step) between records.
 
     Args:
@@ -30,11 +31,11 @@ def value_at(
 
 
 def peak_before(
-    steps: Shaped[Array, " s"],
-    curve: Float[Array, " s"],
+    steps: Steps,
+    curve: Curve,
     last_step: ScalarLike,
     *,
-    where: Bool[Array, " s"] | None = None,
+    where: Bool[Array, " s"] | Bool[np.ndarray, " s"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Highest record of a curve up to a step, and the step at which it stands.
 
@@ -63,9 +64,9 @@ def peak_before(
 
 
 def leave_step(
-    steps: Shaped[Array, " s"],
-    curve: Float[Array, " s"],
-    twin: Float[Array, " s"],
+    steps: Steps,
+    curve: Curve,
+    twin: Curve,
     *,
     tolerance: float = 0.05,
 ) -> Float[Array, ""]:

@@ -16,13 +16,14 @@ from lazyrich.training import (
 
 from .._recipe import Panel
 
+IMAGE_DECAY = {"quick": 0.03, "paper": 0.01}
 _IMAGE_PROBES = (WeightNorm(), ParameterChange(), KernelMovement(n_points=50))
 _AND_TWIN = (*_IMAGE_PROBES, Twin())
 _DIGITS = starting_point("digits").changed(
     {
         "task.n_train": 300,
         "learning_rate": 3e-3,
-        "weight_decay": 0.03,
+        "weight_decay": IMAGE_DECAY["quick"],
         "n_steps": 12_000,
         "n_saves": 120,
         "probes": _AND_TWIN,
@@ -43,7 +44,7 @@ IMAGES = {
             ),
             "weight_scale": 150.0,
             "learning_rate": 1e-3,
-            "weight_decay": 0.01,
+            "weight_decay": IMAGE_DECAY["paper"],
             "batch_size": 200,
             "n_steps": 250_000,
             "n_saves": 160,
@@ -96,19 +97,22 @@ def image_panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     centered = images.changed(
         {"center": True, "n_steps": N_CENTERED_STEPS[preset], "probes": _IMAGE_PROBES}
     )
-    axes = {"alpha": IMAGE_ALPHAS[preset], "seed": seeds}
-    decays = {"weight_decay": (0.0, images.optimizer.model_dump()["weight_decay"])}
+    alphas, decays = IMAGE_ALPHAS[preset], (0.0, IMAGE_DECAY[preset])
+    controls = grid(centered, {"weight_decay": decays, "alpha": alphas, "seed": seeds})
     return {
-        "images": Panel(grid(images, axes), ("alpha",)),
-        "images twin": Panel(grid(twin, axes), ("alpha",)),
-        "images centred": Panel(grid(centered, decays | axes), ("weight_decay", "alpha")),
+        "images": Panel(grid(images, {"alpha": alphas, "seed": seeds}), ("alpha",)),
+        "images twin": Panel(grid(twin, {"alpha": alphas, "seed": seeds}), ("alpha",)),
+        "images centred": Panel(controls, ("weight_decay", "alpha")),
     }
 
 
 def transformer_panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """The transformer under the four rules."""
-    axes = {"alpha": TRANSFORMER_ALPHAS[preset], "seed": seeds}
-    return {name: Panel(grid(transformer(preset, name), axes), ("alpha",)) for name in RULES}
+    alphas = TRANSFORMER_ALPHAS[preset]
+    return {
+        name: Panel(grid(transformer(preset, name), {"alpha": alphas, "seed": seeds}), ("alpha",))
+        for name in RULES
+    }
 
 
 def transformer(preset: str, rule: str) -> Experiment:
