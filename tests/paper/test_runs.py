@@ -6,7 +6,7 @@ import pytest
 from lazyrich._ground import Status
 from lazyrich.paper._panels import _over_axes, with_changes
 from lazyrich.paper._recipe import Panel
-from lazyrich.paper._runs import along, each_run, run_at, table
+from lazyrich.paper._runs import all_at, all_delays, along, each_run, run_at, table
 from lazyrich.sweeps import grid, outcome_of, to_dataset
 from lazyrich.training import CommitteeExperiment, History, Record
 
@@ -88,3 +88,17 @@ def test_changes_reach_every_experiment_that_has_the_setting_and_merge_equal_one
     changed, unknown = with_changes(panels, {"alpha": "3", "beta": "1"})
     assert unknown == {"beta"}
     assert [(one.alpha, one.seed) for one in changed["a"].experiments] == [(3.0, 0), (3.0, 1)]
+
+
+def test_all_runs_at_once_are_the_runs_one_by_one():
+    runs = panel(("alpha",), alpha=[1.0, 10.0, 100.0])
+    found = all_delays(runs)
+    for name in found._fields:
+        one_by_one = along(runs, "alpha", lambda run, name=name: getattr(run.delay(), name)).T
+        np.testing.assert_array_equal(getattr(found, name), one_by_one, err_msg=name)
+    steps = np.array([[3.0, np.inf], [50.0, 1.0], [0.0, 1.0]])
+    values = all_at(runs, "test_loss", steps)
+    for i, alpha in enumerate(runs.alpha.values):
+        for j in (0, 1):
+            wanted = run_at(runs, alpha=alpha, seed=j).at("test_loss", steps[i, j])
+            np.testing.assert_array_equal(values[i, j], wanted)

@@ -4,7 +4,16 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from lazyrich.plots import dial_colors, draw_dial, draw_map, house_style, new_figure, write_figure
+from lazyrich.plots import (
+    dial_colors,
+    dial_ticks,
+    draw_dial,
+    draw_map,
+    draw_path,
+    house_style,
+    new_figure,
+    write_figure,
+)
 
 INF, NAN = float("inf"), float("nan")
 
@@ -45,3 +54,29 @@ def test_colours_are_distinct_and_in_the_order_of_the_dial():
     assert list(colors) == [1.0, 2.0, 4.0]
     lightness = [np.mean(color[:3]) for color in colors.values()]
     assert lightness == sorted(lightness)
+
+
+def test_a_path_has_its_last_moment_filled_and_leaves_out_what_never_came():
+    _, [axes] = new_figure(1, 1)
+    marks = [(0.5, 1.0), (INF, 2.0), (3.0, 9.0)]
+    draw_path(axes, [0.0, 1.0, 3.0], [0.0, 2.0, 9.0], color="k", label="a run", marks=marks)
+    line, *dots = axes.get_lines()
+    np.testing.assert_array_equal(line.get_xydata(), [[0, 0], [1, 2], [3, 9]])
+    assert [dot.get_xydata().tolist() for dot in dots] == [[[0.5, 1.0]], [[3.0, 9.0]]]
+    assert [dot.get_markerfacecolor() for dot in dots] == ["white", "k"]
+
+
+def test_ticks_of_a_dial_are_its_values_as_far_as_they_have_room():
+    _, [axes] = new_figure(1, 1)
+    dial = 0.02 * np.arange(1, 15)  # fourteen values, closer and closer in log
+    dial_ticks(axes.yaxis, dial)
+    shown = axes.yaxis.get_majorticklocs()
+    assert axes.get_yscale() == "log"
+    assert set(shown) <= set(dial)
+    assert shown[0] == dial[0]
+    assert 4 <= len(shown) <= 7
+    # None is nearer to the one before it than a sixth of the whole, in log.
+    assert np.diff(np.log(shown)).min() >= np.log(dial[-1] / dial[0]) / 6 + np.log(0.99)
+    assert [text.get_text() for text in axes.yaxis.get_ticklabels()] == [f"{v:.4g}" for v in shown]
+    dial_ticks(axes.xaxis, [3.0])
+    assert list(axes.xaxis.get_majorticklocs()) == [3.0]

@@ -164,6 +164,7 @@ def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> Delays:
         The delays; NaN where there is no run.
     """
     train, test = (_rows(panel, f"{part}_loss") for part in ("train", "test"))
+    test = np.where(np.isfinite(train), test, np.nan)  # cut where the run diverged, as a Run is
     found = _floats(_loss_delays(panel.save_step.values, train, test, threshold))
     is_there = np.isfinite(train[:, 0])
     shape = panel.status.shape
