@@ -38,7 +38,7 @@ _TRANSFORMER = starting_point("transformer").changed(
 PRESETS: dict[str, dict[str, Config]] = {
     "paper": {
         "momentum": CommitteeExperiment(
-            dim=100, width=500, n_train=550, epsilon=0.02, n_steps=30_000, n_saves=600
+            dim=100, width=500, n_train=550, epsilon=0.02, n_steps=100_000, n_saves=600
         ),
         "student": _STUDENT.changed(
             {
@@ -229,7 +229,7 @@ FIG13 = Recipe(
     captions={
         "quick": "(a) D=50, P=300, N=500, ε=0.06, η=20·N/α²; (b) AdamW 3e-4, decay 0.05, "
         "weights doubled; (c) p=43, 45 %, d_model 64, AdamW 1e-3, decay 1",
-        "paper": "(a) D=100, P=550, N=500, ε=0.02, η=N/α², 3·10⁴ steps; (b) AdamW 3e-3, decay 0.1, "
+        "paper": "(a) D=100, P=550, N=500, ε=0.02, η=N/α²; (b) AdamW 3e-3, decay 0.1, "
         "weights N(0,1); (c) p=113, 40 %, d_model 128, AdamW 1e-3, decay 2, first 200 steps only",
     },
     panels=panels,

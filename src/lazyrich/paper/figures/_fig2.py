@@ -43,7 +43,7 @@ RUNS = {
     "quick": BASE.changed({"scaling.alpha": 23.0, "n_steps": 8000}),
 }
 SWEPT = {
-    "paper": AUTHORS,
+    "paper": AUTHORS.changed({"n_steps": 100_000}),
     "quick": BASE.changed(
         {
             "scaling.center": True,
@@ -243,8 +243,7 @@ FIG2 = Recipe(
     captions={
         "quick": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=23, σ=1, η=100; "
         "(c) σ=0.5, centred, η=2·10⁵/α²",
-        "paper": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=1, η=100; (c) η=100/α, "
-        "half the authors' steps",
+        "paper": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=1, η=100; (c) η=100/α",
     },
     panels=panels,
     statistics=statistics,
