@@ -43,7 +43,7 @@ RUNS = {
     "quick": BASE.changed({"scaling.alpha": 23.0, "n_steps": 8000}),
 }
 SWEPT = {
-    "paper": AUTHORS.changed({"n_steps": 100_000}),
+    "paper": AUTHORS,
     "quick": BASE.changed(
         {
             "scaling.center": True,
@@ -243,7 +243,8 @@ FIG2 = Recipe(
     captions={
         "quick": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=23, σ=1, η=100; "
         "(c) σ=0.5, centred, η=2·10⁵/α²",
-        "paper": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=1, η=100; (c) η=100/α",
+        "paper": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=1, η=100; (c) η=100/α, "
+        "half the authors' steps",
     },
     panels=panels,
     statistics=statistics,

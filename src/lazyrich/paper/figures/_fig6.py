@@ -209,7 +209,7 @@ FIG6 = Recipe(
         "batch 100; (b) p=31, 85 % of unordered pairs, d=64, rate 2e-3 at α=.5, decay 2; "
         "reduced size; curves are held once solved",
         "paper": "(a) MNIST 28×28, 1000 train, ReLU 3×200, He's weights ×150 in mean-field form, "
-        "AdamW 1e-3, decay .01, batch 200 (twin: first 25 000 steps, centred: first 12 000);\n"
+        "AdamW 1e-3, decay .01, batch 200 (twin: first 20 000 steps, centred: first 12 000);\n"
         "(b) p=113, 40 % of pairs, d=128, centred, decay 1, rate 6e-6/α² or 2.4e-3 at α=.05 by "
         "the other rules, α up to .1 of the authors' .5; curves are held once solved",
     },

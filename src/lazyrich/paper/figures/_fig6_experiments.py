@@ -54,7 +54,7 @@ IMAGES = {
 }
 IMAGE_ALPHAS = {"quick": (1e-4, 1e-3, 1e-2, 0.1), "paper": (1e-3, 0.01, 0.05, 0.5)}
 # The twin and the centred net are asked about the fit, which comes long before the end.
-N_TWIN_STEPS = {"quick": 12_000, "paper": 25_000}
+N_TWIN_STEPS = {"quick": 12_000, "paper": 20_000}
 N_CENTERED_STEPS = {"quick": 3000, "paper": 12_000}
 
 _TRANSFORMER = starting_point("transformer").changed(
