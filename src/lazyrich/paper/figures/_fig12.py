@@ -101,8 +101,8 @@ FIG12 = Recipe(
     captions={
         "quick": "p=31, 85 % of unordered pairs, d=64, AdamW, rate 5e-4/α²; reduced size; "
         "curves are held once solved",
-        "paper": "p=113, 40 % of pairs, d=128, centred, AdamW, rate 5e-4/α² (the authors' 6e-6/α² "
-        "takes 80 times as long); curves are held once solved",
+        "paper": "p=113, 40 % of pairs, d=128, centred, AdamW, rate 5e-4/α²\n"
+        "(the authors' 6e-6/α² takes 80 times as long); curves are held once solved",
     },
     panels=panels,
     statistics=statistics,
