@@ -240,6 +240,17 @@ def test_dead_positions_and_equal_cotangents_are_seen():
     assert str(table).splitlines()[-1].startswith("full kernel of 3 outputs: ")
 
 
+def test_costs_count_the_products_between_entries():
+    # Two entries of 30 × 4 weights at values that stay apart: the costs of both by
+    # themselves, and of their products with each other.
+    w = jnp.ones((30, 30))
+    once = explain_ntk(lambda w, x: jnp.tanh(x @ w).sum(1), w, jnp.ones((1, 30)))
+    twice = explain_ntk(
+        lambda w, x: (jnp.tanh(x @ w) * jnp.sin(2 * x @ w)).sum(1), w, jnp.ones((1, 30))
+    )
+    assert 4 * once["params"].cost <= twice["params"].cost <= 6 * once["params"].cost
+
+
 SHARED = """
 import jax, jax.numpy as jnp, numpy as np
 from lazyrich.kernels import ntk

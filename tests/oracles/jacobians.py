@@ -1,6 +1,7 @@
 """Tangent kernels by the definition: one Jacobian for each row, contracted in NumPy float64."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -15,7 +16,7 @@ def kernel_by_jacobians(predict, params, x, x2=None, *, traced=False):
 def _row_jacobians(predict, params, x):
     """(n, c, p) with all differentiable parameters in one flat axis."""
     leaves, treedef = jax.tree.flatten(params)
-    real = [k for k, leaf in enumerate(leaves) if np.issubdtype(leaf.dtype, np.floating)]
+    real = [k for k, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
 
     def outputs(chosen, row):
         replaced = list(leaves)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._structured_plan import Plan, jacobian_cost, member_cost
+from ._structured_plan import Plan, jacobian_cost, structured_cost
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ def _way(plan: Plan, param: int, name: str, *, traced: bool) -> Way:
         cost = 0 if param in plan.constant else dear
         return Way(name, shape, "jacobian", _why_jacobian(plan, param), cost, dear)
     members = [(g, m) for g in plan.groups for m in g.members if m.site.param == param]
-    cost = sum(member_cost(plan.program, g, m, plan.n_outputs, traced) for g, m in members)
+    cost = structured_cost(
+        plan.program, plan.groups, plan.crosses, param, c=plan.n_outputs, traced=traced
+    )
     kinds = "+".join(dict.fromkeys(m.site.kind for _, m in members))
     return Way(name, shape, kinds, _why_structured(members), cost, dear)
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._structured_plan import Group, Member, Plan, jacobian_cost, member_cost
-from ._structured_shared import Cross, all_pairs, cross_cost, orientation
+from ._structured_plan import Group, Member, Plan, jacobian_cost, structured_cost
+from ._structured_shared import Cross, all_pairs, orientation
 from ._trace import Program, trace
 from ._trace_liveness import liveness
 from ._trace_sites import Site, entries
@@ -116,12 +116,22 @@ def row_factors(plan: Plan, leaves: Sequence[Array], row: Array) -> Factors:
     output, pull_back, values = jax.vjp(outputs, zeros, chosen, has_aux=True)
     basis = jnp.eye(plan.n_outputs, dtype=output.dtype)
     taps, jacobians = jax.vmap(pull_back)(basis)
+    dtype = product_dtype(program)
     return Factors(
-        tuple(_arrange_cotangent(program, g, taps[g.tap]) for g in plan.groups),
-        tuple(tuple(_activation(g, m, values) for m in g.members) for g in plan.groups),
-        tuple(tuple(_weight(m, values, output.dtype) for m in g.members) for g in plan.groups),
-        tuple(jacobian.reshape(plan.n_outputs, -1) for jacobian in jacobians),
+        tuple(_arrange_cotangent(program, g, taps[g.tap]).astype(dtype) for g in plan.groups),
+        tuple(tuple(_activation(g, m, values, dtype) for m in g.members) for g in plan.groups),
+        tuple(tuple(_weight(m, values, dtype) for m in g.members) for g in plan.groups),
+        tuple(jacobian.reshape(plan.n_outputs, -1).astype(dtype) for jacobian in jacobians),
     )
+
+
+def product_dtype(program: Program) -> Any:
+    """The type in which factors are multiplied.
+
+    Activations can be integers or Booleans, whose own products wrap around, and products
+    of half-precision activations can overflow where the kernel does not.
+    """
+    return jnp.promote_types(jnp.float32, program.shapes[program.outputs[0]].dtype)
 
 
 def _spec(program: Program, slot: int) -> tuple[tuple[int, ...], Any]:
@@ -145,21 +155,34 @@ def _arrange_cotangent(program: Program, group: Group, cotangent: Array) -> Arra
     return cotangent
 
 
-def _activation(group: Group, member: Member, values: Mapping[int, Array]) -> Array | None:
+def _activation(
+    group: Group, member: Member, values: Mapping[int, Array], dtype: Any
+) -> Array | None:
     site = member.site
     if site.kind == "addition":
         return None
-    value = values[site.activation].transpose(member.order)
+    value = jnp.asarray(values[site.activation]).transpose(member.order)
     if site.kind == "lookup":
-        # Indices beyond the table mean its last row, as in JAX's own lookup.
-        return jnp.clip(value.reshape(group.sizes[1])[group.live], 0, site.n_table - 1)
-    value = value.reshape(group.sizes[0], group.sizes[1], -1)
+        return _row_numbers(site, value.reshape(group.sizes[1])[group.live])
+    value = value.reshape(group.sizes[0], group.sizes[1], -1).astype(dtype)
     return value[:, group.live] if len(group.live) < group.sizes[1] else value
+
+
+def _row_numbers(site: Site, indices: Array) -> Array:
+    """The rows of the table that a lookup reads; −1 for a lookup that reads none.
+
+    Indices beyond the table mean its first or last row, or no row at all, as the lookup's
+    mode says.
+    """
+    # The type of the indices can be too narrow for the table's length.
+    last = min(site.n_table - 1, int(jnp.iinfo(indices.dtype).max))
+    rows = jnp.clip(indices, 0, last).astype(int)
+    return rows if site.clips else jnp.where(rows == indices, rows, -1)
 
 
 def _weight(member: Member, values: Mapping[int, Array], dtype: Any) -> Array | None:
     scale = member.site.scale
-    return jnp.asarray(scale.value(values), dtype) if scale.factors else None
+    return scale.value(values, dtype) if scale.factors else None
 
 
 # --- making the plan -----------------------------------------------------------------
@@ -301,25 +324,9 @@ def _dearer(
     dearer = set()
     for param in params:
         size = int(np.prod(program.shapes[program.inputs[param]].shape))
-        cost = sum(
-            member_cost(program, group, member, c, traced)
-            for group in groups
-            for member in group.members
-            if member.site.param == param
-        )
-        if param in shared:
-            cost += _cost_of_crosses(program, groups, param, c)
+        crosses = _crosses(program, groups, shared & {param})
+        cost = structured_cost(program, groups, crosses, param, c=c, traced=traced)
         # Near a tie the structured way is better: it needs less memory.
         if cost > 1.5 * jacobian_cost(size, c, traced):
             dearer.add(param)
     return dearer
-
-
-def _cost_of_crosses(program: Program, groups: Sequence[Group], param: int, c: int) -> int:
-    cost = 0
-    for cross in _crosses(program, groups, {param}):
-        (k, m), (q, r) = cross.left, cross.right
-        pairs = len(groups[k].live) * len(groups[q].live)
-        sites = groups[k].members[m].site, groups[q].members[r].site
-        cost += cross_cost(program, *sites, pairs, c)
-    return cost

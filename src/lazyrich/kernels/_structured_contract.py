@@ -134,7 +134,8 @@ def _member_kernel(
         assert member.same is not None
         return jnp.asarray(member.same[np.ix_(group.live, group.live)], dtype)[None, None, None]
     if member.site.kind == "lookup":
-        equal = left[:, None, :, None] == right[None, :, None, :]
+        first = left[:, None, :, None]
+        equal = (first == right[None, :, None, :]) & (first >= 0)
         return equal[:, :, None].astype(dtype)
     if group.is_plain:
         return _gram(left, right)[:, :, None, None, None]

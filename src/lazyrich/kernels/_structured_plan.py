@@ -1,11 +1,11 @@
 """What a plan of the kernel is, and what its ways cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ._structured_shared import Cross
+from ._structured_shared import Cross, cross_cost
 from ._trace import Program
 from ._trace_sites import Entries, Site
 
@@ -83,7 +83,31 @@ def jacobian_cost(size: int, c: int, traced: bool) -> int:
     return size * (c if traced else c * c)
 
 
-def member_cost(program: Program, group: Group, member: Member, c: int, traced: bool) -> int:
+def structured_cost(
+    program: Program,
+    groups: Sequence[Group],
+    crosses: Sequence[Cross],
+    param: int,
+    *,
+    c: int,
+    traced: bool,
+) -> int:
+    """Multiplications for each pair of rows if all of a parameter is contracted by factors."""
+    cost = sum(
+        _member_cost(program, group, member, c, traced)
+        for group in groups
+        for member in group.members
+        if member.site.param == param
+    )
+    for cross in crosses:
+        (k, m), (q, r) = cross.left, cross.right
+        sites = groups[k].members[m].site, groups[q].members[r].site
+        if sites[0].param == param:
+            cost += cross_cost(program, *sites, len(groups[k].live) * len(groups[q].live), c)
+    return cost
+
+
+def _member_cost(program: Program, group: Group, member: Member, c: int, traced: bool) -> int:
     """Multiplications for each pair of rows if one entry is contracted by its factors."""
     batches, _, units = group.sizes
     positions = len(group.live)

@@ -7,10 +7,11 @@ contracted.
 
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
-from ._trace import Program, Step
-from ._trace_views import rearrange
+from ._trace import Program, Step, trace
+from ._trace_views import is_real, rearrange
 
 # fmt: off
 _ENTRYWISE = frozenset({
@@ -52,7 +53,7 @@ def _everything(program: Program, step: Step, live: dict[int, np.ndarray]) -> li
 
 
 def _entrywise(program: Program, step: Step, live: dict[int, np.ndarray]) -> list:
-    if step.name == "custom_jvp_call" and not _is_entrywise_inside(step):
+    if step.name == "custom_jvp_call" and not _is_entrywise_inside(program, step):
         return _everything(program, step, live)
     mask = np.asarray(np.logical_or.reduce([live[slot] for slot in step.outs]))
     masks = [_unbroadcast(mask, program.shapes[slot].shape) for slot in step.ins]
@@ -71,16 +72,17 @@ def _unbroadcast(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     return np.asarray(mask.any(stretched, keepdims=True))
 
 
-def _is_entrywise_inside(step: Step) -> bool:
-    def plain(jaxpr) -> bool:
-        return all(
-            plain(eqn.params["jaxpr"].jaxpr)
-            if eqn.primitive.name in {"jit", "pjit"}
-            else eqn.primitive.name in _ENTRYWISE - {"custom_jvp_call"}
-            for eqn in jaxpr.eqns
-        )
-
-    return plain(step.params["call_jaxpr"].jaxpr)
+def _is_entrywise_inside(program: Program, step: Step) -> bool:
+    """Whether each entry of the derivative that a step has been given acts on its own."""
+    shapes = [program.shapes[slot] for slot in (*step.ins, *step.outs)]
+    if any(shape.shape != shapes[-1].shape or not is_real(shape) for shape in shapes):
+        return False
+    primals = shapes[: len(step.ins)]
+    inside = trace(lambda p, t: jax.jvp(step.apply, tuple(p), tuple(t))[1], primals, primals)
+    moving = inside.depends_on(inside.inputs[len(primals) :])
+    steps = [s for s in inside.steps if not moving.isdisjoint(s.outs)]
+    full = all(inside.shapes[slot].shape == shapes[-1].shape for s in steps for slot in s.outs)
+    return full and all(s.name in _ENTRYWISE - {"custom_jvp_call"} for s in steps)
 
 
 def _by_places(rearrange: Callable[[Step, np.ndarray], np.ndarray]) -> Callable[..., list]:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import jax
 import numpy as np
 
 from ._trace import Program, Step
-from ._trace_views import Scalars, Scale, View, scalar_factor, views
+from ._trace_views import Scalars, Scale, View, is_complex, scalar_factor, views
 
 Role = Literal["batch", "position", "unit"]
 
@@ -38,6 +39,7 @@ class Site:
         activation: slot of h (a contraction) or of the indices (a lookup), else -1.
         activation_axes: for each label, its axis of the activation.
         n_table: number of rows of the table of a lookup.
+        clips: whether a lookup beyond the table reads its nearest row, else none.
         unit_axes: for each label of a unit axis, its axis of the view.
         inner_axes: the view's other axes, in the order of the activation's.
     """
@@ -52,6 +54,7 @@ class Site:
     activation: int = -1
     activation_axes: Mapping[int, int] | None = None
     n_table: int = 0
+    clips: bool = True
     unit_axes: Mapping[int, int] | None = None
     inner_axes: tuple[int, ...] = ()
 
@@ -119,6 +122,10 @@ def _site(program: Program, step: Step, position: int, found: Mapping[int, View]
 
 
 def _contraction(program: Program, step: Step, position: int, view: View) -> Site | None:
+    other = 1 - position
+    # A complex product is no product of real vectors.
+    if is_complex(program.shapes[step.ins[other]]) or is_complex(program.shapes[step.outs[0]]):
+        return None
     if not view.is_whole() and not _is_injective(view.places(program)):
         return None
     contracted, batched = step.params["dimension_numbers"]
@@ -127,7 +134,6 @@ def _contraction(program: Program, step: Step, position: int, view: View) -> Sit
         [a for a in range(ranks[side]) if a not in contracted[side] and a not in batched[side]]
         for side in (0, 1)
     ]
-    other = 1 - position
     n_batch, n_left = len(batched[0]), len(free[0])
     roles: list[Role] = ["batch"] * n_batch
     roles += ["unit" if position == 0 else "position"] * n_left
@@ -185,6 +191,7 @@ def _lookup(program: Program, step: Step, view: View) -> Site | None:
             activation=step.ins[1],
             activation_axes={axis: k for k, axis in enumerate(positions)},
             n_table=shape[0],
+            clips=step.params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP,
             unit_axes={axis: 1 + k for k, axis in enumerate(numbers.offset_dims)},
             inner_axes=(0,),
         ),

@@ -42,11 +42,11 @@ class Scale:
         """The product of two scales."""
         return Scale(self.sign * other.sign, self.factors + other.factors)
 
-    def value(self, values: Mapping[int, Any]) -> Any:
-        """The scalar, given the values of the slots."""
-        result: Any = float(self.sign)
+    def value(self, values: Mapping[int, Any], dtype: Any) -> Any:
+        """The scalar, given the values of the slots, computed in the given type."""
+        result: Any = jax.numpy.asarray(self.sign, dtype)
         for slot, divides in self.factors:
-            scalar = values[slot].reshape(())
+            scalar = jax.numpy.asarray(values[slot], dtype).reshape(())
             result = result / scalar if divides else result * scalar
         return result
 
@@ -108,10 +108,11 @@ def views(program: Program, n_params: int) -> tuple[dict[int, View], frozenset[i
     for step in program.steps:
         if step.name == "stop_gradient" or active.isdisjoint(step.ins):
             continue
-        active.update(slot for slot in step.outs if is_real(program.shapes[slot]))
+        active.update(slot for slot in step.outs if _has_derivative(program.shapes[slot]))
         for result, slot in enumerate(step.outs):
             view = _advance(program, step, result, found, active, rowwise, scalars)
-            if view is not None and slot in active:
+            # A complex value passes a derivative on, but its cotangent is no real vector.
+            if view is not None and is_real(program.shapes[slot]):
                 found[slot] = view
     return found, frozenset(active)
 
@@ -119,6 +120,15 @@ def views(program: Program, n_params: int) -> tuple[dict[int, View], frozenset[i
 def is_real(shape: Any) -> bool:
     """Whether a value holds real floating-point numbers."""
     return shape.dtype is not None and jax.numpy.issubdtype(shape.dtype, np.floating)
+
+
+def is_complex(shape: Any) -> bool:
+    """Whether a value holds complex numbers."""
+    return shape.dtype is not None and jax.numpy.issubdtype(shape.dtype, np.complexfloating)
+
+
+def _has_derivative(shape: Any) -> bool:
+    return is_real(shape) or is_complex(shape)
 
 
 def scalar_factor(
