@@ -160,6 +160,8 @@ def real_array(name: str, value: Any) -> np.ndarray | Array:
         array = _numbers(name, array)
     if not any(jnp.issubdtype(array.dtype, kind) for kind in (bool, jnp.integer, jnp.floating)):
         raise InputError(f"{name} has the type {array.dtype}; give real numbers.")
+    if isinstance(array, np.ndarray) and (array.dtype.itemsize > 8 or not array.dtype.isnative):
+        return array.astype(np.float64)  # which JAX would not take
     return array
 
 

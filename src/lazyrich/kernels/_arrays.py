@@ -19,7 +19,7 @@ ASYMMETRY = 1e-3
 NEGATIVE = 1e-4
 # Of kernels of which no eigenvalue is needed so many rows are checked, in a few
 # milliseconds. (Each principal submatrix of a semidefinite matrix is semidefinite.)
-CHECKED_ROWS = 600
+CHECKED_ROWS = 300
 
 
 def kernel_arrays(
