@@ -8,6 +8,13 @@ Vocabulary: a *predictor* is a pure function ``(params, x) -> y`` on a batch; a
 says what was given, what was wanted and what to do.
 """
 
+from ._arrays import given_rounding as given_rounding
+from ._arrays import host_array as host_array
+from ._arrays import real_array as real_array
+from ._arrays import real_arrays as real_arrays
+from ._arrays import real_like as real_like
+from ._arrays import real_scalars as real_scalars
+from ._concrete import concrete as concrete
 from ._config import Config as Config
 from ._config import field_paths as field_paths
 from ._config import full_path as full_path

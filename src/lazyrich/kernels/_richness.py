@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from lazyrich._ground import InputError, Params, Predictor, require_finite
+from lazyrich._ground import InputError, Params, Predictor, real_arrays, require_finite
 
+from ._arrays import unit_scaled
 from ._checks import split_params
 from ._linearize import linearize
-from ._movement import kernel_distance
+from ._movement import kernel_distance, relative_change
 from ._ntk import ntk
 
 
@@ -72,12 +73,10 @@ def richness(
     kernels = [
         ntk(predict, at, x, trace_outputs=True, block_size=block_size) for at in (params0, params)
     ]
-    here, there = split_params(params)[0], split_params(params0)[0]
-    change = [a - b for a, b in zip(here, there, strict=True)]
     return Richness(
         kernel_distance=kernel_distance(*kernels),
-        parameter_change=_norm(change) / _norm(there),
-        twin_gap=_norm([output - predicted]) / _norm([output - output0]),
+        parameter_change=relative_change(split_params(params0)[0], split_params(params)[0]),
+        twin_gap=relative_change([output - output0], [predicted - output0]),
     )
 
 
@@ -117,7 +116,7 @@ def low_rank_measure(
         outputs; ours is onto that of the centred outputs, which is the same thing if
         they have no mean or if constants are in their span.
     """
-    features, outputs = jnp.asarray(features), jnp.asarray(outputs)
+    features, outputs = real_arrays(features=features, outputs=outputs)
     if features.ndim != 2 or outputs.ndim not in (1, 2) or len(features) != len(outputs):
         raise InputError(
             f"The features have shape {features.shape} and the outputs {outputs.shape}; wanted "
@@ -125,10 +124,6 @@ def low_rank_measure(
         )
     require_finite(features=features, outputs=outputs)
     return _low_rank_measure(features, outputs.reshape(len(outputs), -1))
-
-
-def _norm(leaves: list[Array]) -> Array:
-    return jnp.sqrt(jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves]).sum())
 
 
 @jax.jit
@@ -144,6 +139,7 @@ def _low_rank_measure(features: Array, outputs: Array) -> Array:
 
 
 def _centered_unit(values: Array) -> Array:
+    values, _ = unit_scaled(values)
     centered = values - values.mean(0)
     rounding = 8 * jnp.finfo(values.dtype).eps * jnp.abs(values).max()
     largest = jnp.abs(centered).max()
