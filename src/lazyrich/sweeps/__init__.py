@@ -21,6 +21,7 @@ from ._open import find as find
 from ._open import open_dataset as open_dataset
 from ._outcome import Outcome as Outcome
 from ._outcome import outcome_of as outcome_of
+from ._place import require_lasting as require_lasting
 from ._store import Store as Store
 from ._sweep import Sending as Sending
 from ._sweep import fill as fill

@@ -46,9 +46,9 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
     """
     source = Store(store)
     source.scan()
+    source.warn_of_damaged()
     if not source.kept:
         raise InputError(f"There are no experiments in {source.where}; give the folder of a store.")
-    source.pack()
     rows = {key: _row(kept.facts) for key, kept in source.kept.items()}
     for condition in where:
         paths = list(dict.fromkeys(path for row in rows.values() for path in row))
