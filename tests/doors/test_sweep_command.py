@@ -168,5 +168,5 @@ def test_tidy_sets_aside_what_is_damaged(base, tmp_path, capsys):
     run("sweep", base, "--store", str(where))
     assert stray.exists()
     run("sweep", base, "--store", str(where), "--tidy")
-    assert "1 damaged files were set aside" in capsys.readouterr().out
+    assert "set aside as damaged: 1" in capsys.readouterr().out
     assert [path.read_text() for path in (where / "set-aside").iterdir()] == ["half"]

@@ -1,5 +1,6 @@
 """Oracle: every file, byte and link of a folder before and after; the numbers that were put in."""
 
+import contextlib
 import os
 import stat
 
@@ -55,8 +56,11 @@ def read_all(folder):
 
 
 FOREIGN = st.sampled_from(
-    ["notes.txt", "a.h5", "x.nc", ".hidden.part", f"{0:032x}.h5", f"{1:032x}.h5", f"{0:064x}.nc"]
-    + [f".lazyrich-{os.uname().nodename}-4194999-{7:016x}.part", "copy", "store.json.bak"]
+    [
+        *("notes.txt", "a.h5", "x.nc", ".hidden.part", "copy", "store.json.bak"),
+        *(f"{0:032x}.h5", f"{1:032x}.h5", f"{0:064x}.nc"),
+        f".lazyrich-{os.uname().nodename}-4194999-{7:016x}.part",
+    ]
 )
 WHERE = st.sampled_from(["", "experiments", "packs", "set-aside"])
 KIND = st.sampled_from(["text", "empty", "link to a file", "link to a folder", "folder", "pipe"])
@@ -279,10 +283,8 @@ def test_a_file_that_promises_more_than_it_holds_takes_no_memory():
     tracemalloc.start()
     for place in places:
         huge = content[:place] + (2**33).to_bytes(8, "little") + content[place + 8 :]
-        try:
+        with contextlib.suppress(DamagedFile):
             same_numbers(decode(huge, outcome.key), TOYS[0])
-        except Exception as error:
-            assert type(error).__name__ == "DamagedFile"
     assert tracemalloc.get_traced_memory()[1] < 2**28
     tracemalloc.stop()
 

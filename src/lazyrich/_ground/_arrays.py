@@ -4,7 +4,6 @@ import io
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -63,11 +62,9 @@ def _array_of(data: bytes) -> np.ndarray:
     """One array of ``data`` itself: what is not there is not made."""
     file = io.BytesIO(data)
     form = np.lib.format
-    readers: dict[Any, Any] = {
-        (1, 0): form.read_array_header_1_0,
-        (2, 0): form.read_array_header_2_0,
-    }
-    shape, is_fortran, dtype = readers[form.read_magic(file)](file)
+    is_long = form.read_magic(file) != (1, 0)
+    read_header = form.read_array_header_2_0 if is_long else form.read_array_header_1_0
+    shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("it holds objects, wanted numbers")
     n_values = 1

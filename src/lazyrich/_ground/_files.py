@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from io import BufferedIOBase
 from pathlib import Path
@@ -101,7 +101,7 @@ def read_file(path: AnyPath, most_bytes: int, *, inside: int | None = None) -> b
 
 
 @contextmanager
-def open_folder(path: AnyPath, *, inside: int | None = None, make: bool = False) -> Iterator[int]:
+def open_folder(path: AnyPath, *, inside: int | None = None, make: bool = False) -> Generator[int]:
     """A descriptor of a folder: what is done with it is done in this folder and no other.
 
     Args:
@@ -282,7 +282,7 @@ def _require_replaceable(folder: int, name: str, kind: FileKind | None) -> None:
 
 
 @contextmanager
-def _sentence(path: AnyPath, cure: str) -> Iterator[None]:
+def _sentence(path: AnyPath, cure: str) -> Generator[None]:
     try:
         yield
     except OSError as error:

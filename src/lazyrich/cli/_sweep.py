@@ -100,7 +100,7 @@ def sweep(
     if tidy:
         kept = sweeps.Store(store)
         kept.tidy()
-        print(f"{store} is tidy; {len(kept.set_aside)} damaged files were set aside")
+        print(f"{store} is tidy; set aside as damaged: {len(kept.set_aside)}")
     print(f"`lazyrich show {store}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
 
 

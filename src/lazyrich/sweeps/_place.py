@@ -7,7 +7,7 @@ import platform
 import secrets
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
@@ -85,8 +85,10 @@ class Place(ABC):
         self.write(name, b"lazyrich")
         self.remove(name)
 
-    def remove_unfinished(self, folder: str, is_ours: Callable[[BufferedIOBase], bool]) -> None:
-        """Remove what killed writers left; nothing where there are no unfinished files."""
+    def remove_unfinished(  # noqa: B027  elsewhere than in a folder there is nothing to do
+        self, folder: str, is_ours: Callable[[BufferedIOBase], bool]
+    ) -> None:
+        """Remove what killed writers left."""
 
 
 class Folder(Place):
@@ -147,7 +149,7 @@ class Folder(Place):
             return
 
     @contextmanager
-    def _folder_of(self, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+    def _folder_of(self, name: str, *, make: bool = False) -> Generator[tuple[int, str]]:
         """A descriptor of the folder that a file lies in, and the file's name there."""
         folder, _, last = name.rpartition("/")
         with open_folder(self.root, make=make) as root:
