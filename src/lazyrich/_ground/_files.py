@@ -167,20 +167,24 @@ def write_at(
     return state
 
 
-def write_file(path: AnyPath, content: bytes, *, kind: FileKind | None, cure: str) -> None:
-    """Write a file whole or not at all, and make its folder if need be.
+def write_file(
+    path: AnyPath, content: bytes, *, kind: FileKind | None, cure: str, make_folder: bool = True
+) -> None:
+    """Write a file whole or not at all.
 
     Args:
         path: which file.
         content: what to write.
         kind: what may be replaced there; None replaces nothing.
         cure: the end of the sentence if it cannot be written: what to do.
+        make_folder: make its folder if that is not there.
 
     Raises:
         InputError: if something else is there or the disk refuses; what was there is left
             as it was.
     """
-    with _sentence(path, cure), open_folder(os.path.dirname(path) or ".", make=True) as folder:
+    where = os.path.dirname(path) or "."
+    with _sentence(path, cure), open_folder(where, make=make_folder) as folder:
         write_at(folder, _name_of(path), content, kind=kind)
 
 

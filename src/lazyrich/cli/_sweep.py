@@ -183,8 +183,8 @@ def _cell(name: str, value: Any) -> str:
 def _draw(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
     from lazyrich import plots
 
+    plots.require_figure_place(path.parent, path.stem)
     figure = plots.draw_sweep(dataset, title=store)
-    path.parent.mkdir(parents=True, exist_ok=True)
     files = plots.write_figure(figure, path.parent, path.stem)
     if not is_quiet:
         print(", ".join(str(file) for file in files))

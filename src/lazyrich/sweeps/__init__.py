@@ -14,6 +14,7 @@ from ._grid import axes_from_text as axes_from_text
 from ._grid import grid as grid
 from ._grid import log_spaced as log_spaced
 from ._key import experiment_key as experiment_key
+from ._netcdf import EXPERIMENT_FILE as EXPERIMENT_FILE
 from ._netcdf import encode as encode
 from ._open import differing as differing
 from ._open import export as export

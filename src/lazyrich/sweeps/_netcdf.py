@@ -8,11 +8,14 @@ netCDF4 read it.
 import json
 import math
 from functools import cache
+from io import BufferedIOBase
 from typing import Any
 
+import h5py
 import numpy as np
 from h5py import h5a, h5d, h5ds, h5f, h5p, h5s, h5t
 
+from lazyrich._ground import FileKind
 from lazyrich.training import Record
 
 from ._key import key_of_parts
@@ -63,6 +66,19 @@ def encode(outcome: Outcome) -> bytes:
     image = file.get_file_image()
     file.close()
     return image
+
+
+def is_experiment(file: BufferedIOBase) -> bool:
+    """Whether a file is one that ``encode`` made, of any format; it may be damaged."""
+    try:
+        with h5py.File(file, "r") as found:
+            return {"format", "checksum", "key", "experiment"} <= found.attrs.keys()
+    except Exception:  # HDF5 meets what it cannot read with any of a dozen errors
+        return False
+
+
+EXPERIMENT_FILE = FileKind("an experiment's data", is_experiment)
+"""What may be replaced by the bytes of ``encode``."""
 
 
 def decode(content: bytes, key: str) -> Outcome:
