@@ -1,6 +1,7 @@
 """``lazyrich train``: one experiment, watched while it runs, kept, drawn and summed up."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,7 +89,7 @@ def train(
     try:
         history = training.train(chosen, progress=on_progress, checkpoint=checkpoint)
     except KeyboardInterrupt:
-        is_kept = checkpoint.is_file()
+        is_kept = os.path.isfile(checkpoint)
         what = f"its state is kept in {checkpoint}" if is_kept else "there was no state to keep yet"
         raise KeyboardInterrupt(f"stopped; {what}, run the same command to go on.") from None
     finally:
@@ -110,7 +111,7 @@ def _read(name: str) -> Any:
     from lazyrich import training
 
     path = Path(name)
-    if path.suffix != ".json" and not path.is_file():
+    if path.suffix != ".json" and not os.path.isfile(path):
         return training.starting_point(name)
     try:
         text = read_file(path, _MOST_BYTES).decode("utf-8")

@@ -135,7 +135,7 @@ def read_inside(folder: Path, name: str, most_bytes: int) -> bytes | None:
 def write_json(path: Path, content: Any) -> None:
     """Write the claims file."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_file(path, text.encode(), kind=_CLAIMS, cure=CURE)
+    write_file(path, text.encode("utf-8", "backslashreplace"), kind=_CLAIMS, cure=CURE)
 
 
 def _is_panels(file: BufferedIOBase) -> bool:

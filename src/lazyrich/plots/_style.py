@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from collections.abc import Generator
 from io import BufferedIOBase
 from pathlib import Path
@@ -149,7 +150,7 @@ def find_figure(folder: Path, name: str, made_from: str) -> list[Path]:
             is_same = picture.info.get(_MADE_FROM) == made_from
     except (OSError, ValueError, SyntaxError):
         return []
-    return paths if is_same and paths[1].is_file() else []
+    return paths if is_same and os.path.isfile(paths[1]) else []
 
 
 _MADE_FROM = "made from"

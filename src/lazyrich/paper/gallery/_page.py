@@ -1,5 +1,6 @@
 """From the folder of a reproduction to one HTML file."""
 
+import os
 import platform
 import re
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html"
         Pages open in any browser of the last years; figures are those of Kumar et al. (2024).
     """
     figures = read_verdicts(out)
-    if to.is_dir():
+    if os.path.isdir(to):
         raise InputError(f"--to is the folder {to}; name a file, such as {to / 'report.html'}.")
     require_writable(to, kind=_PAGE, cure=_CURE)
     try:
@@ -60,7 +61,7 @@ def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html"
             "reproduce again."
         ) from error
     text = _render(entries, out)
-    write_file(to, text.encode(), kind=_PAGE, cure=_CURE)
+    write_file(to, text.encode("utf-8", "backslashreplace"), kind=_PAGE, cure=_CURE)
     return to
 
 
