@@ -288,5 +288,5 @@ def test_a_page_that_cannot_be_written_is_one_sentence(folder, tmp_path):
     with pytest.raises(InputError, match="--to is the folder"):
         write_report(folder, tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="choose another with --to"):
+    with pytest.raises(InputError, match="choose another place with --to"):
         write_report(folder, tmp_path / "file" / "page.html")

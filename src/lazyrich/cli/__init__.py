@@ -61,8 +61,10 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Compute figures of the paper, draw them, and judge their claims."""
-    from lazyrich import paper  # loads jax, xarray and matplotlib
+    from lazyrich import paper, sweeps  # loads jax, xarray and matplotlib
 
+    if store is not None:
+        sweeps.require_lasting(store)
     made = paper.reproduce(
         figures,
         preset=preset,

@@ -70,6 +70,14 @@ def sweep(
     dry: Annotated[
         bool, Parameter(negative=(), help="Say what would be computed, and compute nothing.")
     ] = False,
+    tidy: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Afterwards set aside every damaged file of the store, and merge the files that "
+            "make it quick to open.",
+        ),
+    ] = False,
 ) -> None:
     """Compute a grid of experiments, each once; run it again to go on, or to add to it."""
     from lazyrich import sweeps
@@ -84,10 +92,15 @@ def sweep(
         kept.scan(map(sweeps.experiment_key, experiments))
         print(f"{len(experiments)} experiments, {len(kept.kept)} of them are in {store}")
         return
+    sweeps.require_lasting(store)
     sending = sweeps.Sending(batch_size, retry_failed)
     dataset = sweeps.sweep(experiments, store=store, executor=executor, sending=sending)
     sizes = ", ".join(f"{name} {n}" for name, n in dataset.status.sizes.items())
     print(f"{len(experiments)} experiments{f' ({sizes})' if sizes else ''} in {store}")
+    if tidy:
+        kept = sweeps.Store(store)
+        kept.tidy()
+        print(f"{store} is tidy; set aside as damaged: {len(kept.set_aside)}")
     print(f"`lazyrich show {store}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
 
 
@@ -170,8 +183,8 @@ def _cell(name: str, value: Any) -> str:
 def _draw(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
     from lazyrich import plots
 
+    plots.require_figure_place(path.parent, path.stem)
     figure = plots.draw_sweep(dataset, title=store)
-    path.parent.mkdir(parents=True, exist_ok=True)
     files = plots.write_figure(figure, path.parent, path.stem)
     if not is_quiet:
         print(", ".join(str(file) for file in files))

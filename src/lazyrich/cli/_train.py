@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,13 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, read_file, reason_of, require_writable, write_file
+
+_CURE = (
+    "make room, move it away or choose another folder with --out, then run again: what is computed "
+    "is kept in the checkpoint"
+)
+_MOST_BYTES = 2**24
 
 
 def train(
@@ -53,10 +58,12 @@ def train(
         print(chosen.model_dump_json(indent=1))
         return
     from lazyrich.cli._summary import lines_of, summary_of
-    from lazyrich.plots import draw_run, write_figure
-    from lazyrich.sweeps import encode, outcome_of, to_dataset
+    from lazyrich.plots import draw_run, require_figure_place, write_figure
+    from lazyrich.sweeps import EXPERIMENT_FILE, encode, outcome_of, to_dataset
 
     checkpoint = out / "checkpoint.npz"
+    require_writable(out / "history.nc", kind=EXPERIMENT_FILE, cure=_CURE)
+    require_figure_place(out, "history", cure=_CURE)
     _require_same(out / "experiment.json", chosen)
     bars = Progress(
         TextColumn("{task.description}"),
@@ -82,36 +89,35 @@ def train(
     try:
         history = training.train(chosen, progress=on_progress, checkpoint=checkpoint)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped; its state is kept in {checkpoint}, run the same command to go on."
-        ) from None
+        is_kept = os.path.isfile(checkpoint)
+        what = f"its state is kept in {checkpoint}" if is_kept else "there was no state to keep yet"
+        raise KeyboardInterrupt(f"stopped; {what}, run the same command to go on.") from None
     finally:
         if row:
             bars.stop()
     outcome = outcome_of(history)
-    _write(out / "history.nc", encode(outcome))
-    title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
-    pictures = write_figure(draw_run(to_dataset([outcome]), title=title), out, "history")
+    write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE)
     summary = summary_of(history)
-    if as_json:
-        print(json.dumps(summary, indent=1, ensure_ascii=False))
-        return
-    for line in lines_of(history, summary):
-        print(line)
-    print(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
+    said = lines_of(history, summary)
+    print(json.dumps(summary, indent=1, ensure_ascii=False) if as_json else "\n".join(said))
+    title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
+    figure = draw_run(to_dataset([outcome]), title=title)
+    pictures = write_figure(figure, out, "history", cure=_CURE)
+    if not as_json:
+        print(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 
 
 def _read(name: str) -> Any:
     from lazyrich import training
 
     path = Path(name)
-    if path.suffix != ".json" and not path.is_file():
+    if path.suffix != ".json" and not os.path.isfile(path):
         return training.starting_point(name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, _MOST_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); give a JSON "
+            f"{path} cannot be read ({reason_of(error)}); give a JSON "
             "file, such as one that `lazyrich train polynomial --show` prints."
         ) from error
     return training.Experiment.from_json(text)
@@ -120,29 +126,21 @@ def _read(name: str) -> Any:
 def _require_same(path: Path, chosen: Any) -> None:
     """Keep the settings beside the results; refuse a folder that holds another experiment."""
     text = chosen.model_dump_json(indent=1) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    try:
+        kept = read_file(path, _MOST_BYTES)
+    except FileNotFoundError:
+        write_file(path, text.encode(), kind=None, cure=_CURE)
+        return
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({reason_of(error)}); move it away, or choose another folder "
+            "with --out."
+        ) from error
+    if kept != text.encode():
         raise InputError(
             f"{path.parent} holds another experiment; choose another folder with --out, or go "
             f"on with that one: lazyrich train {path} --out {path.parent}."
         )
-    _write(path, text.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}); make room or choose another "
-            "folder with --out, then run again: the checkpoint is kept."
-        ) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
 
 
 def _name_and_value(text: str) -> tuple[str, Any]:

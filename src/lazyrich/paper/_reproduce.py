@@ -13,14 +13,14 @@ import matplotlib
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, read_file
 from lazyrich.plots import find_figure, house_style, write_figure
 from lazyrich.sweeps import Outcome
 from lazyrich.tasks import ImageTask
 from lazyrich.training import Experiment
 
 from ._claims import claims_of
-from ._files import writable_folder, write_json, write_panels
+from ._files import CURE, MOST_JSON, require_places, writable_folder, write_json, write_panels
 from ._panels import field_names, fill_panels, with_changes
 from ._provenance import command_line, provenance
 from ._recipe import Panel, Panels, Recipe
@@ -106,6 +106,7 @@ def reproduce(
     plans = _plans([FIGURES[name] for name in names], preset, n_seeds, changes or {})
     _require_files(plans)
     folder = writable_folder(out)
+    require_places(folder, [recipe.name for recipe, _, _ in plans])
     where = str(folder / "store") if store is None else store
     made = provenance()
     found = []
@@ -133,13 +134,13 @@ def read_verdicts(out: Path = Path("reproduction")) -> dict[str, dict[str, Any]]
     """
     path = out / _CLAIMS_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path, MOST_JSON).decode("utf-8"))
         return {name: content["figures"][name] for name in FIGURES if name in content["figures"]}
     except FileNotFoundError as error:
         raise InputError(
             f"There is no {path}; run `lazyrich reproduce all --out {out}` first."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} is not a claims file that can be read; delete it and reproduce again."
         ) from error
@@ -233,7 +234,7 @@ def _written(
     if not pictures:
         with house_style():
             picture = recipe.draw(panels, caption)
-            pictures = write_figure(picture, folder, recipe.name, made_from=drawn_from)
+            pictures = write_figure(picture, folder, recipe.name, made_from=drawn_from, cure=CURE)
     measured = recipe.statistics(panels)
     verdicts = tuple(judge(claim, measured[name]) for name, claim in claims_of(recipe.name).items())
     found = Reproduction(

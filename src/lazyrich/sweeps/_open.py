@@ -16,6 +16,7 @@ from ._axes import nearest_name, settings_of, short_names
 from ._dataset import to_dataset
 from ._outcome import Outcome
 from ._store import Store
+from ._tables import FACTS, write_table
 
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -26,7 +27,6 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
 }
 _CONDITION = re.compile(r"\s*([^\s=<>!]+)\s*(!=|<=|>=|=|<|>)\s*(.+?)\s*")
-_FACTS = ("status", "wall_seconds", "key")
 
 
 def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outcome]:
@@ -46,9 +46,9 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
     """
     source = Store(store)
     source.scan()
+    source.warn_of_damaged()
     if not source.kept:
         raise InputError(f"There are no experiments in {source.where}; give the folder of a store.")
-    source.pack()
     rows = {key: _row(kept.facts) for key, kept in source.kept.items()}
     for condition in where:
         paths = list(dict.fromkeys(path for row in rows.values() for path in row))
@@ -60,7 +60,7 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
             f"{' and '.join(where)}."
         )
     outcomes = source.outcomes(rows)
-    paths = [path for path in next(iter(rows.values())) if path not in _FACTS]
+    paths = [path for path in next(iter(rows.values())) if path not in FACTS]
     return [
         outcomes[key]
         for key in sorted(outcomes, key=lambda k: [_rank(rows[k].get(path)) for path in paths])
@@ -116,7 +116,8 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
         The number of rows.
 
     Raises:
-        InputError: if the ending is another, pyarrow is missing or the file cannot be written.
+        InputError: if the ending is another, pyarrow is missing, the file cannot be written,
+            or another file is there than such a table.
     """
     import pandas as pd
 
@@ -124,7 +125,7 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
     parts = []
     for i, outcome in enumerate(outcomes):
         about = {name: _cell(values[i]) for name, values in settings.items()}
-        about |= {name: getattr(outcome, name) for name in _FACTS}
+        about |= {name: getattr(outcome, name) for name in FACTS}
         columns: dict[str, Any] = {"save_step": outcome.steps}
         for name, record in outcome.records.items():
             flat = record.values.reshape(len(outcome.steps), -1)
@@ -135,25 +136,12 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
             part.insert(column, name, value)
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
-    try:
-        if path.suffix == ".csv":
-            table.to_csv(path, index=False)
-        elif path.suffix == ".parquet":
-            table.convert_dtypes().to_parquet(path, index=False)
-        else:
-            raise InputError(f"{path} is to be a table; let its name end in .csv or .parquet.")
-    except ImportError:
-        raise InputError(
-            "Parquet needs pyarrow; install it with `pip install 'lazyrich[parquet]'`, or write "
-            "a .csv."
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
+    write_table(table, path)
     return len(table)
 
 
 def _row(facts: dict[str, Any]) -> dict[str, Any]:
-    return settings_of(facts) | {name: facts[name] for name in _FACTS}
+    return settings_of(facts) | {name: facts[name] for name in FACTS}
 
 
 def _condition(text: str, paths: list[str]) -> tuple[str, Callable[[Any], bool]]:

@@ -148,7 +148,7 @@ def fill(
     report = ProgressReport(counts, name=name, is_shown=bool(progress))
     try:
         if todo:
-            kept.require_writable()
+            kept.require_writable(key for key, _ in todo)
             chosen: Any = run if run is not None else training.train_many
             if executor not in (None, "serial"):
                 pickled((chosen, todo[0][1]))

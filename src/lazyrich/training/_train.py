@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, set_aside
 
-from ._checkpoint import DamagedCheckpoint, Saved, read_checkpoint, set_aside
+from ._checkpoint import DamagedCheckpoint, Saved, read_checkpoint
 from ._draw import Drawn, blueprint, draw
 from ._engine import Measure
 from ._experiment import Experiment
@@ -75,7 +75,7 @@ def train(
     Raises:
         InputError: if the task cannot be drawn (missing files), the net does not fit the
             task, or the checkpoint is of another experiment. A damaged checkpoint is set
-            aside with a warning, and the run starts afresh.
+            aside with a warning, and the run starts afresh; a file that is none is left alone.
         KeyboardInterrupt: on Ctrl-C, after the state has been kept.
 
     Example:
@@ -208,7 +208,7 @@ class _Job:
         except DamagedCheckpoint:
             aside = set_aside(path)
             warnings.warn(
-                f"The checkpoint {path} is cut off or no checkpoint; it was renamed {aside.name} "
+                f"The checkpoint {path} is cut off or damaged; it was renamed {aside.name} "
                 "and the run starts afresh.",
                 stacklevel=4,
             )

@@ -1,23 +1,31 @@
 """From the folder of a reproduction to one HTML file."""
 
+import os
 import platform
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
 
-from lazyrich._ground import InputError
+from lazyrich._ground import FileKind, InputError, require_writable, write_file
 from lazyrich.theory import errata
 
 from .._claims import HISTORY
-from .._files import writable_folder, write_whole
 from .._reproduce import read_verdicts
 from ._contents import VERDICTS, Entry, count, entries_of, readable
 from ._downloads import MOST_BYTES, size_text
+
+_CURE = "make room, move it away or choose another place with --to"
+# What a page begins with; the first version's had its title only.
+_MARKS = (
+    b'<meta name="generator" content="lazyrich report">',
+    b"<title>Lazy to rich: the paper computed again</title>",
+)
 
 
 def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html")) -> Path:
@@ -42,9 +50,9 @@ def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html"
         Pages open in any browser of the last years; figures are those of Kumar et al. (2024).
     """
     figures = read_verdicts(out)
-    if to.is_dir():
+    if os.path.isdir(to):
         raise InputError(f"--to is the folder {to}; name a file, such as {to / 'report.html'}.")
-    writable_folder(to.parent, option="--to")
+    require_writable(to, kind=_PAGE, cure=_CURE)
     try:
         entries = entries_of(out, figures)
     except (KeyError, TypeError, ValueError) as error:
@@ -53,8 +61,16 @@ def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html"
             "reproduce again."
         ) from error
     text = _render(entries, out)
-    write_whole(to, lambda path: path.write_text(text, encoding="utf-8"), option="--to")
+    write_file(to, text.encode("utf-8", "backslashreplace"), kind=_PAGE, cure=_CURE)
     return to
+
+
+def _is_page(file: BufferedIOBase) -> bool:
+    start = file.read(4096)
+    return start[:15] == b"<!DOCTYPE html>" and any(mark in start for mark in _MARKS)
+
+
+_PAGE = FileKind("a report", _is_page)
 
 
 def _render(entries: Sequence[Entry], out: Path) -> str:
