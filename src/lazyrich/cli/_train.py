@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lazyrich._ground import InputError
+from ._environment import loading, require_devices
+from ._interrupt import how_to_go_on
+from ._output import can_draw, console, say, say_json
 
 
 def train(
@@ -46,26 +47,28 @@ def train(
 
     Run the same command again to go on where it was stopped.
     """
-    from lazyrich import training
-
+    with loading():
+        from lazyrich import training
     chosen = _read(experiment).changed(dict(_name_and_value(text) for text in change or []))
     if show:
-        print(chosen.model_dump_json(indent=1))
+        say_json(chosen.model_dump(mode="json"))
         return
-    from lazyrich.cli._summary import lines_of, summary_of
-    from lazyrich.plots import draw_run, write_figure
-    from lazyrich.sweeps import encode, outcome_of, to_dataset
+    with loading():
+        from lazyrich.cli._summary import lines_of, summary_of
+        from lazyrich.plots import draw_run, write_figure
+        from lazyrich.sweeps import encode, outcome_of, to_dataset
+    require_devices()
 
     checkpoint = out / "checkpoint.npz"
     _require_same(out / "experiment.json", chosen)
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps"),
-        TextColumn("{task.fields[live]}"),
+        TextColumn("{task.completed}/{task.total} steps", markup=False),
+        TextColumn("{task.fields[live]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console(stderr=True),
     )
     row: list[Any] = []
 
@@ -79,12 +82,9 @@ def train(
                 live += f" · {part} {report.metrics[f'{part}_loss']:.2e}"
         bars.update(row[0], completed=report.n_done, live=live)
 
+    how_to_go_on(lambda: _how_to_go_on(checkpoint))
     try:
         history = training.train(chosen, progress=on_progress, checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped; its state is kept in {checkpoint}, run the same command to go on."
-        ) from None
     finally:
         if row:
             bars.stop()
@@ -94,15 +94,23 @@ def train(
     pictures = write_figure(draw_run(to_dataset([outcome]), title=title), out, "history")
     summary = summary_of(history)
     if as_json:
-        print(json.dumps(summary, indent=1, ensure_ascii=False))
+        say_json(summary)
         return
-    for line in lines_of(history, summary):
-        print(line)
-    print(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
+    for line in lines_of(history, summary, has_braille=can_draw()):
+        say(line)
+    say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
+
+
+def _how_to_go_on(checkpoint: Path) -> str:
+    """What to say after Ctrl-C: the state is only said to be kept where a file is."""
+    if checkpoint.is_file():
+        return f"stopped; its state is kept in {checkpoint}, run the same command to go on."
+    return "stopped before there was any state to keep."
 
 
 def _read(name: str) -> Any:
     from lazyrich import training
+    from lazyrich._ground import InputError
 
     path = Path(name)
     if path.suffix != ".json" and not path.is_file():
@@ -119,6 +127,8 @@ def _read(name: str) -> Any:
 
 def _require_same(path: Path, chosen: Any) -> None:
     """Keep the settings beside the results; refuse a folder that holds another experiment."""
+    from lazyrich._ground import InputError
+
     text = chosen.model_dump_json(indent=1) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise InputError(
@@ -130,6 +140,8 @@ def _require_same(path: Path, chosen: Any) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
+    from lazyrich._ground import InputError
+
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,6 +158,8 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _name_and_value(text: str) -> tuple[str, Any]:
+    from lazyrich._ground import InputError
+
     name, equals, given = text.partition("=")
     if not (name and equals and given):
         raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
