@@ -59,10 +59,10 @@ def summary_of(history: History) -> dict[str, Any]:
     return found
 
 
-def lines_of(history: History, summary: dict[str, Any]) -> list[str]:
+def lines_of(history: History, summary: dict[str, Any], *, has_braille: bool = True) -> list[str]:
     """The summary for a terminal: a small picture and what it shows."""
     losses = [history.train_loss, history.test_loss]
-    lines = text_curve(history.steps, losses)
+    lines = text_curve(history.steps, losses, has_braille=has_braille)
     if lines:
         lines.append(
             f"train and test loss against steps 1 to {summary['n_steps']}, both on log axes"

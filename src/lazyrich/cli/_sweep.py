@@ -1,16 +1,14 @@
 """``lazyrich sweep`` and ``lazyrich show``: many experiments, each computed once."""
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
-from lazyrich._ground import InputError
-
+from ._environment import loading, require_devices
+from ._interrupt import how_to_go_on
+from ._output import say, say_json, say_table
 from ._train import _name_and_value, _read
 
 _MOST_ROWS = 60
@@ -80,8 +78,9 @@ def sweep(
     ] = False,
 ) -> None:
     """Compute a grid of experiments, each once; run it again to go on, or to add to it."""
-    from lazyrich import sweeps
-
+    with loading():
+        from lazyrich import sweeps
+        from lazyrich._ground import InputError
     start = _read(base)
     start = start.changed(dict(_name_and_value(text) for text in change or []))
     experiments = sweeps.grid(start, sweeps.axes_from_text(over or [], together or []))
@@ -90,18 +89,20 @@ def sweep(
     if dry:
         kept = sweeps.Store(store)
         kept.scan(map(sweeps.experiment_key, experiments))
-        print(f"{len(experiments)} experiments, {len(kept.kept)} of them are in {store}")
+        say(f"{len(experiments)} experiments, {len(kept.kept)} of them are in {store}")
         return
     sweeps.require_lasting(store)
+    require_devices()
+    how_to_go_on(lambda: "stopped; finished experiments are kept, run the same command to go on.")
     sending = sweeps.Sending(batch_size, retry_failed)
     dataset = sweeps.sweep(experiments, store=store, executor=executor, sending=sending)
     sizes = ", ".join(f"{name} {n}" for name, n in dataset.status.sizes.items())
-    print(f"{len(experiments)} experiments{f' ({sizes})' if sizes else ''} in {store}")
+    say(f"{len(experiments)} experiments{f' ({sizes})' if sizes else ''} in {store}")
     if tidy:
         kept = sweeps.Store(store)
         kept.tidy()
-        print(f"{store} is tidy; set aside as damaged: {len(kept.set_aside)}")
-    print(f"`lazyrich show {store}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
+        say(f"{store} is tidy; set aside as damaged: {len(kept.set_aside)}")
+    say(f"`lazyrich show {store}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
 
 
 def show(
@@ -122,13 +123,13 @@ def show(
     ] = False,
 ) -> None:
     """List the experiments of a store, export them, draw them."""
-    from lazyrich import sweeps
-
+    with loading():
+        from lazyrich import sweeps
     outcomes = sweeps.find(store, where or [])
     settings = sweeps.differing(outcomes)
     rows = [_row(outcome, settings, i) for i, outcome in enumerate(outcomes)]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        say_json(rows)
     else:
         _print_rows(rows, store, len(rows) if every else _MOST_ROWS)
     for path, ending in ((csv, ".csv"), (parquet, ".parquet")):
@@ -136,7 +137,7 @@ def show(
             named = path if path.suffix == ending else Path(f"{path}{ending}")
             n_rows = sweeps.export(outcomes, named)
             if not as_json:
-                print(f"{named}: {n_rows} rows")
+                say(f"{named}: {n_rows} rows")
     if draw is not None:
         _draw(sweeps.to_dataset(outcomes), draw, store, is_quiet=as_json)
 
@@ -157,19 +158,16 @@ def _row(outcome: Any, settings: dict[str, list[Any]], i: int) -> dict[str, Any]
 
 def _print_rows(rows: list[dict[str, Any]], store: str, most: int) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
-    table = Table(title=f"{len(rows)} experiments in {store}", title_justify="left")
-    for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows[:most]:
-        cells = [_cell(name, row.get(name)) for name in names]
-        table.add_row(*cells)
-    console = Console()
-    console.print(table)
+    say_table(
+        f"{len(rows)} experiments in {store}",
+        [name.replace("_", " ") for name in names],
+        [[_cell(name, row.get(name)) for name in names] for row in rows[:most]],
+    )
     if len(rows) > most:
-        console.print(f"and {len(rows) - most} more; --all lists them, --where picks some")
+        say(f"and {len(rows) - most} more; --all lists them, --where picks some")
     for row in rows:
         if row.get("error"):
-            console.print(f"{row['key'][:8]} failed: {row['error']}", markup=False, soft_wrap=True)
+            say(f"{row['key'][:8]} failed: {row['error']}")
 
 
 def _cell(name: str, value: Any) -> str:
@@ -181,10 +179,10 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _draw(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
-    from lazyrich import plots
-
+    with loading():
+        from lazyrich import plots
     plots.require_figure_place(path.parent, path.stem)
     figure = plots.draw_sweep(dataset, title=store)
     files = plots.write_figure(figure, path.parent, path.stem)
     if not is_quiet:
-        print(", ".join(str(file) for file in files))
+        say(", ".join(str(file) for file in files))

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lazyrich._ground import InputError, read_file, reason_of, require_writable, write_file
+
+from ._environment import loading, require_devices
+from ._interrupt import how_to_go_on
+from ._output import can_draw, console, say, say_json
 
 _CURE = (
     "make room, move it away or choose another folder with --out, then run again: what is computed "
@@ -51,28 +54,30 @@ def train(
 
     Run the same command again to go on where it was stopped.
     """
-    from lazyrich import training
-
+    with loading():
+        from lazyrich import training
     chosen = _read(experiment).changed(dict(_name_and_value(text) for text in change or []))
     if show:
-        print(chosen.model_dump_json(indent=1))
+        say_json(chosen.model_dump(mode="json"))
         return
-    from lazyrich.cli._summary import lines_of, summary_of
-    from lazyrich.plots import draw_run, require_figure_place, write_figure
-    from lazyrich.sweeps import EXPERIMENT_FILE, encode, outcome_of, to_dataset
+    with loading():
+        from lazyrich.cli._summary import lines_of, summary_of
+        from lazyrich.plots import draw_run, require_figure_place, write_figure
+        from lazyrich.sweeps import EXPERIMENT_FILE, encode, outcome_of, to_dataset
+    require_devices()
 
     checkpoint = out / "checkpoint.npz"
     require_writable(out / "history.nc", kind=EXPERIMENT_FILE, cure=_CURE)
     require_figure_place(out, "history", cure=_CURE)
     _require_same(out / "experiment.json", chosen)
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps"),
-        TextColumn("{task.fields[live]}"),
+        TextColumn("{task.completed}/{task.total} steps", markup=False),
+        TextColumn("{task.fields[live]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console(stderr=True),
     )
     row: list[Any] = []
 
@@ -86,25 +91,32 @@ def train(
                 live += f" · {part} {report.metrics[f'{part}_loss']:.2e}"
         bars.update(row[0], completed=report.n_done, live=live)
 
+    how_to_go_on(lambda: _how_to_go_on(checkpoint))
     try:
         history = training.train(chosen, progress=on_progress, checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        is_kept = os.path.isfile(checkpoint)
-        what = f"its state is kept in {checkpoint}" if is_kept else "there was no state to keep yet"
-        raise KeyboardInterrupt(f"stopped; {what}, run the same command to go on.") from None
     finally:
         if row:
             bars.stop()
     outcome = outcome_of(history)
     write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE)
     summary = summary_of(history)
-    said = lines_of(history, summary)
-    print(json.dumps(summary, indent=1, ensure_ascii=False) if as_json else "\n".join(said))
+    if as_json:
+        say_json(summary)
+    else:
+        for line in lines_of(history, summary, has_braille=can_draw()):
+            say(line)
     title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
     figure = draw_run(to_dataset([outcome]), title=title)
     pictures = write_figure(figure, out, "history", cure=_CURE)
     if not as_json:
-        print(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
+        say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
+
+
+def _how_to_go_on(checkpoint: Path) -> str:
+    """What to say after Ctrl-C: the state is only said to be kept where a file is."""
+    if os.path.isfile(checkpoint):
+        return f"stopped; its state is kept in {checkpoint}, run the same command to go on."
+    return "stopped before there was any state to keep."
 
 
 def _read(name: str) -> Any:

@@ -6,6 +6,7 @@ import pickle
 import signal
 import threading
 from collections import deque
+from collections.abc import Generator
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -13,7 +14,8 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
-from contextlib import suppress
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
 from lazyrich._ground import InputError
@@ -60,11 +62,16 @@ class ProcessExecutor(Executor):
         self._threads = ThreadPoolExecutor(n_workers, thread_name_prefix="lazyrich-sweep")
         self._own = threading.local()
         self._shares = _shares_of_cores(n_workers)
-        self._pids: set[int] = set()
+        self._starting = threading.Lock()
+        self._children: set[multiprocessing.process.BaseProcess] = set()
+        self._pools: set[ProcessPoolExecutor] = set()
+        self._is_ending = False
         try:
             self.submit(os.getpid).result()
-        except BrokenExecutor:
+        except BaseException as error:
             self.shutdown(wait=False)
+            if not isinstance(error, BrokenExecutor):
+                raise
             raise InputError(
                 "The worker processes end as soon as they start; in a script, sweep under "
                 '`if __name__ == "__main__":`, because every worker imports the script.'
@@ -75,29 +82,40 @@ class ProcessExecutor(Executor):
         return self._threads.submit(self._call, fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes: when they are done, or now if nobody waits."""
+        """End the processes: when they are done, or now if nobody waits; none is left over."""
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures or not wait)
-        for pid in list(self._pids):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+        with self._starting:
+            self._is_ending = True
+            for child in self._children:
+                child.terminate()
+        self._threads.shutdown(wait=True)  # calls of processes that are gone have ended
+        for pool in self._pools:
+            pool.shutdown(wait=True)
 
     def _call(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(self._own, "pool", None) is None:
-            if not hasattr(self._own, "cores"):
-                self._own.cores = self._shares.popleft()
-            context = multiprocessing.get_context("spawn")
-            self._own.pool = ProcessPoolExecutor(1, context, _start_worker, (self._own.cores,))
-            self._own.pid = None
+        if not hasattr(self._own, "cores"):
+            self._own.cores, self._own.pool = self._shares.popleft(), None
         try:
-            if self._own.pid is None:
-                self._own.pid = self._own.pool.submit(os.getpid).result()
-                self._pids.add(self._own.pid)
+            if self._own.pool is None:
+                self._own.pool = self._started(self._own.cores)
             return self._own.pool.submit(fn, *args, **kwargs).result()
         except BrokenExecutor:
-            self._own.pool.shutdown(wait=False)
             self._own.pool = None
-            self._pids.discard(self._own.pid)
             raise
+
+    def _started(self, cores: set[int]) -> ProcessPoolExecutor:
+        """A pool whose one process is on its way."""
+        context = multiprocessing.get_context("spawn")
+        setup: Any = exec
+        pool = ProcessPoolExecutor(1, context, setup, (_SETUP, {"cores": cores}))
+        with self._starting, _without_ctrl_c():
+            if self._is_ending:
+                raise BrokenExecutor("no process is started any more")
+            self._pools.add(pool)
+            before = set(multiprocessing.active_children())
+            pool.submit(os.getpid)
+            self._children |= set(multiprocessing.active_children()) - before
+        return pool
 
 
 def workers_from(executor: Executor | str | None) -> Workers:
@@ -204,12 +222,34 @@ def _shares_of_cores(n_workers: int) -> deque[set[int]]:
     return deque(set(cores[k::n_workers]) or {cores[k % n]} for k in range(n_workers))
 
 
-def _start_worker(cores: set[int]) -> None:
-    """Keep to these cores, leave Ctrl-C to the sweep, and end when it does, however it does."""
-    if cores:
-        with suppress(OSError):  # a core that was taken away since
-            os.sched_setaffinity(0, cores)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+_SETUP = """
+import multiprocessing, os, threading
+if cores and hasattr(os, "sched_setaffinity"):
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError:  # a core that was taken away since
+        pass
+parent = multiprocessing.parent_process()
+threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+"""
+"""What a process does first: keep to its cores, and end when the sweep does, however it does.
+
+As text, for a function of this module would load all libraries before it could watch.
+"""
+
+
+@contextmanager
+def _without_ctrl_c() -> Generator[None]:
+    """Processes started here never see it, not even before they run any Python.
+
+    Ctrl-C reaches all processes of a terminal; it is for the sweep to end its workers.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # sets the mask back when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -156,9 +156,12 @@ def fill(
             Driver(kept, workers, chosen, counts, report).compute(todo, sending.batch_size)
     except KeyboardInterrupt:
         left = counts.total - counts.done - counts.failed
+        kept_where = f"all that are finished are in {kept.where}"
+        if not counts.done:
+            kept_where = "none was finished"
         raise KeyboardInterrupt(
-            f"stopped with {left} of {counts.total} experiments left; all that are finished are "
-            f"in {kept.where}, run the same command to go on."
+            f"stopped with {left} of {counts.total} experiments left; {kept_where}, run the same "
+            "command to go on."
         ) from None
     finally:
         kept.pack()

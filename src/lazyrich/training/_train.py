@@ -6,8 +6,8 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -189,15 +189,27 @@ class _Job:
         saved = [self._saved(k) for k in range(len(self.experiments))]
         for group in self._groups(saved):
             runs = self._drawn(group, saved)
-            with ThreadPoolExecutor(1) as pool:
-                future = pool.submit(self._compute, runs, mode)
-                try:
-                    future.result()
-                except KeyboardInterrupt:
-                    self.stop.set()
-                    future.result()  # returns once the state is kept
-                    raise
+            self._in_a_thread(runs, mode)
         return [self.found[k] for k in range(len(self.experiments))]
+
+    def _in_a_thread(self, runs: dict[int, Run], mode: Mode) -> None:
+        """Compute runs; Ctrl-C, however often, ends them once their state is kept."""
+        pool = ThreadPoolExecutor(1)
+        futures: list[Future[None]] = []
+        try:
+            futures.append(pool.submit(self._compute, runs, mode))
+            futures[0].result()
+        except KeyboardInterrupt:
+            self.stop.set()
+            pool.shutdown(wait=False)
+            while not all(future.done() for future in futures):
+                with suppress(KeyboardInterrupt):
+                    wait(futures)
+            for future in futures:
+                future.result()  # the state could not be kept
+            raise
+        finally:
+            pool.shutdown(wait=False)
 
     def _saved(self, k: int) -> Saved | None:
         path = self.checkpoints[k]

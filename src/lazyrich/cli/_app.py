@@ -1,0 +1,179 @@
+"""The commands: each parses, calls one function, prints."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from lazyrich import __version__
+
+from ._environment import loading, require_devices
+from ._interrupt import how_to_go_on
+from ._output import console, note, say, say_json, say_table, styled
+from ._sweep import show, sweep
+from ._train import train
+
+app = App(
+    name="lazyrich",
+    help="Is this network lazy or rich, will it generalise late, and what makes it sooner?",
+    version=__version__,
+    suppress_keyboard_interrupt=False,  # main says how to go on
+)
+
+app.command(train)
+app.command(sweep)
+app.command(show)
+
+Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
+AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]
+
+
+@app.command
+def reproduce(
+    figures: Annotated[list[str], Parameter(help="fig1, fig2, … or all.", negative=())],
+    *,
+    preset: Annotated[
+        Literal["quick", "paper"],
+        Parameter(help="The authors' settings, or the same shown in seconds."),
+    ] = "quick",
+    seeds: Annotated[
+        int | None, Parameter(help="How many seeds; a verdict needs 3. Default: the preset's.")
+    ] = None,
+    out: Out = Path("reproduction"),
+    store: Annotated[
+        str | None,
+        Parameter(help="Folder or URL that keeps the runs. Default: the folder store in OUT."),
+    ] = None,
+    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
+    change: Annotated[
+        list[str] | None,
+        Parameter(
+            "--set",
+            negative=(),
+            help="Change a setting of every run: --set alpha=4 --set learning_rate=1.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute figures of the paper, draw them, and judge their claims."""
+    with loading():
+        from lazyrich import paper, sweeps  # loads jax, xarray and matplotlib
+    if store is not None:
+        sweeps.require_lasting(store)
+    require_devices()
+    how_to_go_on(lambda: "stopped; finished runs are kept, run the same command to go on.")
+    made = paper.reproduce(
+        figures,
+        preset=preset,
+        out=out,
+        store=store,
+        executor=executor,
+        n_seeds=seeds,
+        changes=dict(_name_and_value(text) for text in change or []),
+        progress=True,
+    )
+    verdicts = paper.read_verdicts(out)
+    verdicts = {found.figure: verdicts[found.figure] for found in made}
+    _show_verdicts(verdicts, as_json=as_json)
+    if not as_json:
+        for found in made:
+            say(f"{found.figure}: {', '.join(str(path) for path in found.files)}")
+        say(f"claims: {out / 'claims.json'} (`lazyrich claims --out {out}` shows them again)")
+
+
+@app.command
+def claims(*, out: Out = Path("reproduction"), as_json: AsJson = False) -> None:
+    """Show the claims table of figures that were reproduced earlier."""
+    with loading():
+        from lazyrich import paper
+    _show_verdicts(paper.read_verdicts(out), as_json=as_json)
+
+
+@app.command
+def report(
+    *,
+    out: Annotated[Path, Parameter(help="The folder that `lazyrich reproduce` wrote.")] = Path(
+        "reproduction"
+    ),
+    to: Annotated[Path, Parameter(help="The page, one HTML file.")] = Path("report.html"),
+) -> None:
+    """Put figures, verdicts, data and errata on one page that opens without a network."""
+    with loading():
+        from lazyrich import paper
+    page = paper.write_report(out, to)
+    say(f"report: {page} ({page.stat().st_size / 1e6:.1f} MB, open it in a browser)")
+
+
+@app.command
+def data(
+    dataset: Annotated[Literal["mnist"], Parameter(help="Which data set.")],
+    /,
+    *,
+    to: Annotated[
+        Path | None, Parameter(help="Folder to write to. Default: where image tasks look.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        Parameter("--from", help="Address of a folder with the files. Default: known mirrors."),
+    ] = None,
+) -> None:
+    """Fetch a data set, checked by hash; good files are not fetched again."""
+    with loading():
+        from lazyrich import tasks
+    fetch = {"mnist": tasks.download_mnist}[dataset]
+    folder = fetch(to, url=source, on_file=lambda name, action: say(f"{name}: {action}"))
+    say(f"{dataset}: {folder}")
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        from lazyrich._ground import InputError
+
+        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
+    return name, value
+
+
+_COLOURS = {"holds": "green", "does not hold": "red"}
+
+
+def _show_verdicts(figures: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(figures)
+        return
+    for name, figure in figures.items():
+        seeds = f"{len(figure['seeds'])} seed{'s' if len(figure['seeds']) > 1 else ''}"
+        say_table(
+            f"{name}: preset {figure['preset']}, {seeds}",
+            ("claim and its statistic", "measured", "holds if", "verdict"),
+            map(_row_of, figure["claims"]),
+            whole=("holds if", "verdict"),
+        )
+        for sentence in figure["notes"]:
+            note(sentence)
+    if figures:
+        legend = (
+            "measured: median over seeds and its interval (the range of three seeds, 95 % "
+            "bootstrap of more); inf: never reached"
+        )
+        console().print(styled((legend, "dim")))
+
+
+def _row_of(claim: dict[str, Any]) -> tuple[Any, ...]:
+    low, high = map(_short, claim["interval"])
+    return (
+        [(claim["name"], ""), ("\n", ""), (claim["statistic"], "dim")],
+        [(f"{_short(claim['median'])} ", ""), (f"{low} to {high}", "dim")],
+        claim["threshold"],
+        (claim["verdict"], _COLOURS.get(claim["verdict"], "yellow")),
+    )
+
+
+def _short(value: float | str) -> str:
+    return f"{float(value):.3g}"
+
+
+def run(arguments: list[str] | None) -> None:
+    """Parse arguments and call the command that they name; every error is raised."""
+    app.console = console()
+    app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
