@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ._contract import Factors, formed, gradients_kernel, products_kernel, without_dead_positions
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._jacobian import jacobian
-from ._plan import Meeting, Route, plan, pull_back
+from ._plan import Meeting, Route, pull_back, replan
 from ._rows import Inputs, Output, outputs
 from ._sites import Product
 
@@ -47,17 +47,20 @@ def make_block(
     x: Inputs,
     output: Output,
     parameters: dict[str, nn.Parameter],
+    routes: dict[str, Route],
     dtype: torch.dtype,
 ) -> Block:
-    """Run the model on the rows and plan every parameter's route."""
+    """Run the model on the rows and find every parameter's route again."""
     values = outputs(model, x, output)
-    return Block(model, x, output, parameters, values, plan(values, parameters), dtype)
+    again = replan(values, parameters, routes)
+    return Block(model, x, output, parameters, values, again, dtype)
 
 
 Part = Sequence[Factors] | Tensor
 """A parameter's gradients for some outputs: as products, or formed, (n, c, p)."""
 
 
+@torch.no_grad()
 def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
     """The gradients of every parameter that is used, for some outputs.
 
@@ -73,12 +76,15 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
     nodes = list(dict.fromkeys(m.site.node for m in meetings))
     found: dict[Node, list[Tensor | None]] = {node: [] for node in nodes}
     for j in range(start, stop):
-        arrived = gradients(block.values[:, j].sum(), [edge(node) for node in nodes])
+        cotangent = torch.zeros_like(block.values)
+        cotangent[:, j] = 1
+        arrived = gradients(block.values, [edge(node) for node in nodes], cotangent)
         for node, g in zip(nodes, arrived, strict=True):
             found[node].append(g)
 
     def stacked(meeting: Meeting, make: Callable[[Tensor], Tensor]) -> Tensor:
-        return torch.stack([_by_row(block, meeting, g, make) for g in found[meeting.site.node]], 1)
+        rows = [_by_row(block, meeting, g, make) for g in found[meeting.site.node]]
+        return stack_outputs(rows)
 
     result: dict[str, Part] = {}
     unknown = [name for name, r in block.routes.items() if not r.meetings and r.is_used]
@@ -92,6 +98,13 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
         name: part.to(block.dtype) if isinstance(part, Tensor) else part
         for name, part in result.items()
     }
+
+
+def stack_outputs(rows: Sequence[Tensor]) -> Tensor:
+    """(n, s, r) of every output to (n, c, s, r), without transposing what is stored."""
+    if rows[0].ndim == 3 and rows[0].stride(1) == 1 and rows[0].stride(2) != 1:
+        return torch.stack([one.transpose(1, 2) for one in rows], 1).transpose(2, 3)
+    return torch.stack(list(rows), 1)
 
 
 def _by_row(
@@ -152,6 +165,7 @@ def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, stacked: C
     )
 
 
+@torch.no_grad()
 def kernel(left: dict[str, Part], right: dict[str, Part], *, traced: bool) -> Tensor | float:
     """The kernel of two blocks from their parts, summed over parameters."""
     total: Tensor | float = 0.0

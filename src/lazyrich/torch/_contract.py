@@ -49,7 +49,7 @@ class Factors:
 
 def without_dead_positions(factors: Factors) -> Factors:
     """Leave out positions at which no cotangent of any row arrives."""
-    if factors.cotangent.shape[2] < 2:
+    if factors.cotangent.shape[2] < 2 or bool(factors.cotangent[:, 0].any(2).any(0).all()):
         return factors
     alive = factors.cotangent.any(3).any(1).any(0)
     if bool(alive.all()):

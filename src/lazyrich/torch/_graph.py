@@ -88,9 +88,9 @@ def value_shape(node: Node) -> tuple[int, ...]:
 
 
 def gradients(
-    outputs: Tensor, edges: Iterable[Any], cotangent: Tensor | None = None
+    outputs: Tensor, edges: Iterable[Any], cotangent: Tensor
 ) -> list[Tensor | None]:
-    """Gradients at edges, of a scalar or against a cotangent; None where nothing flows."""
+    """Gradients at edges for a cotangent of the outputs; None where nothing flows."""
     edges = list(edges)
     if not edges:
         return []

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ._rows import Inputs, Output, n_rows, outputs, rows
 
 
+@torch.enable_grad()
 def jacobian(
     model: nn.Module,
     x: Inputs,

@@ -114,17 +114,16 @@ def _kernel(
     c = whole.shape[1]
     summed = traced or c == 1
     _refuse_large(n_rows(batches[0]), n_rows(batches[-1]), 1 if summed else c, dtype, memory)
-    pilot = outputs(model, rows(batches[0], 0, 2), output)
+    pilot = outputs(model, rows(batches[0], 0, 3), output)
     routes = plan(pilot, parameters)
     size = max(1, int(memory / 4 / bytes_per_row(pilot, parameters, routes)))
-    del pilot, routes
+    del pilot
     counts = [n_rows(batch) for batch in batches]
     starts = [range(0, count, size) for count in counts]
 
     def block(which: int, start: int) -> Block:
-        return make_block(
-            model, rows(batches[which], start, start + size), output, parameters, dtype
-        )
+        chosen = rows(batches[which], start, start + size)
+        return make_block(model, chosen, output, parameters, routes, dtype)
 
     result = torch.zeros(
         (counts[0], counts[-1]) if summed else (counts[0], c, counts[-1], c),

@@ -1,7 +1,7 @@
 """Which way each parameter of a batch takes: through its sites, or through its Jacobian."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -44,13 +44,16 @@ class Route:
         meetings: its sites; empty if its Jacobian is formed or no output depends on it.
         reason: why, in words.
         is_used: whether an output depends on it.
+        decisions: how the rows of each site that was tried are laid out, in order.
     """
 
     meetings: list[Meeting] = field(default_factory=list)
     reason: str = ""
     is_used: bool = True
+    decisions: list[bool | None] = field(default_factory=list)
 
 
+@torch.no_grad()  # of sites, products and sums; the graph itself stands already
 def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Route]:
     """The route of every parameter.
 
@@ -59,7 +62,7 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
     random cotangents; otherwise this parameter's Jacobian is formed.
 
     Args:
-        outputs: (n, c) with its graph.
+        outputs: (n, c) with its graph; a few rows are enough.
         parameters: by name.
 
     Returns:
@@ -68,15 +71,41 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
     graph = Graph(outputs)
     probe = _Probe(outputs)
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
-    probe.plain(dict.fromkeys(first + [r.node for node in first for r in graph.readers(node)]))
-    routes = {name: _route(graph, probe, p) for name, p in parameters.items()}
+    probe.compute(dict.fromkeys(first + [r.node for node in first for r in graph.readers(node)]))
+    routes = {name: _route(graph, p, probe.rows_first) for name, p in parameters.items()}
     checked = {name: route for name, route in routes.items() if route.meetings}
-    wanted = probe.of_parameters([parameters[name] for name in checked])
-    for (name, route), exact in zip(checked.items(), wanted, strict=True):
+    exact = probe.of_parameters([parameters[name] for name in checked])
+    for (name, route), wanted in zip(checked.items(), exact, strict=True):
         found = sum(_total(m, probe, parameters[name]) for m in route.meetings)
-        if exact is None or not _is_close(found, exact):
+        if wanted is None or not _is_close(found, wanted):
             routes[name] = Route(reason="its sites do not add up to its gradient")
     return routes
+
+
+@torch.no_grad()
+def replan(
+    outputs: Tensor, parameters: Mapping[str, nn.Parameter], routes: Mapping[str, Route]
+) -> dict[str, Route]:
+    """The routes of other rows, from a plan that was made and checked on a few.
+
+    Args:
+        outputs: (n, c) of the other rows, with its graph.
+        parameters: by name.
+        routes: what `plan` found.
+
+    Returns:
+        The same routes through the new graph; where the graph is another one, a new plan.
+    """
+    graph = Graph(outputs)
+    again = {}
+    for name, route in routes.items():
+        decisions = iter(route.decisions)
+        again[name] = route
+        if route.meetings:
+            again[name] = _route(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
+            if again[name].decisions != route.decisions or not again[name].meetings:
+                return plan(outputs, parameters)
+    return again
 
 
 class _Probe:
@@ -98,8 +127,8 @@ class _Probe:
     def of_parameters(self, parameters: list[nn.Parameter]) -> list[Tensor | None]:
         return gradients(self.outputs, parameters, self.cotangent)
 
-    def plain(self, nodes: Iterable[Node]) -> None:
-        """Compute the gradients at several nodes in one pass each."""
+    def compute(self, nodes: Iterable[Node]) -> None:
+        """Compute both gradients at several nodes in one backward pass each."""
         new = [node for node in nodes if node not in self._plain]
         edges = [edge(node) for node in new]
         scaled = self.cotangent * self.scales[:, None]
@@ -107,7 +136,7 @@ class _Probe:
         self._scaled |= dict(zip(new, gradients(self.outputs, edges, scaled), strict=True))
 
     def at(self, node: Node) -> Tensor | None:
-        self.plain([node])
+        self.compute([node])
         return self._plain[node]
 
     def rows_first(self, one: Site) -> bool | None:
@@ -132,37 +161,38 @@ class _Probe:
         return None
 
 
-def _route(graph: Graph, probe: _Probe, parameter: nn.Parameter) -> Route:
+def _route(
+    graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]
+) -> Route:
     """Follow a parameter through values computed from it alone to all its sites."""
     readers = graph.readers_of_parameter(parameter)
     if not readers:
         return Route(reason="no output depends on it", is_used=False)
     waiting = deque([(None, False, tuple(parameter.shape), readers)])
     seen: set[Node] = set()
-    meetings = []
+    meetings: list[Meeting] = []
+    decisions: list[bool | None] = []
     while waiting:
         source, is_transposed, shape, readers = waiting.popleft()
         for reader in readers:
             found = site(reader, shape)
-            rows_first = None if found is None else probe.rows_first(found)
-            if found is not None and rows_first is not None:
-                meetings.append(Meeting(found, source, is_transposed, rows_first))
-                continue
-            node = reader.node
-            if reader.position < 0 or len(seen) >= _MOST_STEPS:
+            if found is not None:
+                decisions.append(layout(found))
+                if decisions[-1] is not None:
+                    meetings.append(Meeting(found, source, is_transposed, decisions[-1]))
+                    continue
+            node, further = reader.node, graph.readers(reader.node)
+            if reader.position < 0 or len(seen) >= _MOST_STEPS or not further:
                 return Route(reason=f"the operation {reader.name} is not followed")
             if node in seen:
                 continue
             seen.add(node)
-            further = graph.readers(node)
-            if not further:
-                return Route(reason=f"the operation {reader.name} is not followed")
             is_matrix = source is None and not is_transposed and len(shape) == 2
             if is_matrix and reader.name in _TRANSPOSES and _is_flipped(node, shape):
                 waiting.append((None, True, shape[::-1], further))
             else:
                 waiting.append((node, False, value_shape(node), further))
-    return Route(meetings, _describe(meetings))
+    return Route(meetings, _describe(meetings), decisions=decisions)
 
 
 def _is_flipped(node: Node, shape: tuple[int, ...]) -> bool:
