@@ -6,15 +6,17 @@ kernels go straight into ``lazyrich.kernel_regression``, ``lazyrich.alignment`` 
 like.
 """
 
-from ._ntk import ntk as ntk
+from lazyrich._ground import InputError as InputError
+
+from ._estimate import Estimate as Estimate
 from ._explain import ModuleExplanation as ModuleExplanation
 from ._explain import ModuleWay as ModuleWay
 from ._explain import explain_ntk as explain_ntk
 from ._linearize import LinearizedModule as LinearizedModule
 from ._linearize import linearize as linearize
+from ._ntk import ntk as ntk
 from ._scale import ScaledModule as ScaledModule
 from ._scale import scale_output as scale_output
-from ._estimate import Estimate as Estimate
 from ._sketch import LabelEnergy as LabelEnergy
 from ._sketch import Sketch as Sketch
 from ._sketch import sketch as sketch

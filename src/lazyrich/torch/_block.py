@@ -185,7 +185,9 @@ def _whole(part: Part) -> Tensor:
     return part if isinstance(part, Tensor) else sum(formed(f, 0, f.shape[0]) for f in part)
 
 
-def bytes_per_row(values: Tensor, parameters: dict[str, nn.Parameter], routes: dict[str, Route]) -> float:
+def bytes_per_row(
+    values: Tensor, parameters: dict[str, nn.Parameter], routes: dict[str, Route]
+) -> float:
     """Memory that a row takes: its graph, and the gradients of one output that are formed."""
     graph = Graph(values)
     n = len(values)

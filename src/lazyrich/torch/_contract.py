@@ -113,9 +113,7 @@ def _pair(one: Factors, other: Factors, *, traced: bool) -> Tensor:
     per_row = s * m * t * (1 if traced and is_same else c if traced or not is_same else c * c)
     step = max(1, _MOST_ENTRIES // max(1, per_row))
     part = _aligned if is_same else _crossed
-    pieces = [
-        part(one.rows(i, min(i + step, n)), other, traced=traced) for i in range(0, n, step)
-    ]
+    pieces = [part(one.rows(i, min(i + step, n)), other, traced=traced) for i in range(0, n, step)]
     return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
 
 

@@ -47,10 +47,7 @@ def jackknife(
     m = len(products[0])
     value = float(statistic(*products))
     left_out = np.array(
-        [
-            statistic(*(np.delete(np.delete(s, i, 0), i, 1) for s in products))
-            for i in range(m)
-        ],
+        [statistic(*(np.delete(np.delete(s, i, 0), i, 1) for s in products)) for i in range(m)],
         dtype=float,
     )
     error = np.sqrt((m - 1) / m * ((left_out - left_out.mean()) ** 2).sum())

@@ -1,5 +1,6 @@
 """The linearized network of a module, as a module that any optimizer trains."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,10 @@ class LinearizedModule(nn.Module):
         with sdpa_kernel(SDPBackend.MATH):
             if self.way == "jvp":
                 try:
-                    value, slope = jvp(function, start, change)
+                    with warnings.catch_warnings():
+                        # What forward mode loads at its first call is itself deprecated.
+                        warnings.simplefilter("ignore", DeprecationWarning)
+                        value, slope = jvp(function, start, change)
                     return value + slope
                 except (RuntimeError, NotImplementedError) as error:
                     if "out of memory" in str(error):

@@ -87,12 +87,12 @@ def ntk(
     batches = _batches(x, x2, parameters)
     refuse_training_mode(model)
     with unchanged(model):
-        return _kernel(model, batches, output, parameters, trace_outputs, budget(memory, parameters))
+        return _kernel(
+            model, batches, output, parameters, trace_outputs, budget(memory, parameters)
+        )
 
 
-def _batches(
-    x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]
-) -> list[Inputs]:
+def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
     batches = [x] if x2 is None else [x, x2]
     for name, batch in zip(("x", "x2"), batches, strict=False):
         n_rows(batch, name)

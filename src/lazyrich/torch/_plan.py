@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from lazyrich._ground import InputError
+
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._sites import Product, Site, Sum, site
 
@@ -68,6 +70,11 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
     Returns:
         A route for each name.
     """
+    if outputs.grad_fn is None:
+        raise InputError(
+            "The outputs carry no gradient; the model detaches them or runs under no_grad inside, "
+            "so there is no tangent kernel: choose other outputs with output=."
+        )
     graph = Graph(outputs)
     probe = _Probe(outputs)
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
@@ -161,9 +168,7 @@ class _Probe:
         return None
 
 
-def _route(
-    graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]
-) -> Route:
+def _route(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]) -> Route:
     """Follow a parameter through values computed from it alone to all its sites."""
     readers = graph.readers_of_parameter(parameter)
     if not readers:

@@ -9,6 +9,9 @@ from torch.utils import _pytree as pytree
 
 from lazyrich._ground import InputError
 
+# So few rows are run one by one.
+_FEW = 8
+
 Inputs = Any
 """A tensor, a tuple of tensors (positional), or a dict of tensors (by keyword)."""
 
@@ -119,7 +122,7 @@ def call(model: nn.Module, x: Inputs) -> Any:
 def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
     """Refuse a model whose output for one row depends on the other rows.
 
-    Two random halves of the batch are computed alone.
+    Two random halves of the batch are computed alone; up to eight rows one by one.
 
     Args:
         model: a module without wrappers.
@@ -141,16 +144,32 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
     if n < 2:
         return
     scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(whole.device)
-    for index in (order[: n // 2], order[n // 2 :]):
-        with torch.no_grad():
-            gap = float((outputs(model, _take(x, index), output) - whole[index]).abs().max())
+    for index in _parts(n):
+        index = index.to(whole.device)
+        try:
+            with torch.no_grad():
+                alone = outputs(model, _take(x, index), output)
+        except RuntimeError as error:
+            raise InputError(
+                f"The model runs on {n} rows and not on {len(index)} of them alone ({error}), so its "
+                "output for one row depends on the other rows; give inputs whose first axis is "
+                "the batch."
+            ) from error
+        gap = float((alone - whole[index]).abs().max())
         if gap > 1e3 * torch.finfo(whole.dtype).eps * scale:
             raise InputError(
                 f"The model's output for one row depends on the other rows (by {gap / scale:.1g} "
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
                 "give inputs whose first axis is the batch."
             )
+
+
+def _parts(n: int) -> list[Tensor]:
+    """Every row alone if there are few, else two random halves."""
+    if n <= _FEW:
+        return list(torch.arange(n)[:, None])
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    return [order[: n // 2], order[n // 2 :]]
 
 
 def _take(x: Inputs, index: Tensor) -> Inputs:

@@ -28,7 +28,8 @@ class ScaledModule(nn.Module):
         value = chosen_output(self.model(*args, **kwargs), self.output)
         if self.initial is not None:
             with torch.no_grad():
-                value = value - chosen_output(self.initial(*args, **kwargs), self.output)
+                start = chosen_output(self.initial(*args, **kwargs), self.output)
+            value = value - start
         return self.alpha * value
 
     def train(self, mode: bool = True) -> "ScaledModule":

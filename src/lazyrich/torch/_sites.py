@@ -78,7 +78,7 @@ def _mm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     return _product(reader.node, reader.node._saved_self) if reader.position == 1 else None
 
 
-def _product(node: Node, activation: Tensor, scale: float = 1) -> Product | None:
+def _product(node: Node, activation: Tensor, scale: float | int = 1) -> Product | None:
     """Result (N, r) = scale · activation (N, q) times the value (q, r)."""
     if activation is None or activation.ndim != 2:
         return None
@@ -127,9 +127,7 @@ def _expand(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     return _sum_to(reader.node, shape, lambda g: g)
 
 
-def _sum_to(
-    node: Node, shape: tuple[int, ...], gradient: Callable[[Tensor], Tensor]
-) -> Sum | None:
+def _sum_to(node: Node, shape: tuple[int, ...], gradient: Callable[[Tensor], Tensor]) -> Sum | None:
     """A value of a shape that is broadcast, over the rows too, against the node's result."""
     full = value_shape(node)
     padded = (1,) * (len(full) - len(shape)) + shape

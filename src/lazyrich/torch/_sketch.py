@@ -208,9 +208,7 @@ def sketch(
         if center:
             # The projection has variance 1 − 1/n on its diagonal, as the centred kernel asks.
             directions = directions - directions.mean(1, keepdim=True)
-        found = _products(
-            values, directions, parameters, named, scales, budget(memory, parameters)
-        )
+        found = _products(values, directions, parameters, named, scales, budget(memory, parameters))
         labels = None
         if y is not None:
             labels = _label_energy(values, _label_matrix(y, values), parameters, scales, generator)
@@ -235,9 +233,7 @@ def _products(
     found = {group: np.zeros((m, m)) for group in named.values()}
     for names in _chunks(parameters, memory / 4 / (8 * m)):
         chosen = [parameters[name] for name in names]
-        pulled = [
-            _pulled(values, direction.to(values), chosen, dtype) for direction in directions
-        ]
+        pulled = [_pulled(values, direction.to(values), chosen, dtype) for direction in directions]
         for k, name in enumerate(names):
             rows = torch.stack([one[k] for one in pulled])
             if scales is not None:
@@ -304,7 +300,10 @@ def _label_energy(
     def energy(labels: Tensor) -> float:
         pulled = _pulled(values, labels, chosen, dtype)
         if scales is not None:
-            pulled = [g * scales[name].reshape(-1).to(g) for name, g in zip(parameters, pulled, strict=True)]
+            pulled = [
+                g * scales[name].reshape(-1).to(g)
+                for name, g in zip(parameters, pulled, strict=True)
+            ]
         return float(sum((g.double() ** 2).sum() for g in pulled))
 
     orders = [torch.randperm(len(y), generator=generator) for _ in range(_N_PERMUTATIONS)]
