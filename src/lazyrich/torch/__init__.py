@@ -6,6 +6,13 @@ kernels go straight into ``lazyrich.kernel_regression``, ``lazyrich.alignment`` 
 like.
 """
 
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "lazyrich.torch needs PyTorch; install it with pip install 'lazyrich[torch]'."
+    ) from error
+
 from lazyrich._ground import InputError as InputError
 
 from ._estimate import Estimate as Estimate

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ._contract import Factors, formed, gradients_kernel, products_kernel, without_dead_positions
+from ._contract import (
+    Factors,
+    added,
+    formed,
+    gradients_kernel,
+    products_kernel,
+    without_dead_positions,
+)
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._jacobian import jacobian
 from ._plan import Meeting, Route, pull_back, replan
@@ -130,7 +137,7 @@ def _part(block: Block, route: Route, parameter: nn.Parameter, stacked: Callable
         return [
             without_dead_positions(_factors(block, m, parameter, stacked)) for m in route.meetings
         ]
-    total: Tensor | float = 0.0
+    pieces = []
     for meeting in route.meetings:
         if isinstance(meeting.site, Product):
             factors = _factors(block, meeting, parameter, stacked)
@@ -139,8 +146,8 @@ def _part(block: Block, route: Route, parameter: nn.Parameter, stacked: Callable
             gradient = stacked(meeting, meeting.site.gradient).sum(2)
         n, c = gradient.shape[:2]
         pulled = pull_back(meeting, gradient.flatten(0, 1), parameter)
-        total = total + pulled.reshape(n, c, -1)
-    return total
+        pieces.append(pulled.reshape(n, c, -1))
+    return added(pieces)
 
 
 def _is_all_products(route: Route) -> bool:
@@ -149,6 +156,7 @@ def _is_all_products(route: Route) -> bool:
 
 def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, stacked: Callable) -> Factors:
     product = meeting.site
+    assert isinstance(product, Product)  # the caller looked
     activation = by_row(product.activation, block.n, meeting.rows_first)
     if activation.is_floating_point():
         activation = activation.to(block.dtype)
@@ -182,7 +190,7 @@ def kernel(left: dict[str, Part], right: dict[str, Part], *, traced: bool) -> Te
 
 
 def _whole(part: Part) -> Tensor:
-    return part if isinstance(part, Tensor) else sum(formed(f, 0, f.shape[0]) for f in part)
+    return part if isinstance(part, Tensor) else added(formed(f, 0, f.shape[0]) for f in part)
 
 
 def bytes_per_row(

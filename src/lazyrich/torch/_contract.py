@@ -1,7 +1,8 @@
 """From cotangents and activations of two blocks of rows to their block of the kernel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def products_kernel(left: Sequence[Factors], right: Sequence[Factors], *, traced
         (n, c, m, c), or (n, m) if traced.
     """
     if gram_cost(left, right, traced=traced) <= gradient_cost(left, right, traced=traced):
-        return sum(_pair(one, other, traced=traced) for one in left for other in right)
+        return added(_pair(one, other, traced=traced) for one in left for other in right)
     return _from_gradients(left, right, traced=traced)
 
 
@@ -169,13 +170,18 @@ def _from_gradients(left: Sequence[Factors], right: Sequence[Factors], *, traced
     height, width = left[0].shape
     rows = left[0].cotangent.shape[0] + right[0].cotangent.shape[0]
     step = max(1, _MOST_ENTRIES // max(1, rows * left[0].cotangent.shape[1] * width))
-    total: Tensor | float = 0.0
+    pieces = []
     for start in range(0, height, step):
         stop = min(start + step, height)
-        mine = sum(formed(f, start, stop) for f in left)
-        yours = mine if right is left else sum(formed(f, start, stop) for f in right)
-        total = total + gradients_kernel(mine, yours, traced=traced)
-    return total
+        mine = added(formed(f, start, stop) for f in left)
+        yours = mine if right is left else added(formed(f, start, stop) for f in right)
+        pieces.append(gradients_kernel(mine, yours, traced=traced))
+    return added(pieces)
+
+
+def added(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more."""
+    return reduce(torch.add, tensors)
 
 
 def formed(factors: Factors, start: int, stop: int) -> Tensor:

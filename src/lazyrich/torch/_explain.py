@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from ._block import make_block, parts
 from ._contract import gradient_cost, gram_cost
@@ -85,11 +85,12 @@ def explain_ntk(
         InputError: as `ntk`.
 
     Example:
+        >>> import torch
         >>> print(explain_ntk(nn.Sequential(nn.Linear(2, 3), nn.PReLU()), torch.ones(3, 2)))
-        parameter  shape   way          reason
-        0.weight   (3, 2)  contraction  a product
-        0.bias     (3,)    gradients    a sum
-        1.weight   (1,)    jacobian     the operation PreluKernel is not followed
+        parameter  shape   way        reason
+        0.weight   (3, 2)  gradients  a product
+        0.bias     (3,)    gradients  a sum
+        1.weight   (1,)    jacobian   the operation PreluKernel is not followed
     """
     model = unwrap(model)
     parameters = trainable_parameters(model, params)
@@ -108,8 +109,7 @@ def explain_ntk(
             kind = "unused"
         elif not route.meetings:
             kind = "jacobian"
-        elif isinstance(found[name], list):
-            factors = found[name]
+        elif not isinstance(factors := found[name], Tensor):
             is_gram = gram_cost(factors, factors, traced=trace_outputs) <= gradient_cost(
                 factors, factors, traced=trace_outputs
             )

@@ -46,7 +46,8 @@ class Graph:
         """
         self._readers: dict[Node, list[Reader]] = defaultdict(list)
         self._leaves: dict[int, Node] = {}
-        waiting, seen = [outputs.grad_fn], {outputs.grad_fn}
+        root: Node = outputs.grad_fn
+        waiting, seen = [root], {root}
         while waiting:
             node = waiting.pop()
             for position, (source, output_nr) in enumerate(node.next_functions):

@@ -52,8 +52,8 @@ class LinearizedModule(nn.Module):
                     with warnings.catch_warnings():
                         # What forward mode loads at its first call is itself deprecated.
                         warnings.simplefilter("ignore", DeprecationWarning)
-                        value, slope = jvp(function, start, change)
-                    return value + slope
+                        both = jvp(function, start, change)
+                    return both[0] + both[1]
                 except (RuntimeError, NotImplementedError) as error:
                     if "out of memory" in str(error):
                         raise

@@ -1,6 +1,6 @@
 """The module behind its wrappers, its trainable parameters, and a state that stays as it was."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -113,7 +113,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 @contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
+def unchanged(model: nn.Module) -> Generator[None]:
     """Run the model with gradients on, and leave nothing of it changed.
 
     Buffers, modes, random number generators and autocast are as before afterwards, also
@@ -140,7 +140,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
                 module.training = is_training
             for module, name, value, copy in buffers:
                 module._buffers[name] = value
-                if copy is not None and not _is_same(value, copy):
+                if value is not None and copy is not None and not _is_same(value, copy):
                     with torch.no_grad():
                         value.copy_(copy)
 

@@ -125,9 +125,8 @@ class _Probe:
     def __init__(self, outputs: Tensor) -> None:
         generator = torch.Generator().manual_seed(0)
         self.outputs, self.n = outputs, len(outputs)
-        like = {"device": outputs.device, "dtype": outputs.dtype}
-        self.scales = (1 + torch.rand(self.n, generator=generator)).to(**like)
-        self.cotangent = torch.randn(outputs.shape, generator=generator).to(**like)
+        self.scales = (1 + torch.rand(self.n, generator=generator)).to(outputs)
+        self.cotangent = torch.randn(outputs.shape, generator=generator).to(outputs)
         self._plain: dict[Node, Tensor | None] = {}
         self._scaled: dict[Node, Tensor | None] = {}
 

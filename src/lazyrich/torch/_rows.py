@@ -151,9 +151,9 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
                 alone = outputs(model, _take(x, index), output)
         except RuntimeError as error:
             raise InputError(
-                f"The model runs on {n} rows and not on {len(index)} of them alone ({error}), so its "
-                "output for one row depends on the other rows; give inputs whose first axis is "
-                "the batch."
+                f"The model runs on {n} rows and not on {len(index)} of them alone ({error}), so "
+                "its output for one row depends on the other rows; give inputs whose first axis "
+                "is the batch."
             ) from error
         gap = float((alone - whole[index]).abs().max())
         if gap > 1e3 * torch.finfo(whole.dtype).eps * scale:
