@@ -18,8 +18,8 @@ from ._errors import InputError
 def real_arrays(**values: Any) -> tuple[Array, ...]:
     """The values as JAX arrays of one floating type, the widest that any of them has.
 
-    Integers and booleans take the type of the others, or JAX's default if there are no
-    others. Half types are computed in single precision. Double precision becomes single
+    Integers, booleans and Python's own floats take the type of the others, or JAX's default
+    if there are no others. Half types are computed in single precision. Double precision becomes single
     where JAX has ``jax_enable_x64`` switched off.
 
     Args:
@@ -39,7 +39,11 @@ def real_arrays(**values: Any) -> tuple[Array, ...]:
         True
     """
     arrays = {name: real_array(name, value) for name, value in values.items()}
-    floats = [a.dtype for a in arrays.values() if jnp.issubdtype(a.dtype, jnp.floating)]
+    floats = [
+        array.dtype
+        for name, array in arrays.items()
+        if jnp.issubdtype(array.dtype, jnp.floating) and type(values[name]) is not float
+    ]
     dtype = _computing_dtype(floats)
     return tuple(_cast(name, array, dtype) for name, array in arrays.items())
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import require_finite
+from lazyrich._ground import real_scalars, require_finite
 
 from ._risk import require_statistics
-from ._statistics import Statistics
+from ._statistics import Statistics, floating
 from ._target import target_matrix
 
 
@@ -166,7 +166,9 @@ class _Moments(NamedTuple):
 def _moments(stats: Statistics, directions: Array, epsilon: ScalarLike) -> _Moments:
     require_finite(epsilon=epsilon)
     target = target_matrix(directions)
+    stats = floating(stats)
     require_statistics(stats, len(target))
+    [epsilon] = real_scalars(stats.second_moment, epsilon=epsilon)
     # Dividing by D before multiplying keeps M ~ 10⁴ and D⁴ ~ 10⁸ in reach of float32.
     dim = float(len(target))
     target = target / dim
