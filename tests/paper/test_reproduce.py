@@ -1,5 +1,7 @@
 """Oracle: the store's own runs, files that were there before, the log of the quick presets."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -117,11 +119,10 @@ def test_a_disk_that_refuses_leaves_what_was_there(once, monkeypatch):
     _, folder = once
     before = (folder / "fig4.nc").read_bytes()
 
-    def refuse(self, path, **kwargs):
-        path.write_bytes(b"half")
+    def refuse(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(xr.DataTree, "to_netcdf", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(InputError, match=r"No space left on device.*finished runs are kept"):
         small("fig4", folder)
     assert (folder / "fig4.nc").read_bytes() == before

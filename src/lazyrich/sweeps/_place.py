@@ -1,9 +1,7 @@
 """Where a store lies: a local folder, or any place that fsspec reaches."""
 
 import errno
-import itertools
 import os
-import platform
 import secrets
 import stat
 from abc import ABC, abstractmethod
@@ -33,8 +31,6 @@ MOST_BYTES = 2**30
 
 # Storage that shows an object only when it is whole; elsewhere a file is renamed into place.
 _WHOLE_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
-
-_counter = itertools.count()
 
 
 class Place(ABC):
@@ -202,7 +198,7 @@ class Remote(Place):
         else:
             folder, _, last = path.rpartition("/")
             self.system.makedirs(folder, exist_ok=True)
-            unfinished = f"{folder}/.{last}.{platform.node()}-{os.getpid()}-{next(_counter)}.part"
+            unfinished = f"{folder}/.{last}.{secrets.token_hex(8)}.part"
             self.system.pipe_file(unfinished, content)
             self.system.mv(unfinished, path)
         return self.token(name) or [len(content), ""]

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._claims import CLAIMS
-from .._files import read_inside, read_panels
 from .._provenance import command_line
 from ..figures import FIGURES
-from ._downloads import Download, data_uri, downloads_of, sizes_text
+from ._downloads import Download, data_uri, downloads_of, open_panels, read_png, sizes_text
 from ._strip import Strip, strip_of
-
-_MOST_BYTES, _MOST_PICTURE_BYTES = 2**30, 2**25
 
 VERDICTS = {
     "holds": "✓",
@@ -149,9 +146,9 @@ def _computed(folder: Path, name: str, found: Mapping[str, Any]) -> Entry:
     rows = [_row(name, row) for row in found["claims"]]
     judged = {row.name for row in rows}
     rows += [_open_row(c) for c in CLAIMS if c.figure == name and c.name not in judged]
-    panels = read_panels(read_inside(folder, f"{name}.nc", _MOST_BYTES) or b"")
-    pixels = read_inside(folder, f"{name}.png", _MOST_PICTURE_BYTES) or b""
-    pixels = pixels if pixels[:8] == b"\x89PNG\r\n\x1a\n" else b""
+    panels = open_panels(folder / f"{name}.nc")
+    picture = folder / f"{name}.png"
+    pixels = read_png(picture)
     return Entry(
         name,
         FIGURES[name].statement,
@@ -163,7 +160,7 @@ def _computed(folder: Path, name: str, found: Mapping[str, Any]) -> Entry:
         seeds=tuple(found["seeds"]),
         notes=tuple(found["notes"]),
         made=tuple(made.items()),
-        picture=data_uri(f"{name}.png", pixels) if pixels else "",
+        picture=data_uri(picture.name, pixels) if pixels else "",
         picture_size=_size_of(pixels),
         downloads=tuple(downloads_of(folder, name, panels)),
         sizes=tuple(sizes_text(panels)),

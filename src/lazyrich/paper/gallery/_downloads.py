@@ -14,9 +14,12 @@ import xarray as xr
 
 from lazyrich._ground import open_folder, open_regular
 
+from .._files import read_inside, read_panels
+
 MOST_BYTES = 2_000_000
 """The largest file that goes into the page."""
 
+_MOST_READ = 2**28  # much more than any figure has
 _MOST_PLAIN = 200_000  # longer tables are compressed
 
 _KINDS = {
@@ -67,6 +70,17 @@ def data_uri(name: str, content: bytes) -> str:
     """A file as an address that holds all of it."""
     kind = _KINDS[Path(name).suffix]
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def open_panels(path: Path) -> dict[str, xr.Dataset]:
+    """The panels of a figure's file; none if it is missing, damaged or a link."""
+    return read_panels(read_inside(path.parent, path.name, _MOST_READ) or b"")
+
+
+def read_png(path: Path) -> bytes:
+    """A picture; empty if it is missing, no PNG or a link."""
+    pixels = read_inside(path.parent, path.name, _MOST_READ) or b""
+    return pixels if pixels.startswith(b"\x89PNG\r\n\x1a\n") else b""
 
 
 def downloads_of(folder: Path, figure: str, panels: dict[str, xr.Dataset]) -> list[Download]:
