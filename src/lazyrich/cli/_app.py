@@ -59,7 +59,7 @@ def reproduce(
     with loading():
         from lazyrich import paper  # loads jax, xarray and matplotlib
     require_devices()
-    how_to_go_on(lambda: "stopped; finished runs are kept, run the same command to go on.")
+    how_to_go_on(lambda: "stopped; run the same command to go on.")
     made = paper.reproduce(
         figures,
         preset=preset,

@@ -84,7 +84,7 @@ def sweep(
         say(f"{len(experiments)} experiments, {len(kept.kept)} of them are in {store}")
         return
     require_devices()
-    how_to_go_on(lambda: "stopped; finished experiments are kept, run the same command to go on.")
+    how_to_go_on(lambda: "stopped; run the same command to go on.")
     sending = sweeps.Sending(batch_size, retry_failed)
     dataset = sweeps.sweep(experiments, store=store, executor=executor, sending=sending)
     sizes = ", ".join(f"{name} {n}" for name, n in dataset.status.sizes.items())
