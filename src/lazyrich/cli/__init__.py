@@ -15,7 +15,7 @@ from ._environment import Refused, is_debugging, loading, settled_environment
 from ._errors import sentence_of
 from ._hooks import say_aside, told_in_sentences
 from ._interrupt import Interrupts
-from ._streams import Output, safe_streams
+from ._streams import Output, open_closed_descriptors, safe_streams
 
 
 def __getattr__(name: str) -> Any:
@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: None takes those of the process, which ends with the command.
     """
+    open_closed_descriptors()
     sys.exit(Interrupts(is_process=arguments is None).run(lambda: _answered(arguments)))
 
 
@@ -58,4 +59,6 @@ def _failed(error: Exception) -> int:
 def _written(output: Output) -> int:
     """Whether all that was printed has arrived; a reader who went away wanted no more."""
     sys.stdout.flush()
-    return 0 if output.error is None else _failed(output.error)
+    if output.error is None:
+        return 0
+    return _failed(OSError(output.error.errno, output.error.strerror, "standard output"))

@@ -61,7 +61,7 @@ def reproduce(
     if store is not None:
         sweeps.require_lasting(store)
     require_devices()
-    how_to_go_on(lambda: "stopped; finished runs are kept, run the same command to go on.")
+    how_to_go_on(lambda: "stopped; run the same command to go on.")
     made = paper.reproduce(
         figures,
         preset=preset,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _FEWEST_COLUMNS, _MOST_COLUMNS = 40, 1000
-_OF_LIBRARIES = ("JAX_", "XLA_", "MPL", "CUDA_", "OMP_", "HDF5_", "H5PY_", "TMPDIR", "HOME")
+_OF_LIBRARIES = ("JAX_", "XLA_", "MPLCONFIG", "CUDA_", "OMP_", "HDF5_", "H5PY_", "TMPDIR")
 """How the variables begin that the libraries below read when they are loaded."""
 
 
@@ -93,6 +93,7 @@ def require_devices() -> None:
 
 
 def _cannot(what: str, error: Exception) -> str:
-    named = [name for name in sorted(os.environ) if name.startswith(_OF_LIBRARIES)]
+    read = [name for name in sorted(os.environ) if name.startswith(_OF_LIBRARIES)]
+    named = [name for name in read if name in str(error) or os.environ[name] in str(error)] or read
     advice = f"look at {', '.join(named)} in the environment" if named else "install lazyrich again"
     return f"{what} ({type(error).__name__}: {error}); {advice}."

@@ -35,6 +35,8 @@ def sentence_of(error: BaseException) -> tuple[str, int]:
         said = f"A text that was given or read is not UTF-8 ({error}); write it in UTF-8."
     elif isinstance(error, OSError):
         said = _of_the_system(error)
+    elif isinstance(error, RuntimeError) and "home directory" in str(error):
+        said = "There is no home directory of that name; give a path without ~."
     elif isinstance(error, ModuleNotFoundError):
         said = f"A package is missing ({error}); install it, or lazyrich again."
     else:

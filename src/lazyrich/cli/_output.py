@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ._text import has_braille, json_text, visible
+from ._text import ENCODING_ERRORS, has_braille, json_text, visible
 
 Cell = str | tuple[str, str] | list[tuple[str, str]]
 """A text; with a style; or several of these after one another, "\n" for a new line."""
@@ -44,7 +44,7 @@ def say_table(
     """Print a table; columns that are too wide are folded, but not those that stay whole."""
     table = Table(title=styled(title), title_justify="left")
     for name in columns:
-        table.add_column(styled(name), overflow="fold", no_wrap=name in whole)
+        table.add_column(styled(name), overflow="fold", no_wrap=name in whole, min_width=6)
     for row in rows:
         table.add_row(*map(styled, row))
     console().print(table)
@@ -52,10 +52,14 @@ def say_table(
 
 def styled(cell: Cell) -> Text:
     """A text for the terminal, with all that is in it made visible."""
-    if isinstance(cell, str):
-        return Text(visible(cell))
-    parts = cell if isinstance(cell, list) else [cell]
-    return Text.assemble(*((t if t == "\n" else visible(t), style) for t, style in parts))
+    parts = cell if isinstance(cell, list) else [(cell, "") if isinstance(cell, str) else cell]
+    return Text.assemble(*((t if t == "\n" else _in_place(t), style) for t, style in parts))
+
+
+def _in_place(text: str) -> str:
+    """As standard output will show it: a table has to know how wide that is."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return visible(text).encode(encoding, ENCODING_ERRORS).decode(encoding)
 
 
 def can_draw() -> bool:

@@ -7,24 +7,18 @@ import select
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from ._text import ENCODING_ERRORS
 
 
-class Output(Protocol):
-    """What became of standard output.
+class Output(io.RawIOBase):
+    """A descriptor that never raises: after its first error all is thrown away.
 
     Attributes:
         error: why something could not be written; None if all could, or if the reader went
             away, as ``head`` does.
     """
-
-    error: OSError | None
-
-
-class _Forgiving(io.RawIOBase):
-    """A descriptor whose first error is kept; what follows it is thrown away."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -66,10 +60,9 @@ def safe_streams() -> Generator[Output]:
     Streams that somebody has put in the place of Python's own keep their place.
     """
     before = sys.stdout, sys.stderr
-    _open_closed_descriptors()
-    raw = _Forgiving(1)
+    raw = Output(1)
     sys.stdout = _safe(sys.stdout, sys.__stdout__, raw)
-    sys.stderr = _safe(sys.stderr, sys.__stderr__, _Forgiving(2))
+    sys.stderr = _safe(sys.stderr, sys.__stderr__, Output(2))
     errors = [_spelling(stream) for stream in (sys.stdout, sys.stderr)]
     try:
         yield raw
@@ -81,8 +74,8 @@ def safe_streams() -> Generator[Output]:
         sys.stdout, sys.stderr = before
 
 
-def _open_closed_descriptors() -> None:
-    """Without this the next file that is opened would be written to as standard output."""
+def open_closed_descriptors() -> None:
+    """Have closed standard streams go nowhere; the next file opened would take their place."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -93,7 +86,7 @@ def _open_closed_descriptors() -> None:
                 os.close(opened)
 
 
-def _safe(stream: Any, own: Any, raw: _Forgiving) -> Any:
+def _safe(stream: Any, own: Any, raw: Output) -> Any:
     if stream is not own:
         return stream
     if stream is not None:

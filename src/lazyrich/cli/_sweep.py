@@ -93,7 +93,7 @@ def sweep(
         return
     sweeps.require_lasting(store)
     require_devices()
-    how_to_go_on(lambda: "stopped; finished experiments are kept, run the same command to go on.")
+    how_to_go_on(lambda: "stopped; run the same command to go on.")
     sending = sweeps.Sending(batch_size, retry_failed)
     dataset = sweeps.sweep(experiments, store=store, executor=executor, sending=sending)
     sizes = ", ".join(f"{name} {n}" for name, n in dataset.status.sizes.items())

@@ -145,14 +145,16 @@ def fill(
         else:
             counts.kept += 1
     name = progress if isinstance(progress, str) else "sweep"
-    report = ProgressReport(counts, name=name, is_shown=bool(progress))
+    chosen: Any = run if run is not None else training.train_many
+    workers = None
+    if todo:
+        kept.require_writable(key for key, _ in todo)
+        if executor not in (None, "serial"):
+            pickled((chosen, todo[0][1]))
+        workers = workers_from(executor)
+    report = ProgressReport(counts, name=name, is_shown=bool(progress))  # after all refusals
     try:
-        if todo:
-            kept.require_writable(key for key, _ in todo)
-            chosen: Any = run if run is not None else training.train_many
-            if executor not in (None, "serial"):
-                pickled((chosen, todo[0][1]))
-            workers = workers_from(executor)
+        if workers is not None:
             Driver(kept, workers, chosen, counts, report).compute(todo, sending.batch_size)
     except KeyboardInterrupt:
         left = counts.total - counts.done - counts.failed
