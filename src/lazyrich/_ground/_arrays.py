@@ -163,7 +163,9 @@ def real_array(name: str, value: Any) -> np.ndarray | Array:
     if isinstance(array, np.ndarray) and array.dtype == object:
         array = _numbers(name, array)
     kinds = (jnp.bool_, jnp.integer, jnp.floating)
-    is_span = array.dtype.kind == "m"  # of time, which NumPy counts among the integers
+    is_span = (
+        isinstance(array, np.ndarray) and array.dtype.kind == "m"
+    )  # of time, which NumPy counts among the integers
     if is_span or not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
         raise InputError(f"{name} has the type {array.dtype}; give real numbers.")
     if isinstance(array, np.ndarray) and (array.dtype.itemsize > 8 or not array.dtype.isnative):
