@@ -19,8 +19,8 @@ def real_arrays(**values: Any) -> tuple[Array, ...]:
     """The values as JAX arrays of one floating type, the widest that any of them has.
 
     Integers, booleans and Python's own floats take the type of the others, or JAX's default
-    if there are no others. Half types are computed in single precision. Double precision becomes single
-    where JAX has ``jax_enable_x64`` switched off.
+    if there are no others. Half types are computed in single precision. Double precision
+    becomes single where JAX has ``jax_enable_x64`` switched off.
 
     Args:
         **values: numbers by the name that the caller knows them by: JAX, NumPy or masked
