@@ -166,7 +166,7 @@ ROWS = {
         lambda f, w, x, y, b: f(
             w,
             theory.EmpiricalLoss(x, y),
-            dials=theory.Dials(2, 1, np.float32(0.125)),
+            dials=theory.Dials(2, 1, np.float32(2**-10)),
             save_steps=[0, 1, 5],
             query=theory.PopulationLoss(b),
         )[:4],
