@@ -19,8 +19,8 @@ def real_arrays(**values: Any) -> tuple[Array, ...]:
     """The values as JAX arrays of one floating type, the widest that any of them has.
 
     Integers, booleans and Python's own floats take the type of the others, or JAX's default
-    if there are no others. Half types are computed in single precision. Double precision becomes single
-    where JAX has ``jax_enable_x64`` switched off.
+    if there are no others. Half types are computed in single precision. Double precision
+    becomes single where JAX has ``jax_enable_x64`` switched off.
 
     Args:
         **values: numbers by the name that the caller knows them by: JAX, NumPy or masked
@@ -163,7 +163,9 @@ def real_array(name: str, value: Any) -> np.ndarray | Array:
     if isinstance(array, np.ndarray) and array.dtype == object:
         array = _numbers(name, array)
     kinds = (jnp.bool_, jnp.integer, jnp.floating)
-    is_span = array.dtype.kind == "m"  # of time, which NumPy counts among the integers
+    is_span = (
+        isinstance(array, np.ndarray) and array.dtype.kind == "m"
+    )  # of time, which NumPy counts among the integers
     if is_span or not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
         raise InputError(f"{name} has the type {array.dtype}; give real numbers.")
     if isinstance(array, np.ndarray) and (array.dtype.itemsize > 8 or not array.dtype.isnative):

@@ -82,11 +82,17 @@ def unit_scaled(values: Array) -> tuple[Array, Array]:
     Squares and inverses of large or small entries leave float32's range; division by a
     power of two rounds nothing.
     """
-    largest = jax.lax.stop_gradient(jnp.abs(values).max(initial=0))
+    unit = unit_of(values)
+    return values / unit, unit
+
+
+def unit_of(*arrays: Array) -> Array:
+    """The power of two at the size of the largest entry of some arrays of one type."""
+    sizes = [jnp.abs(array).max(initial=0) for array in arrays]
+    largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, sizes))
     is_sized = (largest > 0) & jnp.isfinite(largest)
     exponent = jnp.frexp(jnp.where(is_sized, largest, 1))[1] - 1
-    unit = jnp.ldexp(jnp.ones((), values.dtype), exponent)
-    return values / unit, unit
+    return jnp.ldexp(jnp.ones((), largest.dtype), exponent)
 
 
 class Scaled(NamedTuple):

@@ -100,10 +100,9 @@ def lazy_dynamics(
     return _run(
         matrix,
         targets,
-        counts,
-        rate,
-        query_kernel=rest[0] if rest else None,
-        momentum=strength if has_momentum else None,
+        rest[0] if rest else None,
+        counts=counts,
+        rates=(rate, strength if has_momentum else None),
         cutoff=cutoff,
     )
 
@@ -149,14 +148,14 @@ def _counts(steps: Any, kernel: Array, has_momentum: bool) -> _Counts:
 def _run(
     kernel: Array,
     targets: Array,
-    counts: _Counts,
-    learning_rate: Array,
-    *,
     query_kernel: Array | None,
-    momentum: Array | None,
+    *,
+    counts: _Counts,
+    rates: tuple[Array, Array | None],
     cutoff: Array,
 ) -> LazyDynamics:
     n = len(kernel)
+    learning_rate, momentum = rates
     kernel, unit = unit_scaled(kernel)
     targets, label_unit = unit_scaled(targets)
     eigenvalues, vectors, kept = eigenmodes((kernel + kernel.T) / 2, cutoff)

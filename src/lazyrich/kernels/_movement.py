@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import InputError, real_arrays, require_finite
 
-from ._arrays import Scaled, kernel_arrays, scaled_back, unit_scaled, within_range
+from ._arrays import Scaled, kernel_arrays, scaled_back, unit_of, unit_scaled, within_range
 from ._spectral import invert, null_space, scalars_of
 
 
@@ -62,8 +62,8 @@ def _relative_change(starts: tuple[Array, ...], ends: tuple[Array, ...]) -> Scal
         )
         for side in (starts, ends)
     )
-    both, unit = unit_scaled(jnp.stack([start, end]))
-    change, change_unit = unit_scaled(both[1] - both[0])
+    unit = unit_of(start, end)
+    change, change_unit = unit_scaled(end / unit - start / unit)
     start, start_unit = unit_scaled(start)
     ratio = jnp.linalg.norm(change) / jnp.linalg.norm(start)
     return scaled_back(ratio, change_unit, unit / start_unit)
