@@ -11,10 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from lazyrich._ground import InputError, read_file, reason_of, require_writable, write_file
 
-_CURE = (
-    "make room, move it away or choose another folder with --out, then run again: what is computed "
-    "is kept in the checkpoint"
-)
+_CURE = "make room, move it away or choose another folder with --out, then run again"
+_CURE_AFTER = f"{_CURE}: what is computed is kept in the checkpoint"
 _MOST_BYTES = 2**24
 
 
@@ -96,13 +94,13 @@ def train(
         if row:
             bars.stop()
     outcome = outcome_of(history)
-    write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE)
+    write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE_AFTER)
     summary = summary_of(history)
     said = lines_of(history, summary)
     print(json.dumps(summary, indent=1, ensure_ascii=False) if as_json else "\n".join(said))
     title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
     figure = draw_run(to_dataset([outcome]), title=title)
-    pictures = write_figure(figure, out, "history", cure=_CURE)
+    pictures = write_figure(figure, out, "history", cure=_CURE_AFTER)
     if not as_json:
         print(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 
