@@ -318,3 +318,22 @@ def test_a_place_that_cannot_be_reached_gets_a_sentence(where, words):
     with pytest.raises(InputError, match=words) as caught:
         Store(where)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_another_process_removes_in_this_moment_hides_no_other(tmp_path, monkeypatch):
+    filled(tmp_path, is_packed=False)
+    original = os.scandir
+
+    @contextlib.contextmanager
+    def listed(where):
+        """Entries, the first of which is removed before it is looked at."""
+        with original(where) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{min(KEYS)}.nc", dir_fd=where)
+        yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    store = Store(tmp_path)
+    store.scan()
+    assert store.kept.keys() == set(KEYS) - {min(KEYS)}

@@ -3,7 +3,7 @@
 Every file that this package reads or writes goes through these functions, so that three
 things hold everywhere: reading ends (a pipe or a device is refused, size is limited); a
 write that fails leaves what was there; and nothing is replaced that this package did not
-write. Text that is written is checked nowhere here; that is the caller's.
+write.
 """
 
 import errno

@@ -14,10 +14,8 @@ from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import can_draw, console, say, say_json
 
-_CURE = (
-    "make room, move it away or choose another folder with --out, then run again: what is computed "
-    "is kept in the checkpoint"
-)
+_CURE = "make room, move it away or choose another folder with --out, then run again"
+_CURE_AFTER = f"{_CURE}: what is computed is kept in the checkpoint"
 _MOST_BYTES = 2**24
 
 
@@ -98,7 +96,7 @@ def train(
         if row:
             bars.stop()
     outcome = outcome_of(history)
-    write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE)
+    write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE_AFTER)
     summary = summary_of(history)
     if as_json:
         say_json(summary)
@@ -107,7 +105,7 @@ def train(
             say(line)
     title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
     figure = draw_run(to_dataset([outcome]), title=title)
-    pictures = write_figure(figure, out, "history", cure=_CURE)
+    pictures = write_figure(figure, out, "history", cure=_CURE_AFTER)
     if not as_json:
         say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 

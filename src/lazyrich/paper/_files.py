@@ -26,10 +26,8 @@ from lazyrich._ground import (
 )
 from lazyrich.plots import require_figure_place
 
-CURE = (
-    "make room, move it away or choose another place with --out, then run again: finished runs "
-    "are kept"
-)
+_CURE = "make room, move it away or choose another place with --out, then run again"
+CURE = f"{_CURE}: finished runs are kept"
 _SEAL = "figure data"
 MOST_JSON = 2**26
 
@@ -66,11 +64,11 @@ def require_places(folder: Path, figures: Iterable[str]) -> None:
         InputError: naming the file.
     """
     for figure in figures:
-        require_writable(folder / f"{figure}.nc", kind=_PANELS, cure=CURE)
-        require_figure_place(folder, figure, cure=CURE)
+        require_writable(folder / f"{figure}.nc", kind=_PANELS, cure=_CURE)
+        require_figure_place(folder, figure, cure=_CURE)
     # What the claims file holds is judged when it is read; here it is to be a file at all.
     any_file = FileKind("a claims file", lambda file: True)
-    require_writable(folder / "claims.json", kind=any_file, cure=CURE)
+    require_writable(folder / "claims.json", kind=any_file, cure=_CURE)
 
 
 def write_panels(

@@ -6,7 +6,7 @@ import secrets
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,9 @@ class Folder(Place):
         try:
             with self._folder_of(f"{folder}/") as (descriptor, _), os.scandir(descriptor) as all_:
                 for entry in all_:
-                    if entry.name[0] != ".":
-                        found[entry.name] = _token(entry.stat(follow_symlinks=False))
+                    with suppress(FileNotFoundError):  # removed since the folder was listed
+                        if entry.name[0] != ".":
+                            found[entry.name] = _token(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return {}
         return found
