@@ -7,11 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from lazyrich.training import starting_point, train
+from lazyrich.training._checkpoint import read_checkpoint
 
 SRC = str(Path(__file__).parents[2] / "src")
 AROUND = """
@@ -190,3 +194,19 @@ def test_a_press_at_any_moment(words, number, tmp_path):
         assert "state is kept" not in said or (out / "checkpoint.npz").exists()
         time.sleep(1)
         assert others_of(group) == []
+
+
+def test_a_run_from_python_keeps_its_state_however_often_it_is_stopped(tmp_path):
+    checkpoint = tmp_path / "checkpoint.npz"
+    small = {"task.dim": 4, "task.n_train": 8, "task.n_test": 8, "width": 4, "probes": []}
+    experiment = starting_point("polynomial").changed(
+        small | {"n_steps": 10**7, "learning_rate": 1e-3}
+    )
+
+    def press(report):
+        if report.n_done > 10:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(experiment, progress=press, checkpoint=checkpoint)
+    assert read_checkpoint(checkpoint, experiment).step > 10
