@@ -13,7 +13,7 @@ from ._trace import Program, Step
 from ._trace_views import rearrange
 
 # fmt: off
-_ENTRYWISE = frozenset({
+ENTRYWISE = frozenset({
     "abs", "add", "add_any", "and", "atan2", "cbrt", "ceil", "clamp", "convert_element_type",
     "copy", "copy_p", "cos", "cosh", "custom_jvp_call", "div", "eq", "erf", "erf_inv", "erfc",
     "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "lgamma",
@@ -38,7 +38,7 @@ def liveness(program: Program) -> dict[int, np.ndarray]:
         live[slot][...] = True
     for step in reversed(program.steps):
         reaches = _RULES.get(step.name, _everything)
-        if step.name in _ENTRYWISE:
+        if step.name in ENTRYWISE:
             reaches = _entrywise
         for slot, mask in zip(step.ins, reaches(program, step, live), strict=True):
             if slot in live:
@@ -76,7 +76,7 @@ def _is_entrywise_inside(step: Step) -> bool:
         return all(
             plain(eqn.params["jaxpr"].jaxpr)
             if eqn.primitive.name in {"jit", "pjit"}
-            else eqn.primitive.name in _ENTRYWISE - {"custom_jvp_call"}
+            else eqn.primitive.name in ENTRYWISE - {"custom_jvp_call"}
             for eqn in jaxpr.eqns
         )
 
