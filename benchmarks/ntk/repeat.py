@@ -44,7 +44,10 @@ def transformer_inputs(n_rows=16, n_layers=12, d=16, heads=2, vocabulary=11, n_p
         return (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)
 
     def layer():
-        shapes = dict.fromkeys("qkvo", (heads, d // heads, d)) | {"w1": (d, 2 * d), "w2": (2 * d, d)}
+        shapes = dict.fromkeys("qkvo", (heads, d // heads, d)) | {
+            "w1": (d, 2 * d),
+            "w2": (2 * d, d),
+        }
         p = {name: normal(*shape) for name, shape in shapes.items()}
         return p | {"b1": normal(2 * d), "b2": normal(d), "gain1": normal(d), "gain2": normal(d)}
 

@@ -31,7 +31,7 @@ def check_finite(kernel: Array, call: PredictorCall) -> None:
         if not broken.any() and call.arrays.query is None:
             broken = ~np.diagonal(finite)
         if not broken.any():
-            broken = ~finite.any(1 - axis)
+            broken = np.asarray(~finite.any(1 - axis))
         if broken.any():
             raise InputError(
                 f"The kernel holds NaN or infinite entries that begin in {broken.sum()} of "
@@ -49,4 +49,4 @@ def _broken_outputs(call: PredictorCall, rows: list[Array]) -> np.ndarray:
     """Which rows have an output that is not finite."""
     predict_row = call.row_function(call.arrays.row_constants)
     outputs = jax.vmap(lambda row: predict_row(call.arrays.leaves, row))(rows)
-    return ~np.isfinite(np.asarray(outputs)).all(1)
+    return np.asarray(~jnp.isfinite(outputs).all(1))

@@ -7,8 +7,8 @@ from typing import Any
 from lazyrich._ground import InputError
 
 _ADVICE = (
-    "compute it in parts (fewer rows of x and x2 at a time), sum it over outputs with "
-    "trace_outputs=True, or use ntk_operator, which never holds the matrix"
+    "that is the result itself, whatever the block_size: compute it in parts (fewer rows of x and "
+    "x2 at a time), sum it over outputs (trace_outputs), or use ntk_operator, which never holds it"
 )
 
 

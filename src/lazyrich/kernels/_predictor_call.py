@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from lazyrich._ground import InputError, Params, Predictor
@@ -160,8 +161,12 @@ def predictor_call(
             not one floating array of shape (n,) or (n, c).
     """
     leaves, rebuild = split_params(params)
+    leaves = [_whole(leaf) for leaf in leaves]
     rows = as_rows(x)
     query = as_query_rows(x2, rows)
+    rows = rows._replace(leaves=tuple(_whole(leaf) for leaf in rows.leaves))
+    if query is not None:
+        query = query._replace(leaves=tuple(_whole(leaf) for leaf in query.leaves))
     if query is not None:
         rows, query = in_one_type(rows, query)
 
@@ -189,6 +194,24 @@ def predictor_call(
         batch.constants,
     )
     return PredictorCall(arrays, row, batch, lambda: on(N_ROWS), count, outputs.dtype)
+
+
+def _whole(array: Array) -> Array:
+    """The array on every device of its mesh, if its type says that it is cut among them.
+
+    Raises:
+        InputError: if it stands for another part on each device, inside ``shard_map``.
+    """
+    kind = jax.typeof(array)
+    if getattr(kind, "vma", None):
+        raise InputError(
+            "The tangent kernel cannot be taken inside shard_map of arrays that differ between the "
+            "devices; call it outside, where it shares the rows among the devices by itself."
+        )
+    sharding = getattr(kind, "sharding", None)
+    if sharding is None or all(axis is None for axis in sharding.spec):
+        return array
+    return jax.sharding.reshard(array, NamedSharding(sharding.mesh, PartitionSpec()))
 
 
 def is_concrete(value: Any) -> bool:

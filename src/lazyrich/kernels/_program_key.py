@@ -136,6 +136,8 @@ class _Writer:
         if self._in_rule:  # a rule mostly calls its own function; that has no second derivative
             return inside
         functions = _rule_functions(eqn)
+        if functions is not None and _is_of_jax(functions[0]) and _has_one_home(functions[0]):
+            return inside, functions
         known = (inside, functions)
         if functions is None or known not in self._rules:
             self._in_rule = True
@@ -184,7 +186,7 @@ def derivative(eqn: Any) -> jex.ClosedJaxpr:
         raise NoKeyError from error
 
 
-def _rule_functions(eqn: Any) -> Hashable | None:
+def _rule_functions(eqn: Any) -> tuple[Any, ...] | None:
     """The functions of a derivative rule, if they are found in JAX's record of it.
 
     They serve to ask each rule once for each shape within one call and no longer: what is
@@ -194,19 +196,51 @@ def _rule_functions(eqn: Any) -> Hashable | None:
         found = [_wrapped(eqn.params.get("jvp_jaxpr_fun"))]
     else:
         found = [_wrapped(eqn.params.get("fwd_jaxpr_thunk")), eqn.params.get("bwd")]
-    return None if any(function is None for function in found) else tuple(found)
+    if any(function is None for function in found):
+        return None
+    trees = (p for one in found for params in one.params for p in params)
+    structures = tuple(p for p in trees if isinstance(p, jax.tree_util.PyTreeDef))
+    return tuple(one.f for one in found), structures
 
 
-def _wrapped(thunk: Any) -> Hashable | None:
+def _wrapped(thunk: Any) -> Any:
     """The function with its transformations behind a thunk that traces it."""
     waiting = [getattr(thunk, "f", None)]
     for _ in range(2):
-        cells = [c.cell_contents for f in waiting for c in getattr(f, "__closure__", None) or ()]
+        cells = [cell for function in waiting for cell in _cells(function)]
         for value in cells:
             if hasattr(value, "call_wrapped"):
                 return value
         waiting = cells
     return None
+
+
+def _cells(function: Any) -> list[Any]:
+    """What a function closes over."""
+    return [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+
+
+def _is_of_jax(value: Any) -> bool:
+    """Whether a rule is one of JAX's own functions, whose meaning never changes.
+
+    It must be there once for all, so that it is the same object at the next call.
+    """
+    if isinstance(value, tuple):
+        return all(_is_of_jax(item) for item in value)
+    if isinstance(value, jax.custom_jvp):
+        return _is_of_jax(value.fun) and "<locals>" not in value.fun.__qualname__
+    if value is None or isinstance(value, bool):
+        return True
+    module = getattr(value, "__module__", None) or ""
+    if not callable(value) or module.split(".")[0] != "jax":
+        return False
+    return all(cell is value or _is_of_jax(cell) for cell in _cells(value))
+
+
+def _has_one_home(functions: tuple[Any, ...]) -> bool:
+    """Whether a rule belongs to a function of a module, rather than to one made on the way."""
+    owners = [cell for f in functions for cell in _cells(f) if isinstance(cell, jax.custom_jvp)]
+    return len(owners) == len(functions)
 
 
 def _context(ctx: Any) -> Hashable:
