@@ -100,28 +100,33 @@ def seconds_of(call, limit=4.0):
     return float(np.median(times))
 
 
+def measure(name):
+    """One case: first, repeated and new functions, beside the caller's own compilation."""
+    predict, inputs = CASES[name]
+    params, x = jax.device_put(inputs())
+    compiled = jax.jit(lambda params, x: ntk(predict, params, x, trace_outputs=True))
+    start = time.perf_counter()
+    kernel = ntk(predict, params, x, trace_outputs=True)
+    first = time.perf_counter() - start
+    wanted = np.asarray(compiled(params, x))
+    np.testing.assert_allclose(kernel, wanted, atol=TOLERANCE * np.abs(wanted).max())
+
+    def with_new_function():
+        return ntk(lambda params, x: predict(params, x), params, x, trace_outputs=True)
+
+    return {
+        "case": name,
+        "first_call_seconds": first,
+        "compiled_by_caller_ms": 1e3 * seconds_of(lambda: compiled(params, x)),
+        "repeated_ms": 1e3 * seconds_of(lambda: ntk(predict, params, x, trace_outputs=True)),
+        "new_function_each_time_ms": 1e3 * seconds_of(with_new_function),
+    }
+
+
 def main():
     """Print one line of JSON a case."""
     for name in sys.argv[1:] or CASES:
-        predict, inputs = CASES[name]
-        params, x = jax.device_put(inputs())
-        compiled = jax.jit(lambda params, x, f=predict: ntk(f, params, x, trace_outputs=True))
-        start = time.perf_counter()
-        kernel = ntk(predict, params, x, trace_outputs=True)
-        first = time.perf_counter() - start
-        wanted = np.asarray(compiled(params, x))
-        np.testing.assert_allclose(kernel, wanted, atol=TOLERANCE * np.abs(wanted).max())
-        row = {
-            "case": name,
-            "first_call_seconds": first,
-            "compiled_by_caller_ms": 1e3 * seconds_of(lambda: compiled(params, x)),
-            "repeated_ms": 1e3 * seconds_of(lambda: ntk(predict, params, x, trace_outputs=True)),
-        }
-        new = [lambda params, x, f=predict: f(params, x) for _ in range(101)]
-        row["new_function_each_time_ms"] = 1e3 * seconds_of(
-            lambda new=new: ntk(new.pop(), params, x, trace_outputs=True), limit=1.0
-        )
-        print(json.dumps(row), flush=True)
+        print(json.dumps(measure(name)), flush=True)
 
 
 if __name__ == "__main__":

@@ -161,13 +161,13 @@ class _Compiled:
     It keeps nothing of the predictor, whose program is at hand at each call.
     """
 
-    def __init__(self, fixed: _Fixed) -> None:
-        self._fixed = fixed
+    def __init__(self, fixed: _Fixed, is_row_wise: bool) -> None:
+        self._fixed, self._is_row_wise = fixed, is_row_wise
         self._now = threading.local()
         self._run = jax.jit(lambda arrays: self._now.kernel(arrays))
 
     def __call__(self, call: PredictorCall) -> tuple[Array, RowChange | None]:
-        self._now.kernel = partial(_kernel, call, self._fixed, call.is_row_wise())
+        self._now.kernel = partial(_kernel, call, self._fixed, self._is_row_wise)
         try:
             return self._run(call.arrays)
         finally:
@@ -179,9 +179,11 @@ _COMPILED = Cache(128)
 
 def _compiled(call: PredictorCall, fixed: _Fixed) -> _Compiled:
     """The compiled kernel of this program."""
+    is_row_wise = call.is_row_wise()
     if call.key is None:
-        return _Compiled(fixed)
-    return _COMPILED.get((call.key, fixed), lambda: _Compiled(fixed))
+        return _Compiled(fixed, is_row_wise)
+    key = call.key, fixed, is_row_wise
+    return _COMPILED.get(key, lambda: _Compiled(fixed, is_row_wise))
 
 
 def _kernel(

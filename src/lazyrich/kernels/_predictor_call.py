@@ -203,7 +203,8 @@ def _whole(array: Array) -> Array:
         InputError: if it stands for another part on each device, inside ``shard_map``.
     """
     kind = jax.typeof(array)
-    if getattr(kind, "vma", None):
+    manual = getattr(kind, "manual_axis_type", None)
+    if getattr(manual, "varying", getattr(kind, "vma", None)):
         raise InputError(
             "The tangent kernel cannot be taken inside shard_map of arrays that differ between the "
             "devices; call it outside, where it shares the rows among the devices by itself."
