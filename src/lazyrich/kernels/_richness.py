@@ -4,15 +4,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
 from lazyrich._ground import InputError, Params, Predictor, real_arrays, require_finite
 
 from ._arrays import unit_scaled
-from ._checks import split_params
+from ._inputs import Inputs, as_parameters, as_rows
 from ._linearize import linearize
 from ._movement import kernel_distance, relative_change
 from ._ntk import ntk
+from ._parameters import split_params
 
 
 class Richness(NamedTuple):
@@ -34,7 +35,7 @@ def richness(
     predict: Predictor,
     params0: Params,
     params: Params,
-    x: Shaped[Array, "n ..."],
+    x: Inputs,
     *,
     block_size: int | None = None,
 ) -> Richness:
@@ -67,6 +68,8 @@ def richness(
     References:
         Chizat, Oyallon and Bach (2019); Fort et al. (2020) for kernel distances.
     """
+    split_params(params0)  # says clearly what cannot be parameters
+    params0, params, x = as_parameters(params0), as_parameters(params), as_rows(x).batch
     # The twin goes first: it is the one that says clearly if the parameters do not match.
     predicted = linearize(predict, params0)(params, x)
     output0, output = predict(params0, x), predict(params, x)

@@ -214,3 +214,10 @@ def _pair_numbers(plan: Plan, traced: bool) -> int:
         if not (traced or group.is_plain or group.is_constant):
             count += c * batches * positions * units
     return count
+
+
+def work_bytes(plan: Plan, layout: Layout, n: int, m: int, *, traced: bool) -> int:
+    """Bytes that one block of an n × m kernel and its temporaries take."""
+    pairs = min(layout.block_size, n) * min(layout.block_size, m)
+    item = plan.program.shapes[plan.program.outputs[0]].dtype.itemsize
+    return pairs * _pair_numbers(plan, traced) * item

@@ -119,7 +119,11 @@ def trace(function: Callable[..., Any], *arguments: Any) -> Program:
         The program, with one input per array of the flattened arguments, and without
         the steps that do not reach an output.
     """
-    closed = jax.make_jaxpr(function)(*arguments)
+    return flatten(jax.make_jaxpr(function)(*arguments))
+
+
+def flatten(closed: jex.ClosedJaxpr) -> Program:
+    """A traced function in flat form, without the steps that do not reach an output."""
     builder = _Builder()
     inputs = tuple(builder.slot(var.aval) for var in closed.jaxpr.invars)
     outputs = tuple(builder.inline(closed.jaxpr, closed.consts, inputs))
