@@ -82,7 +82,7 @@ def test_finished_runs_are_not_computed_again(once, monkeypatch):
         ran.extend(one.seed for one in experiments)
         return train_committee(experiments, on_finished=on_finished)
 
-    monkeypatch.setattr("lazyrich.paper._panels.train_committee", counted)
+    monkeypatch.setattr("lazyrich.training._dispatch.train_committee", counted)
     more = small("fig4", folder, n_seeds=3)
     assert ran == [2]
     xr.testing.assert_equal(more.panels["runs"].sel(seed=[0, 1]), found.panels["runs"])

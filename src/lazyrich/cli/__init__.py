@@ -15,6 +15,7 @@ from rich.table import Table
 from lazyrich import __version__
 from lazyrich._ground import InputError
 
+from ._arguments import WholeNumber
 from ._sweep import show, sweep
 from ._train import train
 
@@ -42,7 +43,8 @@ def reproduce(
         Parameter(help="The authors' settings, or the same shown in seconds."),
     ] = "quick",
     seeds: Annotated[
-        int | None, Parameter(help="How many seeds; a verdict needs 3. Default: the preset's.")
+        WholeNumber | None,
+        Parameter(help="How many seeds; a verdict needs 3. Default: the preset's."),
     ] = None,
     out: Out = Path("reproduction"),
     store: Annotated[
@@ -62,7 +64,12 @@ def reproduce(
 ) -> None:
     """Compute figures of the paper, draw them, and judge their claims."""
     from lazyrich import paper  # loads jax, xarray and matplotlib
+    from lazyrich._ground import read_changes
 
+    read_changes(change or [])  # which refuses what cannot be read; the results name it as typed
+    typed = {
+        name.strip(): value for name, _, value in (text.partition("=") for text in change or [])
+    }
     made = paper.reproduce(
         figures,
         preset=preset,
@@ -70,7 +77,7 @@ def reproduce(
         store=store,
         executor=executor,
         n_seeds=seeds,
-        changes=dict(_name_and_value(text) for text in change or []),
+        changes=typed,
         progress=True,
     )
     verdicts = paper.read_verdicts(out)
@@ -124,13 +131,6 @@ def data(
     fetch = {"mnist": tasks.download_mnist}[dataset]
     folder = fetch(to, url=source, on_file=lambda name, action: print(f"{name}: {action}"))
     print(f"{dataset}: {folder}")
-
-
-def _name_and_value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
-    return name, value
 
 
 def _show_verdicts(figures: dict[str, Any], *, as_json: bool) -> None:

@@ -12,13 +12,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from lazyrich._ground import InputError
 
+_MOST_BYTES = 2**24
+"""Of a file of settings; an experiment has about two thousand."""
+
 
 def train(
     experiment: Annotated[
         str,
         Parameter(
-            help="A JSON file, or a starting point: polynomial, modular, teacher, digits, "
-            "transformer, parity."
+            help="A JSON file of an experiment of either kind, or a starting point: polynomial, "
+            "modular, teacher, digits, transformer, parity."
         ),
     ],
     /,
@@ -47,8 +50,9 @@ def train(
     Run the same command again to go on where it was stopped.
     """
     from lazyrich import training
+    from lazyrich._ground import read_changes
 
-    chosen = _read(experiment).changed(dict(_name_and_value(text) for text in change or []))
+    chosen = _read(experiment).changed(read_changes(change or []))
     if show:
         print(chosen.model_dump_json(indent=1))
         return
@@ -56,7 +60,9 @@ def train(
     from lazyrich.plots import draw_run, write_figure
     from lazyrich.sweeps import encode, outcome_of, to_dataset
 
-    checkpoint = out / "checkpoint.npz"
+    is_exact = isinstance(chosen, training.CommitteeExperiment)
+    checkpoint = None if is_exact else out / "checkpoint.npz"
+    training.require_memory([chosen])
     _require_same(out / "experiment.json", chosen)
     bars = Progress(
         TextColumn("{task.description}"),
@@ -90,8 +96,7 @@ def train(
             bars.stop()
     outcome = outcome_of(history)
     _write(out / "history.nc", encode(outcome))
-    title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
-    pictures = write_figure(draw_run(to_dataset([outcome]), title=title), out, "history")
+    pictures = write_figure(draw_run(to_dataset([outcome]), title=_title(chosen)), out, "history")
     summary = summary_of(history)
     if as_json:
         print(json.dumps(summary, indent=1, ensure_ascii=False))
@@ -101,6 +106,12 @@ def train(
     print(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 
 
+def _title(chosen: Any) -> str:
+    if not hasattr(chosen, "task"):
+        return f"committee machine, exact {chosen.dynamics}, α = {chosen.alpha:g}"
+    return f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
+
+
 def _read(name: str) -> Any:
     from lazyrich import training
 
@@ -108,19 +119,23 @@ def _read(name: str) -> Any:
     if path.suffix != ".json" and not path.is_file():
         return training.starting_point(name)
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")
+        if path.stat().st_size > _MOST_BYTES:
+            raise OSError(f"it is larger than {_MOST_BYTES // 2**20} MB")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); give a JSON "
             "file, such as one that `lazyrich train polynomial --show` prints."
         ) from error
-    return training.Experiment.from_json(text)
+    return training.experiment_from_json(text)
 
 
 def _require_same(path: Path, chosen: Any) -> None:
     """Keep the settings beside the results; refuse a folder that holds another experiment."""
     text = chosen.model_dump_json(indent=1) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and _read(str(path)) != chosen:
         raise InputError(
             f"{path.parent} holds another experiment; choose another folder with --out, or go "
             f"on with that one: lazyrich train {path} --out {path.parent}."
@@ -143,15 +158,3 @@ def _write(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):
             unfinished.unlink()
-
-
-def _name_and_value(text: str) -> tuple[str, Any]:
-    name, equals, given = text.partition("=")
-    if not (name and equals and given):
-        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
-    for read in (json.loads, float):
-        try:
-            return name, read(given)
-        except ValueError:
-            continue
-    return name, given

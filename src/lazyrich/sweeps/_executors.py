@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import threading
+import warnings
 from collections import deque
 from concurrent.futures import (
     BrokenExecutor,
@@ -16,10 +18,12 @@ from concurrent.futures import (
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, free_memory, memory_text, shown
 
 _DEFAULT_IN_FLIGHT = 32
 _CONNECT_SECONDS = 10
+_MOST_PROCESSES = 64
+_PROCESS_BYTES = 250 * 2**20  # of one that has imported JAX and computed nothing
 
 
 class Workers(NamedTuple):
@@ -100,30 +104,96 @@ class ProcessExecutor(Executor):
             raise
 
 
-def workers_from(executor: Executor | str | None) -> Workers:
-    """Workers of the kind that a word or an executor names.
+class Choice(NamedTuple):
+    """Which executor was asked for, checked, and not started yet.
+
+    Attributes:
+        kind: "serial", "processes", "dask", or "given" for an executor of the caller's.
+        detail: the number of processes, the address, or the executor.
+    """
+
+    kind: str
+    detail: Any = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether there is an address that may be wrong."""
+        return self.kind == "dask"
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether it computes in the memory of this machine."""
+        return self.kind in ("serial", "processes")
+
+    def workers(self) -> Workers:
+        """The workers, started or reached.
+
+        Raises:
+            InputError: if they cannot be.
+        """
+        if self.kind == "serial":
+            return Workers(ThreadPoolExecutor(1), 1, 1, is_local=True)
+        if self.kind == "processes":
+            return Workers(ProcessExecutor(self.detail), self.detail, 2 * self.detail)
+        if self.kind == "dask":
+            return _dask(self.detail)
+        return Workers(self.detail, None, _DEFAULT_IN_FLIGHT, is_own=False)
+
+
+def chosen_executor(executor: Executor | str | None) -> Choice:
+    """What a word or an executor names, without starting it.
 
     Args:
         executor: "serial" or None, "processes:N", "dask:ADDRESS", or any executor of
             the form of ``concurrent.futures``.
 
     Raises:
-        InputError: if there is no such kind, or it cannot be reached.
+        InputError: if there is no such kind, or there are more processes than make sense.
     """
     if executor is None or executor == "serial":
-        return Workers(ThreadPoolExecutor(1), 1, 1, is_local=True)
+        return Choice("serial")
     if isinstance(executor, str):
         kind, _, rest = executor.partition(":")
-        if kind == "processes" and rest.isdigit() and int(rest) > 0:
-            n = int(rest)
-            return Workers(ProcessExecutor(n), n, 2 * n)
-        if kind == "dask" and rest:
-            return _dask(rest)
+        if kind == "processes" and re.fullmatch(r"[0-9]{1,300}", rest) and int(rest) > 0:
+            _require_so_many(int(rest))
+            return Choice("processes", int(rest))
+        if kind == "dask" and rest and rest.isprintable():
+            return Choice("dask", rest)
+    elif callable(getattr(executor, "submit", None)):
+        _warn_of_forks(executor)
+        return Choice("given", executor)
+    raise InputError(
+        f"The executor is {shown(executor)}, wanted serial, processes:N (such as processes:4), "
+        "dask:ADDRESS (such as dask:tcp://127.0.0.1:8786), or an executor with submit."
+    )
+
+
+def _require_so_many(n: int) -> None:
+    cores = os.cpu_count() or 1
+    most = max(_MOST_PROCESSES, 4 * cores)
+    if n > most:
         raise InputError(
-            f"The executor is {executor!r}, wanted serial, processes:N (such as processes:4) or "
-            "dask:ADDRESS (such as dask:tcp://127.0.0.1:8786)."
+            f"processes:{shown(n)} are more than {most}; this machine has {cores} cores, and more "
+            "processes than cores gain nothing."
         )
-    return Workers(executor, None, _DEFAULT_IN_FLIGHT, is_own=False)
+    free = free_memory()
+    if free is not None and n * _PROCESS_BYTES > free:
+        raise InputError(
+            f"{n} processes need about {memory_text(n * _PROCESS_BYTES)} before they compute "
+            f"anything, and {memory_text(free)} are free; take fewer."
+        )
+
+
+def _warn_of_forks(executor: Any) -> None:
+    context = getattr(executor, "_mp_context", None)
+    is_pool = isinstance(executor, ProcessPoolExecutor) and context is not None
+    if is_pool and context.get_start_method() == "fork":
+        warnings.warn(
+            "The processes of this executor are forked, and a fork after JAX was used can "
+            'hang; give processes:N, or mp_context=multiprocessing.get_context("spawn").',
+            RuntimeWarning,
+            stacklevel=5,
+        )
 
 
 def is_death(error: BaseException) -> bool:
