@@ -15,9 +15,9 @@ import xarray as xr
 from lazyrich._ground import (
     InputError,
     field_paths,
+    grouped,
     nearest_name,
     read_value,
-    require_countable,
     shown,
     value_text,
 )
@@ -36,6 +36,7 @@ from .figures import FIGURES
 
 _CLAIMS_FILE = "claims.json"
 _PRESETS = ("quick", "paper")
+_MOST_EXPERIMENTS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +185,12 @@ def _plans(
     for recipe in recipes:
         n = recipe.n_seeds[preset] if n_seeds is None else n_seeds
         each = recipe.panels(preset, (0,)).values()
-        require_countable(n * sum(len(panel.experiments) for panel in each))
+        total = n * sum(len(panel.experiments) for panel in each)
+        if total > _MOST_EXPERIMENTS:
+            raise InputError(
+                f"{recipe.name} with {grouped(n)} seeds is {grouped(total)} experiments; more than "
+                f"{grouped(_MOST_EXPERIMENTS)}, ask for fewer with --seeds."
+            )
         seeds = tuple(range(n))
         panels, missing = with_changes(recipe.panels(preset, seeds), values)
         unknown &= missing

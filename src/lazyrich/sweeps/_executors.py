@@ -8,6 +8,7 @@ import signal
 import threading
 import warnings
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -15,6 +16,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from concurrent.futures import TimeoutError as FuturesTimeoutError
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from lazyrich._ground import InputError, free_memory, memory_text, shown
 
 _DEFAULT_IN_FLIGHT = 32
 _CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 15
 _MOST_PROCESSES = 64
 _PROCESS_BYTES = 250 * 2**20  # of one that has imported JAX and computed nothing
 
@@ -140,7 +143,7 @@ class Choice(NamedTuple):
         return Workers(self.detail, None, _DEFAULT_IN_FLIGHT, is_own=False)
 
 
-def chosen_executor(executor: Executor | str | None) -> Choice:
+def chosen_executor(executor: Executor | str | Any) -> Choice:
     """What a word or an executor names, without starting it.
 
     Args:
@@ -240,14 +243,37 @@ def _dask(address: str) -> Workers:
             "on the workers."
         ) from None
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client, n_threads = _within(_ANSWER_SECONDS, lambda: _connected(Client, address))
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             f"No Dask scheduler answers at {address} ({error}); start one with `dask scheduler` "
             "and workers with `dask worker ADDRESS`, and give its address."
         ) from error
-    n_threads = max(1, sum(client.nthreads().values()))
     return Workers(_DaskExecutor(client), n_threads, max(_DEFAULT_IN_FLIGHT, 2 * n_threads))
+
+
+def _connected(client_type: Any, address: str) -> tuple[Any, int]:
+    client = client_type(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    return client, max(1, sum(client.nthreads().values()))
+
+
+def _within(seconds: float | int, action: Callable[[], Any]) -> Any:
+    """What an action returns, if it does so in time; Dask waits for ever for some answers."""
+    outcome: Future = Future()
+
+    def act() -> None:
+        try:
+            outcome.set_result(action())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=act, daemon=True).start()
+    try:
+        return outcome.result(timeout=seconds)
+    except FuturesTimeoutError:
+        if outcome.done():  # the action's own time limit
+            raise
+        raise TimeoutError(f"it took the call and said nothing for {seconds:.0f} s") from None
 
 
 class _DaskExecutor(Executor):

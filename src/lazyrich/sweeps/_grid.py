@@ -30,8 +30,8 @@ _RANGE = re.compile(r"-?[0-9]+(:-?[0-9]+){1,2}")
 
 
 def grid(
-    base: SomeConfig,
-    axes: Mapping[str | tuple[str, ...], Iterable[Any]],
+    base: SomeConfig | Any,
+    axes: Mapping[str | tuple[str, ...], Iterable[Any]] | Any,
     *,
     limit: int = MOST_EXPERIMENTS,
 ) -> list[SomeConfig]:

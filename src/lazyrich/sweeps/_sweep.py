@@ -42,10 +42,10 @@ class Sending(NamedTuple):
 
 
 def sweep(
-    experiments: Sequence[Config],
+    experiments: Sequence[Config] | Any,
     *,
     store: str | os.PathLike[str],
-    executor: Executor | str | None = None,
+    executor: Executor | str | Any = None,
     progress: bool = True,
     run: Run | None = None,
     sending: Sending = Sending(),  # noqa: B008  frozen
@@ -109,10 +109,10 @@ def sweep(
 
 
 def fill(
-    experiments: Sequence[Config],
+    experiments: Sequence[Config] | Any,
     *,
     store: str | os.PathLike[str],
-    executor: Executor | str | None = None,
+    executor: Executor | str | Any = None,
     progress: bool | str = True,
     run: Run | None = None,
     sending: Sending = Sending(),  # noqa: B008  frozen

@@ -110,7 +110,7 @@ class CommitteeExperiment(Config):
 
 
 def train_committee(
-    experiments: Sequence[CommitteeExperiment],
+    experiments: Sequence[CommitteeExperiment | Any],
     *,
     on_finished: Callable[[int, History], None] | None = None,
 ) -> list[History]:

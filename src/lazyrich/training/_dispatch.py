@@ -19,13 +19,13 @@ from ._train import Job, Log, OnProgress, Progress, scalars
 
 
 def train(
-    experiment: Experiment | CommitteeExperiment,
+    experiment: Experiment | CommitteeExperiment | Any,
     *,
     progress: OnProgress | None = None,
     log: Log | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
-    probes: Mapping[str, Measure] | None = None,
+    probes: Mapping[str, Measure] | Any = None,
 ) -> History:
     """Train one experiment and measure it on the way.
 
@@ -82,14 +82,14 @@ def train(
 
 
 def train_many(
-    experiments: Iterable[Experiment | CommitteeExperiment],
+    experiments: Iterable[Experiment | CommitteeExperiment] | Any,
     *,
     mode: Mode = "auto",
     progress: OnProgress | None = None,
     checkpoints: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
     on_finished: Callable[[int, History], None] | None = None,
-    probes: Mapping[str, Measure] | None = None,
+    probes: Mapping[str, Measure] | Any = None,
 ) -> list[History]:
     """Train many experiments; those that differ in numbers alone share one compilation.
 

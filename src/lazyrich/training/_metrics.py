@@ -19,7 +19,7 @@ RECORDS = frozenset(
 _BESIDE = frozenset({"save_step", "status", "wall_seconds", "key", "error", "run"})
 
 
-def checked_metrics(metrics: Mapping[str, Any] | None) -> Measures:
+def checked_metrics(metrics: Mapping[str, Any] | Any) -> Measures:
     """Metrics of one's own as pairs of name and function.
 
     Raises:
@@ -38,7 +38,7 @@ def checked_metrics(metrics: Mapping[str, Any] | None) -> Measures:
             f"The metrics are {shown(metrics)}; give a mapping from names to functions, such as "
             '{"largest": largest}.'
         )
-    pairs = tuple((metrics or {}).items())
+    pairs = () if metrics is None else tuple(metrics.items())
     seen: set[str] = set()
     for name, measure in pairs:
         if not isinstance(name, str) or not name.strip() or "/" in name or not name.isprintable():
