@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from lazyrich._ground import Config, field_paths, matching_paths
+from lazyrich._ground import Config, field_paths, matching_paths, read_value
 from lazyrich.sweeps import Outcome, experiment_key, fill, to_dataset
 
 from ._recipe import Panel, Panels
@@ -64,12 +64,16 @@ def _over_axes(dataset: xr.Dataset, panel: Panel) -> xr.Dataset:
 def with_changes(
     panels: Mapping[str, Panel], changes: Mapping[str, Any]
 ) -> tuple[dict[str, Panel], set[str]]:
-    """The panels with settings changed in every experiment that has them.
+    """The panels with settings changed in every experiment that has them; text is as typed.
 
     Returns:
         The panels, and the names that no experiment has.
     """
     unknown = set(changes)
+    changes = {
+        name: read_value(value) if isinstance(value, str) else value
+        for name, value in changes.items()
+    }
     changed = {}
     for name, panel in panels.items():
         experiments: dict[str, Config] = {}

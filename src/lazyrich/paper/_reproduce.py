@@ -17,7 +17,6 @@ from lazyrich._ground import (
     field_paths,
     grouped,
     nearest_name,
-    read_value,
     shown,
     value_text,
 )
@@ -178,10 +177,6 @@ def _plans(
 ) -> list[_Plan]:
     plans: list[_Plan] = []
     unknown = set(changes)
-    values = {
-        name: read_value(value) if isinstance(value, str) else value
-        for name, value in changes.items()
-    }
     for recipe in recipes:
         n = recipe.n_seeds[preset] if n_seeds is None else n_seeds
         each = recipe.panels(preset, (0,)).values()
@@ -192,7 +187,7 @@ def _plans(
                 f"{grouped(_MOST_EXPERIMENTS)}, ask for fewer with --seeds."
             )
         seeds = tuple(range(n))
-        panels, missing = with_changes(recipe.panels(preset, seeds), values)
+        panels, missing = with_changes(recipe.panels(preset, seeds), changes)
         unknown &= missing
         plans.append((_captioned(recipe, changes, missing), seeds, panels))
     for name in sorted(unknown):
