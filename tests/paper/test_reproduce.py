@@ -84,7 +84,7 @@ def test_finished_runs_are_not_computed_again(once, monkeypatch):
         ran.extend(one.seed for one in experiments)
         return train_committee(experiments, on_finished=on_finished)
 
-    monkeypatch.setattr("lazyrich.paper._panels.train_committee", counted)
+    monkeypatch.setattr("lazyrich.training._dispatch.train_committee", counted)
     more = small("fig4", folder, n_seeds=3)
     assert ran == [2]
     xr.testing.assert_equal(more.panels["runs"].sel(seed=[0, 1]), found.panels["runs"])
@@ -138,11 +138,11 @@ def test_a_disk_that_refuses_leaves_what_was_there(once, monkeypatch):
         ({"n_seeds": 0}, "--seeds is 0"),
         ({"changes": {"alfa": "1"}}, "no setting 'alfa'; did you mean alpha?"),
         ({"changes": {"alpha": "big"}}, "alpha is 'big', wanted a valid number"),
-        ({"changes": {"dim": "2.5"}}, "dim is '2.5', wanted a valid integer"),
+        ({"changes": {"dim": "2.5"}}, "dim is 2.5, wanted a valid integer"),
         ({"changes": {"center": "maybe"}}, "center is 'maybe', wanted a valid boolean"),
-        ({"changes": {"epsilon": "nan"}}, "epsilon is 'nan', wanted a finite number"),
-        ({"changes": {"width": "0"}}, "width is '0', wanted greater than 0"),
-        ({"changes": {"alpha": "-1"}}, "alpha is '-1', wanted greater than 0"),
+        ({"changes": {"epsilon": "nan"}}, "'nan' is no number in plain notation"),
+        ({"changes": {"width": "0"}}, "width is 0, wanted greater than 0"),
+        ({"changes": {"alpha": "-1"}}, "alpha is -1, wanted greater than 0"),
         ({"changes": {"n_probe": "99999999"}}, "n_probe is 99999999"),
     ],
 )

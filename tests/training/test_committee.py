@@ -8,7 +8,7 @@ from oracles import committee
 from lazyrich._ground import InputError, Status
 from lazyrich.nets import CommitteeNet
 from lazyrich.sweeps import experiment_key
-from lazyrich.tasks import PolynomialTask
+from lazyrich.tasks import PolynomialTask, scale_labels
 from lazyrich.training import (
     Alignment,
     CommitteeExperiment,
@@ -31,8 +31,8 @@ SINGLE = 3e-4
 
 def numpy_run(experiment, *, momentum=0.0):
     """Weights at the end and losses before each step, from the same draws."""
-    task = PolynomialTask(dim=6, n_train=20, n_test=60, label_scale=experiment.label_scale)
-    data = task.draw(experiment.seed)
+    data = PolynomialTask(dim=6, n_train=20, n_test=60).draw(experiment.seed)
+    data = scale_labels(data, experiment.label_scale)
     key = jax.random.fold_in(jax.random.key(experiment.seed), 2)
     weights = np.asarray(
         CommitteeNet(width=12)

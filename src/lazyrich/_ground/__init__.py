@@ -23,6 +23,7 @@ from ._concrete import concrete as concrete
 from ._config import Config as Config
 from ._config import field_paths as field_paths
 from ._config import full_path as full_path
+from ._config import say_renamed as say_renamed
 from ._errors import InputError as InputError
 from ._errors import require_finite as require_finite
 from ._errors import require_positive as require_positive
@@ -39,6 +40,13 @@ from ._files import require_writable as require_writable
 from ._files import set_aside as set_aside
 from ._files import write_at as write_at
 from ._files import write_file as write_file
+from ._memory import MOST_EXPERIMENTS as MOST_EXPERIMENTS
+from ._memory import free_memory as free_memory
+from ._memory import grouped as grouped
+from ._memory import memory_text as memory_text
+from ._memory import require_countable as require_countable
+from ._names import matching_paths as matching_paths
+from ._names import nearest_name as nearest_name
 from ._predictor import Params as Params
 from ._predictor import Predictor as Predictor
 from ._seal import BrokenSeal as BrokenSeal
@@ -46,3 +54,9 @@ from ._seal import has_seal as has_seal
 from ._seal import seal as seal
 from ._seal import unseal as unseal
 from ._status import Status as Status
+from ._values import read_changes as read_changes
+from ._values import read_json as read_json
+from ._values import read_value as read_value
+from ._values import read_whole_number as read_whole_number
+from ._values import shown as shown
+from ._values import value_text as value_text

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from lazyrich import __version__
 
+from ._arguments import WholeNumber
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import console, note, say, say_json, say_table, styled
@@ -37,7 +38,8 @@ def reproduce(
         Parameter(help="The authors' settings, or the same shown in seconds."),
     ] = "quick",
     seeds: Annotated[
-        int | None, Parameter(help="How many seeds; a verdict needs 3. Default: the preset's.")
+        WholeNumber | None,
+        Parameter(help="How many seeds; a verdict needs 3. Default: the preset's."),
     ] = None,
     out: Out = Path("reproduction"),
     store: Annotated[
@@ -58,10 +60,15 @@ def reproduce(
     """Compute figures of the paper, draw them, and judge their claims."""
     with loading():
         from lazyrich import paper, sweeps  # loads jax, xarray and matplotlib
+        from lazyrich._ground import read_changes
     if store is not None:
         sweeps.require_lasting(store)
     require_devices()
     how_to_go_on(lambda: "stopped; run the same command to go on.")
+    read_changes(change or [])  # which refuses what cannot be read; the results name it as typed
+    typed = {
+        name.strip(): value for name, _, value in (text.partition("=") for text in change or [])
+    }
     made = paper.reproduce(
         figures,
         preset=preset,
@@ -69,7 +76,7 @@ def reproduce(
         store=store,
         executor=executor,
         n_seeds=seeds,
-        changes=dict(_name_and_value(text) for text in change or []),
+        changes=typed,
         progress=True,
     )
     verdicts = paper.read_verdicts(out)
@@ -123,15 +130,6 @@ def data(
     fetch = {"mnist": tasks.download_mnist}[dataset]
     folder = fetch(to, url=source, on_file=lambda name, action: say(f"{name}: {action}"))
     say(f"{dataset}: {folder}")
-
-
-def _name_and_value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        from lazyrich._ground import InputError
-
-        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
-    return name, value
 
 
 _COLOURS = {"holds": "green", "does not hold": "red"}

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from ._arguments import WholeNumber
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import say, say_json, say_table
-from ._train import _name_and_value, _read
+from ._train import _read
 
 _MOST_ROWS = 60
 
@@ -57,11 +58,14 @@ def sweep(
     ] = "sweep",
     executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
     batch_size: Annotated[
-        int | None,
+        WholeNumber | None,
         Parameter(
             help="Most experiments in one call. Default: 64; on other executors 5 s of work."
         ),
     ] = None,
+    limit: Annotated[
+        WholeNumber, Parameter(help="Most experiments in a grid; they are counted first.")
+    ] = 1_000_000,
     retry_failed: Annotated[
         bool, Parameter(negative=(), help="Compute those again that failed before.")
     ] = False,
@@ -80,10 +84,12 @@ def sweep(
     """Compute a grid of experiments, each once; run it again to go on, or to add to it."""
     with loading():
         from lazyrich import sweeps
-        from lazyrich._ground import InputError
-    start = _read(base)
-    start = start.changed(dict(_name_and_value(text) for text in change or []))
-    experiments = sweeps.grid(start, sweeps.axes_from_text(over or [], together or []))
+        from lazyrich._ground import InputError, read_changes
+    if limit < 1:
+        raise InputError(f"--limit is {limit}; it must be at least 1.")
+    start = _read(base).changed(read_changes(change or []))
+    axes = sweeps.axes_from_text(over or [], together or [], limit=limit)
+    experiments = sweeps.grid(start, axes, limit=limit)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; it must be at least 1.")
     if dry:
@@ -119,14 +125,15 @@ def show(
         bool, Parameter("--all", negative=(), help=f"List more than {_MOST_ROWS}.")
     ] = False,
     as_json: Annotated[
-        bool, Parameter("--json", negative=(), help="Print the list as JSON alone.")
+        bool,
+        Parameter("--json", negative=(), help="Print the list as JSON alone; nan, inf as text."),
     ] = False,
 ) -> None:
     """List the experiments of a store, export them, draw them."""
     with loading():
         from lazyrich import sweeps
     outcomes = sweeps.find(store, where or [])
-    settings = sweeps.differing(outcomes)
+    settings = sweeps.differing(outcomes, within_kinds=True)
     rows = [_row(outcome, settings, i) for i, outcome in enumerate(outcomes)]
     if as_json:
         say_json(rows)
@@ -143,17 +150,23 @@ def show(
 
 
 def _row(outcome: Any, settings: dict[str, list[Any]], i: int) -> dict[str, Any]:
-    row: dict[str, Any] = {name: values[i] for name, values in settings.items()}
+    row: dict[str, Any] = {name: _json_value(values[i]) for name, values in settings.items()}
     row["status"] = outcome.status
     row["last_step"] = int(outcome.steps[-1]) if len(outcome.steps) else None
     for name in ("train_loss", "test_loss"):
         record = outcome.records.get(name)
-        row[name] = float(record.values[-1]) if record is not None and len(record.values) else None
+        there = record is not None and len(record.values)
+        row[name] = _json_value(float(record.values[-1])) if there else None
     row["wall_seconds"] = outcome.wall_seconds if math.isfinite(outcome.wall_seconds) else None
     row["key"] = outcome.key
     if outcome.error:
         row["error"] = outcome.error.splitlines()[0]
     return row
+
+
+def _json_value(value: Any) -> Any:
+    """JSON has no NaN and no infinities: they go in as text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_rows(rows: list[dict[str, Any]], store: str, most: int) -> None:
@@ -181,6 +194,12 @@ def _cell(name: str, value: Any) -> str:
 def _draw(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
     with loading():
         from lazyrich import plots
+        from lazyrich._ground import InputError
+    if not {"train_loss", "test_loss"} <= set(dataset):
+        raise InputError(
+            "There is nothing to draw, for none of these experiments has a train and a test loss; "
+            "leave --draw out, or choose others with --where."
+        )
     plots.require_figure_place(path.parent, path.stem)
     figure = plots.draw_sweep(dataset, title=store)
     files = plots.write_figure(figure, path.parent, path.stem)

@@ -1,6 +1,5 @@
 """``lazyrich train``: one experiment, watched while it runs, kept, drawn and summed up."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,15 +15,17 @@ from ._output import can_draw, console, say, say_json
 
 _CURE = "make room, move it away or choose another folder with --out, then run again"
 _CURE_AFTER = f"{_CURE}: what is computed is kept in the checkpoint"
+
 _MOST_BYTES = 2**24
+"""Of a file of settings; an experiment has about two thousand."""
 
 
 def train(
     experiment: Annotated[
         str,
         Parameter(
-            help="A JSON file, or a starting point: polynomial, modular, teacher, digits, "
-            "transformer, parity."
+            help="A JSON file of an experiment of either kind, or a starting point: polynomial, "
+            "modular, teacher, digits, transformer, parity."
         ),
     ],
     /,
@@ -54,7 +55,8 @@ def train(
     """
     with loading():
         from lazyrich import training
-    chosen = _read(experiment).changed(dict(_name_and_value(text) for text in change or []))
+        from lazyrich._ground import read_changes
+    chosen = _read(experiment).changed(read_changes(change or []))
     if show:
         say_json(chosen.model_dump(mode="json"))
         return
@@ -64,7 +66,9 @@ def train(
         from lazyrich.sweeps import EXPERIMENT_FILE, encode, outcome_of, to_dataset
     require_devices()
 
-    checkpoint = out / "checkpoint.npz"
+    is_exact = isinstance(chosen, training.CommitteeExperiment)
+    checkpoint = None if is_exact else out / "checkpoint.npz"
+    training.require_memory([chosen])
     require_writable(out / "history.nc", kind=EXPERIMENT_FILE, cure=_CURE)
     require_figure_place(out, "history", cure=_CURE)
     _require_same(out / "experiment.json", chosen)
@@ -103,18 +107,23 @@ def train(
     else:
         for line in lines_of(history, summary, has_braille=can_draw()):
             say(line)
-    title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
-    figure = draw_run(to_dataset([outcome]), title=title)
+    figure = draw_run(to_dataset([outcome]), title=_title(chosen))
     pictures = write_figure(figure, out, "history", cure=_CURE_AFTER)
     if not as_json:
         say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 
 
-def _how_to_go_on(checkpoint: Path) -> str:
+def _how_to_go_on(checkpoint: Path | None) -> str:
     """What to say after Ctrl-C: the state is only said to be kept where a file is."""
-    if os.path.isfile(checkpoint):
+    if checkpoint is not None and os.path.isfile(checkpoint):
         return f"stopped; its state is kept in {checkpoint}, run the same command to go on."
     return "stopped before there was any state to keep."
+
+
+def _title(chosen: Any) -> str:
+    if not hasattr(chosen, "task"):
+        return f"committee machine, exact {chosen.dynamics}, α = {chosen.alpha:g}"
+    return f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
 
 
 def _read(name: str) -> Any:
@@ -130,7 +139,7 @@ def _read(name: str) -> Any:
             f"{path} cannot be read ({reason_of(error)}); give a JSON "
             "file, such as one that `lazyrich train polynomial --show` prints."
         ) from error
-    return training.Experiment.from_json(text)
+    return training.experiment_from_json(text)
 
 
 def _require_same(path: Path, chosen: Any) -> None:
@@ -146,20 +155,8 @@ def _require_same(path: Path, chosen: Any) -> None:
             f"{path} cannot be read ({reason_of(error)}); move it away, or choose another folder "
             "with --out."
         ) from error
-    if kept != text.encode():
+    if kept != text.encode() and _read(str(path)) != chosen:
         raise InputError(
             f"{path.parent} holds another experiment; choose another folder with --out, or go "
             f"on with that one: lazyrich train {path} --out {path.parent}."
         )
-
-
-def _name_and_value(text: str) -> tuple[str, Any]:
-    name, equals, given = text.partition("=")
-    if not (name and equals and given):
-        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
-    for read in (json.loads, float):
-        try:
-            return name, read(given)
-        except ValueError:
-            continue
-    return name, given

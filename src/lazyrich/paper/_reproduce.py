@@ -1,7 +1,6 @@
 """From a figure's name to a picture, a dataset and verdicts."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,15 @@ import matplotlib
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import InputError, read_file
+from lazyrich._ground import (
+    InputError,
+    field_paths,
+    grouped,
+    nearest_name,
+    read_file,
+    shown,
+    value_text,
+)
 from lazyrich.plots import find_figure, house_style, write_figure
 from lazyrich.sweeps import Outcome
 from lazyrich.tasks import ImageTask
@@ -21,7 +28,7 @@ from lazyrich.training import Experiment
 
 from ._claims import claims_of
 from ._files import CURE, MOST_JSON, require_places, writable_folder, write_json, write_panels
-from ._panels import field_names, fill_panels, with_changes
+from ._panels import fill_panels, with_changes
 from ._provenance import command_line, provenance
 from ._recipe import Panel, Panels, Recipe
 from ._verdict import Verdict, judge
@@ -29,6 +36,7 @@ from .figures import FIGURES
 
 _CLAIMS_FILE = "claims.json"
 _PRESETS = ("quick", "paper")
+_MOST_EXPERIMENTS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +70,7 @@ def reproduce(
     store: str | None = None,
     executor: Executor | str | None = None,
     n_seeds: int | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> list[Reproduction]:
     """Compute figures of the paper, draw them, and judge their claims.
@@ -79,8 +87,8 @@ def reproduce(
         store: folder or URL of the runs; None takes ``out/store``.
         executor: as for ``lazyrich.sweeps.sweep``.
         n_seeds: seeds 0 … n − 1; None takes the preset's number.
-        changes: settings to change, as text by name, such as {"alpha": "4"}, in all runs
-            that have them.
+        changes: settings to change by name, as values or as they are typed, such as
+            {"alpha": "4"}, in all runs that have them.
         progress: show how far it is, on stderr.
 
     Returns:
@@ -160,21 +168,27 @@ def _known_figures(figures: Sequence[str]) -> list[str]:
 def _require_known(what: str, name: str, valid: Sequence[str]) -> None:
     if name in valid:
         return
-    near = difflib.get_close_matches(name, valid, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(valid)}."
-    raise InputError(f"There is no {what} {name!r}; {hint}")
+    raise InputError(f"There is no {what} {shown(name)}; {nearest_name(name, valid)}.")
 
 
 _Plan = tuple[Recipe, tuple[int, ...], Mapping[str, Panel]]
 
 
 def _plans(
-    recipes: Sequence[Recipe], preset: str, n_seeds: int | None, changes: Mapping[str, str]
+    recipes: Sequence[Recipe], preset: str, n_seeds: int | None, changes: Mapping[str, Any]
 ) -> list[_Plan]:
     plans: list[_Plan] = []
     unknown = set(changes)
     for recipe in recipes:
-        seeds = tuple(range(recipe.n_seeds[preset] if n_seeds is None else n_seeds))
+        n = recipe.n_seeds[preset] if n_seeds is None else n_seeds
+        each = recipe.panels(preset, (0,)).values()
+        total = n * sum(len(panel.experiments) for panel in each)
+        if total > _MOST_EXPERIMENTS:
+            raise InputError(
+                f"{recipe.name} with {grouped(n)} seeds is {grouped(total)} experiments; more than "
+                f"{grouped(_MOST_EXPERIMENTS)}, ask for fewer with --seeds."
+            )
+        seeds = tuple(range(n))
         panels, missing = with_changes(recipe.panels(preset, seeds), changes)
         unknown &= missing
         plans.append((_captioned(recipe, changes, missing), seeds, panels))
@@ -185,7 +199,7 @@ def _plans(
         known = {
             field
             for one in experiments[:: max(1, len(experiments) // 50)]
-            for field in field_names(one)
+            for field in field_paths(one.model_dump(mode="json"))
         }
         _require_known("setting", name, sorted(known))
     return plans
@@ -205,9 +219,9 @@ def _require_files(plans: Sequence[_Plan]) -> None:
             task.draw(0)
 
 
-def _captioned(recipe: Recipe, changes: Mapping[str, str], missing: set[str]) -> Recipe:
+def _captioned(recipe: Recipe, changes: Mapping[str, Any], missing: set[str]) -> Recipe:
     """The recipe with captions that say what was changed."""
-    made = [f"{name}={value}" for name, value in changes.items() if name not in missing]
+    made = [f"{n}={value_text(value)}" for n, value in changes.items() if n not in missing]
     if not made:
         return recipe
     said = f"; changed: {', '.join(made)}"

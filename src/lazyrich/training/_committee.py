@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from lazyrich._ground import Config, InputError, Status
+from lazyrich._ground import Config, InputError, Status, shown
 from lazyrich.nets import CommitteeNet
-from lazyrich.tasks import PolynomialTask
+from lazyrich.tasks import PolynomialTask, scale_labels
 
 from ._committee_run import UNITS, Inputs, Outcome, closed_forms, run_one, run_together
 from ._history import History, Record
+from ._memory import memory_errors_said, require_memory
 from ._save_plan import log_steps
 
 COMMITTEE_VERSION = 1
@@ -71,7 +72,7 @@ class CommitteeExperiment(Config):
     alpha: PositiveFloat = 1.0
     epsilon: PositiveFloat = 0.02
     learning_rate: PositiveFloat = 1.0
-    n_steps: PositiveInt
+    n_steps: int = Field(gt=0, lt=2**31)
     dynamics: Literal["descent", "flow"] = "descent"
     momentum: float = Field(0.0, ge=0, lt=1)
     center: bool = True
@@ -109,7 +110,7 @@ class CommitteeExperiment(Config):
 
 
 def train_committee(
-    experiments: Sequence[CommitteeExperiment],
+    experiments: Sequence[CommitteeExperiment | Any],
     *,
     on_finished: Callable[[int, History], None] | None = None,
 ) -> list[History]:
@@ -137,13 +138,21 @@ def train_committee(
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
+    for one in experiments:
+        if not isinstance(one, CommitteeExperiment):
+            raise InputError(
+                f"train_committee got {type(one).__name__} {shown(one)}; give "
+                "CommitteeExperiments, or use train_many for others."
+            )
+    require_memory(experiments)
     groups: dict[CommitteeExperiment, list[int]] = defaultdict(list)
     for k, experiment in enumerate(experiments):
         groups[_blueprint(experiment)].append(k)
     found: dict[int, History] = {}
 
     def compute(places: Sequence[int], programs: _Programs) -> None:
-        histories = _train([experiments[k] for k in places], programs)
+        with memory_errors_said():
+            histories = _train([experiments[k] for k in places], programs)
         for k, history in zip(places, histories, strict=True):
             found[k] = history
             if on_finished is not None:
@@ -238,9 +247,8 @@ def _draw(experiment: CommitteeExperiment) -> Inputs:
         n_train=experiment.n_train,
         n_test=experiment.n_test,
         n_directions=experiment.n_directions,
-        label_scale=experiment.label_scale,
     )
-    data = task.draw(experiment.seed)
+    data = scale_labels(task.draw(experiment.seed), experiment.label_scale)
     params = CommitteeNet(width=experiment.width).init(
         jax.random.fold_in(jax.random.key(experiment.seed), 2),
         n_inputs=experiment.dim,

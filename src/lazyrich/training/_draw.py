@@ -9,7 +9,7 @@ import numpy as np
 from lazyrich._ground import Predictor
 from lazyrich.kernels import ntk
 from lazyrich.nets import Net
-from lazyrich.tasks import TaskData
+from lazyrich.tasks import TaskData, scale_labels
 
 from ._engine import Inputs, prepare
 from ._experiment import Experiment, Scaling, Stop
@@ -66,10 +66,7 @@ def draw(experiment: Experiment, drawn: Drawn) -> Inputs:
             data = task.draw(
                 seed, kernel=lambda x: ntk(_predictor(net), params0, x, trace_outputs=True)
             )
-            scaled = data._replace(
-                y=data.y * scaling.label_scale, y_test=data.y_test * scaling.label_scale
-            )
-            drawn[key] = _rounded(scaled, dtype)
+            drawn[key] = _rounded(scale_labels(data, scaling.label_scale), dtype)
     dials = {"alpha": scaling.alpha, "label_scale": scaling.label_scale}
     for part in (net, experiment.optimizer):
         dials |= {name: getattr(part, name) for name in part.dials}

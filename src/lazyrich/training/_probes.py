@@ -66,9 +66,11 @@ class Probe(Config):
         is_prepared: whether ``reference`` is computed before any batch, in double precision.
             For decompositions: batched, they have hung XLA's CPU threads, and in single
             precision they take small modes for null ones.
+        names: of all records that ``measure`` returns.
     """
 
     is_prepared: ClassVar[bool] = False
+    names: ClassVar[Sequence[str]] = ()
 
     kind: str
 
@@ -94,6 +96,8 @@ class WeightNorm(Probe):
     Records ``weight_norm`` and ``weight_norms`` (axis ``parameter``).
     """
 
+    names: ClassVar[Sequence[str]] = ("weight_norm", "weight_norms")
+
     kind: Literal["weight_norm"] = "weight_norm"
 
     def measure(self, now: Snapshot, reference: None) -> dict[str, Array]:
@@ -111,6 +115,8 @@ class ParameterChange(Probe):
 
     Records ``parameter_change``.
     """
+
+    names: ClassVar[Sequence[str]] = ("parameter_change",)
 
     kind: Literal["parameter_change"] = "parameter_change"
 
@@ -132,6 +138,11 @@ class ThresholdAccuracy(Probe):
         of: compare the "squared" error of a point (mean over outputs) with the
             threshold, as the authors and Omnigrok do, or its "absolute" error.
     """
+
+    names: ClassVar[Sequence[str]] = (
+        "train_threshold_accuracy",
+        "test_threshold_accuracy",
+    )
 
     kind: Literal["threshold_accuracy"] = "threshold_accuracy"
     thresholds: tuple[float, ...] = Field((1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1), min_length=1)
@@ -190,6 +201,8 @@ class KernelMovement(_KernelProbe):
         points: take "test" or "train" points.
     """
 
+    names: ClassVar[Sequence[str]] = ("kernel_distance",)
+
     kind: Literal["kernel_movement"] = "kernel_movement"
 
     def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
@@ -211,6 +224,14 @@ class Alignment(_KernelProbe):
     References:
         Kumar et al. (2024), §5 and Figure 1(c).
     """
+
+    names: ClassVar[Sequence[str]] = (
+        "alignment",
+        "chance_alignment",
+        "centered_alignment",
+        "debiased_alignment",
+        "kernel_distance",
+    )
 
     kind: Literal["alignment"] = "alignment"
 
@@ -267,6 +288,7 @@ class KernelRegression(Probe):
     """
 
     is_prepared: ClassVar[bool] = True
+    names: ClassVar[Sequence[str]] = ("kernel_regression_loss",)
 
     kind: Literal["kernel_regression"] = "kernel_regression"
 
@@ -298,6 +320,8 @@ class TestLossError(Probe):
 
     __test__: ClassVar[bool] = False  # no test of pytest's, though its name begins so
 
+    names: ClassVar[Sequence[str]] = ("test_loss_error",)
+
     kind: Literal["test_loss_error"] = "test_loss_error"
 
     def check(self, task: Task, net: Net) -> None:
@@ -327,8 +351,9 @@ class Terms(Probe):
     readouts). NaN for a negative label scale.
     """
 
-    kind: Literal["terms"] = "terms"
     names: ClassVar[Sequence[str]] = ("variance_term", "misalignment_term", "linear_term")
+
+    kind: Literal["terms"] = "terms"
 
     def check(self, task: Task, net: Net) -> None:
         """Only this task and this net have the terms."""

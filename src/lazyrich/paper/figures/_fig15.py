@@ -27,13 +27,11 @@ DEGREES = {2: "two", 3: "three", 4: "four"}
 def _learning(degree: int, *, dim: int, n_train: int, rate: float, n_steps: int) -> Experiment:
     """A target of the size that the net's own nonlinear part has; rate in units of N."""
     return Experiment(
-        task=HermiteTask(
-            dim=dim, degree=degree, n_train=n_train, n_test=2000, label_scale=EPSILON / 2
-        ),
+        task=HermiteTask(dim=dim, degree=degree, n_train=n_train, n_test=2000),
         net=CommitteeNet(width=WIDTH, epsilon=EPSILON, degree=degree),
         optimizer=GradientDescent(learning_rate=rate * WIDTH),
         # He₂ has a constant of its own, which a centred net could not make.
-        scaling=Scaling(center=False),
+        scaling=Scaling(center=False, label_scale=EPSILON / 2),
         n_steps=n_steps,
         n_saves=60,
         probes=(WeightNorm(), KernelRegression()),
