@@ -20,7 +20,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along
+from .._runs import Run, along, each_run
 from .._shared import steps_label
 
 # The authors' settings are not known; "paper" has their Figure 1's sizes. Gradient flow is
