@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -84,6 +85,7 @@ def write_figure(figure: Figure, folder: Path, name: str, *, made_from: str = ""
     Returns:
         The two paths.
     """
+    _give_limits(figure)
     paths = _paths(folder, name)
     unfinished = [path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in paths]
     saved_as: list[dict[str, Any]] = [
@@ -103,6 +105,17 @@ def write_figure(figure: Figure, folder: Path, name: str, *, made_from: str = ""
         for path in unfinished:
             path.unlink(missing_ok=True)
     return paths
+
+
+def _give_limits(figure: Figure) -> None:
+    """Limits for logarithmic axes on which nothing positive was drawn, which have none."""
+    for axes in figure.axes:
+        for scale, limits, set_limits in (
+            (axes.get_xscale(), axes.get_xlim(), axes.set_xlim),
+            (axes.get_yscale(), axes.get_ylim(), axes.set_ylim),
+        ):
+            if scale == "log" and not 0 < min(limits) <= max(limits) < np.inf:
+                set_limits(1, 10)
 
 
 def find_figure(folder: Path, name: str, made_from: str) -> list[Path]:
