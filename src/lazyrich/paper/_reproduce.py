@@ -27,7 +27,7 @@ from ._provenance import command_line, provenance
 from ._recipe import Panel, Panels, Recipe
 from ._results import PRESETS, Result, add_result, preset_folder, require_second_edition
 from ._runs import faults_of
-from ._value import missing, reason_of
+from ._value import Value, missing, reason_of
 from ._verdict import Verdict, judge
 from .figures import FIGURES
 
@@ -243,7 +243,8 @@ def _judged(
     for name, claim in claims_of(recipe.name).items():
         values = found.get(name, [math.nan] * len(seeds))
         # A panel with fewer seeds has the first ones.
-        explained = [_explained(value, panels, seeds[k]) for k, value in enumerate(values)]
+        numbers = [v if isinstance(v, Value) else float(v) for v in values]
+        explained = [_explained(v, panels, seeds[k]) for k, v in enumerate(numbers)]
         verdicts.append(judge(claim, explained, is_one_draw=is_one_draw))
     return tuple(verdicts), faults
 
