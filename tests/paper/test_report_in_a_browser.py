@@ -103,8 +103,8 @@ def press(browser, *keys):
 def shown(browser, column, line=0):
     """A line of a column's text in the rows of the claims table that are shown."""
     script = """return [...document.querySelectorAll("#all-claims tbody tr:not([hidden])")]
-        .map((row) => row.cells[arguments[0] - 1].innerText.split("\\n").filter((text) => text.trim()))
-        .map((lines) => (lines[arguments[1]] ?? "").trim())"""
+        .map((row) => row.cells[arguments[0] - 1].innerText.split("\\n"))
+        .map((lines) => lines.map((text) => text.trim()).filter(Boolean)[arguments[1]] ?? "")"""
     return browser.execute_script(script, COLUMNS[column], line)
 
 

@@ -50,7 +50,8 @@ class Delays(NamedTuple):
     ratio: Any
 
 
-# A run whose train loss has not even lost this share has not been trained.
+# A run whose train loss never fell to this share of its start has not been trained, unless
+# its train accuracy reached as much.
 _MOVED = 0.9
 _CONVERGED = 0.01
 NEVER_REACHED = "the step that it is read at is never reached"
@@ -82,11 +83,15 @@ class Run:
 
     @property
     def untrained(self) -> str:
-        """Why the run was not trained: its fault, or a train loss that never fell."""
+        """Why the run was not trained: its fault, or a train loss that never fell.
+
+        Where there are accuracies, a train accuracy that was high counts as well.
+        """
         if self.fault:
             return self.fault
         loss = self.records["train_loss"]
-        return "" if loss.min() <= _MOVED * loss[0] else _unfallen(_MOVED)
+        is_accurate = np.max(self.records.get("train_accuracy", 0)) >= _MOVED
+        return "" if is_accurate or loss.min() <= _MOVED * loss[0] else _unfallen(_MOVED)
 
     def start(self, name: str) -> float:
         """A record before the first step."""
