@@ -207,6 +207,9 @@ def test_without_training_no_claim_is_decided_and_the_verdict_says_why(
     found = reproduce(figures, out=tmp_path, changes=changes)
     for one in found:
         assert len(one.seeds) == FIGURES[one.figure].n_seeds["quick"]
+        if one.figure == "fig14" and words == "diverged":  # gradient flow does not
+            assert not any(verdict.outcome == "holds" for verdict in one.verdicts)
+            continue
         for verdict in one.verdicts:
             assert verdict.outcome == "undecided", verdict
             assert len(verdict.faults) == len(one.seeds)

@@ -45,7 +45,7 @@ def describe(verdict: Verdict) -> tuple[str, ...]:
         >>> from lazyrich.paper import Claim, judge
         >>> claim = Claim("fig1", "ratio", "late", "abstract", "t_te/t_tr", low=1.5)
         >>> describe(judge(claim, [2.0, 1.9, float("inf")]))
-        ('undecided', '2 (never to 2)', 'met in 2 of 3 (9 to 99 %)', '1 of 3 seeds never')
+        ('undecided', '1.9 (never to 2)', 'met in 2 of 3 (9 to 99 %)', '1 of 3 seeds never')
     """
     seeds = (f"met in {met(verdict)}",) if met(verdict) else ()
     return (verdict.outcome, measured(verdict), *seeds, *remarks(verdict))
