@@ -107,8 +107,8 @@ def test_orders_of_the_curves_are_found_for_every_claim():
         "alpha tunes MNIST, centred without decay": -1.0,
         f"{prefix}rate over alpha squared": 1.0,
         f"{prefix}rate over alpha": -1.0,
-        # Ranks 1, 2, 3.5, 3.5 against 1, 2, 3, 4: 4.5/√(4.5 · 5).
-        f"{prefix}rate fixed": math.sqrt(0.9),
+        # The two that never generalise are in no known order.
+        f"{prefix}rate fixed": 1.0,
         f"{prefix}decay matched": math.nan,
     }
     assert set(found) == set(wanted)

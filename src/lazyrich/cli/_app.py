@@ -1,7 +1,7 @@
 """The commands: each parses, calls one function, prints."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -10,9 +10,10 @@ from lazyrich import __version__
 from ._arguments import WholeNumber
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
-from ._output import console, note, say, say_json, say_table, styled
+from ._output import say
 from ._sweep import show, sweep
 from ._train import train
+from ._verdicts import show_verdicts
 
 app = App(
     name="lazyrich",
@@ -34,8 +35,10 @@ def reproduce(
     figures: Annotated[list[str], Parameter(help="fig1, fig2, … or all.", negative=())],
     *,
     preset: Annotated[
-        Literal["quick", "paper"],
-        Parameter(help="The authors' settings, or the same shown in seconds."),
+        Literal["quick", "paper", "authors"],
+        Parameter(
+            help="Wide networks, in minutes; the authors' settings; or their own draw, one run."
+        ),
     ] = "quick",
     seeds: Annotated[
         WholeNumber | None,
@@ -79,9 +82,8 @@ def reproduce(
         changes=typed,
         progress=True,
     )
-    verdicts = paper.read_verdicts(out)
-    verdicts = {found.figure: verdicts[found.figure] for found in made}
-    _show_verdicts(verdicts, as_json=as_json)
+    results = paper.read_results(out)
+    show_verdicts({found.figure: results[found.figure] for found in made}, as_json=as_json)
     if not as_json:
         for found in made:
             say(f"{found.figure}: {', '.join(str(path) for path in found.files)}")
@@ -93,7 +95,7 @@ def claims(*, out: Out = Path("reproduction"), as_json: AsJson = False) -> None:
     """Show the claims table of figures that were reproduced earlier."""
     with loading():
         from lazyrich import paper
-    _show_verdicts(paper.read_verdicts(out), as_json=as_json)
+    show_verdicts(paper.read_results(out), as_json=as_json)
 
 
 @app.command
@@ -130,45 +132,6 @@ def data(
     fetch = {"mnist": tasks.download_mnist}[dataset]
     folder = fetch(to, url=source, on_file=lambda name, action: say(f"{name}: {action}"))
     say(f"{dataset}: {folder}")
-
-
-_COLOURS = {"holds": "green", "does not hold": "red"}
-
-
-def _show_verdicts(figures: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        say_json(figures)
-        return
-    for name, figure in figures.items():
-        seeds = f"{len(figure['seeds'])} seed{'s' if len(figure['seeds']) > 1 else ''}"
-        say_table(
-            f"{name}: preset {figure['preset']}, {seeds}",
-            ("claim and its statistic", "measured", "holds if", "verdict"),
-            map(_row_of, figure["claims"]),
-            whole=("holds if", "verdict"),
-        )
-        for sentence in figure["notes"]:
-            note(sentence)
-    if figures:
-        legend = (
-            "measured: median over seeds and its interval (the range of three seeds, 95 % "
-            "bootstrap of more); inf: never reached"
-        )
-        console().print(styled((legend, "dim")))
-
-
-def _row_of(claim: dict[str, Any]) -> tuple[Any, ...]:
-    low, high = map(_short, claim["interval"])
-    return (
-        [(claim["name"], ""), ("\n", ""), (claim["statistic"], "dim")],
-        [(f"{_short(claim['median'])} ", ""), (f"{low} to {high}", "dim")],
-        claim["threshold"],
-        (claim["verdict"], _COLOURS.get(claim["verdict"], "yellow")),
-    )
-
-
-def _short(value: float | str) -> str:
-    return f"{float(value):.3g}"
 
 
 def run(arguments: list[str] | None) -> None:

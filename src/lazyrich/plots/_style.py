@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -117,6 +118,7 @@ def write_figure(
             refuses; what was there is left as it was.
     """
     require_figure_place(folder, name, cure=cure)
+    _give_limits(figure)
     saved_as: list[dict[str, Any]] = [
         # A tenth larger than the default, in a third of the time.
         {"format": "png", "metadata": {_MADE_FROM: made_from}, "pil_kwargs": {"compress_level": 3}},
@@ -133,6 +135,17 @@ def write_figure(
     for path, content, kind in reversed(list(zip(paths, contents, _KINDS, strict=True))):
         write_file(path, content, kind=kind, cure=cure)
     return paths
+
+
+def _give_limits(figure: Figure) -> None:
+    """Limits for logarithmic axes on which nothing positive was drawn, which have none."""
+    for axes in figure.axes:
+        for scale, limits, set_limits in (
+            (axes.get_xscale(), axes.get_xlim(), axes.set_xlim),
+            (axes.get_yscale(), axes.get_ylim(), axes.set_ylim),
+        ):
+            if scale == "log" and not 0 < min(limits) <= max(limits) < np.inf:
+                set_limits(1, 10)
 
 
 def find_figure(folder: Path, name: str, made_from: str) -> list[Path]:
