@@ -8,9 +8,11 @@ Vocabulary: a *predictor* is a pure function ``(params, x) -> y`` on a batch; a
 says what was given, what was wanted and what to do.
 """
 
+from ._config import AddedLater as AddedLater
 from ._config import Config as Config
 from ._config import field_paths as field_paths
 from ._config import full_path as full_path
+from ._config import settings as settings
 from ._errors import InputError as InputError
 from ._errors import require_finite as require_finite
 from ._errors import require_positive as require_positive

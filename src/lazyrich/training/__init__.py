@@ -30,6 +30,7 @@ from ._optimizers import AdamW as AdamW
 from ._optimizers import AnyOptimizer as AnyOptimizer
 from ._optimizers import GradientDescent as GradientDescent
 from ._optimizers import Optimizer as Optimizer
+from ._printed import PrintedDraw as PrintedDraw
 from ._probes import PROBES as PROBES
 from ._probes import Alignment as Alignment
 from ._probes import AnyProbe as AnyProbe

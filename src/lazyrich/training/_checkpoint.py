@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lazyrich._ground import InputError, field_paths
+from lazyrich._ground import InputError, field_paths, settings
 
 from ._experiment import Experiment
 
@@ -47,7 +47,7 @@ def write_checkpoint(path: Path, experiment: Experiment, saved: Saved) -> None:
     """
     header = {
         "format": _FORMAT,
-        "experiment": experiment.model_dump(mode="json"),
+        "experiment": settings(experiment),
         "numerics": experiment.numerics,
         "step": saved.step,
         "wall_seconds": saved.wall_seconds,
@@ -93,7 +93,7 @@ def read_checkpoint(path: Path, experiment: Experiment) -> Saved | None:
             f"The checkpoint {path} was written by another version of lazyrich, whose numbers "
             "differ; move it away, or go on with that version."
         )
-    wanted = experiment.model_dump(mode="json")
+    wanted = settings(experiment)
     if kept != wanted:
         raise InputError(
             f"The checkpoint {path} is of another experiment ({_difference(kept, wanted)}); "

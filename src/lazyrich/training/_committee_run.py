@@ -58,10 +58,10 @@ class Outcome(NamedTuple):
 
 
 def _one(plan: Any, inputs: Inputs) -> Outcome:
-    single: Any = jax.tree.map(lambda a: a.astype(jnp.float32), inputs)
-    run = _trajectory(plan, single)
+    rounded: Any = jax.tree.map(lambda a: a.astype(plan.precision), inputs)
+    run = _trajectory(plan, rounded)
     # A diverged run is measured as it is: what is not finite stays not finite.
-    curves = {"train_loss": run.train_loss} | _measure(plan, single, run.observed)
+    curves = {"train_loss": run.train_loss} | _measure(plan, rounded, run.observed)
     return Outcome(curves, jax.tree.map(lambda a: a[-1], run.observed), run.status, run.motion)
 
 
@@ -140,6 +140,8 @@ def _measure(plan: Any, inputs: Inputs, history: Statistics) -> dict[str, Array]
             measured["alignment"] = kernels.alignment(now, y)
             measured["chance_alignment"] = kernels.chance_alignment(now)
             measured["debiased_alignment"] = kernels.debiased_alignment(now, y)
+            if plan.has_printed_alignment:
+                measured["printed_alignment"] = kernels.column_centered_alignment(now, y - y.mean())
             measured["kernel_distance"] = kernels.kernel_distance(kernel0, now)
         return measured
 

@@ -16,7 +16,7 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment
+from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, each_run, run_at
@@ -29,8 +29,11 @@ AUTHORS = CommitteeExperiment(
     n_steps=100_000,
     n_probe=1000,
     n_saves=160,
+    has_printed_alignment=True,
 )
+PRINTED = AUTHORS.changed({"printed": PrintedDraw(), "n_saves": 300})
 PRESETS = {
+    "authors": PRINTED,
     "paper": AUTHORS,
     # Five of the authors' steps in one: a tenth of the largest stable step at the start.
     "quick": AUTHORS.changed({"learning_rate": 5.0, "n_steps": 20_000, "n_saves": 100}),
@@ -114,7 +117,7 @@ def _draw_printed(axes: Axes, dataset: xr.Dataset) -> None:
     right = axes.twinx()
     right.spines["right"].set_visible(True)
     for name, label, dashed in [
-        ("alignment", "alignment (paper)", False),
+        ("printed_alignment", "alignment, columns and labels centred", False),
         ("chance_alignment", "a random label's", True),
     ]:
         draw_curve(right, dataset, name, color=COLORS["alignment"], label=label, dashed=dashed)

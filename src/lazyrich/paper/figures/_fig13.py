@@ -19,10 +19,11 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment, Twin, WeightNorm, starting_point
+from lazyrich.training import CommitteeExperiment, PrintedDraw, Twin, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, run_at
+from ._fig1 import PRINTED
 
 MOMENTUM = 0.95
 # A local maximum counts if it stands out by a hundredth of the initial test loss: far above
@@ -34,24 +35,30 @@ _STUDENT = starting_point("teacher").changed({"probes": _PROBES, "n_saves": 200,
 _TRANSFORMER = starting_point("transformer").changed(
     {"probes": _PROBES, "n_saves": 60, "n_steps": 200, "fraction": 0.45}
 )
+# Student and teacher both N(0, 1) whatever the fan-in, without biases: not Figure 8's start.
+AUTHORS_STUDENT = _STUDENT.changed(
+    {
+        "net": MLPNet(widths=(100, 100), activation="tanh", initial="unit_normal", use_bias=False),
+        "task.initial": "unit_normal",
+        "task.use_bias": False,
+        "weight_scale": 1.0,
+        "learning_rate": 3e-3,
+        "weight_decay": 0.1,
+        "n_steps": 20_000,
+    }
+)
+_KEYS = PrintedDraw(target_keys=(0, 1, 2), weight_keys=(3, 4, 5))
 # Save points are dense early, where bumps follow each other within a few steps.
 PRESETS: dict[str, dict[str, Config]] = {
+    "authors": {
+        "momentum": PRINTED,
+        "student": AUTHORS_STUDENT.changed({"printed": _KEYS, "precision": "float64"}),
+    },
     "paper": {
         "momentum": CommitteeExperiment(
             dim=100, width=500, n_train=550, epsilon=0.02, n_steps=100_000, n_saves=600
         ),
-        "student": _STUDENT.changed(
-            {
-                # Weights N(0, 1) over the root of the inputs: not Figure 8's start.
-                "net": MLPNet(
-                    widths=(100, 100), activation="tanh", parameterisation="ntk", initial="normal"
-                ),
-                "weight_scale": 1.0,
-                "learning_rate": 3e-3,
-                "weight_decay": 0.1,
-                "n_steps": 20_000,
-            }
-        ),
+        "student": AUTHORS_STUDENT,
         # Nanda et al.'s sizes; 200 steps, for this is about the beginning.
         "transformer": _TRANSFORMER.changed(
             {
@@ -60,6 +67,7 @@ PRESETS: dict[str, dict[str, Config]] = {
                 "d_model": 128,
                 "d_mlp": 512,
                 "weight_decay": 2.0,
+                "center": True,
                 "n_saves": 40,
             }
         ),
@@ -88,9 +96,10 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
             grid(base["momentum"], {"momentum": (0.0, MOMENTUM), "seed": seeds}), ("momentum",)
         )
     }
-    for name in ("student", "transformer"):
+    for name in base.keys() & {"student", "transformer"}:
         decay = base[name].model_dump()["optimizer"]["weight_decay"]
-        experiments = grid(base[name], {"weight_decay": (0.0, decay), "seed": seeds})
+        decays = (decay,) if preset == "authors" else (0.0, decay)
+        experiments = grid(base[name], {"weight_decay": decays, "seed": seeds})
         found[name] = Panel(experiments, ("weight_decay",))
     return found
 

@@ -23,7 +23,7 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment
+from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, all_at, all_delays, each_run, run_at
@@ -35,7 +35,22 @@ _FLOW = CommitteeExperiment(
 _ALPHA = {"epsilon": 0.25, "learning_rate": 0.5, "label_scale": 2.0}
 _AUTHORS = _FLOW.changed({"dim": 100, "n_train": 550})
 _MAP = {"has_twin": False, "has_split": False, "n_probe": 200}
+# Of (b) neither α nor the number of steps is known: it is drawn and judged at two α.
+HALF, ONE = 0.5, 1.0
+_BOTH = {"alpha": [HALF, ONE]}
+# The print's own draw, step by step. Of the 14 × 14 cells of (e) a run takes every third or
+# fourth of both dials, and a fifth of the authors' 1.1·10⁵ steps.
+_PRINTED = _AUTHORS.changed({"dynamics": "descent", "printed": PrintedDraw()})
+PRINTED_ALPHAS = [2.0**k for k in (-5, -2, -1, 0, 1, 2, 3, 4, 5)]
+PRINTED_ALPHA = _PRINTED.changed(_ALPHA | {"n_train": 450, "n_steps": 60_000})
 PRESETS = {
+    "authors": {
+        "alpha": (PRINTED_ALPHA, {"alpha": PRINTED_ALPHAS}),
+        "map": (
+            _PRINTED.changed(_MAP | {"learning_rate": 20.0, "n_steps": 20_000}),
+            {"alpha": [0.4, 1.6, 2.8, 4.0, 5.6], "epsilon": [0.02, 0.08, 0.14, 0.2, 0.28]},
+        ),
+    },
     # Along α twenty times as many points as inputs: enough for the delay to vanish where
     # the net is rich.
     "quick": {
@@ -43,7 +58,7 @@ PRESETS = {
             _FLOW.changed(_ALPHA | {"n_train": 1000}),
             {"alpha": [2.0**k for k in (-5, -3, -1, 1, 3, 5, 8, 12)]},
         ),
-        "epsilon": (_FLOW, {"epsilon": [0.02, 0.04, 0.08, 0.16, 0.32, 0.64]}),
+        "epsilon": (_FLOW, _BOTH | {"epsilon": [0.02, 0.04, 0.08, 0.16, 0.32, 0.64]}),
         "map": (
             _FLOW.changed(_MAP),
             {
@@ -60,8 +75,8 @@ PRESETS = {
             {"alpha": [2.0**k for k in (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 8, 12)]},
         ),
         "epsilon": (
-            _AUTHORS.changed({"alpha": 0.5}),
-            {"epsilon": [0.01, 0.02, 0.04, 0.08, 0.16, 0.32]},
+            _AUTHORS.changed({"n_steps": 10_000_000}),
+            _BOTH | {"epsilon": [0.01, 0.02, 0.04, 0.08, 0.16, 0.32]},
         ),
         "map": (
             _AUTHORS.changed(_MAP | {"n_steps": 2_200_000}),
@@ -72,7 +87,7 @@ PRESETS = {
         ),
     },
 }
-_N_MAP_SEEDS = 3
+_N_MAP_SEEDS = 5
 _DRAWN = 5
 _LEVELS = ((0.1, COLORS["norm"], "o"), (0.5, COLORS["population"], "s"))
 

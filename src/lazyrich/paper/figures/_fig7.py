@@ -23,6 +23,7 @@ from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, run_at, table
+from ._fig3 import PRINTED_ALPHA, PRINTED_ALPHAS
 
 # Labels are (β·x)², twice those of the other figures.
 _QUICK = CommitteeExperiment(
@@ -40,6 +41,10 @@ BASES = {
     "quick": _QUICK,
     "paper": _QUICK.changed({"dim": 100, "width": 500, "n_train": 450}),
 }
+# The print's own draw, step by step: over α the runs of Figure 3(a), over σ at α = 1 and the
+# rate 0.5·N/σ².
+_SIGMAS = (0.125, 0.25, 0.5, 2.0)
+_PRINTED_SIGMA = PRINTED_ALPHA.changed({"n_steps": 50_000})
 SCALES = {
     "quick": {
         "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
@@ -58,6 +63,8 @@ WEIGHT_SCALES = (0.3, 0.7, 2.0)
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """Over α and σ to convergence; and pairs of runs that should be the same one."""
+    if preset == "authors":
+        return {"map": Panel(_printed(seeds), ("alpha", "weight_scale"))}
     base, of_seed = BASES[preset], {"seed": seeds}
     stepped = base.changed({"dynamics": "descent", "n_steps": N_DESCENT_STEPS[preset]})
     # (σ, α, ε) ≡ (1, ασ, εσ) at η/σ²: with rates in units of N/α² that is the same number.
@@ -73,6 +80,13 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
         "outputs": Panel(grid(stepped, {"alpha": OUTPUT_SCALES} | of_seed), ("alpha",)),
         "labels": Panel(grid(stepped, {"label_scale": labels} | of_seed), ("label_scale",)),
     }
+
+
+def _printed(seeds: Sequence[int]) -> list[CommitteeExperiment]:
+    rates = [(sigma, 0.5 / sigma**2) for sigma in _SIGMAS]
+    over_alpha = grid(PRINTED_ALPHA, {"alpha": PRINTED_ALPHAS, "seed": seeds})
+    over_sigma = grid(_PRINTED_SIGMA, {("weight_scale", "learning_rate"): rates, "seed": seeds})
+    return [*over_alpha, *over_sigma]
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
