@@ -19,7 +19,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run, run_at
+from .._runs import Run, by_claim, each_run
 
 AUTHORS = CommitteeExperiment(
     dim=100,
@@ -47,8 +47,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    rows = [_statistics(run_at(panels["runs"], seed=s)) for s in panels["runs"].seed.values]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return by_claim(panels["runs"], _statistics)
 
 
 def _statistics(run: Run) -> dict[str, float]:
@@ -56,7 +55,7 @@ def _statistics(run: Run) -> dict[str, float]:
     train_left = run.at("train_loss", run.leave_step()) / run.start("train_loss")
     norm = run["weight_norm"]
     return {
-        "train falls first": float(run.delay().ratio),
+        "train falls first": run.delay().ratio,
         "test loss rises": run.peak(where=train <= 0.9 * train[0]),
         "lazy at first": 1 - train_left,
         "lazy until fitted": train_left,

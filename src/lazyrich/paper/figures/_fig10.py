@@ -8,13 +8,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import rank_correlation
 from lazyrich.plots import dial_colors, draw_losses, new_figure, step_axis
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along
+from .._runs import Run, along, concordances, each_run
 from .._shared import steps_label
 from ._fig4 import PRESETS as FIGURE_4
 
@@ -50,18 +49,13 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    dataset = panels["runs"]
-    peaks = along(dataset, "mixed", Run.peak)
+    runs = panels["runs"]
     return {
-        "alignment lowers the peak": _correlations(dataset, peaks),
-        "the solution aligns": _correlations(dataset, along(dataset, "mixed", _alignment)),
-        "the rise vanishes": peaks[:, -1].tolist(),
-        "alignment shortens the delay": _correlations(dataset, along(dataset, "mixed", _delay)),
+        "alignment lowers the peak": concordances(runs, "mixed", Run.peak),
+        "the solution aligns": concordances(runs, "mixed", _alignment, untrained=True),
+        "the rise vanishes": each_run(runs, Run.peak, mixed=runs.mixed.values[-1]),
+        "alignment shortens the delay": concordances(runs, "mixed", _delay),
     }
-
-
-def _correlations(dataset: xr.Dataset, rows: np.ndarray) -> list[float]:
-    return [rank_correlation(dataset.mixed.values, row) for row in rows]
 
 
 def _alignment(run: Run) -> float:
@@ -69,7 +63,7 @@ def _alignment(run: Run) -> float:
 
 
 def _delay(run: Run) -> float:
-    return float(run.delay().delay)
+    return run.delay().delay
 
 
 def draw(panels: Panels, caption: str) -> Figure:

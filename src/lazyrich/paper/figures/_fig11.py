@@ -17,7 +17,7 @@ from lazyrich.training import (
 )
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, run_at
+from .._runs import Run, by_claim
 from ._fig4 import draw, terms_gap
 
 PROBES = (WeightNorm(), Terms(), TestLossError(), KernelRegression())
@@ -55,14 +55,13 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    rows = [_statistics(run_at(panels["runs"], seed=s)) for s in panels["runs"].seed.values]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return by_claim(panels["runs"], _statistics)
 
 
 def _statistics(run: Run) -> dict[str, float]:
     return {
         "three terms are the loss": terms_gap(run),
-        "train falls first": float(run.delay().ratio),
+        "train falls first": run.delay().ratio,
         "linear power rises and goes": run.end("linear_term") / run["linear_term"].max(),
     }
 

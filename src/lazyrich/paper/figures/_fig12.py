@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from lazyrich.sweeps import grid
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import each_run
+from .._value import missing
 from ._fig6 import held, last_step, transformer_delay
 from ._fig6_experiments import transformer
 
@@ -56,9 +58,15 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 
 def _ratios(delays: Sequence[float], to: Sequence[float]) -> list[float]:
-    # A delay of zero or less, the test accuracy first, has no multiple to speak of.
-    pairs = zip(delays, to, strict=True)
-    return [one / other if other > 0 else float("nan") for one, other in pairs]
+    return [_ratio(one, other) for one, other in zip(delays, to, strict=True)]
+
+
+def _ratio(delay: float, to: float) -> float:
+    if np.isnan(to):
+        return to
+    if not 0 < to < np.inf:
+        return missing("there is no delay to compare with")
+    return delay / to
 
 
 def draw(panels: Panels, caption: str) -> Figure:

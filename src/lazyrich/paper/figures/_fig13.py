@@ -108,7 +108,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
     plain, heavy = 0, -1  # along the axis: without, and with momentum or decay
     bumps = along(panels["momentum"], "momentum", _bumps)
-    ratio = along(panels["momentum"], "momentum", lambda run: float(run.delay().ratio))
+    ratio = along(panels["momentum"], "momentum", lambda run: run.delay().ratio)
     before, after = (
         along(panels["student"], "weight_decay", gap) for gap in (_gap_before_half, _gap_after_half)
     )
@@ -154,7 +154,7 @@ def _gap_after_half(run: Run) -> float:
 
 def _twin_behind(run: Run) -> float:
     """Train loss of the twin over that of the net once the net's train accuracy is 99 %."""
-    step = float(run.accuracy_delay(0.99, 0.99).train_step)
+    step = run.accuracy_delay(0.99, 0.99).train_step
     return run.at("twin_train_loss", step) / run.at("train_loss", step)
 
 

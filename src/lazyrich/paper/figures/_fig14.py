@@ -56,8 +56,10 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    ratios = along(panels["runs"], "n_directions", lambda run: float(run.delay().ratio))
-    return {claim: ratios[:, k].tolist() for k, claim in enumerate(COUNTS.values())}
+    return {
+        claim: each_run(panels["runs"], lambda run: run.delay().ratio, n_directions=count)
+        for count, claim in COUNTS.items()
+    }
 
 
 def draw(panels: Panels, caption: str) -> Figure:

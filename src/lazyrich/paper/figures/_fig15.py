@@ -74,7 +74,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
 
     def late(run: Run) -> float:
-        return float(run.delay().ratio)
+        return run.delay().ratio
 
     return {
         f"degree {word} groks": each_run(panels[f"degree_{degree}"], late)

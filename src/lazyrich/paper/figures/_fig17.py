@@ -45,8 +45,10 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 
 def _extreme(row: np.ndarray, pick: Callable[[np.ndarray], np.floating]) -> float:
-    # A threshold that the train accuracy does not reach offers no ratio.
-    seen = row[~np.isnan(row)]
+    # A threshold that the train accuracy does not reach offers no ratio; one that the test
+    # accuracy does not reach counts only if there is no other.
+    known = row[~np.isnan(row)]
+    seen = known[np.isfinite(known)] if np.isfinite(known).any() else known
     return float(pick(seen)) if seen.size else np.nan
 
 

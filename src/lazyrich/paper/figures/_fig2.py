@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import fall_step, rank_correlation
+from lazyrich.measures import fall_step
 from lazyrich.plots import (
     COLORS,
     dial_axis,
@@ -26,7 +26,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import Experiment, starting_point
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, each_run, run_at
+from .._runs import Run, along, concordances, each_run, run_at
 
 _fall_step = jax.jit(fall_step)
 
@@ -86,7 +86,7 @@ class Marks(NamedTuple):
 def marks(run: Run) -> Marks:
     """When the train accuracy, the test loss and the test accuracy get there."""
     found = run.accuracy_delay(TRAIN_LEVEL, TEST_LEVEL)
-    fitted, generalised = float(found.train_step), float(found.test_step)
+    fitted, generalised = found.train_step, found.test_step
     level = run.at("train_loss", fitted)
     return Marks(fitted, float(_fall_step(run.steps, run["test_loss"], level)), generalised)
 
@@ -94,16 +94,13 @@ def marks(run: Run) -> Marks:
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
     runs, sweep = panels["runs"], panels["sweep"]
-    alphas = sweep.alpha.values
     return {
         "accuracy is late": each_run(runs, _ratio),
         "weight norm grows": each_run(runs, _norm_growth),
         "weight norm does not dip": each_run(runs, _norm_dip),
         "losses cross when accuracy rises": each_run(runs, _crossing),
-        "alpha makes it worse": [
-            rank_correlation(alphas, delays) for delays in along(sweep, "alpha", _delay)
-        ],
-        "vanishes at small alpha": each_run(sweep, _ratio, alpha=alphas.min()),
+        "alpha makes it worse": concordances(sweep, "alpha", _delay),
+        "vanishes at small alpha": each_run(sweep, _ratio, alpha=sweep.alpha.values.min()),
         "weight norm dips nowhere in the sweep": along(sweep, "alpha", _norm_dip)
         .min(axis=1)
         .tolist(),
@@ -111,14 +108,11 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 
 def _delay(run: Run) -> float:
-    # Of a run that never fitted the training points there is no delay, not a long one.
-    found = run.accuracy_delay(TRAIN_LEVEL, TEST_LEVEL)
-    return float(found.delay) if np.isfinite(found.train_step) else np.nan
+    return run.accuracy_delay(TRAIN_LEVEL, TEST_LEVEL).delay
 
 
 def _ratio(run: Run) -> float:
-    found = run.accuracy_delay(TRAIN_LEVEL, TEST_LEVEL)
-    return float(found.ratio) if np.isfinite(found.train_step) else np.nan
+    return run.accuracy_delay(TRAIN_LEVEL, TEST_LEVEL).ratio
 
 
 def _norm_growth(run: Run) -> float:

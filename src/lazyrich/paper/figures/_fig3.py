@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import ordered_share, rank_correlation
+from lazyrich.measures import ordered_share
 from lazyrich.plots import (
     COLORS,
     dial_colors,
@@ -26,7 +26,15 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, all_at, all_delays, each_run, run_at
+from .._runs import (
+    Run,
+    all_at,
+    all_delays,
+    concordance_of,
+    concordances,
+    each_run,
+    run_at,
+)
 
 # Gradient flow to convergence, at a hundredth of the cost of the steps it stands for.
 _FLOW = CommitteeExperiment(
@@ -109,17 +117,17 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 
 def _along_alpha(panel: xr.Dataset) -> dict[str, list[float]]:
-    alphas, delays, ends = panel.alpha.values, all_delays(panel), _ends(panel)
+    alphas, delays = panel.alpha.values, all_delays(panel)
     seen = np.where(np.isfinite(delays.delay), delays.delay, -np.inf).max(axis=0)
     return {
         "delay grows with alpha": _ranks(alphas, delays.delay),
         "delay grows with alpha at half": _ranks(alphas, all_delays(panel, 0.5).delay),
         "delay vanishes at small alpha": [float(v) for v in delays.delay[0] / seen],
         "ratio vanishes at small alpha": [float(v) for v in delays.ratio[0]],
-        "final loss grows with alpha": _ranks(alphas, ends),
+        "final loss grows with alpha": concordances(panel, "alpha", _end),
         "infinite alpha is the kernel": each_run(
             panel,
-            lambda run: run.end("test_loss") / run.end("kernel_regression_loss"),
+            lambda run: run.converged("test_loss") / run.end("kernel_regression_loss"),
             alpha=alphas[-1],
         ),
     }
@@ -131,7 +139,7 @@ def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
     return {
         "small epsilon waits longer": _ranks(epsilons, delays.delay),
         "small epsilon waits longer relative to training": _ranks(epsilons, delays.ratio),
-        "small epsilon ends lower": _ranks(epsilons, _ends(panel)),
+        "small epsilon ends lower": concordances(panel, "epsilon", _end),
         "epsilon sets the lazy plateau": [float(v) for v in np.max(gaps, axis=0)],
     }
 
@@ -159,8 +167,12 @@ def lazy_gap(run: Run) -> float:
     return float(np.abs(test - run["twin_test_loss"])[:last].max() / test[0])
 
 
+def _end(run: Run) -> float:
+    return run.converged("test_loss") / run.start("test_loss")
+
+
 def _ranks(dial: np.ndarray, values: np.ndarray) -> list[float]:
-    return [rank_correlation(dial, column) for column in values.T]
+    return [concordance_of(dial, column) for column in values.T]
 
 
 def _ends(panel: xr.Dataset) -> np.ndarray:

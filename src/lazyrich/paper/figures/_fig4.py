@@ -17,7 +17,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, run_at
+from .._runs import Run, by_claim
 
 # "paper" has the authors' settings; more test points than theirs, so that Eq. 6 is
 # held against a sharper measurement.
@@ -57,8 +57,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    rows = [_statistics(run_at(panels["runs"], seed=s)) for s in panels["runs"].seed.values]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return by_claim(panels["runs"], _statistics)
 
 
 def _statistics(run: Run) -> dict[str, float]:
@@ -75,7 +74,7 @@ def _statistics(run: Run) -> dict[str, float]:
         "linear power is the rise": (linear[top] - linear[0]) / rise if rise > 0 else np.nan,
         "alignment improves": run.relative("misalignment_term"),
         "linear power goes": run.end("linear_term") / linear[linear_top],
-        "train falls first": float(delay.ratio),
+        "train falls first": delay.ratio,
     }
 
 

@@ -71,7 +71,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     top, middle, last = (runs.index.values[place] for place in (0, 1, -1))
 
     def late(run: Run) -> float:
-        return float(run.delay().ratio)
+        return run.delay().ratio
 
     def end(run: Run) -> float:
         return run.relative("test_loss")

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import rank_correlation, relative_spread
+from lazyrich.measures import relative_spread
 from lazyrich.plots import (
     COLORS,
     dial_colors,
@@ -22,7 +22,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, run_at, table
+from .._runs import Run, concordance_of, measured, run_at, table
 from ._fig3 import PRINTED_ALPHA, PRINTED_ALPHAS
 
 # Labels are (β·x)², twice those of the other figures.
@@ -124,7 +124,7 @@ def cells_of(
             run = run_at(panel, alpha=alpha, weight_scale=sigma, seed=seed)
             # Products that differ by rounding are one cell.
             place = float(f"{alpha * sigma**2:.9g}")
-            cells[place].append(function(run) if len(run.steps) else float("nan"))
+            cells[place].append(measured(function, run))
     return dict(sorted(cells.items()))
 
 
@@ -142,7 +142,7 @@ def _largest_spread(cells: dict[float, list[float]]) -> float:
 
 def _trend(cells: dict[float, list[float]]) -> float:
     places = [place for place, values in cells.items() for _ in values]
-    return rank_correlation(places, [value for values in cells.values() for value in values])
+    return concordance_of(places, [value for values in cells.values() for value in values])
 
 
 def _curves(panel: xr.Dataset, axis: str, seed: int) -> list[np.ndarray]:

@@ -104,7 +104,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 
 def _ratio(run: Run) -> float:
-    return float(run.delay().ratio)
+    return run.delay().ratio
 
 
 def _final(run: Run) -> float:
