@@ -203,9 +203,29 @@ def _twin(plan: Any, inputs: Inputs, steps: Array) -> dict[str, Array]:
     )
     regression = kernels.kernel_regression(train_kernel, train, query_kernel)
     assert twin.query is not None
-    return {
+    found = _twin_motion(train_kernel, train, twin.train, plan, start) if plan.has_split else {}
+    return found | {
         "twin_train_loss": jnp.square(twin.train - train).mean(-1),
         "twin_test_loss": jnp.square(twin.query - test).mean(-1),
         # A number without a step, repeated so that it lies beside the curves.
         "kernel_regression_loss": jnp.full(len(steps), jnp.square(regression - test).mean()),
+    }
+
+
+def _twin_motion(
+    kernel: Array, wanted: Array, outputs: Array, plan: Any, start: Statistics
+) -> dict[str, Array]:
+    """How far the twin's weights go, and how far the fit lies: yᵀK⁺y, the difficulty (Eq. 8).
+
+    Outputs f of a linear model on the training points cost its weights √(fᵀK⁺f).
+    """
+    values, vectors = jnp.linalg.eigh(kernel)
+    is_mode = values > len(kernel) * jnp.finfo(values.dtype).eps * values[-1]
+    weight = jnp.where(is_mode, 1 / jnp.where(is_mode, values, 1), 0)
+    square = (jnp.square(outputs @ vectors) * weight).sum(-1)
+    norm0 = jnp.sqrt(plan.width * jnp.trace(start.second_moment))
+    difficulty = (jnp.square(wanted @ vectors) * weight).sum()
+    return {
+        "twin_change": jnp.sqrt(square) / norm0,
+        "difficulty": jnp.full(len(outputs), difficulty),
     }

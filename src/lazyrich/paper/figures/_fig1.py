@@ -129,8 +129,9 @@ FIG1 = Recipe(
     name="fig1",
     statement="A two-layer network groks polynomial regression without weight decay: lazy "
     "first, then features align while the weight norm grows.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw; D=100, P=550, N=500, ε=0.02, α=1, η=N/α², centred",
         "quick": "D=100, P=550, N=500, ε=0.02, α=1, η=5·N/α², centred",
         "paper": "D=100, P=550, N=500, ε=0.02, α=1, η=N/α², centred",
     },

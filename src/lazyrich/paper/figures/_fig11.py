@@ -69,8 +69,10 @@ def _statistics(run: Run) -> dict[str, float]:
 FIG11 = Recipe(
     name="fig11",
     statement="With trained readouts, too, the rise of the test loss is power in linear modes.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw; D=40, P=120, N=2, ε=0.25, α=1, η=0.05·N/α², "
+        "trained readouts, not centred",
         "quick": "D=50, P=300, N=200, ε=0.06, α=4, η=N/α², trained readouts, centred",
         "paper": "D=40, P=120, N=2, ε=0.25, α=1, η=0.05·N/α², trained readouts, not centred",
     },

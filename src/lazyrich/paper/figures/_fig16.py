@@ -88,7 +88,7 @@ FIG16 = Recipe(
     name="fig16",
     statement="Accuracy and loss are two views of one run: the test loss moves where the test "
     "accuracy is flat, and is not zero where it is perfect.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN), α=23, η=100, no weight decay",
         "paper": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN), α=1, η=100, no weight decay",

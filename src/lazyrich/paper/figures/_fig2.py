@@ -234,7 +234,7 @@ FIG2 = Recipe(
     name="fig2",
     statement="Modular addition groks without weight decay while the weight norm grows; the "
     "output scale α makes the delay vanish or grow.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "p=23, 90 %, N=100, f=αW₂(W₁x)²/(2pN); (a, b) α=23, σ=1, η=100; "
         "(c) σ=0.5, centred, η=2·10⁵/α²",

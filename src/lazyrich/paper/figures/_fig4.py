@@ -122,8 +122,9 @@ FIG4 = Recipe(
     name="fig4",
     statement="The early rise of the test loss is power in linear modes; it falls when the "
     "features align.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw; D=40, P=120, N=2, ε=0.25, α=1, η=0.5·N/α², not centred",
         "quick": "D=50, P=400, N=500, ε=0.06, α=1, η=2·N/α², centred",
         "paper": "D=40, P=120, N=2, ε=0.25, α=1, η=0.5·N/α², not centred",
     },

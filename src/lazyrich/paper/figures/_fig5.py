@@ -130,8 +130,9 @@ FIG5 = Recipe(
     name="fig5",
     statement="Labels made from eigenvectors of the initial kernel: the first is learned at "
     "once, a middle one late, a last one never.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw; D=100, P=100, N=2, ε=0.25, α=1, η=0.5·N/α², centred",
         "quick": "D=12, P=120, N=200, ε=0.5, α=1, η=0.15·N/α², trained readouts, centred",
         "paper": "D=100, P=100, N=2, ε=0.25, α=1, η=0.5·N/α², centred; "
         "wide: D=12, P=120, N=200, ε=0.5, η=0.15·N/α²",

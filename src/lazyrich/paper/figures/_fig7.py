@@ -23,6 +23,7 @@ from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, concordance_of, measured, run_at, table
+from .._shared import shared_setting, steps_label, with_all_claims
 from ._fig3 import PRINTED_ALPHA, PRINTED_ALPHAS
 
 # Labels are (β·x)², twice those of the other figures.
@@ -50,9 +51,10 @@ SCALES = {
         "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
         "weight_scale": [0.5, 1.0, 2.0],
     },
+    # Wider scales, as in the print, take hours to come to rest: the smaller σ, the longer.
     "paper": {
-        "alpha": [2.0**k for k in (-5, -3, -1, 1, 3, 5)],
-        "weight_scale": [0.125, 0.25, 0.5, 1.0, 2.0],
+        "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
+        ("weight_scale", "n_steps"): [(0.5, 3_000_000), (1.0, 500_000), (2.0, 200_000)],
     },
 }
 # Step by step, where equal things are equal to rounding.
@@ -91,17 +93,27 @@ def _printed(seeds: Sequence[int]) -> list[CommitteeExperiment]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    rows = [_statistics(panels, seed) for seed in panels["map"].seed.values.tolist()]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    functions = [_of_map] + ([_of_pairs] if "weights" in panels else [])
+    seeds = panels["map"].seed.values.tolist()
+    rows = [
+        {name: value for one in functions for name, value in one(panels, seed).items()}
+        for seed in seeds
+    ]
+    return with_all_claims("fig7", panels, {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def _statistics(panels: Panels, seed: int) -> dict[str, float]:
+def _of_map(panels: Panels, seed: int) -> dict[str, float]:
     change, loss = (cells_of(panels["map"], seed, function) for function in (_change, _final))
     return {
         "change collapses": _largest_spread(change),
         "final loss collapses": _largest_spread(loss),
         "change falls": _trend(change),
         "final loss grows": _trend(loss),
+    }
+
+
+def _of_pairs(panels: Panels, seed: int) -> dict[str, float]:
+    return {
         "exact equivalence": _largest_gap(
             _curves(panels["weights"], "weight_scale", seed),
             _curves(panels["units"], "alpha", seed),
@@ -122,6 +134,8 @@ def cells_of(
     for alpha in panel.alpha.values:
         for sigma in panel.weight_scale.values:
             run = run_at(panel, alpha=alpha, weight_scale=sigma, seed=seed)
+            if run.status == "missing":  # no cell of this figure
+                continue
             # Products that differ by rounding are one cell.
             place = float(f"{alpha * sigma**2:.9g}")
             cells[place].append(measured(function, run))
@@ -160,35 +174,44 @@ def _largest_gap(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
 def draw(panels: Panels, caption: str) -> Figure:
     """Losses along each dial; the collapse over σ²α; runs that are the same run."""
     panel = panels["map"]
-    figure, axes = new_figure(2, 4)
-    middle = float(panel.alpha.values[panel.sizes["alpha"] // 2])
-    _draw_losses(axes[0], panel, "α = {0:g}", [(a, 1.0) for a in panel.alpha.values])
-    axes[0].set_title("(a) output scale α, σ = 1")
-    _draw_losses(axes[1], panel, "σ = {1:g}", [(middle, s) for s in panel.weight_scale.values])
-    axes[1].set_title(f"(b) weight scale σ, α = {middle:g}")
+    n = 4 if "weights" in panels else 3
+    figure, axes = new_figure(2, n)
+    above, below = axes[:n], axes[n:]
+    # The α at which most σ were run, the middle one of these.
+    n_there = (panel.status != "missing").isel(seed=0).sum("weight_scale")
+    widest = panel.alpha.values[(n_there == n_there.max()).values]
+    middle = float(widest[len(widest) // 2])
+    _draw_losses(above[0], panel, "α = {0:g}", [(a, 1.0) for a in panel.alpha.values])
+    above[0].set_title("(a) output scale α, σ = 1")
+    _draw_losses(above[1], panel, "σ = {1:g}", [(middle, s) for s in panel.weight_scale.values])
+    above[1].set_title(f"(b) weight scale σ, α = {middle:g}")
     equal = [(middle / s**2, s) for s in panel.weight_scale.values]
-    there = [(a, s) for a, s in equal if a in panel.alpha.values]
-    _draw_losses(axes[2], panel, "σ = {1:g}, α = {0:g}", there)
-    axes[2].set_title(f"(c) σ²α = {middle:g}")
-    _draw_collapse(axes[4], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
-    axes[4].set_title("(d–f) how far the weights go")
-    _draw_collapse(axes[5], panel, _final, "final / initial test loss")
-    axes[5].set_title("(d–f) where the test loss ends")
-    _draw_spreads(axes[6], panel)
+    _draw_losses(above[2], panel, "σ = {1:g}, α = {0:g}", equal)
+    above[2].set_title(f"(c) σ²α = {middle:g}")
+    _draw_collapse(below[0], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
+    below[0].set_title("(d–f) how far the weights go")
+    _draw_collapse(below[1], panel, _final, "final / initial test loss")
+    below[1].set_title("(d–f) where the test loss ends")
+    _draw_spreads(below[2], panel)
+    if n == 4:
+        _draw_both_pairs(above[3], below[3], panels)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _draw_both_pairs(above: Axes, below: Axes, panels: Panels) -> None:
     _draw_pairs(
-        axes[3],
+        above,
         *(panels["weights"], "weight_scale", "σ = {:g}, α = 1"),
         *(panels["units"].sortby("alpha"), "σ = 1, α and ε times σ"),
         "exact: σ is α and ε at once",
     )
     _draw_pairs(
-        axes[7],
+        below,
         *(panels["outputs"], "alpha", "α = {:.3g}, labels y"),
         *(panels["labels"].sortby("label_scale", ascending=False), "α = 1, labels y/α"),
         "exact: label scale is the third dial",
     )
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
-    return figure
 
 
 def _relative(panel: xr.Dataset) -> xr.Dataset:
@@ -200,15 +223,26 @@ def _draw_losses(
     axes: Axes, panel: xr.Dataset, label: str, places: Sequence[tuple[float, float]]
 ) -> None:
     relative = _relative(panel)
-    for (alpha, sigma), color in dial_colors(places).items():
+    there = [(a, s) for a, s in places if _is_there(panel, a, s)]
+    # The authors' rate is η/σ²: that many more of our steps, where the rate is one for all σ,
+    # are one of theirs.
+    is_one_rate = shared_setting(panel, "learning_rate") is not None
+    for (alpha, sigma), color in dial_colors(there).items():
         one = relative.sel(alpha=alpha, weight_scale=sigma)
-        # The authors' rate is η/σ²: that many more of our steps are one of theirs.
-        theirs = one.assign_coords(save_step=one.save_step * sigma**2)
+        factor = sigma**2 if is_one_rate else 1.0
+        theirs = one.assign_coords(save_step=one.save_step * factor)
         draw_losses(axes, theirs, color=color, label=label.format(alpha, sigma))
-    ylabel, xlabel = "mean squared error / its start", r"steps of $0.5\,N/(\alpha\sigma)^2$"
+    ylabel = "mean squared error / its start"
+    xlabel = rf"{steps_label(panel)}, $\eta=0.5\,N/(\alpha\sigma)^2$"
     step_axis(axes, panel, title="", ylabel=ylabel, xlabel=xlabel)
     axes.set_ylim(0, 1.3)
     legend_below(axes)
+
+
+def _is_there(panel: xr.Dataset, alpha: float, sigma: float) -> bool:
+    if alpha not in panel.alpha.values or sigma not in panel.weight_scale.values:
+        return False
+    return bool((panel.status.sel(alpha=alpha, weight_scale=sigma) != "missing").any())
 
 
 def _draw_collapse(
@@ -278,8 +312,10 @@ def _draw_pairs(
 FIG7 = Recipe(
     name="fig7",
     statement="Weight scale acts through σ²α, as output scale does; label scale is a third dial.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw, step by step; D=100, P=450, N=500, ε=0.25, y=(β·x)², "
+        "centred, η=0.5·N/(ασ)²",
         "quick": "D=30, P=250, N=100, ε=0.25, y=(β·x)², centred; gradient flow in steps of "
         "0.5·N/α², pairs by 4000 such steps",
         "paper": "D=100, P=450, N=500, ε=0.25, y=(β·x)², centred; gradient flow in steps of "

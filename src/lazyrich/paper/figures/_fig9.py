@@ -31,7 +31,7 @@ from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along
-from .._shared import shared_setting, steps_label
+from .._shared import shared_setting, steps_label, with_all_claims
 
 AUTHORS = CommitteeExperiment(
     dim=40,
@@ -85,8 +85,6 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         along(panels["runs"], "n_train", measure)
         for measure in (_final, _ratio, _linear_share, _gap)
     )
-    edges = _measured(panels["range"])
-    lower, upper = _predicted(panels["range"])
     few, right, many = 0, 1, -1
     found = {
         "too little data": final[:, few],
@@ -96,11 +94,16 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         "failure is linear power": share[:, few],
         "failure has more linear power": share[:, few] - share[:, many],
         "terms sum to the loss": gap.max(axis=1),
-        "generalises from the predicted edge": edges["lower"] / lower,
-        "the kernel's edge is where it is predicted": edges["kernel"] / upper,
-        "the delay ends at the predicted edge": edges["upper"] / upper,
     }
-    return {name: values.tolist() for name, values in found.items()}
+    if "range" in panels:
+        edges = _measured(panels["range"])
+        lower, upper = _predicted(panels["range"])
+        found |= {
+            "generalises from the predicted edge": edges["lower"] / lower,
+            "the kernel's edge is where it is predicted": edges["kernel"] / upper,
+            "the delay ends at the predicted edge": edges["upper"] / upper,
+        }
+    return with_all_claims("fig9", panels, {name: list(found[name]) for name in found})
 
 
 def _ratio(run: Run) -> float:
@@ -164,15 +167,17 @@ def _predicted(dataset: xr.Dataset) -> tuple[float, float]:
 def draw(panels: Panels, caption: str) -> Figure:
     """Above the losses, below their terms; on the right both against P."""
     dataset = panels["runs"]
-    figure, axes = new_figure(2, 4)
+    n = 4 if "range" in panels else 3
+    figure, axes = new_figure(2, n)
     titles = ("too few points", "just right", "plenty")
     for column, (size, title) in enumerate(zip(dataset.n_train.values, titles, strict=True)):
         one = dataset.sel(n_train=size)
-        above, below = axes[column], axes[4 + column]
+        above, below = axes[column], axes[n + column]
         _draw_losses(above, one, f"({'abc'[column]}) {title}: P = {size}")
         _draw_terms(below, one, f"({'def'[column]}) its terms: P = {size}")
-    _draw_final(axes[3], panels["range"])
-    _draw_ratio(axes[7], panels["range"])
+    if "range" in panels:
+        _draw_final(axes[3], panels["range"])
+        _draw_ratio(axes[7], panels["range"])
     for one in axes:
         legend_below(one)
     figure.suptitle(caption, fontsize=7.5, color="0.35")
@@ -262,8 +267,9 @@ FIG9 = Recipe(
     name="fig9",
     statement="Too little data and the network never generalises, plenty and it does so at "
     "once; in between it groks.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draws; D=40, N=100, ε=0.5, α=1, η=0.5·N/α², centred",
         "quick": "D=25, N=500, ε=0.06, α=1, gradient flow, centred",
         "paper": "D=40, N=100, ε=0.5, α=1, η=0.5·N/α², centred; on the right by gradient flow",
     },
