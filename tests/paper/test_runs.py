@@ -174,10 +174,10 @@ def test_what_was_not_trained_gives_nan_with_a_reason_and_is_left_out_of_orders(
     assert [value.reason for value in found] == ["diverged", "diverged"]
     [first, second] = concordances(runs, "alpha", lambda run: run.delay().delay)
     assert first == 1.0
-    assert first.reason == "of 5 runs left out: 1 diverged"
+    assert first.reason == "without 1 of 5 runs (1 diverged)"
     assert np.isnan(second)  # the second seed's test loss never falls: nothing is in known order
     [_, starts] = concordances(runs, "alpha", lambda run: run.start("test_loss"), untrained=True)
-    assert starts.reason.startswith("of 5 runs left out")
+    assert starts.reason.startswith("without 1 of 5 runs")
 
 
 def test_several_statistics_of_a_run_that_failed_are_nan_with_its_reason():

@@ -83,7 +83,7 @@ def test_the_share_that_meets_a_claim_has_the_exact_interval(n_met, n):
     np.testing.assert_allclose(clopper_pearson(n_met, n), wanted, rtol=1e-9)
     verdict = judge(claim(low=1.0), [2.0] * n_met + [0.0] * (n - n_met))
     assert (verdict.n_met, verdict.n_measured) == (n_met, n)
-    np.testing.assert_allclose(verdict.share, wanted, rtol=1e-9)
+    np.testing.assert_allclose(verdict.share_interval, wanted, rtol=1e-9)
 
 
 @pytest.mark.parametrize(

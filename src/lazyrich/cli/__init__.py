@@ -1,22 +1,19 @@
 """The command line: parses, calls one function, prints."""
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from lazyrich import __version__
 from lazyrich._ground import InputError
 
 from ._sweep import show, sweep
 from ._train import train
+from ._verdicts import show_verdicts
 
 app = App(
     name="lazyrich",
@@ -38,8 +35,10 @@ def reproduce(
     figures: Annotated[list[str], Parameter(help="fig1, fig2, … or all.", negative=())],
     *,
     preset: Annotated[
-        Literal["quick", "paper"],
-        Parameter(help="The authors' settings, or the same shown in seconds."),
+        Literal["quick", "paper", "authors"],
+        Parameter(
+            help="Wide networks, in minutes; the authors' settings; or their own draw, one run."
+        ),
     ] = "quick",
     seeds: Annotated[
         int | None, Parameter(help="How many seeds; a verdict needs 3. Default: the preset's.")
@@ -73,9 +72,8 @@ def reproduce(
         changes=dict(_name_and_value(text) for text in change or []),
         progress=True,
     )
-    verdicts = paper.read_verdicts(out)
-    verdicts = {found.figure: verdicts[found.figure] for found in made}
-    _show_verdicts(verdicts, as_json=as_json)
+    results = paper.read_results(out)
+    show_verdicts({found.figure: results[found.figure] for found in made}, as_json=as_json)
     if not as_json:
         for found in made:
             print(f"{found.figure}: {', '.join(str(path) for path in found.files)}")
@@ -87,7 +85,7 @@ def claims(*, out: Out = Path("reproduction"), as_json: AsJson = False) -> None:
     """Show the claims table of figures that were reproduced earlier."""
     from lazyrich import paper
 
-    _show_verdicts(paper.read_verdicts(out), as_json=as_json)
+    show_verdicts(paper.read_results(out), as_json=as_json)
 
 
 @app.command
@@ -131,41 +129,6 @@ def _name_and_value(text: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
     return name, value
-
-
-def _show_verdicts(figures: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(figures, indent=1, ensure_ascii=False))
-        return
-    console = Console()
-    for name, figure in figures.items():
-        seeds = f"{len(figure['seeds'])} seed{'s' if len(figure['seeds']) > 1 else ''}"
-        table = Table(title=f"{name}: preset {figure['preset']}, {seeds}", title_justify="left")
-        table.add_column("claim and its statistic", overflow="fold")
-        table.add_column("measured", overflow="fold")
-        table.add_column("holds if", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
-        for row in figure["claims"]:
-            colour = {"holds": "green", "does not hold": "red"}.get(row["verdict"], "yellow")
-            low, high = map(_short, row["interval"])
-            table.add_row(
-                f"{row['name']}\n[dim]{escape(row['statistic'])}[/dim]",
-                f"{_short(row['median'])} [dim]{low} to {high}[/dim]",
-                row["threshold"],
-                f"[{colour}]{row['verdict']}[/{colour}]",
-            )
-        console.print(table)
-        for note in figure["notes"]:
-            console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
-    if figures:
-        console.print(
-            "[dim]measured: median over seeds and its interval (the range of three seeds, "
-            "95 % bootstrap of more); inf: never reached[/dim]"
-        )
-
-
-def _short(value: float | str) -> str:
-    return f"{float(value):.3g}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,10 +1,11 @@
 """The table of claims, ``claims.toml``: every sentence that is tested, and its threshold."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -60,10 +61,7 @@ def read_table(text: str) -> ClaimsTable:
             claim has no threshold or occurs twice, or the history names a claim that is
             not there.
     """
-    try:
-        table = TypeAdapter(ClaimsTable).validate_python(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise InputError(f"The table of claims cannot be read: {_first(error)}") from error
+    table = parse_table(text, ClaimsTable, "The table of claims")
     names = [full_name(one) for one in table.claim]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -84,6 +82,22 @@ def full_name(claim: Claim) -> str:
     return f"{claim.figure}: {claim.name}"
 
 
+T = TypeVar("T")
+
+
+def parse_table(text: str, kind: type[T], what: str) -> T:
+    """A frozen dataclass from TOML.
+
+    Raises:
+        InputError: if it is not TOML, or a field is unknown, missing or of the wrong kind.
+    """
+    try:
+        as_json = json.dumps(tomllib.loads(text), default=str)
+        return TypeAdapter(kind).validate_json(as_json)
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise InputError(f"{what} cannot be read: {_first(error)}") from None
+
+
 def _first(error: Exception) -> str:
     """What is wrong first, and where."""
     if not isinstance(error, ValidationError):
@@ -93,7 +107,12 @@ def _first(error: Exception) -> str:
     return f"{place}: {first['msg']} (it is {first['input']!r:.60})."
 
 
-_TABLE = read_table(files("lazyrich.paper").joinpath("claims.toml").read_text(encoding="utf-8"))
+def table_text(name: str) -> str:
+    """The text of a table that comes with the package."""
+    return files("lazyrich.paper").joinpath(name).read_text(encoding="utf-8")
+
+
+_TABLE = read_table(table_text("claims.toml"))
 
 CLAIMS: tuple[Claim, ...] = _TABLE.claim
 """Every claim, in the order of the figures."""

@@ -272,7 +272,7 @@ def concordance_of(x: Sequence[float] | np.ndarray, row: Sequence[float] | np.nd
     """The concordance of two lists, with a word on what was left out or why it is NaN."""
     left_out = [reason_of(value) or "not measured" for value in row if np.isnan(value)]
     found = concordance(x, np.array(row, float))
-    said = f"of {len(row)} runs left out: {tally(left_out)}" if left_out else ""
+    said = f"without {len(left_out)} of {len(row)} runs ({tally(left_out)})" if left_out else ""
     if np.isnan(found):
         return missing(said or "fewer than three pairs of runs whose order is known")
     return Value(found, said) if said else found
@@ -331,10 +331,12 @@ def all_at(panel: xr.Dataset, name: str, steps: np.ndarray) -> np.ndarray:
 
 def faults_of(panel: xr.Dataset, seed: Any) -> list[str]:
     """Why runs of a seed may have given no number: one reason for each run that has one."""
+    if seed not in panel.seed.values:
+        return []
     one = panel.sel(seed=seed)
     status = one.status.values.ravel()
     found = [str(s) for s in status if s not in ("ok", "out_of_steps")]
-    if "train_loss" in one:
+    if "train_loss" in one and one.sizes["save_step"]:
         loss = one.train_loss.transpose(*one.status.dims, "save_step").values
         loss = loss.reshape(len(status), -1)
         fell = np.nanmin(np.where(np.isfinite(loss), loss, np.inf), axis=1) <= 0.1 * loss[:, 0]

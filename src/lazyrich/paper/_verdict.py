@@ -3,12 +3,24 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from scipy.special import betaincinv, comb
 
 from ._value import reason_of
+
+
+def _from_json(value: Any) -> Any:
+    return float(value) if value in ("inf", "-inf", "nan") else value
+
+
+Number = Annotated[
+    float,
+    BeforeValidator(_from_json),
+    PlainSerializer(lambda v: v if math.isfinite(v) else str(v), when_used="json"),
+]
+"""A float; JSON has no infinities and no NaN: there they are text."""
 
 Outcome = Literal["holds", "does not hold", "undecided", "met", "not met"]
 
@@ -34,7 +46,7 @@ class Claim:
             seeds that must meet it; None judges the median over seeds.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     figure: str
     name: str
@@ -87,19 +99,21 @@ class Verdict:
             that never got there, which counts as the worst.
         coverage: the probability with which such an interval holds the median.
         n_met: how many seeds meet the claim.
-        share: 95 % interval of Clopper and Pearson for the share of seeds that meet it.
+        share_interval: 95 % interval of Clopper and Pearson for the share of seeds that meet it.
         outcome: holds, does not hold or undecided; of a single draw met, not met or
             undecided.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
     claim: Claim
-    values: tuple[float, ...]
+    values: tuple[Number, ...]
     reasons: tuple[str, ...]
-    median: float
-    interval: tuple[float, float]
-    coverage: float
+    median: Number
+    interval: tuple[Number, Number]
+    coverage: Number
     n_met: int
-    share: tuple[float, float]
+    share_interval: tuple[Number, Number]
     outcome: Outcome
 
     @property

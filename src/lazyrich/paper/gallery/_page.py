@@ -13,10 +13,12 @@ from markupsafe import Markup, escape
 from lazyrich._ground import InputError
 from lazyrich.theory import errata
 
-from .._claims import HISTORY
+from .._claims import CLAIMS, HISTORY, LATE_CLAIMS
 from .._files import writable_folder, write_whole
-from .._reproduce import read_verdicts
-from ._contents import VERDICTS, Entry, count, entries_of, readable
+from .._results import PRESETS, read_results
+from .._survives import SURVIVES
+from .._words import LEGEND, SIGNS, describe, readable
+from ._contents import Entry, count, entries_of
 from ._downloads import MOST_BYTES, size_text
 
 
@@ -41,18 +43,11 @@ def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html"
     References:
         Pages open in any browser of the last years; figures are those of Kumar et al. (2024).
     """
-    figures = read_verdicts(out)
+    results = read_results(out)
     if to.is_dir():
         raise InputError(f"--to is the folder {to}; name a file, such as {to / 'report.html'}.")
     writable_folder(to.parent, option="--to")
-    try:
-        entries = entries_of(out, figures)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{out / 'claims.json'} is not a claims file that can be read; delete it and "
-            "reproduce again."
-        ) from error
-    text = _render(entries, out)
+    text = _render(entries_of(out, results), out)
     write_whole(to, lambda path: path.write_text(text, encoding="utf-8"), option="--to")
     return to
 
@@ -73,8 +68,14 @@ def _render(entries: Sequence[Entry], out: Path) -> str:
     return environment.get_template("page.html").render(
         entries=entries,
         rows=rows,
-        counts=count(rows),
-        signs=VERDICTS,
+        counts={preset: count(row.outcomes[preset] for row in rows) for preset in PRESETS},
+        presets=PRESETS,
+        signs=SIGNS,
+        legend=LEGEND,
+        survives=SURVIVES,
+        describe=describe,
+        late=LATE_CLAIMS,
+        n_claims=len(CLAIMS),
         errata=errata(),
         history=HISTORY,
         machines=_machines(entries),
@@ -96,15 +97,15 @@ class Machine(NamedTuple):
     """Versions and machine, and the figures that were made with them."""
 
     versions: dict[str, str]
-    entries: list[Entry]
+    made: list[tuple[Entry, str]]
 
 
 def _machines(entries: Sequence[Entry]) -> list[Machine]:
-    computed = [entry for entry in entries if entry.is_computed]
-    names = list(dict.fromkeys(name for entry in computed for name, _ in entry.made))
+    computed = [(entry, shown) for entry in entries for shown in entry.shown]
+    names = list(dict.fromkeys(name for _, shown in computed for name, _ in shown.made))
     found: dict[tuple[str, ...], Machine] = {}
-    for entry in computed:
-        versions = {name: dict(entry.made).get(name, "") for name in names}
+    for entry, shown in computed:
+        versions = {name: dict(shown.made).get(name, "") for name in names}
         machine = found.setdefault(tuple(versions.values()), Machine(versions, []))
-        machine.entries.append(entry)
+        machine.made.append((entry, shown.preset))
     return list(found.values())
