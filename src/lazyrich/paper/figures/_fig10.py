@@ -13,7 +13,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordances, each_run
+from .._runs import Run, along, concordance_of, concordances, each_run
 from .._shared import steps_label
 from ._fig4 import PRESETS as FIGURE_4
 
@@ -54,6 +54,14 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         "alignment lowers the peak": concordances(runs, "mixed", Run.peak),
         "the solution aligns": concordances(runs, "mixed", _alignment, untrained=True),
         "the rise vanishes": each_run(runs, Run.peak, mixed=runs.mixed.values[-1]),
+        "alignment sets the peak": [
+            concordance_of(*rows)
+            for rows in zip(
+                along(runs, "mixed", _alignment, untrained=True),
+                along(runs, "mixed", Run.peak),
+                strict=True,
+            )
+        ],
         "alignment shortens the delay": concordances(runs, "mixed", _delay),
     }
 

@@ -18,7 +18,7 @@ from lazyrich.training import (
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, by_claim
-from ._fig4 import draw, terms_gap
+from ._fig4 import draw, linear_share_of_rise, terms_gap
 
 PROBES = (WeightNorm(), Terms(), TestLossError(), KernelRegression())
 # More test points than the authors', so that Eq. 22 is held against a sharp measurement.
@@ -62,6 +62,8 @@ def _statistics(run: Run) -> dict[str, float]:
     return {
         "three terms are the loss": terms_gap(run),
         "train falls first": run.delay().ratio,
+        "linear power is the rise": linear_share_of_rise(run),
+        "alignment improves": run.relative("misalignment_term"),
         "linear power rises and goes": run.end("linear_term") / run["linear_term"].max(),
     }
 

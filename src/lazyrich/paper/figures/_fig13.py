@@ -22,9 +22,10 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw, Twin, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, run_at
+from .._runs import Run, along, concordances, run_at
 from .._shared import with_all_claims
-from ._fig1 import PRINTED
+from ._fig1 import PRINTED, lazy_share
+from ._fig12 import MODULAR, accuracy_lag
 
 MOMENTUM = 0.95
 # A local maximum counts if it stands out by a hundredth of the initial test loss: far above
@@ -49,6 +50,15 @@ AUTHORS_STUDENT = _STUDENT.changed(
     }
 )
 _KEYS = PrintedDraw(target_keys=(0, 1, 2), weight_keys=(3, 4, 5))
+# §14: "scaling α still tunes grokking" with AdamW. At α = 23 both have Figure 12's rate.
+MODULAR_ALPHAS = (5.75, 11.5, 23.0, 46.0)
+ADAMW_RULES = {
+    "rate over alpha squared": {
+        "learning_rate_rule": "inverse_square",
+        "learning_rate": 0.01 * 23**2,
+    },
+    "rate over alpha": {"learning_rate_rule": "inverse", "learning_rate": 0.01 * 23},
+}
 # Save points are dense early, where bumps follow each other within a few steps.
 PRESETS: dict[str, dict[str, Config]] = {
     "authors": {
@@ -103,6 +113,10 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
         chosen = seeds[:5] if name == "transformer" else seeds
         experiments = grid(base[name], {"weight_decay": decays, "seed": chosen})
         found[name] = Panel(experiments, ("weight_decay",))
+    if preset != "authors":
+        for name, powers in ADAMW_RULES.items():
+            runs = grid(MODULAR.changed(powers), {"alpha": MODULAR_ALPHAS, "seed": seeds})
+            found[name] = Panel(runs, ("alpha",))
     return found
 
 
@@ -114,8 +128,13 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     before, after = (
         along(panels["student"], "weight_decay", gap) for gap in (_gap_before_half, _gap_after_half)
     )
+    lazy, gain = (
+        along(panels["momentum"], "momentum", measure) for measure in (lazy_share, _over_twin)
+    )
     found = {
         "momentum groks": ratio[:, heavy],
+        "linear first with momentum": lazy[:, heavy],
+        "then features with momentum": gain[:, heavy],
         "momentum has more bumps": bumps[:, heavy] - bumps[:, plain],
         "twin tracks until the loss halves": before[:, heavy],
         "twin leaves once the loss has halved": after[:, heavy],
@@ -128,7 +147,13 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         found["decay leaves the twin early"] = behind[:, heavy]
         with np.errstate(invalid="ignore"):  # NaN if neither is ever left
             found["decay makes it leave sooner"] = leave[:, heavy] / leave[:, plain]
+    for name in ADAMW_RULES.keys() & panels.keys():
+        found[f"alpha tunes AdamW, {name}"] = concordances(panels[name], "alpha", accuracy_lag)
     return with_all_claims("fig13", panels, {name: list(found[name]) for name in found})
+
+
+def _over_twin(run: Run) -> float:
+    return run.end("test_loss") / run.end("twin_test_loss")
 
 
 def _bumps(run: Run) -> float:

@@ -58,6 +58,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     return {
         "more data helps": [ordered_share(one, 0, trend="falling") for one in ends],
         "larger j is harder": [ordered_share(one, 1, trend="rising") for one in ends],
+        "enough data generalises": [float(one[-1].max()) for one in ends],
         "rich learning beats the kernel": [_smallest(one) for one in gains],
     }
 

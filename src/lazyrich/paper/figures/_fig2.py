@@ -55,6 +55,13 @@ SWEPT = {
         }
     ),
 }
+# §8.3: "any of" these moduli, and "a wide range of" widths.
+MODULI, WIDTHS = (13, 17, 19, 23, 29, 31), (50, 100, 200, 400)
+OTHERS = {
+    "paper": AUTHORS.changed({"n_steps": 100_000}),
+    "quick": RUNS["quick"].changed({"n_steps": 16_000}),
+}
+_N_OTHER_SEEDS = 10
 ALPHAS = {"paper": (0.25, 1.0, 2.25, 4.0), "quick": (10.0, 20.0, 40.0, 80.0, 160.0)}
 
 
@@ -66,7 +73,17 @@ def runs(preset: str, seeds: Sequence[int]) -> list[Experiment]:
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """One run a seed, and a sweep over α."""
     sweep = grid(SWEPT[preset], {"alpha": ALPHAS[preset], "seed": seeds})
-    return {"runs": Panel(runs(preset, seeds)), "sweep": Panel(sweep, ("alpha",))}
+    base, some = OTHERS[preset], seeds[:_N_OTHER_SEEDS]
+    # αW₂(W₁x)²/(2pN): α goes with p where the output is to stay as it is.
+    moduli = [(p, base.scaling.alpha * (p / 23 if preset == "quick" else 1)) for p in MODULI]
+    others = grid(base, {("modulus", "alpha"): moduli, "seed": some})
+    widths = grid(base, {"net.widths": [(width,) for width in WIDTHS], "seed": some})
+    return {
+        "runs": Panel(runs(preset, seeds)),
+        "sweep": Panel(sweep, ("alpha",)),
+        "moduli": Panel(others, ("modulus",)),
+        "widths": Panel(widths, ("widths",)),
+    }
 
 
 class Marks(NamedTuple):
@@ -104,7 +121,20 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         "weight norm dips nowhere in the sweep": along(sweep, "alpha", _norm_dip)
         .min(axis=1)
         .tolist(),
+        "every modulus is late": _least_along(panels["moduli"], "modulus"),
+        "every width is late": _least_along(panels["widths"], "widths"),
     }
+
+
+def _least_along(panel: xr.Dataset, axis: str) -> list[float]:
+    """The smallest ratio of each seed along an axis; never or NaN if one of them is."""
+    columns = [each_run(panel, _ratio, **{axis: value}) for value in panel[axis].values]
+    return [_least(row) for row in zip(*columns, strict=True)]
+
+
+def _least(ratios: Sequence[float]) -> float:
+    odd = [value for value in ratios if not np.isfinite(value)]
+    return min(odd, key=np.isinf) if odd else min(ratios)
 
 
 def _delay(run: Run) -> float:

@@ -37,6 +37,7 @@ from .._runs import (
     run_at,
 )
 from .._shared import steps_label, with_all_claims
+from ._fig1 import lazy_share
 
 # Gradient flow to convergence, at a hundredth of the cost of the steps it stands for.
 _FLOW = CommitteeExperiment(
@@ -147,7 +148,7 @@ def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
             ("small epsilon waits longer", lambda run: run.delay().delay),
             ("small epsilon waits longer relative to training", lambda run: run.delay().ratio),
             ("small epsilon ends lower", _end),
-            ("epsilon sets the lazy plateau", lazy_fall),
+            ("epsilon sets the lazy plateau", lazy_share),
         ):
             found[f"{name}{said}"] = concordances(panel, "epsilon", function, alpha=alpha)
     return found | {
@@ -176,11 +177,6 @@ def _over_map(panel: xr.Dataset) -> dict[str, list[float]]:
             ("kernel rests when train loss falls", moved, 0, "falling"),
         )
     }
-
-
-def lazy_fall(run: Run) -> float:
-    """Share of the initial train loss that is lost when the network leaves its twin."""
-    return 1 - run.at("train_loss", run.leave_step()) / run.start("train_loss")
 
 
 def _alignment(run: Run) -> float:

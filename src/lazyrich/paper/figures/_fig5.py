@@ -11,6 +11,8 @@ from lazyrich.plots import draw_net_and_twin, new_figure, step_axis
 from lazyrich.sweeps import grid
 from lazyrich.tasks import EigenvectorTask
 from lazyrich.training import (
+    Alignment,
+    Difficulty,
     Experiment,
     GradientDescent,
     KernelMovement,
@@ -21,7 +23,8 @@ from lazyrich.training import (
 )
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run
+from .._runs import Run, along, concordance_of, concordances, each_run
+from .._shared import with_all_claims
 
 INDICES = (1, 70, 100)
 
@@ -45,6 +48,9 @@ WIDE = Experiment(
     n_saves=60,
     probes=(WeightNorm(), Twin(), KernelMovement(n_points=200), KernelRegression()),
 )
+# Harder and harder labels, all of them modes of both machines' kernels.
+MORE, MORE_INDICES = "more indices", (1, 10, 30, 50, 70, 90)
+_OVER_INDEX = (Alignment(n_points=100, points="train"), Difficulty())
 _FLOOR = 1e-6  # of the pictures; a line below it is written as a number
 ROWS = {
     "authors": {"runs": PRINTED},
@@ -58,11 +64,15 @@ ROWS = {
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
-    """For each row of the picture a run for each index and seed."""
-    return {
+    """For each row of the picture a run for each index and seed; and more indices."""
+    found = {
         name: Panel(grid(base, {"index": INDICES, "seed": seeds}), axes=("index",))
         for name, base in ROWS[preset].items()
     }
+    if preset != "authors":
+        base = ROWS[preset]["runs"].model_copy(update={"probes": _OVER_INDEX})
+        found[MORE] = Panel(grid(base, {"index": MORE_INDICES, "seed": seeds}), axes=("index",))
+    return found
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
@@ -79,11 +89,15 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     def in_the_middle(function: Callable[[Run], float]) -> list[float]:
         return each_run(runs, function, index=middle)
 
-    return {
+    found = {
         "top eigenvector at once": each_run(runs, late, index=top),
         "middle eigenvector late": in_the_middle(late),
         "middle eigenvector generalises": in_the_middle(end),
-        "large eigenvector never": each_run(runs, end, index=last),
+        "large eigenvector never": each_run(
+            runs,
+            lambda run: run.converged("test_loss") / run.start("test_loss"),
+            index=last,
+        ),
         "middle case beats the kernel": in_the_middle(
             lambda run: run.end("test_loss") / run.end("kernel_regression_loss")
         ),
@@ -95,18 +109,34 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
             lambda run: run.end("kernel_regression_loss") / run.start("test_loss")
         ),
     }
+    if MORE in panels:
+        more = panels[MORE]
+        pairs = (
+            along(more, "index", lambda run, name=name: run.end(name))
+            for name in ("difficulty", "kernel_distance")
+        )
+        found |= {
+            "alignment falls with j": concordances(
+                more, "index", lambda run: run.start("alignment"), untrained=True
+            ),
+            "hard tasks move the kernel": [
+                concordance_of(*rows) for rows in zip(*pairs, strict=True)
+            ],
+        }
+    return with_all_claims("fig5", panels, found)
 
 
 def draw(panels: Panels, caption: str) -> Figure:
     """An index a column, settings a row: the net, its twin, and regression with K₀."""
     n_columns = panels["runs"].sizes["index"]
-    figure, axes = new_figure(len(panels), n_columns)
-    for row, (name, dataset) in enumerate(panels.items()):
+    rows = {name: panel for name, panel in panels.items() if name != MORE}
+    figure, axes = new_figure(len(rows), n_columns)
+    for row, (name, dataset) in enumerate(rows.items()):
         said = "" if name == "runs" else f"{name}: "
         for column, index in enumerate(dataset.index.values):
             place = axes[row * n_columns + column]
             _draw_index(place, dataset.sel(index=index), f"{said}$j$ = {index}")
-            place.set_xlabel("optimizer steps" if row == len(panels) - 1 else "")
+            place.set_xlabel("optimizer steps" if row == len(rows) - 1 else "")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.suptitle(caption, fontsize=7.5, color="0.35")

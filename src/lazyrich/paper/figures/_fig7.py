@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lazyrich.measures import relative_spread
+from lazyrich.nets import MLPNet
 from lazyrich.plots import (
     COLORS,
     dial_colors,
@@ -19,10 +20,11 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment
+from lazyrich.tasks import PolynomialTask
+from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent, Twin
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, concordance_of, measured, run_at, table
+from .._runs import Run, along, concordance_of, measured, run_at, table
 from .._shared import shared_setting, steps_label, with_all_claims
 from ._fig3 import PRINTED_ALPHA, PRINTED_ALPHAS
 
@@ -63,6 +65,18 @@ OUTPUT_SCALES = (0.3, 1.0, 3.0)
 WEIGHT_SCALES = (0.3, 0.7, 2.0)
 
 
+# §4.1: the third way of being lazy is width, in the parameterisation that has a limit.
+WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
+NTK = Experiment(
+    task=PolynomialTask(dim=10, n_train=100, n_test=200),
+    net=MLPNet(activation="tanh", parameterisation="ntk", initial="normal"),
+    optimizer=GradientDescent(learning_rate=0.2),
+    n_steps=1000,
+    n_saves=40,
+    probes=(Twin(),),
+)
+
+
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """Over α and σ to convergence; and pairs of runs that should be the same one."""
     if preset == "authors":
@@ -73,7 +87,9 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     units = [(sigma, base.epsilon * sigma) for sigma in WEIGHT_SCALES]
     # An α-scaled net at η/α² fits y as an unscaled one at η fits y/α.
     labels = [base.label_scale / alpha for alpha in OUTPUT_SCALES]
+    widths = [(width,) for width in WIDTHS]
     return {
+        "width": Panel(grid(NTK, {"net.widths": widths} | of_seed), ("widths",)),
         "map": Panel(grid(base, {**SCALES[preset], **of_seed}), ("alpha", "weight_scale")),
         "weights": Panel(
             grid(stepped, {"weight_scale": WEIGHT_SCALES} | of_seed), ("weight_scale",)
@@ -99,7 +115,20 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         {name: value for one in functions for name, value in one(panels, seed).items()}
         for seed in seeds
     ]
-    return with_all_claims("fig7", panels, {name: [row[name] for row in rows] for name in rows[0]})
+    found = {name: [row[name] for row in rows] for name in rows[0]}
+    if "width" in panels:
+        found["width linearizes"] = _slopes(panels["width"])
+    return with_all_claims("fig7", panels, found)
+
+
+def _slopes(panel: xr.Dataset) -> list[float]:
+    """Slope over log width of the log of the largest gap between the test losses."""
+    gaps = along(panel, "widths", _twin_gap, untrained=True)
+    return [float(np.polyfit(np.log(WIDTHS), np.log(row), 1)[0]) for row in gaps]
+
+
+def _twin_gap(run: Run) -> float:
+    return float(np.abs(run["test_loss"] - run["twin_test_loss"]).max() / run.start("test_loss"))
 
 
 def _of_map(panels: Panels, seed: int) -> dict[str, float]:
@@ -147,6 +176,11 @@ def _change(run: Run) -> float:
 
 
 def _final(run: Run) -> float:
+    # Losses far below their start are compared with each other: all of them must be at rest.
+    return run.converged("test_loss", floor=0.0) / run.start("test_loss")
+
+
+def _end(run: Run) -> float:
     return run.relative("test_loss")
 
 
@@ -190,7 +224,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     above[2].set_title(f"(c) σ²α = {middle:g}")
     _draw_collapse(below[0], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
     below[0].set_title("(d–f) how far the weights go")
-    _draw_collapse(below[1], panel, _final, "final / initial test loss")
+    _draw_collapse(below[1], panel, _end, "final / initial test loss")
     below[1].set_title("(d–f) where the test loss ends")
     _draw_spreads(below[2], panel)
     if n == 4:
@@ -270,7 +304,7 @@ def _draw_spreads(axes: Axes, panel: xr.Dataset) -> None:
     """How far apart the runs of a cell are, cell by cell."""
     for function, color, label in (
         (_change, COLORS["net"], "relative change"),
-        (_final, COLORS["norm"], "final test loss"),
+        (_end, COLORS["norm"], "final test loss"),
     ):
         cells = [cells_of(panel, seed, function) for seed in panel.seed.values.tolist()]
         shared = [place for place, values in cells[0].items() if len(values) > 1]

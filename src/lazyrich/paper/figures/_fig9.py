@@ -64,6 +64,9 @@ SIZES = {
     "paper": (50, 90, 120, 200, 350, 500, 800, 1200, 2000),
     "quick": (50, 90, 120, 200, 300, 500, 1000),
 }
+# §5: sizes at which regression with the initial kernel comes to generalise, as shares of D².
+DIMS = {"paper": (10, 16, 25, 40), "quick": (10, 16, 25)}
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 TERMS = ("variance_term", "misalignment_term", "linear_term")
 GENERALISES = 0.1  # share of the initial loss; the threshold of every delay too
 TOGETHER = 1.2  # t_te/t_tr, as in the claim on plenty of data
@@ -76,7 +79,19 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     if preset in SIZES:
         flow = base.changed({"dynamics": "flow"})
         found["range"] = Panel(grid(flow, {"n_train": SIZES[preset], "seed": seeds}), axes)
+        found |= {_kernel_panel(dim): Panel(_kernel_runs(dim, seeds), axes) for dim in DIMS[preset]}
     return found
+
+
+def _kernel_panel(dim: int) -> str:
+    return f"kernel, D {dim}"
+
+
+def _kernel_runs(dim: int, seeds: Sequence[int]) -> list[CommitteeExperiment]:
+    """Regression with the initial kernel; the one step of training is not looked at."""
+    sizes = [round(share * dim**2) for share in SHARES]
+    base = CommitteeExperiment(dim=dim, width=500, n_train=1, epsilon=0.1, n_steps=1)
+    return grid(base, {"n_train": sizes, "seed": seeds})
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
@@ -94,6 +109,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         "failure is linear power": share[:, few],
         "failure has more linear power": share[:, few] - share[:, many],
         "terms sum to the loss": gap.max(axis=1),
+        "worse than random with too little data": final[:, few],
     }
     if "range" in panels:
         edges = _measured(panels["range"])
@@ -102,6 +118,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
             "generalises from the predicted edge": edges["lower"] / lower,
             "the kernel's edge is where it is predicted": edges["kernel"] / upper,
             "the delay ends at the predicted edge": edges["upper"] / upper,
+            "the kernel needs D squared points": _dimension_slopes(panels),
         }
     return with_all_claims("fig9", panels, {name: list(found[name]) for name in found})
 
@@ -111,7 +128,7 @@ def _ratio(run: Run) -> float:
 
 
 def _final(run: Run) -> float:
-    return run.relative("test_loss")
+    return run.converged("test_loss") / run.start("test_loss")
 
 
 def _kernel(run: Run) -> float:
@@ -126,6 +143,27 @@ def _gap(run: Run) -> float:
     """Largest gap between the test loss and the sum of its terms, in standard errors."""
     total = sum(run[name] for name in TERMS)
     return float(np.max(np.abs(run["test_loss"] - total) / run["test_loss_error"]))
+
+
+def _dimension_slopes(panels: Panels) -> list[float]:
+    """Slope over log D of the log of the size at which regression with K₀ halves its error."""
+    dims = [dim for dim in DIMS["paper"] if _kernel_panel(dim) in panels]
+    halved = np.array(
+        [
+            [_size_at(panels[_kernel_panel(dim)], row) for row in _kernel_errors(panels, dim)]
+            for dim in dims
+        ]
+    )
+    return [float(np.polyfit(np.log(dims), np.log(column), 1)[0]) for column in halved.T]
+
+
+def _kernel_errors(panels: Panels, dim: int) -> np.ndarray:
+    return along(panels[_kernel_panel(dim)], "n_train", _kernel, untrained=True)
+
+
+def _size_at(panel: xr.Dataset, errors: np.ndarray) -> float:
+    sizes = jnp.asarray(panel.n_train.values, float)
+    return float(fall_step(sizes, jnp.asarray(errors), 0.5))
 
 
 def _measured(dataset: xr.Dataset) -> dict[str, np.ndarray]:
