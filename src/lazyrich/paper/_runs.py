@@ -53,7 +53,7 @@ class Delays(NamedTuple):
 # A run whose train loss has not even lost this share has not been trained.
 _MOVED = 0.9
 _CONVERGED = 0.01
-_ROUNDING = 1e-12
+_ROUNDING = 1e-11
 NEVER_REACHED = "the step that it is read at is never reached"
 
 

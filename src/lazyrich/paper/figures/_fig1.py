@@ -30,7 +30,7 @@ AUTHORS = CommitteeExperiment(
     epsilon=0.02,
     n_steps=100_000,
     n_probe=1000,
-    n_saves=160,
+    n_saves=80,
     has_printed_alignment=True,
     has_split=True,
 )

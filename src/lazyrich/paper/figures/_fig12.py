@@ -186,7 +186,8 @@ FIG12 = Recipe(
         "quick": "p=31, 85 % of unordered pairs, d=64, AdamW, rate 5e-4/α²; reduced size; "
         "curves are held once solved",
         "paper": "p=113, 40 % of pairs, d=128, centred, AdamW, rate 5e-4/α²\n"
-        "(the authors' 6e-6/α² takes 80 times as long); curves are held once solved",
+        "(the authors' 6e-6/α² takes 80 times as long: rate × decay of (b) is past the point from "
+        "which more decay\nno longer helps, which decides (b)); held once solved; 3 seeds of (a–c)",
     },
     panels=panels,
     statistics=statistics,

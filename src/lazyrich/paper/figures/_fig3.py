@@ -86,8 +86,8 @@ PRESETS = {
     # 1.1·10⁵ steps at twenty times the rate; of (b) the settings are not known.
     "paper": {
         "alpha": (
-            _AUTHORS.changed(_ALPHA | {"n_train": 450}),
-            {"alpha": [2.0**k for k in (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 8, 12)]},
+            _AUTHORS.changed(_ALPHA | {"n_train": 450, "n_steps": 300_000}),
+            {"alpha": [*PRINTED_ALPHAS, 2.0**8, 2.0**12]},
         ),
         "epsilon": (
             _AUTHORS.changed(_EPSILON | {"n_steps": 10_000_000}),
