@@ -269,8 +269,8 @@ FIG13 = Recipe(
         "quick": "(a) D=50, P=300, N=500, ε=0.06, η=20·N/α²; (b) AdamW 3e-4, decay 0.05, "
         "weights doubled; (c) p=43, 45 %, d_model 64, AdamW 1e-3, decay 1",
         "paper": "(a) D=100, P=550, N=500, ε=0.02, η=N/α²; (b) AdamW 3e-3, decay 0.1, "
-        "weights N(0,1); (c) p=113, 40 %, d_model 128, AdamW 1e-3, decay 2, centred, first 200 steps; "
-        "(a) 10 seeds, (c) 5",
+        "weights N(0,1); (c) p=113, 40 %, d_model 128, AdamW 1e-3, decay 2, centred, "
+        "first 200 steps; (a) 10 seeds, (c) 5",
     },
     panels=panels,
     statistics=statistics,
