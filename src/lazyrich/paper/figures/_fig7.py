@@ -132,7 +132,10 @@ def _twin_gap(run: Run) -> float:
 
 
 def _of_map(panels: Panels, seed: int) -> dict[str, float]:
-    change, loss = (cells_of(panels["map"], seed, function) for function in (_change, _final))
+    # The print's own runs are judged where the print ends, flows where they are at rest.
+    is_flow = shared_setting(panels["map"], "dynamics") == "flow"
+    functions = (_change, _final if is_flow else _end)
+    change, loss = (cells_of(panels["map"], seed, function) for function in functions)
     return {
         "change collapses": _largest_spread(change),
         "final loss collapses": _largest_spread(loss),
