@@ -20,10 +20,12 @@ from ._arrays import real_arrays as real_arrays
 from ._arrays import real_like as real_like
 from ._arrays import real_scalars as real_scalars
 from ._concrete import concrete as concrete
+from ._config import AddedLater as AddedLater
 from ._config import Config as Config
 from ._config import field_paths as field_paths
 from ._config import full_path as full_path
 from ._config import say_renamed as say_renamed
+from ._config import settings as settings
 from ._errors import InputError as InputError
 from ._errors import require_finite as require_finite
 from ._errors import require_positive as require_positive

@@ -22,6 +22,15 @@ _LARGEST = 2**32 - 1
 """Of whole numbers: what seeds can be, and far above every size and number of steps."""
 
 
+class AddedLater:
+    """Marks a field that came after results were stored: ``Annotated[T, AddedLater()]``.
+
+    At its default ``settings`` leaves it out, so that what was stored before is found.
+    Let the default stand for "as before" alone, such as None: a value of a sweep that
+    is equal to it would be missing from the sweep's axis.
+    """
+
+
 class Config(BaseModel):
     """Frozen, validated, JSON-serialisable settings; the base of every experiment's parts.
 
@@ -142,6 +151,37 @@ class Config(BaseModel):
 def say_renamed(old: str, new: str) -> None:
     """Tell once that a setting has another name now."""
     _log.warning("The setting %s is now called %s; it was taken for that.", old, new)
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The fields as JSON values, without those added later that are at their default.
+
+    Example:
+        >>> from typing import Annotated
+        >>> class Walk(Config):
+        ...     n_steps: int = 10
+        ...     wind: Annotated[float | None, AddedLater()] = None
+        >>> settings(Walk()), settings(Walk(wind=0.0))
+        ({'n_steps': 10}, {'n_steps': 10, 'wind': 0.0})
+    """
+    tree = config.model_dump(mode="json")
+    _leave_out(config, tree)
+    return tree
+
+
+def _leave_out(value: Any, tree: Any) -> None:
+    if isinstance(value, tuple | list):
+        for part, dumped in zip(value, tree, strict=True):
+            _leave_out(part, dumped)
+    if not isinstance(value, Config):
+        return
+    for name, field in type(value).model_fields.items():
+        part = getattr(value, name)
+        is_later = any(isinstance(mark, AddedLater) for mark in field.metadata)
+        if is_later and part == field.default:
+            del tree[name]
+        else:
+            _leave_out(part, tree[name])
 
 
 def field_paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

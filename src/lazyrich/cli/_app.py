@@ -10,7 +10,7 @@ from lazyrich import __version__
 from ._arguments import WholeNumber
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
-from ._output import say
+from ._output import console, say
 from ._sweep import show, sweep
 from ._train import train
 from ._verdicts import show_verdicts

@@ -54,6 +54,7 @@ class Delays(NamedTuple):
 # its train accuracy reached as much.
 _MOVED = 0.9
 _CONVERGED = 0.01
+_ROUNDING = 1e-11
 NEVER_REACHED = "the step that it is read at is never reached"
 
 
@@ -109,10 +110,14 @@ class Run:
         """A record at the end, if it has come to rest; NaN if not.
 
         At rest: over the last third of log time it stays within 1 % of where it ends, or
-        within 1 % of ``floor`` times its start if it has fallen below that.
+        within 1 % of ``floor`` times its start if it has fallen below that; or the train
+        loss has come down to rounding, where no gradient is left to move anything.
         """
         if self.fault:
             return missing(self.fault)
+        loss = self.records["train_loss"]
+        if loss[-1] <= _ROUNDING * loss[0]:
+            return float(self.records[name][-1])
         curve, since = self.records[name], float(self.steps[-1]) ** (2 / 3)
         late = [self.at(name, since), *curve[self.steps >= since]]
         size = max(abs(curve[-1]), floor * abs(curve[0]))

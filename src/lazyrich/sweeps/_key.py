@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Protocol, runtime_checkable
 
-from lazyrich._ground import Config
+from lazyrich._ground import Config, settings
 
 
 @runtime_checkable
@@ -18,8 +18,11 @@ class HasNumerics(Protocol):
 
 
 def canonical_json(experiment: Config) -> str:
-    """All settings as JSON that is equal for equal settings: sorted names, no spaces."""
-    return _compact(experiment.model_dump(mode="json"))
+    """All settings as JSON that is equal for equal settings: sorted names, no spaces.
+
+    Fields that were added later are left out where they are at their default.
+    """
+    return _compact(settings(experiment))
 
 
 def class_name(experiment: Config) -> str:

@@ -34,9 +34,11 @@ from ._optimizers import AdamW as AdamW
 from ._optimizers import AnyOptimizer as AnyOptimizer
 from ._optimizers import GradientDescent as GradientDescent
 from ._optimizers import Optimizer as Optimizer
+from ._printed import PrintedDraw as PrintedDraw
 from ._probes import PROBES as PROBES
 from ._probes import Alignment as Alignment
 from ._probes import AnyProbe as AnyProbe
+from ._probes import Difficulty as Difficulty
 from ._probes import KernelMovement as KernelMovement
 from ._probes import KernelRegression as KernelRegression
 from ._probes import ParameterChange as ParameterChange

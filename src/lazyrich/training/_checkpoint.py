@@ -21,6 +21,7 @@ from lazyrich._ground import (
     reason_of,
     require_writable,
     seal,
+    settings,
     unpack_arrays,
     unseal,
     write_file,
@@ -69,7 +70,7 @@ def write_checkpoint(path: Path, experiment: Experiment, saved: Saved) -> None:
     """
     header = {
         "format": _FORMAT,
-        "experiment": experiment.model_dump(mode="json"),
+        "experiment": settings(experiment),
         "numerics": experiment.numerics,
         "step": saved.step,
         "wall_seconds": saved.wall_seconds,
@@ -114,7 +115,7 @@ def read_checkpoint(path: Path, experiment: Experiment) -> Saved | None:
     header, arrays = _parts(path, sealed)
     if header["numerics"] != experiment.numerics:
         raise InputError(_OTHER_VERSION.format(path))
-    wanted = experiment.model_dump(mode="json")
+    wanted = settings(experiment)
     if header["experiment"] != wanted:
         raise InputError(
             f"The checkpoint {path} is of another experiment "

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 from pydantic import Field, model_validator
 
-from lazyrich._ground import Config, InputError, require_steps, say_renamed
+from lazyrich._ground import AddedLater, Config, InputError, require_steps, say_renamed
 from lazyrich.nets import AnyNet, Net
 from lazyrich.tasks import AnyTask
 
 from ._optimizers import AnyOptimizer
+from ._printed import PrintedDraw, require_no_seed, require_printable, with_marks
 from ._probes import AnyProbe, ParameterChange, WeightNorm
 from ._save_plan import log_steps
 
@@ -76,6 +77,8 @@ class Experiment(Config):
         seed: of the weights, the batches, and the data unless the task has its own.
         precision: of parameters and data, "float32" or "float64". Both draw the same
             numbers.
+        printed: draw data and weights as a printed figure has them, from these keys;
+            None draws them from the seed.
 
     Raises:
         InputError: if a value is out of range, or parts do not go together.
@@ -106,6 +109,7 @@ class Experiment(Config):
     stop: Stop = Stop()
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["float32", "float64"] = "float32"
+    printed: Annotated[PrintedDraw | None, AddedLater()] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -129,6 +133,9 @@ class Experiment(Config):
         _require_fitting_parts(self)
         for probe in self.probes:
             probe.check(self.task, self.net)
+        if self.printed is not None:
+            require_no_seed(self.seed)
+            require_printable(self.printed, self.task, self.net)
         names = [probe.kind for probe in self.probes]
         if len(set(names)) < len(names):
             raise InputError(f"the probes {names} repeat one; name each probe once")
@@ -139,7 +146,8 @@ class Experiment(Config):
         """The save points, increasing step numbers."""
         if self.save_steps is not None:
             return np.unique([0, *self.save_steps, self.n_steps])
-        return log_steps(self.n_steps, self.n_saves)
+        steps = log_steps(self.n_steps, self.n_saves)
+        return steps if self.printed is None else with_marks(steps)
 
     @property
     def numerics(self) -> dict[str, int]:

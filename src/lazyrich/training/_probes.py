@@ -311,6 +311,30 @@ class KernelRegression(Probe):
         return {"kernel_regression_loss": Description("label units²")}
 
 
+class Difficulty(Probe):
+    """yᵀK⁺y of the labels and the initial tangent kernel, on the training points (Eq. 8).
+
+    The squared distance ‖θ − θ₀‖² at which the linearised net fits the labels, or what
+    f(θ₀) leaves of them. Records ``difficulty``, a number without a step, like
+    ``kernel_regression_loss``.
+    """
+
+    is_prepared: ClassVar[bool] = True
+
+    kind: Literal["difficulty"] = "difficulty"
+
+    def reference(self, start: Snapshot) -> Array:
+        """The difficulty."""
+        kernel = ntk(start.predict, start.params, start.data.x)
+        matrix = kernel if kernel.ndim == 2 else flatten_kernel(kernel)
+        wanted = (start.data.y - start.outputs).reshape(-1)
+        return kernel_regression(matrix, wanted, wanted[None])[0]
+
+    def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
+        """The same at each save point."""
+        return {"difficulty": reference}
+
+
 class TestLossError(Probe):
     """Standard error of the test loss, from the spread of squared errors over test points.
 
@@ -390,6 +414,7 @@ PROBES: dict[str, type[Probe]] = {
     "alignment": Alignment,
     "twin": Twin,
     "kernel_regression": KernelRegression,
+    "difficulty": Difficulty,
     "test_loss_error": TestLossError,
     "terms": Terms,
 }
@@ -403,6 +428,7 @@ AnyProbe = Annotated[
     | Alignment
     | Twin
     | KernelRegression
+    | Difficulty
     | TestLossError
     | Terms,
     Field(discriminator="kind"),

@@ -113,7 +113,7 @@ def _draw_falls(
 FIG14 = Recipe(
     name="fig14",
     statement="Grokking persists when the target function spans more than one direction.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "sums of squares; D=50, P=400, N=500, ε=0.06, α=1, gradient flow, centred",
         "paper": "sums of squares; D=100, P=550, N=500, ε=0.02, α=1, gradient flow, centred; "

@@ -87,7 +87,7 @@ def _draw_ratios(axes: Axes, dataset: xr.Dataset) -> None:
 FIG17 = Recipe(
     name="fig17",
     statement='One run seems to "grok" in accuracy or not, by the choice of the threshold.',
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "the runs of Figure 8 at α=1, 3·10⁴ steps",
         "paper": "the runs of Figure 8 at α=1, 10⁵ steps",

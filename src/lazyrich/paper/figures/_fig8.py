@@ -119,7 +119,7 @@ FIG8 = Recipe(
     name="fig8",
     statement="On a student and its teacher, α makes the delay of an accuracy within a "
     "threshold vanish or grow.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "5-100-100-5 tanh, weights ×2, 100 points, AdamW, η=3·10⁻⁴, decay 0.05, αf",
         "paper": "5-100-100-5 tanh, weights ×2, 100 points, AdamW, η=3·10⁻⁴, decay 0.05, αf; "
