@@ -49,6 +49,7 @@ DECAYS = (
     *((ONE_RATE, decay) for decay in (0.1, 0.18, 0.32, 0.56, 1.0)),
     *((0.005, 0.2), (0.005, 0.64), (0.02, 0.16), (0.02, 0.5)),
 )
+"""Learning rates and weight decays, no two of the latter equal: a decay names its run."""
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
@@ -76,7 +77,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
         for name, changes in runs.items()
     }
     pairs = grid(MODULAR, {("learning_rate", "weight_decay"): DECAYS, "seed": seeds})
-    return found | {DECAY: Panel(pairs, ("learning_rate", "weight_decay"))}
+    return found | {DECAY: Panel(pairs, ("weight_decay",))}
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
@@ -85,7 +86,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         name: each_run(panel, transformer_delay) for name, panel in panels.items() if name != DECAY
     }
     lags = {
-        (rate, decay): each_run(panels[DECAY], accuracy_lag, learning_rate=rate, weight_decay=decay)
+        (rate, decay): each_run(panels[DECAY], accuracy_lag, weight_decay=decay)
         for rate, decay in DECAYS
     }
     return {
@@ -153,10 +154,7 @@ def _draw_lags(axes: Axes, panel: xr.Dataset) -> None:
     for rate, color in dial_colors([0.005, ONE_RATE, 0.02]).items():
         decays = [decay for one, decay in DECAYS if one == rate]
         across = [1 / (rate * decay) for decay in decays]
-        lags = [
-            each_run(panel, accuracy_lag, learning_rate=rate, weight_decay=decay)
-            for decay in decays
-        ]
+        lags = [each_run(panel, accuracy_lag, weight_decay=decay) for decay in decays]
         measured = np.array(lags, float).T
         draw_dial(axes, across, measured, color=color, label=f"rate {rate:g}")
     for size in (0.3, 1.0, 3.0):
