@@ -257,7 +257,7 @@ def test_a_failed_run_is_a_missing_value_with_its_reason(tmp_path, monkeypatch):
             raise ValueError("no memory")
         return train_committee(experiments, on_finished=on_finished)
 
-    monkeypatch.setattr("lazyrich.paper._panels.train_committee", refusing)
+    monkeypatch.setattr("lazyrich.training._dispatch.train_committee", refusing)
     found = small("fig4", tmp_path)
     assert not any("could not be" in note for note in found.notes)
     for verdict in found.verdicts:

@@ -159,7 +159,7 @@ def test_foreign_content_is_one_sentence_and_set_aside(tmp_path, content):
 
 def test_what_is_not_a_regular_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "claims.json")
-    with pytest.raises(InputError, match="not a regular file"):
+    with pytest.raises(InputError, match="wanted a regular file"):
         read_results(tmp_path)
 
 

@@ -176,14 +176,16 @@ def _measured(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     }
     sizes = jnp.asarray(dataset.n_train.values, float)
     return {
-        edge: np.array(
-            [
-                float(fall_step(sizes, jnp.asarray(row), level))
-                for row in along(dataset, "n_train", measure)
-            ]
-        )
+        edge: np.array([_edge(sizes, row, level) for row in along(dataset, "n_train", measure)])
         for edge, (measure, level) in asked.items()
     }
+
+
+def _edge(sizes: jnp.ndarray, row: np.ndarray, level: float) -> float:
+    """The P at which a row falls to a level; a row of nothing but never and NaN has none."""
+    if not np.isfinite(row).any():
+        return float("nan") if np.isnan(row).any() else float("inf")
+    return float(fall_step(sizes, jnp.asarray(row), level))
 
 
 def _spectrum(dataset: xr.Dataset) -> dict[str, jnp.ndarray]:
