@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from lazyrich import InputError, cli
 from lazyrich.cli._text import ENCODING_ERRORS, SPELLED, json_text, visible
+from lazyrich.paper import Claim, Result, as_json, judge
 from lazyrich.plots import text_curve
 
 ROOT = Path(__file__).parents[2]
@@ -105,13 +106,11 @@ def terminal(request):
 
 
 def claims_file(folder, said):
-    claim = {"name": said, "sentence": said, "where": said, "statistic": said, "values": [1.0]}
-    claim |= {"median": 1.0, "interval": [1.0, 2.0], "threshold": said, "verdict": said}
-    figure = {"preset": said, "seeds": [0], "settings": said, "provenance": {}, "notes": [said]}
+    verdict = judge(Claim("fig1", said, said, said, said, low=1.0), [1.0, 2.0, 3.0])
+    result = Result((0, 1, 2), said, {}, (said,), (verdict,))
+    content = {"edition": 2, "figures": as_json({"fig1": {"quick": result}})}
     folder.mkdir(exist_ok=True)
-    (folder / "claims.json").write_text(
-        json.dumps({"figures": {"fig1": figure | {"claims": [claim]}}})
-    )
+    (folder / "claims.json").write_text(json.dumps(content))
 
 
 def assert_clean(terminal):
@@ -187,7 +186,7 @@ def test_every_error_has_a_sentence(error, code, words, monkeypatch, capsys, tmp
     def fail(out):
         raise error
 
-    monkeypatch.setattr("lazyrich.paper.read_verdicts", fail)
+    monkeypatch.setattr("lazyrich.paper.read_results", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert call("claims") == code
     said = capsys.readouterr().err
