@@ -93,6 +93,7 @@ ROWS = {
     "peak_before": ("steps test", lambda f, t, a: f(t, a, 5)),
     "leave_step": ("steps train test", lambda f, t, a, b: f(t, a, b)),
     "count_peaks": ("test", lambda f, a: f(a, prominence=0.1)),
+    "concordance": ("steps test", lambda f, t, a: f(t, a)),
     "rank_correlation": ("steps test", lambda f, t, a: f(t, a)),
     "ordered_share": ("kernel", lambda f, k: f(k, 1, trend="rising")),
     "relative_spread": ("more", lambda f, a: f(a)),

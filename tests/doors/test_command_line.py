@@ -174,7 +174,8 @@ def assert_whole(out):
 
 
 def test_an_interrupt_stops_soon_and_says_how_to_go_on(tmp_path):
-    arguments = ["reproduce", "fig4", *SMALL, "--set=n_steps=20000000", "--seeds", "3"]
+    settings = [one for one in SMALL if "n_steps" not in one]
+    arguments = ["reproduce", "fig4", *settings, "--set=n_steps=20000000", "--seeds", "3"]
     process = lazyrich(*arguments, "--out", str(tmp_path))
     deadline = time.time() + 120
     while time.time() < deadline and not (tmp_path / "store").exists():

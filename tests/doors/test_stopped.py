@@ -127,6 +127,7 @@ def test_other_signals_and_quick_presses(number, n_presses):
     assert_one_sentence(said, code, 128 + number)
 
 
+@pytest.mark.slow  # it counts seconds: a machine that is busy with other tests is too slow
 def test_a_later_press_ends_what_takes_its_time():
     slow = "    try: time.sleep(60)\n    except BaseException: time.sleep(60)"
     process = start(sys.executable, "-c", AROUND.format(slow))
@@ -196,6 +197,7 @@ def test_a_press_at_any_moment(words, number, tmp_path):
         assert others_of(group) == []
 
 
+@pytest.mark.slow  # as above
 def test_a_run_from_python_keeps_its_state_however_often_it_is_stopped(tmp_path):
     checkpoint = tmp_path / "checkpoint.npz"
     small = {"task.dim": 4, "task.n_train": 8, "task.n_test": 8, "width": 4, "probes": []}

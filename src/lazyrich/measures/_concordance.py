@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, host_array
 
 LEAST_PAIRS = 3
 """Fewer comparable pairs say nothing about a trend."""
@@ -25,13 +25,13 @@ def concordance(x: ArrayLike, y: ArrayLike) -> float:
         in every one. NaN with fewer than three pairs that count.
 
     Raises:
-        InputError: if x and y are not two lists of one length.
+        InputError: if x and y are not two lists of real numbers of one length.
 
     Example:
         >>> concordance([1, 2, 3, 4], [5.0, 7.0, float("inf"), float("inf")])
         1.0
     """
-    a, b = np.asarray(x, float), np.asarray(y, float)
+    a, b = host_array("x", x), host_array("y", y)
     if a.shape != b.shape or a.ndim != 1:
         raise InputError(f"x has shape {a.shape} and y {b.shape}; give two lists of one length.")
     signs = _signs(a) * _signs(b)
