@@ -29,6 +29,7 @@ def check_predictor(predict: Predictor, params: Params, x: Inputs) -> None:
             output depends on the other rows, or if params hold what is no real array.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> check_predictor(lambda params, x: x @ params, jnp.ones(2), jnp.ones((3, 2)))
         >>> centre = lambda params, x: (x - x.mean(0)) @ params
         >>> check_predictor(centre, jnp.ones(2), jnp.arange(6.0).reshape(3, 2))

@@ -43,6 +43,7 @@ def scale_labels(data: TaskData, scale: float) -> TaskData:
     """The data with every label times a number.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> data = TaskData(jnp.zeros((1, 2)), jnp.ones(1), jnp.zeros((1, 2)), jnp.ones(1))
         >>> scale_labels(data, 2.0).y.tolist()
         [2.0]

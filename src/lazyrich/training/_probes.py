@@ -319,6 +319,7 @@ class Difficulty(Probe):
     ``kernel_regression_loss``.
     """
 
+    names: ClassVar[Sequence[str]] = ("difficulty",)
     is_prepared: ClassVar[bool] = True
 
     kind: Literal["difficulty"] = "difficulty"

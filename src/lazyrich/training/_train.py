@@ -1,6 +1,7 @@
 """Takes runs to their end: which go together, what is kept of them, who is told."""
 
 import itertools
+import os
 import threading
 import time
 import warnings
@@ -77,7 +78,8 @@ class Job:
     def histories(self, mode: Mode) -> list[History]:
         """Compute them all, in threads of their own so that Ctrl-C can end them in order."""
         for path in self.checkpoints:
-            if path is not None and path.exists() and not path.is_file():
+            # os.path, since Path raises where a name is too long
+            if path is not None and os.path.exists(path) and not os.path.isfile(path):
                 raise InputError(
                     f"The checkpoint {path} is no file; give the name of a file, such as "
                     f"{path / 'checkpoint.npz'}."
