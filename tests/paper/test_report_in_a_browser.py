@@ -103,7 +103,8 @@ def press(browser, *keys):
 def shown(browser, column, line=0):
     """A line of a column's text in the rows of the claims table that are shown."""
     script = """return [...document.querySelectorAll("#all-claims tbody tr:not([hidden])")]
-        .map((row) => row.cells[arguments[0] - 1].innerText.split("\\n"))
+        .map((row) => row.cells[arguments[0] - 1].innerText)
+        .map((text) => text.replace(/^([✓✗?–])\\n/, "$1 ").split("\\n"))
         .map((lines) => lines.map((text) => text.trim()).filter(Boolean)[arguments[1]] ?? "")"""
     return browser.execute_script(script, COLUMNS[column], line)
 
