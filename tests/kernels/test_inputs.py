@@ -149,20 +149,11 @@ def test_a_kernel_larger_than_memory_is_refused_before_anything_is_computed():
         ntk(lambda p, x: x @ p, jnp.ones((2, 3000)), x[:5000])
 
 
-def test_what_is_free_is_the_least_of_machine_and_containers(tmp_path, monkeypatch):
-    group = tmp_path / "a"
-    group.mkdir()
-    for name, text in {"max": "1000", "current": "700", "stat": "anon 1\ninactive_file 50"}.items():
-        (group / f"memory.{name}").write_text(f"{text}\n")
-    assert _memory._left(group, "memory.max", "memory.current", "inactive_file") == 350
-    (group / "memory.max").write_text("max\n")
-    assert _memory._left(group, "memory.max", "memory.current", "inactive_file") is None
-    monkeypatch.setattr(_memory, "_machine", lambda: 900)
-    monkeypatch.setattr(_memory, "_control_groups", lambda: [None, 350, 800])
-    assert _memory.free_bytes(SimpleNamespace(platform="cpu")) == 350
+def test_what_is_free_on_a_device_is_what_its_limit_leaves():
     stats = {"bytes_limit": 100, "bytes_in_use": 30}
     gpu = SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
     assert _memory.free_bytes(gpu) == 70
+    assert _memory.free_bytes(SimpleNamespace(platform="gpu", memory_stats=lambda: None)) is None
 
 
 def test_rows_that_are_nan_are_the_ones_that_are_named():

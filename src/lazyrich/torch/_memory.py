@@ -1,13 +1,12 @@
 """How much memory may be used."""
 
-import os
 import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, free_memory
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 
@@ -43,11 +42,5 @@ def _free(devices: set[torch.device]) -> float:
     for device in devices:
         if device.type == "cuda":
             return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable"):
-                    return 1024.0 * int(line.split()[1])
-    except OSError:
-        pass
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) / 2
+    free = free_memory()
+    return float(2**30 if free is None else free)
