@@ -50,20 +50,20 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e .
+	$(PIP) -e '.[cli,report]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[dev,torch,dask]'
+	$(PIP) -e '.[cli,report,images,dev,torch,dask]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[docs]'
+	$(PIP) -e '.[cli,report,images,docs]'
 	@touch $@ $(VENV)/.demo
 
 # Newest versions that fit, for every Python from 3.11 on, with uv.
 constraints:
-	uv pip compile pyproject.toml --extra dev --extra dask --extra docs --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra cli --extra report --extra images --extra dev --extra dask --extra docs --universal --python-version 3.11 \
 		--upgrade --no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
 	echo "torch==2.13.0" >> constraints.txt
 

@@ -17,7 +17,10 @@ WRITTEN_BY_ITSELF = {"cli"}  # the site's build makes the page from the commands
 def public_names(path):
     """Names that a room hands out: ``from ._x import name as name``, and what it defines."""
     names = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    # What is loaded when it is asked for stands under `if TYPE_CHECKING`.
+    statements += [inner for node in statements if isinstance(node, ast.If) for inner in node.body]
+    for node in statements:
         if isinstance(node, ast.ImportFrom):
             names |= {alias.asname for alias in node.names if alias.name == alias.asname}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -31,6 +31,9 @@ from ._errors import require_finite as require_finite
 from ._errors import require_positive as require_positive
 from ._errors import require_shapes as require_shapes
 from ._errors import require_steps as require_steps
+from ._extras import EXTRAS as EXTRAS
+from ._extras import MissingExtra as MissingExtra
+from ._extras import require_extra as require_extra
 from ._files import FileKind as FileKind
 from ._files import Occupied as Occupied
 from ._files import open_folder as open_folder

@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from lazyrich._ground import require_extra
+
+require_extra("cli", "The command line")
+
 from cyclopts import App, Parameter
 
 from lazyrich import __version__

@@ -75,7 +75,18 @@ def loading() -> Generator[None]:
     except MemoryError:
         raise
     except Exception as error:
+        if is_input_error(error):
+            raise
         raise Refused(_cannot("The libraries cannot be loaded", error)) from error
+
+
+def is_input_error(error: BaseException | None) -> bool:
+    """Whether bad input raised it; loads no library, for what is not loaded raises nothing."""
+    ground: Any = sys.modules.get("lazyrich._ground")
+    parser: Any = sys.modules.get("cyclopts")
+    return (ground is not None and isinstance(error, ground.InputError)) or (
+        parser is not None and isinstance(error, parser.CycloptsError)
+    )
 
 
 def require_devices() -> None:

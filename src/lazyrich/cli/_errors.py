@@ -5,9 +5,8 @@ import os
 import sys
 import tempfile
 import traceback
-from typing import Any
 
-from ._environment import Refused
+from ._environment import Refused, is_input_error
 
 BAD_INPUT, BUG = 2, 1
 
@@ -42,15 +41,6 @@ def sentence_of(error: BaseException) -> tuple[str, int]:
     else:
         return _of_a_bug(error), BUG
     return said, BAD_INPUT
-
-
-def is_input_error(error: BaseException | None) -> bool:
-    """Whether bad input raised it; loads no library, for what is not loaded raises nothing."""
-    ground: Any = sys.modules.get("lazyrich._ground")
-    parser: Any = sys.modules.get("cyclopts")
-    return (ground is not None and isinstance(error, ground.InputError)) or (
-        parser is not None and isinstance(error, parser.CycloptsError)
-    )
 
 
 def _of_the_system(error: OSError) -> str:

@@ -10,6 +10,14 @@ draw; a *preset* is a set of settings: ``authors`` (their own draw), ``paper`` (
 settings over seeds) or ``quick`` (wide networks, in minutes).
 """
 
+from typing import TYPE_CHECKING, Any
+
+from lazyrich._ground import require_extra
+
+require_extra("sweeps", __name__)
+require_extra("plots", __name__)
+
+
 from ._claims import CLAIMS as CLAIMS
 from ._claims import HISTORY as HISTORY
 from ._recipe import Panel as Panel
@@ -27,4 +35,14 @@ from ._words import LEGEND as LEGEND
 from ._words import by_claim as by_claim
 from ._words import describe as describe
 from .figures import FIGURES as FIGURES
-from .gallery import write_report as write_report
+
+if TYPE_CHECKING:
+    from .gallery import write_report as write_report
+
+
+def __getattr__(name: str) -> Any:
+    if name != "write_report":
+        raise AttributeError(f"module 'lazyrich.paper' has no attribute {name!r}")
+    from .gallery import write_report  # needs an extra of its own
+
+    return write_report

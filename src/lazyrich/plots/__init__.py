@@ -8,6 +8,11 @@ Vocabulary: a *curve* is a dataset variable over ``seed`` and ``save_step``; a *
 setting that a figure turns, such as α; a *map* shows a number over two of them.
 """
 
+from lazyrich._ground import require_extra
+
+require_extra("plots", __name__)
+
+
 from ._curves import draw_curve as draw_curve
 from ._curves import draw_line as draw_line
 from ._curves import draw_losses as draw_losses

@@ -8,6 +8,11 @@ finished experiments; a *key* is an experiment's name in it; a *parcel* is what 
 a worker computes; an *outcome* is what is kept of an experiment.
 """
 
+from lazyrich._ground import require_extra
+
+require_extra("sweeps", __name__)
+
+
 from ._axes import short_names as short_names
 from ._dataset import to_dataset as to_dataset
 from ._grid import axes_from_text as axes_from_text

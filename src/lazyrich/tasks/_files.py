@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from platformdirs import user_cache_dir
 
-from lazyrich._ground import DamagedArchive, InputError, read_file, reason_of, unpack_arrays
+from lazyrich._ground import (
+    DamagedArchive,
+    InputError,
+    read_file,
+    reason_of,
+    require_extra,
+    unpack_arrays,
+)
 
 SIDE, N_CLASSES = 28, 10
 IDX_NAMES = (
@@ -43,7 +49,12 @@ def data_folder() -> Path:
         True
     """
     chosen = os.environ.get("LAZYRICH_DATA")
-    return expanded(chosen).absolute() if chosen else Path(user_cache_dir("lazyrich"))
+    if chosen:
+        return expanded(chosen).absolute()
+    require_extra("images", "The folder of data sets (unless LAZYRICH_DATA names it)")
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("lazyrich"))
 
 
 def expanded(folder: str) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import PositiveInt, model_validator
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, require_extra
 
 from ._files import N_CLASSES, SIDE, data_folder, expanded, read_mnist
 from ._one_hot import one_hot
@@ -178,6 +178,7 @@ class ImageTask(Task):
 @cache
 def _small_digits() -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 8, 8), pixels 0 to 1, and labels; read once."""
+    require_extra("images", "The data set digits")
     from sklearn.datasets import load_digits  # takes a second to import
 
     images, labels = load_digits(return_X_y=True)

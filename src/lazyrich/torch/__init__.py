@@ -6,14 +6,10 @@ kernels go straight into ``lazyrich.kernel_regression``, ``lazyrich.alignment`` 
 like.
 """
 
-try:
-    import torch as _torch  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        "lazyrich.torch needs PyTorch; install it with pip install 'lazyrich[torch]'."
-    ) from error
-
 from lazyrich._ground import InputError as InputError
+from lazyrich._ground import require_extra
+
+require_extra("torch", __name__)
 
 from ._estimate import Estimate as Estimate
 from ._explain import ModuleExplanation as ModuleExplanation

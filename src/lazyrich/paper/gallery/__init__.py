@@ -4,4 +4,8 @@ Reads what ``reproduce`` wrote and computes nothing but the errata. ``page.html`
 template, ``page.css`` and ``page.js`` go into the file as they are.
 """
 
+from lazyrich._ground import require_extra
+
+require_extra("report", "The report")
+
 from ._page import write_report as write_report
