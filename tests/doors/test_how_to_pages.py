@@ -13,6 +13,8 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
     [
         ("equinox", "equinox"),
         ("pytorch", "torch"),
+        ("from-neural-tangents", "jax"),
+        ("from-torch-func", "torch"),
         pytest.param("flax", "flax", marks=pytest.mark.slow),
         pytest.param("big-kernels", "matfree", marks=pytest.mark.slow),
         pytest.param("train", "optax", marks=pytest.mark.slow),
