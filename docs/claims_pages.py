@@ -27,7 +27,8 @@ from lazyrich.paper import (
 from lazyrich.paper._claims import LATE_CLAIMS, full_name
 from lazyrich.paper._results import Results, preset_folder
 from lazyrich.paper._survives import SURVIVES
-from lazyrich.paper._words import SIGNS, readable, reading
+from lazyrich.paper._verdict import LEFT_OUT
+from lazyrich.paper._words import SIGNS, absent, in_a_line, readable, reading
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -52,14 +53,14 @@ def summary() -> str:
     lines = [f"| figure | {head} | furthest from holding |", "|---" * (len(PRESETS) + 2) + "|"]
     for name in FIGURES:
         found = results.get(name, {})
-        cells = " | ".join(counted(found.get(preset)) for preset in PRESETS)
+        cells = " | ".join(counted(name, preset, found.get(preset)) for preset in PRESETS)
         lines.append(f"| [{title(name)}](docs/figures/{name}.md) | {cells} | {worst(found)} |")
     totals = " | ".join(
         signs(v for found in results.values() for v in verdicts_of(found.get(preset)))
         for preset in PRESETS
     )
     lines.append(f"| **all {len(CLAIMS)} claims** | {totals} | |")
-    return "\n".join([*lines, "", f"{late()} ✓ holds or met, ✗ not, ? undecided. {LEGEND}"])
+    return "\n".join([*lines, "", f"{late()} ✓ holds or met, ✗ not, ? undecided, – not computed or no printed run. {LEGEND}"])
 
 
 def survives() -> str:
@@ -137,7 +138,7 @@ def verdicts(name: str, found: Mapping[str, Result]) -> list[str]:
         "|---" * (3 + len(columns)) + "|",
     ]
     for claim, judged in rows(name, found):
-        cells = "".join(f" {cell(judged.get(preset))} |" for preset in columns)
+        cells = "".join(f" {cell(name, preset, judged.get(preset))} |" for preset in columns)
         lines.append(
             f"| **{claim.name}**{mark(claim)}: “{safe(claim.sentence)}” ({claim.where}) "
             f"| {safe(claim.statistic)} | {claim.threshold} |{cells}"
@@ -155,6 +156,7 @@ def negatives(found: Mapping[str, Result]) -> list[str]:
             f"{called(preset)} ({found[preset].settings}): "
             + ", ".join([describe(verdict)[1], *describe(verdict)[2:]])
             for preset, verdict in judged.items()
+            if verdict.outcome not in LEFT_OUT
         )
         lines.append(
             f"- **{claim.name}**: {reading(judged)} Tested was {claim.statistic}, with "
@@ -180,7 +182,11 @@ def overview(results: Results) -> str:
     """Every claim of every figure in one table, and how many hold."""
     head = " | ".join(called(preset) for preset in PRESETS)
     totals = [
-        Counter(v.outcome for found in results.values() for v in verdicts_of(found.get(preset)))
+        Counter(
+            judged[preset].outcome if preset in judged else absent(name, preset)
+            for name in FIGURES
+            for _, judged in rows(name, results.get(name, {}))
+        )
         for preset in PRESETS
     ]
     outcomes = [one for one in SIGNS if any(total[one] for total in totals)]
@@ -198,9 +204,6 @@ def overview(results: Results) -> str:
             f"| {SIGNS[one]} {one} | {' | '.join(str(total[one]) for total in totals)} |"
             for one in outcomes
         ),
-        "| not computed yet | "
-        + " | ".join(str(len(CLAIMS) - sum(total.values())) for total in totals)
-        + " |",
         "",
         LEGEND,
         "",
@@ -209,7 +212,7 @@ def overview(results: Results) -> str:
     ]
     for name in FIGURES:
         for claim, judged in rows(name, results.get(name, {})):
-            cells = " | ".join(cell(judged.get(preset)) for preset in PRESETS)
+            cells = " | ".join(cell(name, preset, judged.get(preset)) for preset in PRESETS)
             lines.append(
                 f"| [{title(name)}]({name}.md), {claim.name}{mark(claim)} | {claim.threshold} "
                 f"| {cells} |"
@@ -238,18 +241,15 @@ def rows(name: str, found: Mapping[str, Result]) -> list[tuple[Claim, dict[str, 
     return [*judged.items(), *((claim, {}) for claim in rest)]
 
 
-def cell(verdict: Verdict | None) -> str:
+def cell(figure: str, preset: str, verdict: Verdict | None) -> str:
     """A verdict in a cell of a table."""
-    if verdict is None:
-        return "–"
-    outcome, *more = describe(verdict)
-    return safe(f"{SIGNS[outcome]} {outcome}: " + "; ".join(more))
+    return f"– {absent(figure, preset)}" if verdict is None else safe(in_a_line(verdict))
 
 
-def counted(result: Result | None) -> str:
+def counted(figure: str, preset: str, result: Result | None) -> str:
     """How many verdicts of each kind, and of how many seeds."""
     if result is None:
-        return "–"
+        return absent(figure, preset)
     n = len(result.seeds)
     return f"{signs(result.verdicts)} ({n} seeds)" if n > 1 else signs(result.verdicts)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lazyrich.paper import CLAIMS, HISTORY, Claim, Result, judge
+from lazyrich.paper import CLAIMS, FIGURES, HISTORY, Claim, Result, judge
 
 ROOT = Path(__file__).parents[2]
 INF = float("inf")
@@ -48,8 +48,9 @@ def test_the_summary_has_a_row_for_each_figure_and_a_column_for_each_preset(page
     rows = {line.split("]")[0][3:]: line for line in pages.summary().splitlines() if "| [" in line}
     assert len(rows) == 19
     assert "| 2 ✓ | 1 ✗ 1 ? (5 seeds) | 2 ✓ (3 seeds) | one: 1, wanted ≥ 1.5 |" in rows["Figure 2"]
-    assert "| – | – | 2 ✗ (3 seeds) | far: 0.1, wanted ≥ 0.7 |" in rows["Figure 10"]
-    assert "| – | – | – |  |" in rows["Figure 3"]
+    assert "| not computed | not computed | 2 ✗ (3 seeds) | far: 0.1, wanted ≥ 0.7 |" in rows["Figure 10"]
+    assert "| not computed | not computed | not computed |  |" in rows["Figure 3"]
+    assert "| no printed run | not computed | not computed |  |" in rows["Figure 6"]
     assert "| 2 ✓ | 1 ✗ 1 ? | 2 ✓ 2 ✗ | |" in pages.summary()
 
 
@@ -76,7 +77,8 @@ def test_a_sentence_that_was_not_found_says_what_was_tested_where_and_what_came_
     [line] = pages.negatives(THREE["fig2"])[2:-1]
     assert line == (
         "- **one**: Not typical of the authors' settings: the authors' own draw shows it; at the "
-        "authors' settings it does not hold over seeds; at wide settings it holds. Tested was "
+        "authors' settings, as far as they are known, it does not hold over seeds; at wide settings "
+        "it holds. Tested was "
         "|a|/b, with ≥ 1.5 wanted. Measured: the authors' own draw (D=50, α=1): 3; the authors' "
         "settings over seeds (D=50, α=1): 1 (1 to 1), met in 0 of 5 (0 to 52 %); wide settings "
         "over seeds (D=50, α=1): 3 (3 to 3), met in 3 of 3 (29 to 100 %)."
@@ -103,7 +105,13 @@ def test_claims_that_came_after_something_had_been_seen_are_counted_and_marked(p
 def test_the_overview_has_every_claim_and_every_change_of_the_rule(pages):
     text = pages.overview({})
     for claim in CLAIMS:
-        assert f"{claim.name}{pages.mark(claim)} | {claim.threshold} | – | – | – |" in text
+        draw = "not computed" if "authors" in FIGURES[claim.figure].n_seeds else "no printed run"
+        cells = f"– {draw} | – not computed | – not computed |"
+        assert f"{claim.name}{pages.mark(claim)} | {claim.threshold} | {cells}" in text
+    n = len(CLAIMS)
+    drawn = sum("authors" in FIGURES[claim.figure].n_seeds for claim in CLAIMS)
+    assert f"| – not computed | {drawn} | {n} | {n} |" in text
+    assert f"| – no printed run | {n - drawn} | 0 | 0 |" in text
     assert "never is not late" in text
 
 

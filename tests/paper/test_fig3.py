@@ -120,7 +120,7 @@ def test_a_missing_run_is_left_out_and_the_others_are_not(panels):
     panels["alpha"].status.loc[gone] = "missing"
     found = statistics(panels)
     assert found["delay grows with alpha"] == [1.0, 1.0, 1.0]
-    assert "1 missing" in reason_of(found["final loss grows with alpha"][1])
+    assert "1 no such run" in reason_of(found["final loss grows with alpha"][1])
 
 
 def test_a_loss_that_has_not_come_to_rest_has_no_final_value(panels):

@@ -60,7 +60,8 @@ def goldilocks(size):
 
 def goldilocks_panels():
     one = panel("n_train", SIZES, goldilocks, dim=10, epsilon=0.1)
-    return {"runs": one, "range": one} | {f"kernel, D {dim}": kernels(dim) for dim in (10, 25)}
+    printed = one.assign_coords(n_train=list(_fig9.PRINTED))
+    return {"runs": printed, "range": one} | {f"kernel, D {dim}": kernels(dim) for dim in (10, 25)}
 
 
 def kernels(dim):

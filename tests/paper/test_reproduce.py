@@ -174,6 +174,30 @@ def test_a_preset_that_a_figure_does_not_have_is_one_sentence(tmp_path, monkeypa
     assert len(_known_figures(["all"], "paper")) == len(FIGURES) - 1
 
 
+@pytest.mark.parametrize("preset", ["quick", "authors"])
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe", "folder"])
+def test_what_is_no_file_at_the_place_of_the_claims_is_refused_before_computing(
+    tmp_path, monkeypatch, preset, kind
+):
+    """Of a preset with a folder of its own it was met only after hours of computing."""
+    out, elsewhere = tmp_path / "out", tmp_path / "mine.json"
+    out.mkdir()
+    place = out / "claims.json"
+    elsewhere.write_text('{"edition": 2, "figures": {}}')
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(elsewhere if kind == "link" else tmp_path / "none")
+    monkeypatch.setattr("lazyrich.paper._reproduce.fill_panels", pytest.fail)
+    with pytest.raises(InputError, match=r"claims\.json"):
+        reproduce(["fig4"], preset=preset, out=out)
+    assert elsewhere.read_text() == '{"edition": 2, "figures": {}}'
+    assert not (tmp_path / "none").exists()
+    assert {path.name for path in out.rglob("*")} <= {"claims.json", "authors"}
+
+
 def test_presets_lie_side_by_side_and_one_draw_is_met_or_not(tmp_path, monkeypatch):
     four = FIGURES["fig4"]
     recipe = dataclasses.replace(

@@ -7,9 +7,10 @@ import pytest
 
 from lazyrich._ground import InputError
 from lazyrich.cli import main
-from lazyrich.paper import CLAIMS, as_json, read_results
+from lazyrich.paper import CLAIMS, Result, as_json, judge, read_results
 from lazyrich.paper._claims import read_table, table_text
 from lazyrich.paper._results import add_result, require_second_edition
+from lazyrich.paper._value import NO_RUN, missing
 from paper.reproduced import result
 
 DAMAGES = {  # a change to the content, and what the sentence must name
@@ -118,6 +119,22 @@ def test_what_can_be_read_beside_a_damage_is_taken_over(folder):
     said = add_result(folder, "fig1", "paper", result("quick"))
     assert "Results of fig1 were taken over" in said
     assert set(read_results(folder)["fig1"]) == {"authors", "paper"}
+
+
+def test_what_was_not_computed_is_read_under_its_name_from_files_that_had_none(tmp_path):
+    """It was written as "undecided"; any other outcome does not follow from its values."""
+    claim = next(one for one in CLAIMS if one.figure == "fig3")
+    left_out = judge(claim, [missing(NO_RUN)], is_one_draw=True)
+    add_result(tmp_path, "fig3", "authors", Result((0,), "D=6", {}, (), (left_out,)))
+    path = tmp_path / "claims.json"
+    text = path.read_text()
+    assert text.count("no printed run") == 1
+    path.write_text(text.replace('"no printed run"', '"undecided"'))
+    [verdict] = read_results(tmp_path)["fig3"]["authors"].verdicts
+    assert verdict.outcome == "no printed run"
+    path.write_text(text.replace('"no printed run"', '"not met"'))
+    with pytest.raises(InputError, match="does not follow from its values"):
+        read_results(tmp_path)
 
 
 FIRST_EDITION = {"figures": {"fig1": {"preset": "paper", "seeds": [0], "claims": []}}}

@@ -1,5 +1,7 @@
 """Oracle: panels made by hand, of curves whose crossings, peaks and ends are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -14,9 +16,12 @@ from lazyrich.paper._runs import (
     by_claim,
     concordances,
     each_run,
+    log_slope,
     run_at,
     table,
 )
+from lazyrich.paper._value import missing, reason_of
+from lazyrich.paper._verdict import Claim
 from lazyrich.sweeps import grid, outcome_of, to_dataset
 from lazyrich.training import CommitteeExperiment, History, Record
 
@@ -168,6 +173,82 @@ def test_only_a_loss_that_rests_over_the_last_third_of_log_time_has_a_final_valu
         assert found.reason == "not converged"
 
 
+LATE = np.geomspace(1, 1000, 30)
+AT_MOST = Claim("fig1", "low", "", "", "", high=0.5)
+AT_LEAST = Claim("fig1", "high", "", "", "", low=0.5)
+BETWEEN = Claim("fig1", "between", "", "", "", low=0.5, high=2.0)
+
+
+@pytest.mark.parametrize(
+    "curve, claim, value",
+    [
+        (lambda t: 1.0 + 0 * t, AT_MOST, 1.0),  # at rest on either side
+        (lambda t: 0.2 + 0 * t, AT_MOST, 0.2),
+        (lambda t: t**-0.3, AT_MOST, 1000**-0.3),  # below, and falls on
+        (lambda t: t**-0.05, AT_MOST, None),  # above, and may get there
+        (lambda t: t**-0.3, AT_LEAST, 1000**-0.3),  # below for good
+        (lambda t: t**-0.05, AT_LEAST, None),  # not "never" while it falls
+        (lambda t: t**0.1, AT_LEAST, 1000**0.1),  # above, and rises on
+        (lambda t: t**0.1, AT_MOST, 1000**0.1),
+        (lambda t: 0.1 * t**0.1, AT_LEAST, None),
+        (lambda t: t**-0.05, BETWEEN, None),
+        (lambda t: t**-0.3, BETWEEN, 1000**-0.3),
+        (lambda t: t**0.3, BETWEEN, 1000**0.3),
+        (lambda t: 0.3 - 0.1 * np.sin(4 * np.log(t)), AT_MOST, None),  # up and down
+    ],
+)
+def test_a_run_that_still_moves_settles_a_claim_only_where_going_on_cannot_change_it(
+    curve, claim, value
+):
+    """Continued ten thousand times as long, a power law stays on the side that it settled."""
+    found = run_of(LATE**-0.01 * 0.9, curve(LATE), steps=LATE).settled("test_loss", claim)
+    if value is None:
+        assert np.isnan(found)
+        assert found.reason == "not converged"
+        return
+    assert found == pytest.approx(value)
+    assert claim.is_met(found) == claim.is_met(float(curve(1e7)))
+    moves = curve(LATE)[-1] != curve(LATE)[-2]
+    assert reason_of(found).startswith("still ") == moves
+
+
+def test_a_printed_draw_is_judged_where_the_print_ends():
+    run = dataclasses.replace(run_of(LATE**-0.1, LATE**-0.05, steps=LATE), is_printed=True)
+    assert run.converged("test_loss") == run.settled("test_loss", AT_MOST) == run.end("test_loss")
+    own = panel(("alpha",), alpha=[1.0, 2.0]).assign_attrs(common='{"printed.input_key": 0}')
+    assert run_at(own, alpha=1.0, seed=0).is_printed
+    assert not run_at(panel(("alpha",), alpha=[1.0, 2.0]), alpha=1.0, seed=0).is_printed
+
+
+def test_what_was_not_recorded_is_named_and_nothing_else_is_lost():
+    runs = panel((), alpha=[1.0]).squeeze()
+    found = by_claim(
+        runs,
+        {
+            "end": lambda run: run.end("test_loss"),
+            "norm": lambda run: run.relative("weight_norm") / 2,
+            "accuracy": lambda run: run.accuracy_delay(0.9, 0.9).ratio,
+        },
+    )
+    assert found["end"] == [0.0, 1.0]
+    assert {value.reason for value in found["norm"]} == {"no record of weight_norm"}
+    assert {value.reason for value in found["accuracy"]} == {"no record of train_accuracy"}
+    rows = concordances(panel(("alpha",), alpha=[1.0, 2.0, 5.0]), "alpha", lambda r: r.end("norm"))
+    assert {value.reason for value in rows} == {"no record of norm"}
+
+
+def test_no_order_is_asked_of_two_runs():
+    [first, _] = concordances(panel(("alpha",), alpha=[1.0, 2.0]), "alpha", lambda r: r.steps[-1])
+    assert first.reason == "nothing to compare with"
+
+
+def test_a_slope_needs_three_values_above_zero():
+    assert log_slope([1, 10, 100], [2.0, 20.0, 200.0]) == pytest.approx(1.0)
+    assert log_slope([1, 10, 100], [2.0, missing("diverged"), 0.0]).reason == "diverged"
+    assert np.isnan(log_slope([1, 10, 100], [2.0, np.inf, 1.0]))
+    assert log_slope([1, 10], [2.0, 3.0]).reason == "nothing to compare with"
+
+
 def test_what_was_not_trained_gives_nan_with_a_reason_and_is_left_out_of_orders():
     runs = panel(("alpha",), alpha=[1.0, 2.0, 5.0, 10.0, 100.0])
     found = each_run(runs, lambda run: run.delay().ratio, alpha=100.0)
@@ -187,9 +268,7 @@ def test_several_statistics_of_a_run_that_failed_are_nan_with_its_reason():
     runs["status"] = runs.status.astype("U8")
     runs.status.loc[{"seed": 1}] = "failed"
 
-    def several(run):
-        return {"first": run["train_loss"][0], "peak": run.peak()}
-
+    several = {"first": lambda run: run["train_loss"][0], "peak": Run.peak}
     found = by_claim(runs.squeeze(), several)
     assert found["first"][0] == 1
     assert found["peak"][0] == pytest.approx(1.5)
@@ -203,4 +282,4 @@ def test_a_value_that_no_run_has_is_a_missing_run():
     run = run_at(panel(("alpha",), alpha=[1.0, 2.0]), alpha=3.0, seed=0)
     assert run.status == "missing"
     assert np.isnan(run.end("test_loss"))
-    assert run.end("test_loss").reason == "missing"
+    assert run.end("test_loss").reason == "no such run"

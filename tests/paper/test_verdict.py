@@ -7,8 +7,17 @@ import pytest
 from scipy import stats
 
 from lazyrich.paper import CLAIMS, Claim, judge
-from lazyrich.paper._value import Value, missing, tally
+from lazyrich.paper._value import (
+    NO_CONTRAST,
+    NO_PRINTED_RUN,
+    NO_RUN,
+    Value,
+    missing,
+    not_recorded,
+    tally,
+)
 from lazyrich.paper._verdict import clopper_pearson
+from lazyrich.paper._words import absent, describe, in_a_line, reading
 
 INF, NAN = float("inf"), float("nan")
 
@@ -124,6 +133,51 @@ def test_a_seed_that_was_not_measured_never_changes_what_follows(seed):
 def test_a_single_draw_is_met_or_not(values, outcome):
     assert judge(claim(low=1.5), values, is_one_draw=True).outcome == outcome
     assert judge(claim(low=1.5), values).outcome == "undecided"  # as one of several seeds
+
+
+RECORD = not_recorded("weight_norm")
+
+
+@pytest.mark.parametrize(
+    "values, of_seeds, of_one",
+    [
+        ([missing(NO_PRINTED_RUN)], "not computed", "no printed run"),
+        ([missing(NO_RUN)], "not computed", "no printed run"),
+        ([RECORD], "not computed", "not computed"),
+        ([missing(NO_CONTRAST)], "not computed", "not computed"),
+        ([missing("diverged")], "undecided", "undecided"),
+        ([NAN], "undecided", "undecided"),
+    ],
+)
+def test_what_was_not_asked_for_is_not_computed_and_what_went_wrong_is_undecided(
+    values, of_seeds, of_one
+):
+    """Both were "undecided", as if seeds had disagreed."""
+    assert judge(claim(low=1.5), values * 3).outcome == of_seeds
+    assert judge(claim(low=1.5), values, is_one_draw=True).outcome == of_one
+    assert judge(claim(low=1.5), [*values * 3, 9.0, 9.0]).outcome == "undecided"
+
+
+def test_words_of_what_was_not_computed_have_no_number():
+    left_out = judge(claim(low=1.5), [RECORD] * 3)
+    assert describe(left_out) == ("not computed", "–", "no record of weight_norm")
+    assert in_a_line(left_out) == "– not computed: no record of weight_norm"
+    printed = judge(claim(low=1.5), [missing(NO_PRINTED_RUN)], is_one_draw=True)
+    assert in_a_line(printed) == "– no printed run"
+    assert reading({"authors": printed, "paper": left_out}) == "Not computed yet."
+    both = reading({"authors": printed, "paper": judge(claim(low=1.5), [2.0] * 3)})
+    assert both.startswith("At the authors' settings, as far as they are known, it holds")
+
+
+def test_a_figure_without_the_authors_draw_has_no_printed_run():
+    assert absent("fig2", "authors") == "no printed run"
+    assert absent("fig1", "authors") == absent("fig2", "paper") == "not computed"
+
+
+def test_values_that_are_ends_of_runs_that_still_move_are_said():
+    found = judge(claim(high=0.5), [Value(0.1, "still falling at the end"), 0.2, 0.3])
+    assert found.outcome == "holds"
+    assert describe(found)[-1] == "1 of 3 seeds still falling at the end"
 
 
 def test_a_verdict_says_how_many_seeds_were_not_measured_and_why():

@@ -42,7 +42,8 @@ def _cell(verdict: "Verdict | None") -> Cell:
     if verdict is None:
         return ""
     outcome, measured, *more = paper.describe(verdict)
-    parts = [(outcome, _COLOURS.get(outcome, "yellow")), (f": {measured}", "")]
+    parts = [(outcome, _COLOURS.get(outcome, "yellow"))]
+    parts += [(f": {measured}", "")] if outcome in _COLOURS or outcome == "undecided" else []
     for line in more:
         parts += [("\n", ""), (line, "dim")]
     return parts

@@ -53,12 +53,13 @@ def writable_folder(folder: Path, *, option: str = "--out") -> Path:
         ) from error
 
 
-def require_places(folder: Path, figures: Iterable[str]) -> None:
+def require_places(folder: Path, figures: Iterable[str], claims: Path) -> None:
     """Refuse files of others that stand where figures' files are to be written.
 
     Args:
-        folder: of the reproduction.
+        folder: of the figures.
         figures: such as "fig1".
+        claims: the claims file, which may lie in another folder.
 
     Raises:
         InputError: naming the file.
@@ -68,7 +69,7 @@ def require_places(folder: Path, figures: Iterable[str]) -> None:
         require_figure_place(folder, figure, cure=_CURE)
     # What the claims file holds is judged when it is read; here it is to be a file at all.
     any_file = FileKind("a claims file", lambda file: True)
-    require_writable(folder / "claims.json", kind=any_file, cure=_CURE)
+    require_writable(claims, kind=any_file, cure=_CURE)
 
 
 def write_panels(

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -31,7 +32,14 @@ from ._files import CURE, require_places, writable_folder, write_panels
 from ._panels import fill_panels, with_changes
 from ._provenance import command_line, provenance
 from ._recipe import Panel, Panels, Recipe
-from ._results import PRESETS, Result, add_result, preset_folder, require_second_edition
+from ._results import (
+    CLAIMS_FILE,
+    PRESETS,
+    Result,
+    add_result,
+    preset_folder,
+    require_second_edition,
+)
 from ._runs import faults_of
 from ._value import Value, missing, reason_of
 from ._verdict import Verdict, judge
@@ -120,7 +128,8 @@ def reproduce(
     _require_files(plans)
     require_second_edition(out)
     folder = writable_folder(out)
-    require_places(preset_folder(folder, preset), [recipe.name for recipe, _, _ in plans])
+    figures = [recipe.name for recipe, _, _ in plans]
+    require_places(preset_folder(folder, preset), figures, folder / CLAIMS_FILE)
     where = str(folder / "store") if store is None else store
     made = provenance()
     found = []
@@ -289,6 +298,8 @@ def _drawn(
             raise
         except Exception as error:  # the verdicts stand without it
             fault = f"The picture of {recipe.name} could not be drawn ({_said(error)})."
+            if isinstance(error, KeyError) and (name := re.search(r"'(\w+)'", str(error))):
+                fault = f"The picture of {recipe.name} shows {name[1]}, of which there is no record."
             figure, [axes] = new_figure(1, 1)
             axes.axis("off")
             axes.text(0.5, 0.5, fault, ha="center", va="center", wrap=True, parse_math=False)

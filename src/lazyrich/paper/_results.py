@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from lazyrich._ground import InputError, read_file, reason_of
 from ._claims import CLAIMS
 from ._files import write_json
 from ._value import Value
-from ._verdict import Verdict, judge
+from ._verdict import LEFT_OUT, Verdict, judge
 
 CLAIMS_FILE = "claims.json"
 _EDITION = 2
@@ -173,6 +173,7 @@ def _result(figure: str, preset: str, found: Any) -> Result:
     if preset not in PRESETS:
         raise ValueError(f"which is none of {', '.join(PRESETS)}")
     result = _RESULT.validate_json(json.dumps(found))
+    verdicts = []
     for verdict in result.verdicts:
         if verdict.claim.figure != figure:
             raise ValueError(f"verdict on a claim of {verdict.claim.figure!r:.40}")
@@ -185,15 +186,18 @@ def _result(figure: str, preset: str, found: Any) -> Result:
             raise ValueError(
                 f"verdict on {verdict.claim.name!r:.60}, which does not follow from its values"
             )
-    return result
+        verdicts.append(replace(verdict, outcome=again.outcome))
+    return replace(result, verdicts=tuple(verdicts))
 
 
 def _are_equal(one: Verdict, other: Verdict) -> bool:
-    """Whether two verdicts on the same values agree, to rounding."""
+    """Whether a verdict agrees, to rounding, with another on the same values."""
     numbers = [
         (v.median, *v.interval, v.coverage, *v.share_interval, float(v.n_met)) for v in (one, other)
     ]
-    is_same = one.outcome == other.outcome and one.reasons == other.reasons
+    # What was not computed had no name of its own at first.
+    names = {other.outcome, *(["undecided"] if other.outcome in LEFT_OUT else [])}
+    is_same = one.outcome in names and one.reasons == other.reasons
     return is_same and all(
         a == b or (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9)
         for a, b in zip(*numbers, strict=True)

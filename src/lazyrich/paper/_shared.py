@@ -8,7 +8,7 @@ import xarray as xr
 
 from ._claims import claims_of
 from ._recipe import Panels
-from ._value import missing
+from ._value import NO_PRINTED_RUN, missing
 
 
 def shared_setting(panel: xr.Dataset, name: str) -> Any:
@@ -30,9 +30,9 @@ def steps_label(panel: xr.Dataset) -> str:
 def with_all_claims(
     figure: str, panels: Panels, found: Mapping[str, Sequence[float]]
 ) -> dict[str, list[float]]:
-    """Statistics with those added that a preset has no runs for: NaN, one for each seed."""
+    """Statistics with those added that the print has no runs for: NaN, one for each seed."""
     n_seeds = max(panel.sizes["seed"] for panel in panels.values())
     return {
-        name: list(found[name]) if name in found else [missing("no such run")] * n_seeds
+        name: list(found[name]) if name in found else [missing(NO_PRINTED_RUN)] * n_seeds
         for name in claims_of(figure)
     }

@@ -36,6 +36,28 @@ def missing(reason: str) -> Value:
     return Value(math.nan, reason)
 
 
+NO_PRINTED_RUN = "no printed run"
+"""Why there is no value of what the print shows no run of, or none whose draw is known."""
+
+NO_RUN = "no such run"
+"""Why there is no value of a run that was not asked for."""
+
+NO_CONTRAST = "nothing to compare with"
+"""Why there is no value where two runs are to differ and do not."""
+
+_NO_RECORD = "no record of "
+
+
+def not_recorded(name: str) -> Value:
+    """NaN, for what was not measured along the run."""
+    return missing(_NO_RECORD + name)
+
+
+def is_left_out(reason: str) -> bool:
+    """Whether a value is missing because it was not asked for, not for what came out."""
+    return reason in (NO_PRINTED_RUN, NO_RUN, NO_CONTRAST) or reason.startswith(_NO_RECORD)
+
+
 def reason_of(number: float) -> str:
     """The reason that a number carries; "" if it carries none."""
     return number.reason if isinstance(number, Value) else ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from scipy.special import betaincinv, comb
 
-from ._value import reason_of
+from ._value import NO_PRINTED_RUN, NO_RUN, is_left_out, reason_of
 
 
 def _from_json(value: Any) -> Any:
@@ -22,7 +22,12 @@ Number = Annotated[
 ]
 """A float; JSON has no infinities and no NaN: there they are text."""
 
-Outcome = Literal["holds", "does not hold", "undecided", "met", "not met"]
+Outcome = Literal[
+    "holds", "does not hold", "undecided", "met", "not met", "not computed", "no printed run"
+]
+
+LEFT_OUT = ("not computed", "no printed run")
+"""Outcomes of claims that nothing was run or recorded for."""
 
 # Below three seeds nothing is decided; below six the interval is the range.
 _LEAST_SEEDS = 3
@@ -101,7 +106,8 @@ class Verdict:
         n_met: how many seeds meet the claim.
         share_interval: 95 % interval of Clopper and Pearson for the share of seeds that meet it.
         outcome: holds, does not hold or undecided; of a single draw met, not met or
-            undecided.
+            undecided. Not computed, or no printed run, where nothing was run or recorded
+            that could be judged.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -142,7 +148,7 @@ def judge(claim: Claim, values: Sequence[float], *, is_one_draw: bool = False) -
     that meet it instead. A seed that never gets there does not meet the claim. A seed
     that could not be measured may lie on either side: the verdict is what it would be
     wherever such seeds lie, and undecided if that depends on them. Fewer than three
-    seeds decide nothing.
+    seeds decide nothing. Where no seed was run or recorded for it, it is not computed.
 
     Args:
         claim: the claim.
@@ -164,6 +170,10 @@ def judge(claim: Claim, values: Sequence[float], *, is_one_draw: bool = False) -
     """
     numbers = tuple(map(float, values))
     measured = [v for v in numbers if not math.isnan(v)]
+    reasons = tuple(
+        reason_of(value) or (_NOT_MEASURED if math.isnan(value) else "") for value in values
+    )
+    by_values = _of_one_draw if is_one_draw else _of_seeds
     ranked = sorted(measured, key=lambda value: _rank(claim, value))
     n, n_met = len(measured), sum(map(claim.is_met, measured))
     nan = math.nan
@@ -171,13 +181,13 @@ def judge(claim: Claim, values: Sequence[float], *, is_one_draw: bool = False) -
     return Verdict(
         claim,
         numbers,
-        tuple(reason_of(value) or (_NOT_MEASURED if math.isnan(value) else "") for value in values),
+        reasons,
         ranked[(n - 1) // 2] if n else nan,
         (ranked[first - 1], ranked[n - first]) if n else (nan, nan),
         _coverage(n, first) if n else nan,
         n_met,
         clopper_pearson(n_met, n),
-        _of_one_draw(claim, numbers) if is_one_draw else _of_seeds(claim, numbers),
+        _left_out(reasons, is_one_draw=is_one_draw) or by_values(claim, numbers),
     )
 
 
@@ -191,6 +201,14 @@ def clopper_pearson(n_met: int, n: int, *, coverage: float = _COVERAGE) -> tuple
     tail = (1 - coverage) / 2
     low = float(betaincinv(n_met, n - n_met + 1, tail)) if n_met else 0.0
     return low, float(betaincinv(n_met + 1, n - n_met, 1 - tail)) if n_met < n else 1.0
+
+
+def _left_out(reasons: Sequence[str], *, is_one_draw: bool) -> Outcome | None:
+    """The outcome where nothing was run or recorded for any seed; else None."""
+    if not (reasons and all(map(is_left_out, reasons))):
+        return None
+    has_run = not {NO_PRINTED_RUN, NO_RUN}.issuperset(reasons)
+    return "no printed run" if is_one_draw and not has_run else "not computed"
 
 
 def _of_one_draw(claim: Claim, values: Sequence[float]) -> Outcome:

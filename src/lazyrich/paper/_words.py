@@ -1,11 +1,13 @@
 """Verdicts in words: the same on the command line, on the page and in the documents."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 from ._results import PRESETS, Result
-from ._value import tally
-from ._verdict import Claim, Verdict
+from ._value import NO_PRINTED_RUN, tally
+from ._verdict import LEFT_OUT, Claim, Verdict
+from .figures import FIGURES
 
 NOT_COMPUTED = "not computed"
 """Of a claim on which there is no verdict yet."""
@@ -17,6 +19,7 @@ SIGNS = {
     "not met": "✗",
     "undecided": "?",
     NOT_COMPUTED: "–",
+    NO_PRINTED_RUN: "–",
 }
 """Every outcome, and its sign."""
 
@@ -28,8 +31,10 @@ LEGEND = (
     "whole interval is on the right side of the threshold (where a share of seeds is given, the "
     "interval of the share), does not hold if all of it is on the wrong side, and is undecided "
     "otherwise, with fewer than three seeds, or if it depends on seeds that could not be measured. "
-    "Never: not reached within the run, which does not meet a claim. The authors' own draw is one "
-    "run, which meets a claim or does not."
+    "Never: not reached within the run, which does not meet a claim. Not converged: still moving "
+    "at the end towards where the claim would be decided otherwise. The authors' own draw is one "
+    "run, which meets a claim or does not, where the print ends; no printed run: the print shows "
+    "none for the claim, or its draw is not known. Not computed: nothing was run or recorded."
 )
 """How to read a verdict."""
 
@@ -47,8 +52,24 @@ def describe(verdict: Verdict) -> tuple[str, ...]:
         >>> describe(judge(claim, [2.0, 1.9, float("inf")]))
         ('undecided', '1.9 (never to 2)', 'met in 2 of 3 (9 to 99 %)', '1 of 3 seeds never')
     """
+    if verdict.outcome in LEFT_OUT:
+        said = ", ".join(dict.fromkeys(verdict.reasons))
+        return (verdict.outcome, "–", *([] if said == verdict.outcome else [said]))
     seeds = (f"met in {met(verdict)}",) if met(verdict) else ()
     return (verdict.outcome, measured(verdict), *seeds, *remarks(verdict))
+
+
+def absent(figure: str, preset: str) -> str:
+    """What stands in the place of a verdict that there is none of."""
+    has = FIGURES[figure].n_seeds if figure in FIGURES else ()
+    return NO_PRINTED_RUN if preset == "authors" and preset not in has else NOT_COMPUTED
+
+
+def in_a_line(verdict: Verdict) -> str:
+    """A verdict with its sign: "✓ holds: 8 (4 to 9); met in 3 of 3 (29 to 100 %)"."""
+    outcome, number, *more = describe(verdict)
+    said = more if outcome in LEFT_OUT else [number, *more]
+    return f"{SIGNS[outcome]} {outcome}" + (f": {'; '.join(said)}" if said else "")
 
 
 def by_claim(results: Mapping[str, Result]) -> dict[Claim, dict[str, Verdict]]:
@@ -94,7 +115,7 @@ def met(verdict: Verdict) -> str:
 
 
 def remarks(verdict: Verdict) -> list[str]:
-    """What else is to be said: seeds that never got there, were not measured, or only in part."""
+    """What else is to be said: seeds that never got there, were not measured, or in part."""
     n = len(verdict.values)
     seeds = f"of {n} seeds" if n > 1 else "of 1 seed"
     said = [f"{verdict.n_never} {seeds} never"] if verdict.n_never else []
@@ -107,7 +128,7 @@ def remarks(verdict: Verdict) -> list[str]:
         for value, reason in zip(verdict.values, verdict.reasons, strict=True)
         if reason and not math.isnan(value)
     ]
-    return said + [f"{len(partly)} {seeds} only in part: {tally(partly)}"] * bool(partly)
+    return said + [f"{k} {seeds} {reason}" for reason, k in Counter(partly).most_common()]
 
 
 def reading(verdicts: Mapping[str, Verdict]) -> str:
@@ -116,7 +137,11 @@ def reading(verdicts: Mapping[str, Verdict]) -> str:
     Args:
         verdicts: by preset, those that were computed.
     """
-    outcomes = {preset: verdicts[preset].outcome for preset in PRESETS if preset in verdicts}
+    outcomes = {
+        preset: verdicts[preset].outcome
+        for preset in PRESETS
+        if preset in verdicts and verdicts[preset].outcome not in LEFT_OUT
+    }
     if not outcomes:
         return "Not computed yet."
     said = "; ".join(_CLAUSES[preset][outcome] for preset, outcome in outcomes.items())
@@ -131,9 +156,11 @@ _CLAUSES = {
         "undecided": "the authors' own draw cannot be judged",
     },
     "paper": {
-        "holds": "at the authors' settings it holds over seeds",
-        "does not hold": "at the authors' settings it does not hold over seeds",
-        "undecided": "at the authors' settings the seeds do not decide it",
+        "holds": "at the authors' settings, as far as they are known, it holds over seeds",
+        "does not hold": "at the authors' settings, as far as they are known, it does not hold "
+        "over seeds",
+        "undecided": "at the authors' settings, as far as they are known, the seeds do not "
+        "decide it",
     },
     "quick": {
         "holds": "at wide settings it holds",
@@ -151,7 +178,7 @@ def _lead(outcomes: Mapping[str, str]) -> str:
     if not fails or len(outcomes) < 2:
         return ""
     if len(fails) == len(outcomes):
-        return "Not found in any setting that was tested: "
+        return "Not found by this statistic in any setting that was tested: "
     if fails == {"paper", "quick"}:
         return "Only in the printed draw, not over seeds: "
     if "quick" not in fails and outcomes.get("quick") == "holds":

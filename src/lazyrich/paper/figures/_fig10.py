@@ -13,7 +13,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordance_of, concordances, each_run
+from .._runs import Run, along, concordance_of, concordances, each_run, rows_along
 from .._shared import steps_label
 from ._fig4 import PRESETS as FIGURE_4
 
@@ -57,8 +57,8 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         "alignment sets the peak": [
             concordance_of(*rows)
             for rows in zip(
-                along(runs, "mixed", _alignment, untrained=True),
-                along(runs, "mixed", Run.peak),
+                rows_along(runs, "mixed", _alignment, untrained=True),
+                rows_along(runs, "mixed", Run.peak),
                 strict=True,
             )
         ],

@@ -20,7 +20,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import AdamW, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run
+from .._runs import Run, each_run, log_slope
 from .._value import missing
 from ._fig6 import held, last_step, transformer_delay
 from ._fig6_experiments import transformer
@@ -106,10 +106,7 @@ def accuracy_lag(run: Run) -> float:
 
 def _slope(lags: Sequence[float]) -> float:
     """Slope of log lag over log 1/(rate × decay); NaN if one of them is none or never."""
-    if not (np.isfinite(lags).all() and min(lags) > 0):
-        return missing("a run without a delay, or never")
-    inverse = [-np.log(rate * decay) for rate, decay in DECAYS]
-    return float(np.polyfit(inverse, np.log(lags), 1)[0])
+    return log_slope([1 / (rate * decay) for rate, decay in DECAYS], lags)
 
 
 def _ratios(delays: Sequence[float], to: Sequence[float]) -> list[float]:

@@ -1,6 +1,6 @@
 """Figure 13: momentum; and linearised twins under AdamW, with weight decay and without."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -22,8 +22,9 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw, Twin, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordances, run_at
+from .._runs import Run, concordances, each_run, run_at
 from .._shared import with_all_claims
+from .._value import missing
 from ._fig1 import PRINTED, lazy_share
 from ._fig12 import MODULAR, accuracy_lag
 
@@ -124,34 +125,52 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    plain, heavy = 0, -1  # along the axis: without, and with momentum or decay
-    bumps = along(panels["momentum"], "momentum", _bumps)
-    ratio = along(panels["momentum"], "momentum", lambda run: run.delay().ratio)
-    before, after = (
-        along(panels["student"], "weight_decay", gap) for gap in (_gap_before_half, _gap_after_half)
-    )
-    lazy, gain = (
-        along(panels["momentum"], "momentum", measure) for measure in (lazy_share, _over_twin)
-    )
+    momentum, student = panels["momentum"], panels["student"]
+
+    def with_momentum(function: Callable[[Run], float]) -> list[float]:
+        return each_run(momentum, function, momentum=MOMENTUM)
+
+    bumps = with_momentum(_bumps), each_run(momentum, _bumps, momentum=0.0)
+    decay = _decay(student)
     found = {
-        "momentum groks": ratio[:, heavy],
-        "linear first with momentum": lazy[:, heavy],
-        "then features with momentum": gain[:, heavy],
-        "momentum has more bumps": bumps[:, heavy] - bumps[:, plain],
-        "twin tracks until the loss halves": before[:, heavy],
-        "twin leaves once the loss has halved": after[:, heavy],
+        "momentum groks": with_momentum(lambda run: run.delay().ratio),
+        "linear first with momentum": with_momentum(lazy_share),
+        "then features with momentum": with_momentum(_over_twin),
+        "momentum has more bumps": [more - less for more, less in zip(*bumps, strict=True)],
+        "twin tracks until the loss halves": each_run(
+            student, _gap_before_half, weight_decay=decay
+        ),
+        "twin leaves once the loss has halved": each_run(
+            student, _gap_after_half, weight_decay=decay
+        ),
     }
     if "transformer" in panels:
-        behind, leave = (
-            along(panels["transformer"], "weight_decay", measure)
-            for measure in (_twin_behind, Run.leave_step)
+        transformer = panels["transformer"]
+        decay = _decay(transformer)
+        leave = [
+            each_run(transformer, Run.leave_step, weight_decay=value) for value in (decay, 0.0)
+        ]
+        found["decay leaves the twin early"] = each_run(
+            transformer, _twin_behind, weight_decay=decay
         )
-        found["decay leaves the twin early"] = behind[:, heavy]
-        with np.errstate(invalid="ignore"):  # NaN if neither is ever left
-            found["decay makes it leave sooner"] = leave[:, heavy] / leave[:, plain]
+        found["decay makes it leave sooner"] = [
+            _sooner(heavy, plain) for heavy, plain in zip(*leave, strict=True)
+        ]
     for name in ADAMW_RULES.keys() & panels.keys():
         found[f"alpha tunes AdamW, {name}"] = concordances(panels[name], "alpha", accuracy_lag)
-    return with_all_claims("fig13", panels, {name: list(found[name]) for name in found})
+    return with_all_claims("fig13", panels, found)
+
+
+def _decay(panel: xr.Dataset) -> float:
+    """The weight decay that the panel has beside none; NaN if it has none else."""
+    return max((v for v in panel.weight_decay.values.tolist() if v > 0), default=np.nan)
+
+
+def _sooner(heavy: float, plain: float) -> float:
+    both = [value for value in (heavy, plain) if np.isnan(value)]
+    if both or (np.isinf(heavy) and np.isinf(plain)):
+        return both[0] if both else missing("neither leaves its twin")
+    return heavy / plain
 
 
 def _over_twin(run: Run) -> float:

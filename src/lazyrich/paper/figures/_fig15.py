@@ -116,7 +116,7 @@ def draw(panels: Panels, caption: str) -> Figure:
 FIG15 = Recipe(
     name="fig15",
     statement="Grokking persists for Hermite polynomials of higher degree.",
-    n_seeds={"quick": 3, "paper": 24},
+    n_seeds={"quick": 6, "paper": 24},
     captions={
         "quick": "degree 2, 3, 4: D=20, 15, 10, P=150, 300, 500, η=N, N/5, N/10; "
         "N=200, ε=0.25, α=1, not centred",

@@ -29,27 +29,28 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     return {"runs": Panel(runs(preset, seeds))}
 
 
-def ratios(dataset: xr.Dataset) -> np.ndarray:
+def ratios(dataset: xr.Dataset) -> list[tuple[float, ...]]:
     """t(test accuracy 90 %)/t(train accuracy 90 %): a row for each seed, thresholds across."""
-    thresholds = dataset.threshold.values
-    return np.array([each_run(at_threshold(dataset, one), ratio) for one in thresholds]).T
+    thresholds = dataset.threshold.values if "threshold" in dataset.dims else (LEVEL,)
+    columns = [each_run(at_threshold(dataset, one), ratio) for one in thresholds]
+    return list(zip(*columns, strict=True))
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
     rows = ratios(panels["runs"])
     return {
-        "some threshold shows grokking": [_extreme(row, np.max) for row in rows],
-        "some threshold shows none": [_extreme(row, np.min) for row in rows],
+        "some threshold shows grokking": [_extreme(row, max) for row in rows],
+        "some threshold shows none": [_extreme(row, min) for row in rows],
     }
 
 
-def _extreme(row: np.ndarray, pick: Callable[[np.ndarray], np.floating]) -> float:
+def _extreme(row: Sequence[float], pick: Callable[[Sequence[float]], float]) -> float:
     # A threshold that the train accuracy does not reach offers no ratio; one that the test
     # accuracy does not reach counts only if there is no other.
-    known = row[~np.isnan(row)]
-    seen = known[np.isfinite(known)] if np.isfinite(known).any() else known
-    return float(pick(seen)) if seen.size else np.nan
+    known = [value for value in row if not np.isnan(value)]
+    seen = [value for value in known if np.isfinite(value)] or known
+    return pick(seen) if seen else row[0]
 
 
 def draw(panels: Panels, caption: str) -> Figure:
@@ -70,7 +71,7 @@ def draw(panels: Panels, caption: str) -> Figure:
 
 def _draw_ratios(axes: Axes, dataset: xr.Dataset) -> None:
     label = f"at accuracy {100 * LEVEL:g} %"
-    draw_dial(axes, dataset.threshold, ratios(dataset), color=COLORS["net"], label=label)
+    draw_dial(axes, dataset.threshold, np.array(ratios(dataset)), color=COLORS["net"], label=label)
     for name, style, text in [
         ("some threshold shows grokking", "--", "counts as grokking above"),
         ("some threshold shows none", ":", "counts as none below"),

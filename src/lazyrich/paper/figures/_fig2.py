@@ -26,7 +26,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import Experiment, starting_point
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordances, each_run, run_at
+from .._runs import Run, along, concordances, each_run, least_of, rows_along, run_at
 
 _fall_step = jax.jit(fall_step)
 
@@ -118,9 +118,9 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         "losses cross when accuracy rises": each_run(runs, _crossing),
         "alpha makes it worse": concordances(sweep, "alpha", _delay),
         "vanishes at small alpha": each_run(sweep, _ratio, alpha=sweep.alpha.values.min()),
-        "weight norm dips nowhere in the sweep": along(sweep, "alpha", _norm_dip)
-        .min(axis=1)
-        .tolist(),
+        "weight norm dips nowhere in the sweep": [
+            least_of(row) for row in rows_along(sweep, "alpha", _norm_dip)
+        ],
         "every modulus is late": _least_along(panels["moduli"], "modulus"),
         "every width is late": _least_along(panels["widths"], "widths"),
     }
@@ -128,13 +128,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 def _least_along(panel: xr.Dataset, axis: str) -> list[float]:
     """The smallest ratio of each seed along an axis; never or NaN if one of them is."""
-    columns = [each_run(panel, _ratio, **{axis: value}) for value in panel[axis].values]
-    return [_least(row) for row in zip(*columns, strict=True)]
-
-
-def _least(ratios: Sequence[float]) -> float:
-    odd = [value for value in ratios if not np.isfinite(value)]
-    return min(odd, key=np.isinf) if odd else min(ratios)
+    return [least_of(row) for row in rows_along(panel, axis, _ratio)]
 
 
 def _delay(run: Run) -> float:

@@ -30,13 +30,14 @@ from .._runs import (
     Run,
     all_at,
     all_delays,
-    along,
     concordance_of,
     concordances,
     each_run,
+    rows_along,
     run_at,
 )
 from .._shared import steps_label, with_all_claims
+from .._value import NO_CONTRAST, missing
 from ._fig1 import lazy_share
 
 # Gradient flow to convergence, at a hundredth of the cost of the steps it stands for.
@@ -130,7 +131,11 @@ def _along_alpha(panel: xr.Dataset) -> dict[str, list[float]]:
     return {
         "delay grows with alpha": _ranks(alphas, delays.delay),
         "delay grows with alpha at half": _ranks(alphas, all_delays(panel, 0.5).delay),
-        "delay vanishes at small alpha": [float(v) for v in delays.delay[0] / seen],
+        "delay vanishes at small alpha": (
+            [float(v) for v in delays.delay[0] / seen]
+            if len(alphas) > 1
+            else [missing(NO_CONTRAST)] * panel.sizes["seed"]
+        ),
         "ratio vanishes at small alpha": [float(v) for v in delays.ratio[0]],
         "final loss grows with alpha": concordances(panel, "alpha", _end),
         "infinite alpha is the kernel": each_run(
@@ -158,8 +163,8 @@ def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
         "hard tasks move the kernel": [
             concordance_of(*pairs)
             for pairs in zip(
-                along(panel, "epsilon", _difficulty, alpha=ONE),
-                along(panel, "epsilon", _kernel_moved, alpha=ONE),
+                rows_along(panel, "epsilon", _difficulty, alpha=ONE),
+                rows_along(panel, "epsilon", _kernel_moved, alpha=ONE),
                 strict=True,
             )
         ],
@@ -188,7 +193,7 @@ def _difficulty(run: Run) -> float:
 
 
 def _kernel_moved(run: Run) -> float:
-    return run.end("kernel_distance")
+    return run.converged("kernel_distance", floor=0.0)
 
 
 def _end(run: Run) -> float:

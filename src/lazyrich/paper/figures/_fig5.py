@@ -22,8 +22,9 @@ from lazyrich.training import (
     WeightNorm,
 )
 
+from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordance_of, concordances, each_run
+from .._runs import Run, concordance_of, concordances, each_run, rows_along
 from .._shared import with_all_claims
 
 INDICES = (1, 70, 100)
@@ -78,13 +79,20 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim, from the first row."""
     runs = panels["runs"]
-    top, middle, last = (runs.index.values[place] for place in (0, 1, -1))
+    top, middle, last = INDICES
+    claims = claims_of("fig5")
 
     def late(run: Run) -> float:
         return run.delay().ratio
 
-    def end(run: Run) -> float:
-        return run.relative("test_loss")
+    def end(claim: str, scale: Callable[[Run], float]) -> Callable[[Run], float]:
+        return lambda run: run.settled("test_loss", claims[claim], over=scale(run))
+
+    def start(run: Run) -> float:
+        return run.start("test_loss")
+
+    def line(run: Run) -> float:
+        return run.end("kernel_regression_loss")
 
     def in_the_middle(function: Callable[[Run], float]) -> list[float]:
         return each_run(runs, function, index=middle)
@@ -92,24 +100,29 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     found = {
         "top eigenvector at once": each_run(runs, late, index=top),
         "middle eigenvector late": in_the_middle(late),
-        "middle eigenvector generalises": in_the_middle(end),
-        "large eigenvector never": each_run(runs, end, index=last),
-        "middle case beats the kernel": in_the_middle(
-            lambda run: run.end("test_loss") / run.end("kernel_regression_loss")
+        "middle eigenvector generalises": in_the_middle(
+            end("middle eigenvector generalises", start)
         ),
+        "large eigenvector never": each_run(
+            runs, end("large eigenvector never", start), index=last
+        ),
+        "middle case beats the kernel": in_the_middle(end("middle case beats the kernel", line)),
         "middle case beats its twin": in_the_middle(
             lambda run: run.end("test_loss") / run.end("twin_test_loss")
         ),
-        "middle case moves the kernel": in_the_middle(lambda run: run.end("kernel_distance")),
-        "the kernel fails in the middle": in_the_middle(
-            lambda run: run.end("kernel_regression_loss") / run.start("test_loss")
+        "middle case moves the kernel": in_the_middle(
+            lambda run: run.settled("kernel_distance", claims["middle case moves the kernel"])
         ),
+        "the kernel fails in the middle": in_the_middle(lambda run: line(run) / start(run)),
     }
     if MORE in panels:
         more = panels[MORE]
         pairs = (
-            along(more, "index", lambda run, name=name: run.end(name))
-            for name in ("difficulty", "kernel_distance")
+            rows_along(more, "index", function)
+            for function in (
+                lambda run: run.start("difficulty"),
+                lambda run: run.converged("kernel_distance", floor=0.0),
+            )
         )
         found |= {
             "alignment falls with j": concordances(

@@ -24,8 +24,9 @@ from lazyrich.tasks import PolynomialTask
 from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent, Twin
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordance_of, measured, run_at, table
+from .._runs import Run, concordance_of, log_slope, measured, rows_along, run_at, table
 from .._shared import shared_setting, steps_label, with_all_claims
+from .._value import NO_CONTRAST, missing
 from ._fig3 import PRINTED_ALPHA, PRINTED_ALPHAS
 
 # Labels are (β·x)², twice those of the other figures.
@@ -123,8 +124,14 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 def _slopes(panel: xr.Dataset) -> list[float]:
     """Slope over log width of the log of the largest gap between the test losses."""
-    gaps = along(panel, "widths", _twin_gap, untrained=True)
-    return [float(np.polyfit(np.log(WIDTHS), np.log(row), 1)[0]) for row in gaps]
+    widths = widths_of(panel)
+    gaps = rows_along(panel, "widths", _twin_gap, untrained=True)
+    return [log_slope(widths, row) for row in gaps]
+
+
+def widths_of(panel: xr.Dataset) -> list[float]:
+    """The widths of one hidden layer, which name it as a list."""
+    return [float(str(text).strip("[]")) for text in panel.widths.values]
 
 
 def _twin_gap(run: Run) -> float:
@@ -132,10 +139,7 @@ def _twin_gap(run: Run) -> float:
 
 
 def _of_map(panels: Panels, seed: int) -> dict[str, float]:
-    # The print's own runs are judged where the print ends, flows where they are at rest.
-    is_flow = shared_setting(panels["map"], "dynamics") == "flow"
-    functions = (_change, _final if is_flow else _end)
-    change, loss = (cells_of(panels["map"], seed, function) for function in functions)
+    change, loss = (cells_of(panels["map"], seed, function) for function in (_change, _final))
     return {
         "change collapses": _largest_spread(change),
         "final loss collapses": _largest_spread(loss),
@@ -147,13 +151,13 @@ def _of_map(panels: Panels, seed: int) -> dict[str, float]:
 def _of_pairs(panels: Panels, seed: int) -> dict[str, float]:
     return {
         "exact equivalence": _largest_gap(
-            _curves(panels["weights"], "weight_scale", seed),
-            _curves(panels["units"], "alpha", seed),
+            _pairs(panels["weights"], "weight_scale", seed),
+            _pairs(panels["units"], "alpha", seed),
         ),
         # The larger α, the smaller the labels that stand for it.
         "label scale is the third dial": _largest_gap(
-            _curves(panels["outputs"], "alpha", seed),
-            _curves(panels["labels"], "label_scale", seed)[::-1],
+            _pairs(panels["outputs"], "alpha", seed),
+            _pairs(panels["labels"], "label_scale", seed)[::-1],
         ),
     }
 
@@ -188,7 +192,11 @@ def _end(run: Run) -> float:
 
 
 def _largest_spread(cells: dict[float, list[float]]) -> float:
-    return float(np.max([relative_spread(values) for values in cells.values() if len(values) > 1]))
+    shared = [values for values in cells.values() if len(values) > 1]
+    lost = [value for values in shared for value in values if np.isnan(value)]
+    if lost or not shared:
+        return lost[0] if lost else missing(NO_CONTRAST)
+    return float(np.max([relative_spread(values) for values in shared]))
 
 
 def _trend(cells: dict[float, list[float]]) -> float:
@@ -196,16 +204,17 @@ def _trend(cells: dict[float, list[float]]) -> float:
     return concordance_of(places, [value for values in cells.values() for value in values])
 
 
-def _curves(panel: xr.Dataset, axis: str, seed: int) -> list[np.ndarray]:
-    runs = [run_at(panel, seed=seed, **{axis: value}) for value in sorted(panel[axis].values)]
-    return [run["test_loss"] / run.start("test_loss") for run in runs]
+def _pairs(panel: xr.Dataset, axis: str, seed: int) -> list[Run]:
+    return [run_at(panel, seed=seed, **{axis: value}) for value in sorted(panel[axis].values)]
 
 
-def _largest_gap(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
-    """Largest relative gap between curves, record by record; NaN if one run ended early."""
-    if any(len(a) != len(b) or not len(a) for a, b in zip(ours, theirs, strict=True)):
-        return float("nan")
-    return float(max(np.max(np.abs(a / b - 1)) for a, b in zip(ours, theirs, strict=True)))
+def _largest_gap(ours: list[Run], theirs: list[Run]) -> float:
+    """Largest relative gap between test losses, record by record; NaN if a run ended early."""
+    faults = [run.fault for run in (*ours, *theirs) if run.fault]
+    if faults or len(ours) != len(theirs):
+        return missing(faults[0] if faults else NO_CONTRAST)
+    curves = [[run["test_loss"] / run.start("test_loss") for run in runs] for runs in (ours, theirs)]
+    return float(max(np.max(np.abs(a / b - 1)) for a, b in zip(*curves, strict=True)))
 
 
 def draw(panels: Panels, caption: str) -> Figure:

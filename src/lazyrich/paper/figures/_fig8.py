@@ -53,7 +53,9 @@ def runs(preset: str, seeds: Sequence[int]) -> list[Experiment]:
 
 
 def at_threshold(panel: xr.Dataset, threshold: float) -> xr.Dataset:
-    """The panel with ``train_accuracy`` and ``test_accuracy`` within one threshold."""
+    """The panel with ``train_accuracy`` and ``test_accuracy`` within one threshold, if recorded."""
+    if "threshold" not in panel.dims:
+        return panel
     parts = ("train", "test")
     names = {f"{part}_threshold_accuracy": f"{part}_accuracy" for part in parts}
     return panel.sel(threshold=threshold, method="nearest").rename(names)

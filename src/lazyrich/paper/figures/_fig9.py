@@ -1,6 +1,6 @@
 """Figure 9: too few, just right and too many points; and where theory puts the edges."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,9 +29,12 @@ from lazyrich.theory import (
 )
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
+from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along
+from .._runs import Run, along, each_run, least_of, log_slope, rows_along
 from .._shared import shared_setting, steps_label, with_all_claims
+from .._value import NO_CONTRAST, missing
+from .._verdict import Claim
 
 AUTHORS = CommitteeExperiment(
     dim=40,
@@ -70,6 +73,7 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 TERMS = ("variance_term", "misalignment_term", "linear_term")
 GENERALISES = 0.1  # share of the initial loss; the threshold of every delay too
 TOGETHER = 1.2  # t_te/t_tr, as in the claim on plenty of data
+_FEWEST = 2  # sizes between which an edge can lie
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
@@ -96,28 +100,35 @@ def _kernel_runs(dim: int, seeds: Sequence[int]) -> list[CommitteeExperiment]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    final, ratio, share, gap = (
-        along(panels["runs"], "n_train", measure)
-        for measure in (_final, _ratio, _linear_share, _gap)
-    )
-    few, right, many = 0, 1, -1
-    found = {
-        "too little data": final[:, few],
-        "just right is late": ratio[:, right],
-        "just right generalises": final[:, right],
-        "plenty together": ratio[:, many],
-        "failure is linear power": share[:, few],
-        "failure has more linear power": share[:, few] - share[:, many],
-        "terms sum to the loss": gap.max(axis=1),
-        "worse than random with too little data": final[:, few],
+    few, right, many = PRINTED
+    claims, runs = claims_of("fig9"), panels["runs"]
+
+    def final(claim: str, size: int) -> list[float]:
+        return each_run(runs, lambda run: _final(run, claims[claim]), n_train=size)
+
+    gaps = rows_along(runs, "n_train", _gap)
+    shares = [each_run(runs, _linear_share, n_train=size) for size in (few, many)]
+    found: dict[str, Sequence[float]] = {
+        "too little data": final("too little data", few),
+        "just right is late": each_run(runs, _ratio, n_train=right),
+        "just right generalises": final("just right generalises", right),
+        "plenty together": each_run(runs, _ratio, n_train=many),
+        "failure is linear power": shares[0],
+        "failure has more linear power": [a - b for a, b in zip(*shares, strict=True)],
+        "terms sum to the loss": [-least_of([-gap for gap in row]) for row in gaps],
+        "worse than random with too little data": final(
+            "worse than random with too little data", few
+        ),
     }
     if "range" in panels:
         edges = _measured(panels["range"])
         lower, upper = _predicted(panels["range"])
         found |= {
-            "generalises from the predicted edge": edges["lower"] / lower,
-            "the kernel's edge is where it is predicted": edges["kernel"] / upper,
-            "the delay ends at the predicted edge": edges["upper"] / upper,
+            "generalises from the predicted edge": [edge / lower for edge in edges["lower"]],
+            "the kernel's edge is where it is predicted": [
+                edge / upper for edge in edges["kernel"]
+            ],
+            "the delay ends at the predicted edge": [edge / upper for edge in edges["upper"]],
         }
     if _kernel_panel(DIMS["quick"][0]) in panels:
         found["the kernel needs D squared points"] = _dimension_slopes(panels)
@@ -128,8 +139,12 @@ def _ratio(run: Run) -> float:
     return run.delay().ratio
 
 
-def _final(run: Run) -> float:
-    return run.converged("test_loss") / run.start("test_loss")
+def _final(run: Run, claim: Claim) -> float:
+    return run.settled("test_loss", claim, over=run.start("test_loss"))
+
+
+def _end(run: Run) -> float:
+    return run.relative("test_loss")
 
 
 def _kernel(run: Run) -> float:
@@ -149,43 +164,43 @@ def _gap(run: Run) -> float:
 def _dimension_slopes(panels: Panels) -> list[float]:
     """Slope over log D of the log of the size at which regression with K₀ halves its error."""
     dims = [dim for dim in DIMS["paper"] if _kernel_panel(dim) in panels]
-    halved = np.array(
-        [
-            [_size_at(panels[_kernel_panel(dim)], row) for row in _kernel_errors(panels, dim)]
-            for dim in dims
-        ]
-    )
-    return [float(np.polyfit(np.log(dims), np.log(column), 1)[0]) for column in halved.T]
+    halved = [
+        [_edge(panels[_kernel_panel(dim)], row, 0.5) for row in _kernel_errors(panels, dim)]
+        for dim in dims
+    ]
+    return [log_slope(dims, row) for row in zip(*halved, strict=True)]
 
 
-def _kernel_errors(panels: Panels, dim: int) -> np.ndarray:
-    return along(panels[_kernel_panel(dim)], "n_train", _kernel, untrained=True)
+def _kernel_errors(panels: Panels, dim: int) -> list[tuple[float, ...]]:
+    return rows_along(panels[_kernel_panel(dim)], "n_train", _kernel, untrained=True)
 
 
-def _size_at(panel: xr.Dataset, errors: np.ndarray) -> float:
-    sizes = jnp.asarray(panel.n_train.values, float)
-    return float(fall_step(sizes, jnp.asarray(errors), 0.5))
+# A loss that still falls settles on which side of the level it ends once it is below.
+_LOW = Claim("fig9", "generalises", "", "", "final L_te/L_te(0)", high=GENERALISES)
 
 
-def _measured(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+def _measured(dataset: xr.Dataset) -> dict[str, list[float]]:
     """By seed, the P from which the net and the kernel generalise, and the net at once."""
-    asked = {
-        "lower": (_final, GENERALISES),
+    asked: dict[str, tuple[Callable[[Run], float], float]] = {
+        "lower": (lambda run: _final(run, _LOW), GENERALISES),
         "kernel": (_kernel, GENERALISES),
         "upper": (_ratio, TOGETHER),
     }
-    sizes = jnp.asarray(dataset.n_train.values, float)
     return {
-        edge: np.array([_edge(sizes, row, level) for row in along(dataset, "n_train", measure)])
+        edge: [_edge(dataset, row, level) for row in rows_along(dataset, "n_train", measure)]
         for edge, (measure, level) in asked.items()
     }
 
 
-def _edge(sizes: jnp.ndarray, row: np.ndarray, level: float) -> float:
+def _edge(dataset: xr.Dataset, row: Sequence[float], level: float) -> float:
     """The P at which a row falls to a level; a row of nothing but never and NaN has none."""
+    lost = [value for value in row if np.isnan(value)]
     if not np.isfinite(row).any():
-        return float("nan") if np.isnan(row).any() else float("inf")
-    return float(fall_step(sizes, jnp.asarray(row), level))
+        return lost[0] if lost else float("inf")
+    if len(row) < _FEWEST:
+        return missing(NO_CONTRAST)
+    sizes = jnp.asarray(dataset.n_train.values, float)
+    return float(fall_step(sizes, jnp.asarray(row, float), level))
 
 
 def _spectrum(dataset: xr.Dataset) -> dict[str, jnp.ndarray]:
@@ -269,7 +284,7 @@ def _draw_final(axes: Axes, dataset: xr.Dataset) -> None:
     )
     for measure, color, label in (
         (_kernel, "norm", "regression with $K_0$"),
-        (_final, "net", "network, final"),
+        (_end, "net", "network, at the end"),
     ):
         draw_dial(
             *(axes, sizes, along(dataset, "n_train", measure)), color=COLORS[color], label=label

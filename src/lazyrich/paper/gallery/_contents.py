@@ -9,8 +9,8 @@ from typing import NamedTuple
 from .._claims import CLAIMS, LATE_CLAIMS, full_name
 from .._provenance import command_line
 from .._results import PRESETS, Result, Results, preset_folder
-from .._verdict import Claim, Verdict
-from .._words import NOT_COMPUTED, SIGNS, by_claim, reading
+from .._verdict import LEFT_OUT, Claim, Verdict
+from .._words import SIGNS, absent, by_claim, reading
 from ..figures import FIGURES
 from ._downloads import Download, data_uri, downloads_of, open_panels, read_png, sizes_text
 from ._strip import Strip, strip_of
@@ -24,10 +24,21 @@ class Row(NamedTuple):
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """By preset; not computed where there is none."""
+        """By preset; not computed, or no printed run, where there is none."""
         return {
-            preset: self.verdicts[preset].outcome if preset in self.verdicts else NOT_COMPUTED
+            preset: self.verdicts[preset].outcome
+            if preset in self.verdicts
+            else absent(self.claim.figure, preset)
             for preset in PRESETS
+        }
+
+    @property
+    def judged(self) -> dict[str, Verdict]:
+        """By preset, where there was something to judge."""
+        return {
+            preset: verdict
+            for preset, verdict in self.verdicts.items()
+            if verdict.outcome not in LEFT_OUT
         }
 
     @property

@@ -18,6 +18,7 @@ from lazyrich.theory import errata
 from .._claims import CLAIMS, HISTORY, LATE_CLAIMS
 from .._results import PRESETS, read_results
 from .._survives import SURVIVES
+from .._verdict import LEFT_OUT
 from .._words import LEGEND, SIGNS, describe, readable
 from ._contents import Entry, count, entries_of
 from ._downloads import MOST_BYTES, size_text
@@ -90,6 +91,7 @@ def _render(entries: Sequence[Entry], out: Path) -> str:
         legend=LEGEND,
         survives=SURVIVES,
         describe=describe,
+        left_out=LEFT_OUT,
         late=LATE_CLAIMS,
         n_claims=len(CLAIMS),
         errata=errata(),
