@@ -14,7 +14,7 @@ from ._trace import Program, Step, trace
 from ._trace_views import is_real, rearrange
 
 # fmt: off
-_ENTRYWISE = frozenset({
+ENTRYWISE = frozenset({
     "abs", "add", "add_any", "and", "atan2", "cbrt", "ceil", "clamp", "convert_element_type",
     "copy", "copy_p", "cos", "cosh", "custom_jvp_call", "div", "eq", "erf", "erf_inv", "erfc",
     "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "lgamma",
@@ -39,7 +39,7 @@ def liveness(program: Program) -> dict[int, np.ndarray]:
         live[slot][...] = True
     for step in reversed(program.steps):
         reaches = _RULES.get(step.name, _everything)
-        if step.name in _ENTRYWISE:
+        if step.name in ENTRYWISE:
             reaches = _entrywise
         for slot, mask in zip(step.ins, reaches(program, step, live), strict=True):
             if slot in live:
@@ -82,7 +82,7 @@ def _is_entrywise_inside(program: Program, step: Step) -> bool:
     moving = inside.depends_on(inside.inputs[len(primals) :])
     steps = [s for s in inside.steps if not moving.isdisjoint(s.outs)]
     full = all(inside.shapes[slot].shape == shapes[-1].shape for s in steps for slot in s.outs)
-    return full and all(s.name in _ENTRYWISE - {"custom_jvp_call"} for s in steps)
+    return full and all(s.name in ENTRYWISE - {"custom_jvp_call"} for s in steps)
 
 
 def _by_places(rearrange: Callable[[Step, np.ndarray], np.ndarray]) -> Callable[..., list]:
