@@ -1,258 +1,303 @@
 """The claims in words: a summary for the README, a page for each figure, and all of them.
 
-From ``results/claims.json`` and ``src/lazyrich/paper/claims.toml``. Figures that have not been
-computed yet show the claims that will be judged.
+From ``results/claims.json`` and the table of claims. What has not been computed yet shows the
+claims that will be judged.
 """
 
-import json
 import math
-import re
-import tomllib
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+
+from lazyrich import InputError
+from lazyrich.paper import (
+    CLAIMS,
+    FIGURES,
+    HISTORY,
+    LEGEND,
+    PRESETS,
+    Claim,
+    Result,
+    Verdict,
+    by_claim,
+    describe,
+    read_results,
+)
+from lazyrich.paper._claims import LATE_CLAIMS, full_name
+from lazyrich.paper._results import Results, preset_folder
+from lazyrich.paper._survives import SURVIVES
+from lazyrich.paper._words import SIGNS, readable, reading
 
 ROOT = Path(__file__).parents[1]
-FIGURES = tuple(f"fig{number}" for number in range(1, 20))
-VERDICTS = ("holds", "does not hold", "undecided")
-MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "undecided": "? undecided"}
-MEASURED = (
-    "Measured: the median over seeds and its interval (95 % bootstrap of the median, or the range "
-    "of three seeds). A claim *holds* if the whole interval is on the right side of the threshold, "
-    "*does not hold* if all of it is on the wrong side, and is *undecided* otherwise; inf is never "
-    "reached, nan could not be measured."
-)
-
-Row = dict[str, Any]
+RESULTS = ROOT / "results"
+NEGATIVE = ("does not hold", "not met")
 
 
-def recorded() -> dict[str, Row]:
-    """What was measured, by figure."""
-    text = (ROOT / "results" / "claims.json").read_text(encoding="utf-8")
-    return json.loads(text)["figures"]
-
-
-def claims_table() -> dict[str, Any]:
-    """The table of claims and its history, as it was written before the runs."""
-    path = ROOT / "src" / "lazyrich" / "paper" / "claims.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
-
-def statements() -> dict[str, str]:
-    """What the print claims in each figure that can be computed, in a line."""
-    from lazyrich.paper import FIGURES as RECIPES
-
-    return {name: recipe.statement for name, recipe in RECIPES.items()}
+def recorded() -> Results:
+    """What was measured, by figure and preset; nothing where all is of the first edition."""
+    try:
+        return read_results(RESULTS)
+    except InputError as error:
+        if "first edition" not in str(error):
+            raise
+        sys.stderr.write(f"{error} The pages say that nothing is computed yet.\n")
+        return {}
 
 
 def summary() -> str:
-    """One row a figure: how many claims hold, and the negative that says most."""
-    figures = recorded()
-    lines = [
-        "| figure | preset, seeds | holds | does not hold | undecided | what does not hold |",
-        "|---|---|---|---|---|---|",
-    ]
-    totals = dict.fromkeys(VERDICTS, 0)
+    """One row a figure, one column for each set of settings, and the negative that says most."""
+    results = recorded()
+    head = " | ".join(called(preset) for preset in PRESETS)
+    lines = [f"| figure | {head} | furthest from holding |", "|---" * (len(PRESETS) + 2) + "|"]
     for name in FIGURES:
-        if name not in figures:
-            continue
-        figure = figures[name]
-        counts = counted(figure["claims"])
-        totals = {verdict: totals[verdict] + counts[verdict] for verdict in VERDICTS}
-        numbers = " | ".join(str(counts[verdict]) for verdict in VERDICTS)
-        lines.append(
-            f"| [{title(name)}](docs/figures/{name}.md) | {figure['preset']}, "
-            f"{len(figure['seeds'])} | {numbers} | {worst(figure['claims'])} |"
-        )
-    numbers = " | ".join(f"**{totals[verdict]}**" for verdict in VERDICTS)
-    lines.append(f"| **all {sum(totals.values())}** | | {numbers} | |")
-    missing = len(FIGURES) - sum(name in figures for name in FIGURES)
-    said = f" {missing} of {len(FIGURES)} figures are not computed yet." if missing else ""
-    return "\n".join([*lines, "", MEASURED + said])
+        found = results.get(name, {})
+        cells = " | ".join(counted(found.get(preset)) for preset in PRESETS)
+        lines.append(f"| [{title(name)}](docs/figures/{name}.md) | {cells} | {worst(found)} |")
+    totals = " | ".join(
+        signs(v for found in results.values() for v in verdicts_of(found.get(preset)))
+        for preset in PRESETS
+    )
+    lines.append(f"| **all {len(CLAIMS)} claims** | {totals} | |")
+    return "\n".join([*lines, "", f"{late()} ✓ holds or met, ✗ not, ? undecided. {LEGEND}"])
+
+
+def survives() -> str:
+    """The sentences on what survives, each with links to its evidence."""
+    if not SURVIVES:
+        return "*What survives is written here, in a few sentences, once all columns are computed.*"
+    return "\n".join(
+        f"- {one.text} ("
+        + ", ".join(f"[{title(name)}](docs/figures/{name}.md)" for name in one.figures)
+        + ")"
+        for one in SURVIVES
+    )
 
 
 def pages() -> dict[str, str]:
     """The pages in ``docs/figures``, by file name."""
-    figures, table, said = recorded(), claims_table(), statements()
-    return {"index.md": overview(figures, table)} | {
-        f"{name}.md": page(name, figures.get(name), table, said.get(name)) for name in FIGURES
+    results = recorded()
+    return {"index.md": overview(results)} | {
+        f"{name}.md": page(name, results.get(name, {})) for name in FIGURES
     }
 
 
-def page(name: str, figure: Row | None, table: dict[str, Any], statement: str | None) -> str:
-    """One figure: what the print says, our picture, the verdicts, how to compute it again."""
-    lines = [f"# {title(name)}", ""]
-    if statement:
-        lines += [f"**The paper's figure:** {statement}", ""]
-    if figure is None:
+def page(name: str, found: Mapping[str, Result]) -> str:
+    """One figure: what the print says, our pictures, the verdicts, how to compute it again."""
+    lines = [f"# {title(name)}", "", f"**The paper's figure:** {FIGURES[name].statement}", ""]
+    if not found:
         lines += [
             "!!! note",
             "    This figure has not been computed yet. These are the claims that it will be "
             "judged by.",
             "",
-            *rows_to_come(name, table),
         ]
-    else:
-        lines += [*picture(name), *how(name, figure), *verdicts(figure), *notes(figure)]
-    lines += changes(name, table)
+    for preset in PRESETS:
+        if preset in found:
+            lines += shown(name, preset, found[preset])
+    lines += verdicts(name, found)
+    lines += negatives(found)
+    lines += changes(name)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def picture(name: str) -> list[str]:
-    """Our picture, if one is recorded."""
-    if not (ROOT / "results" / f"{name}.png").exists():
-        return []
-    return [f"![{title(name)}, computed here](../../results/{name}.png)", ""]
-
-
-def how(name: str, figure: Row) -> list[str]:
-    """Settings, seeds, versions, and the command."""
-    made, settings = figure["provenance"], figure["settings"]
-    seeds = figure["seeds"]
+def shown(name: str, preset: str, result: Result) -> list[str]:
+    """Picture, settings, seeds, versions, the command, and what went wrong."""
+    lines = [f"## {called(preset).capitalize()}", ""]
+    picture = preset_folder(RESULTS, preset) / f"{name}.png"
+    if picture.exists():
+        link = f"../../{picture.relative_to(ROOT)}"
+        lines += [f"![{title(name)}, {called(preset)}, computed here]({link})", ""]
+    seeds, made = result.seeds, defaultdict(lambda: "?", result.provenance)
+    said = f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else "One run"
     return [
-        f"Preset `{figure['preset']}`: {settings}.",
-        f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}. Computed with lazyrich "
-        f"{made['lazyrich']} (commit `{made['commit']}`), JAX {made['jax']}, NumPy "
-        f"{made['numpy']}, Python {made['python']}, on {made['machine']} ({made['device']}).",
+        *lines,
+        f"Preset `{preset}`: {result.settings}.",
+        f"{said}. Computed with lazyrich {made['lazyrich']} (commit `{made['commit']}`), JAX "
+        f"{made['jax']}, NumPy {made['numpy']}, Python {made['python']}, on {made['machine']} "
+        f"({made['device']}).",
         "",
         "```sh",
-        made["command"],
+        made.get("command", f"lazyrich reproduce {name} --preset {preset}"),
         "```",
         "",
+        *(f"- {note}" for note in result.notes),
+        *([""] if result.notes else []),
     ]
 
 
-def verdicts(figure: Row) -> list[str]:
-    """Every claim of a figure, with what was measured."""
-    counts = counted(figure["claims"])
-    said = ", ".join(f"{verdict}: {counts[verdict]}" for verdict in VERDICTS)
+def verdicts(name: str, found: Mapping[str, Result]) -> list[str]:
+    """Every claim of a figure, with what was measured under each preset."""
+    columns = [preset for preset in PRESETS if preset in found]
+    head = "".join(f" {called(preset)} |" for preset in columns)
     lines = [
-        "## Verdicts",
+        "## Verdicts" if found else "## Claims",
         "",
-        f"Of {len(figure['claims'])} claims, {said}.",
-        "",
-        "| claim | verdict | measured | holds if | statistic, for each seed |",
-        "|---|---|---|---|---|",
+        f"| claim | statistic, for each seed | holds if |{head}",
+        "|---" * (3 + len(columns)) + "|",
     ]
-    for row in figure["claims"]:
+    for claim, judged in rows(name, found):
+        cells = "".join(f" {cell(judged.get(preset))} |" for preset in columns)
         lines.append(
-            f"| **{row['name']}**: “{row['sentence']}” ({row['where']}) | {MARKS[row['verdict']]} "
-            f"| {measured(row)} | {row['threshold']} | {safe(row['statistic'])} |"
+            f"| **{claim.name}**{mark(claim)}: “{safe(claim.sentence)}” ({claim.where}) "
+            f"| {safe(claim.statistic)} | {claim.threshold} |{cells}"
         )
-    return [*lines, "", MEASURED, ""]
+    return [*lines, "", *([LEGEND, ""] if found else [])]
 
 
-def notes(figure: Row) -> list[str]:
-    """What went wrong while it was computed."""
-    if not figure["notes"]:
-        return []
-    return ["## Notes", "", *(f"- {note}" for note in figure["notes"]), ""]
+def negatives(found: Mapping[str, Result]) -> list[str]:
+    """Of every sentence that was not found: what was tested, where, and what came out."""
+    lines = []
+    for claim, judged in by_claim(found).items():
+        if not any(verdict.outcome in NEGATIVE for verdict in judged.values()):
+            continue
+        measured = "; ".join(
+            f"{called(preset)} ({found[preset].settings}): "
+            + ", ".join([describe(verdict)[1], *describe(verdict)[2:]])
+            for preset, verdict in judged.items()
+        )
+        lines.append(
+            f"- **{claim.name}**: {reading(judged)} Tested was {claim.statistic}, with "
+            f"{claim.threshold} wanted. Measured: {measured}."
+        )
+    return ["## What was not found, and where", "", *lines, ""] if lines else []
 
 
-def changes(name: str, table: dict[str, Any]) -> list[str]:
+def changes(name: str) -> list[str]:
     """Changes to the claims of this figure since they were written down."""
-    found = [row for row in table["history"] if re.match(rf"{name}\b", row["claim"])]
-    if not found:
-        return []
-    said = [f"- {row['date']}, {row['claim'].split(', ')[-1]}: {row['reason']}" for row in found]
-    return ["## Changes to the claims since they were written down", "", *said, ""]
+    lines = [
+        f"- {row.date}, {row.about.removeprefix(f'{name}, ')}"
+        f"{f' (after {row.after})' if row.after else ''}: {row.reason}"
+        for row in HISTORY
+        if name in row.figures
+    ]
+    return (
+        ["## Changes to these claims since they were written down", "", *lines, ""] if lines else []
+    )
 
 
-def rows_to_come(name: str, table: dict[str, Any]) -> list[str]:
-    """The claims of a figure that has not been computed."""
-    lines = ["| claim | statistic, for each seed | holds if |", "|---|---|---|"]
-    for row in table["claim"]:
-        if row["figure"] == name:
-            lines.append(
-                f"| **{row['name']}**: “{row['sentence']}” ({row['where']}) "
-                f"| {safe(row['statistic'])} | {threshold(row)} |"
-            )
-    return [*lines, ""]
-
-
-def overview(figures: dict[str, Row], table: dict[str, Any]) -> str:
+def overview(results: Results) -> str:
     """Every claim of every figure in one table, and how many hold."""
-    judged = [row for figure in figures.values() for row in figure["claims"]]
-    counts = counted(judged)
-    n_open = sum(row["figure"] not in figures for row in table["claim"])
+    head = " | ".join(called(preset) for preset in PRESETS)
+    totals = [
+        Counter(v.outcome for found in results.values() for v in verdicts_of(found.get(preset)))
+        for preset in PRESETS
+    ]
+    outcomes = [one for one in SIGNS if any(total[one] for total in totals)]
     lines = [
         "# Figures and claims",
         "",
-        "Every figure of the paper has a page: what the print says, our picture, and the verdict "
-        "on each sentence. Definitions and thresholds were written down before the runs, in "
-        "`src/lazyrich/paper/claims.toml`, with a history of every later change.",
+        "Every figure of the paper has a page: what the print says, our pictures, and the verdict "
+        "on each sentence, in the authors' own draw, over seeds at the authors' settings, and over "
+        f"seeds in wide networks. {late()} The table with its history is "
+        "`src/lazyrich/paper/claims.toml`.",
         "",
-        "| verdict | claims |",
-        "|---|---|",
-        *(f"| {MARKS[verdict]} | {counts[verdict]} |" for verdict in VERDICTS),
-        *([f"| not computed yet | {n_open} |"] if n_open else []),
+        f"| verdict | {head} |",
+        "|---" * (1 + len(PRESETS)) + "|",
+        *(
+            f"| {SIGNS[one]} {one} | {' | '.join(str(total[one]) for total in totals)} |"
+            for one in outcomes
+        ),
+        "| not computed yet | "
+        + " | ".join(str(len(CLAIMS) - sum(total.values())) for total in totals)
+        + " |",
         "",
-        MEASURED,
+        LEGEND,
         "",
-        "| claim | verdict | measured | holds if |",
-        "|---|---|---|---|",
+        f"| claim | holds if | {head} |",
+        "|---" * (2 + len(PRESETS)) + "|",
     ]
     for name in FIGURES:
-        link = f"[{title(name)}]({name}.md)"
-        if name in figures:
-            lines += [
-                f"| {link}, {row['name']} | {MARKS[row['verdict']]} | {measured(row)} "
-                f"| {row['threshold']} |"
-                for row in figures[name]["claims"]
-            ]
-        else:
-            lines += [
-                f"| {link}, {row['name']} | not computed yet | – | {threshold(row)} |"
-                for row in table["claim"]
-                if row["figure"] == name
-            ]
+        for claim, judged in rows(name, results.get(name, {})):
+            cells = " | ".join(cell(judged.get(preset)) for preset in PRESETS)
+            lines.append(
+                f"| [{title(name)}]({name}.md), {claim.name}{mark(claim)} | {claim.threshold} "
+                f"| {cells} |"
+            )
+    rule = [row for row in HISTORY if not row.claims]
+    lines += ["", "## Changes to the rule and the table", ""]
+    lines += [f"- {row.date}, {row.about}: {row.reason}" for row in rule]
     return "\n".join(lines) + "\n"
+
+
+def late() -> str:
+    """How many claims were written or changed when something had been seen of them."""
+    counts = Counter(LATE_CLAIMS.values())
+    return (
+        f"Claims and thresholds were written down before the runs, except {len(LATE_CLAIMS)} of "
+        f"{len(CLAIMS)}, marked †: {counts['pilots']} were added or changed after pilot runs, "
+        f"{counts['runs']} after results had been seen."
+    )
+
+
+def rows(name: str, found: Mapping[str, Result]) -> list[tuple[Claim, dict[str, Verdict]]]:
+    """A figure's claims with the verdicts on them, those without any last."""
+    judged = by_claim(found)
+    names = {claim.name for claim in judged}
+    rest = [one for one in CLAIMS if one.figure == name and one.name not in names]
+    return [*judged.items(), *((claim, {}) for claim in rest)]
+
+
+def cell(verdict: Verdict | None) -> str:
+    """A verdict in a cell of a table."""
+    if verdict is None:
+        return "–"
+    outcome, *more = describe(verdict)
+    return safe(f"{SIGNS[outcome]} {outcome}: " + "; ".join(more))
+
+
+def counted(result: Result | None) -> str:
+    """How many verdicts of each kind, and of how many seeds."""
+    if result is None:
+        return "–"
+    n = len(result.seeds)
+    return f"{signs(result.verdicts)} ({n} seeds)" if n > 1 else signs(result.verdicts)
+
+
+def signs(verdicts: Iterable[Verdict]) -> str:
+    """How many verdicts there are of each sign: "9 ✓ 1 ✗"."""
+    found = Counter(SIGNS[verdict.outcome] for verdict in verdicts)
+    return " ".join(
+        f"{found[sign]} {sign}" for sign in dict.fromkeys(SIGNS.values()) if found[sign]
+    )
+
+
+def worst(found: Mapping[str, Result]) -> str:
+    """The claim that is furthest from holding at the authors' settings, else in wide networks."""
+    for preset in ("paper", "quick"):
+        failed = [v for v in verdicts_of(found.get(preset)) if v.outcome in NEGATIVE]
+        if failed:
+            one = max(failed, key=distance)
+            return f"{one.claim.name}: {readable(one.median)}, wanted {one.claim.threshold}"
+    return ""
+
+
+def distance(verdict: Verdict) -> float:
+    """How far the median is from the nearest threshold, as the logarithm of their ratio."""
+    limits = [one for one in (verdict.claim.low, verdict.claim.high) if one is not None]
+    if not math.isfinite(verdict.median) or verdict.median <= 0 or min(limits) <= 0:
+        return math.inf
+    return min(abs(math.log(verdict.median / limit)) for limit in limits)
+
+
+def verdicts_of(result: Result | None) -> tuple[Verdict, ...]:
+    """The verdicts of a result, none if there is none."""
+    return () if result is None else result.verdicts
+
+
+def called(preset: str) -> str:
+    """What a preset is called, over seeds where there are several."""
+    return PRESETS[preset] if preset == "authors" else f"{PRESETS[preset]} over seeds"
+
+
+def mark(claim: Claim) -> str:
+    """† at a claim that was added or changed when something had been seen of it."""
+    return " †" if full_name(claim) in LATE_CLAIMS else ""
 
 
 def title(name: str) -> str:
     """Figure 1 for fig1."""
     return f"Figure {name.removeprefix('fig')}"
-
-
-def counted(rows: list[Row]) -> dict[str, int]:
-    """How many claims have each verdict."""
-    return {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
-
-
-def measured(row: Row) -> str:
-    """Median and interval as text."""
-    low, high = (short(value) for value in row["interval"])
-    return f"{short(row['median'])} ({low} to {high})"
-
-
-def worst(rows: list[Row]) -> str:
-    """The claim that is furthest from holding, in a few words."""
-    negatives = [row for row in rows if row["verdict"] == "does not hold"]
-    if not negatives:
-        return ""
-    row = max(negatives, key=distance)
-    return f"{row['name']}: {short(row['median'])}, wanted {row['threshold']}"
-
-
-def distance(row: Row) -> float:
-    """How far the median is from the nearest threshold, as the logarithm of their ratio."""
-    median = float(row["median"])
-    limits = [float(text) for text in re.findall(r"-?[\d.]+(?:e[-+]?\d+)?", row["threshold"])]
-    if not math.isfinite(median) or median <= 0 or min(limits) <= 0:
-        return math.inf
-    return min(abs(math.log(median / limit)) for limit in limits)
-
-
-def threshold(row: Row) -> str:
-    """The threshold as text."""
-    if "low" in row and "high" in row:
-        return f"{row['low']:g} to {row['high']:g}"
-    return f"≥ {row['low']:g}" if "low" in row else f"≤ {row['high']:g}"
-
-
-def short(value: float | str) -> str:
-    """Three digits, without an exponent up to a million."""
-    number = float(value)
-    return f"{number:,.0f}" if 1000 <= abs(number) < 1e6 else f"{number:.3g}"
 
 
 def safe(text: str) -> str:

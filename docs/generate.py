@@ -114,6 +114,7 @@ STEPS = {
     "transformer": "one-layer transformer, p=113, 3831 pairs, AdamW",
 }
 BLOCKS = {
+    "survives": claims_pages.survives,
     "claims": claims_pages.summary,
     "performance": performance_table,
     "kernels": kernels_table,

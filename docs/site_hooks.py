@@ -21,8 +21,9 @@ SCRIPT = {"L": "ℒ", "E": "ℰ", "N": "𝒩"}
 
 def on_files(files, config):
     """Add the recorded pictures and the page on the command line."""
-    for picture in sorted((ROOT / "results").glob("*.png")):
-        files.append(File.generated(config, f"results/{picture.name}", abs_src_path=str(picture)))
+    for picture in sorted((ROOT / "results").rglob("*.png")):
+        link = picture.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, link, abs_src_path=str(picture)))
     files.append(File.generated(config, "reference/cli.md", content=command_line()))
     return files
 

@@ -1,11 +1,14 @@
-"""Oracle: claims made by hand, whose counts, order and words are known."""
+"""Oracle: results made by hand, whose verdicts, counts, order and words are known."""
 
 import importlib
 from pathlib import Path
 
 import pytest
 
+from lazyrich.paper import CLAIMS, HISTORY, Claim, Result, judge
+
 ROOT = Path(__file__).parents[2]
+INF = float("inf")
 
 
 @pytest.fixture
@@ -14,85 +17,97 @@ def pages(monkeypatch):
     return importlib.import_module("claims_pages")
 
 
-def claim(name, median, threshold, verdict):
-    return {
-        "name": name,
-        "sentence": "it is so",
-        "where": "§1",
-        "statistic": "|a|/b",
-        "values": [median] * 3,
-        "median": median,
-        "interval": [median, median],
-        "threshold": threshold,
-        "verdict": verdict,
-    }
-
-
-def figure(*claims, **other):
-    provenance = dict.fromkeys(
-        ("lazyrich", "commit", "jax", "numpy", "python", "machine", "device"), "x"
+def result(figure, *claims, preset="quick"):
+    """Of claims given as name, lower threshold, values."""
+    judged = tuple(
+        judge(
+            Claim(figure, name, "it is so", "§1", "|a|/b", low=low),
+            values,
+            is_one_draw=preset == "authors",
+        )
+        for name, low, values in claims
     )
-    return {
-        "preset": "quick",
-        "seeds": [0, 1, 2],
-        "settings": "D=50, α=1",
-        "provenance": provenance | {"command": "lazyrich reproduce fig2 --preset quick"},
-        "notes": ["A run diverged."],
-        "claims": list(claims),
-    } | other
+    keys = ("lazyrich", "commit", "jax", "numpy", "python", "machine", "device")
+    made = dict.fromkeys(keys, "x") | {"command": f"lazyrich reproduce {figure} --preset {preset}"}
+    n = len(claims[0][2])
+    return Result(tuple(range(n)), "D=50, α=1", made, ("A run diverged.",), judged)
 
 
-TWO = {
-    "fig2": figure(claim("one", 3.0, "≥ 1.5", "holds"), claim("two", 1.0, "≥ 1.5", "undecided")),
-    "fig10": figure(
-        claim("near", 0.6, "≤ 0.5", "does not hold"),
-        claim("far", 0.1, "0.5 to 2", "does not hold"),
-    ),
+THREE = {
+    "fig2": {
+        "authors": result("fig2", ("one", 1.5, [3.0]), ("two", 1.5, [2.0]), preset="authors"),
+        "paper": result("fig2", ("one", 1.5, [1.0] * 5), ("two", 1.5, [1.0, 2.0, INF, 2.0, 3.0])),
+        "quick": result("fig2", ("one", 1.5, [3.0] * 3), ("two", 1.5, [3.0] * 3)),
+    },
+    "fig10": {"quick": result("fig10", ("near", 0.7, [0.6] * 3), ("far", 0.7, [0.1] * 3))},
 }
 
 
-@pytest.mark.parametrize("chosen", [(), ("fig2",), ("fig2", "fig10")])
-def test_the_summary_has_one_row_for_each_figure_there_is(pages, monkeypatch, chosen):
-    monkeypatch.setattr(pages, "recorded", lambda: {name: TWO[name] for name in chosen})
-    rows = [line for line in pages.summary().splitlines() if line.startswith("| [")]
-    assert len(rows) == len(chosen)
-    if chosen == ("fig2", "fig10"):
-        assert "| 1 | 0 | 1 |  |" in rows[0]
-        assert "| 0 | 2 | 0 | far: 0.1, wanted 0.5 to 2 |" in rows[1]
-        assert "**all 4**" in pages.summary()
-        assert "17 of 19" in pages.summary()
+def test_the_summary_has_a_row_for_each_figure_and_a_column_for_each_preset(pages, monkeypatch):
+    monkeypatch.setattr(pages, "recorded", lambda: THREE)
+    rows = {line.split("]")[0][3:]: line for line in pages.summary().splitlines() if "| [" in line}
+    assert len(rows) == 19
+    assert "| 2 ✓ | 1 ✗ 1 ? (5 seeds) | 2 ✓ (3 seeds) | one: 1, wanted ≥ 1.5 |" in rows["Figure 2"]
+    assert "| – | – | 2 ✗ (3 seeds) | far: 0.1, wanted ≥ 0.7 |" in rows["Figure 10"]
+    assert "| – | – | – |  |" in rows["Figure 3"]
+    assert "| 2 ✓ | 1 ✗ 1 ? | 2 ✓ 2 ✗ | |" in pages.summary()
 
 
 def test_what_cannot_be_compared_is_the_furthest_off(pages):
-    rows = [
-        claim("near", 1.4, "≥ 1.5", "does not hold"),
-        claim("never", "inf", "≤ 3", "does not hold"),
-        claim("holds", 1e9, "≥ 1.5", "holds"),
-    ]
-    assert pages.worst(rows).startswith("never: inf")
-    assert pages.worst(rows[2:]) == ""
+    found = {"quick": result("fig2", ("near", 1.5, [1.4] * 3), ("never", 1.5, [INF] * 3))}
+    assert pages.worst(found) == "never: never, wanted ≥ 1.5"
+    assert pages.worst({"quick": result("fig2", ("holds", 1.5, [1e9] * 3))}) == ""
 
 
 def test_a_page_says_what_was_measured_and_how(pages):
-    table = pages.claims_table()
-    text = pages.page("fig2", TWO["fig2"], table, "It is late.")
-    for words in ("# Figure 2", "It is late.", "`quick`: D=50, α=1", "3 seeds, 0 to 2", "✓ holds"):
-        assert words in text
-    assert "lazyrich reproduce fig2 --preset quick" in text
-    assert "A run diverged." in text
-    assert "∣a∣/b" in text  # a bar would end the cell
+    text = pages.page("fig2", THREE["fig2"])
+    for words in (
+        *("# Figure 2", "`quick`: D=50, α=1", "3 seeds, 0 to 2", "One run.", "A run diverged."),
+        *("✓ met: 3 |", "✗ does not hold: 1 (1 to 1); met in 0 of 5 (0 to 52 %)", "✓ holds: 3 (3"),
+        *("## The authors' own draw", "## The authors' settings over seeds", "## Wide settings"),
+        "1 of 5 seeds never",
+        "lazyrich reproduce fig2 --preset authors",
+        "∣a∣/b",  # a bar would end the cell
+    ):
+        assert words in text, words
+
+
+def test_a_sentence_that_was_not_found_says_what_was_tested_where_and_what_came_out(pages):
+    [line] = pages.negatives(THREE["fig2"])[2:-1]
+    assert line == (
+        "- **one**: Not typical of the authors' settings: the authors' own draw shows it; at the "
+        "authors' settings it does not hold over seeds; at wide settings it holds. Tested was "
+        "|a|/b, with ≥ 1.5 wanted. Measured: the authors' own draw (D=50, α=1): 3; the authors' "
+        "settings over seeds (D=50, α=1): 1 (1 to 1), met in 0 of 5 (0 to 52 %); wide settings "
+        "over seeds (D=50, α=1): 3 (3 to 3), met in 3 of 3 (29 to 100 %)."
+    )
 
 
 def test_a_figure_that_is_not_there_says_so_and_shows_its_claims(pages):
-    table = pages.claims_table()
-    text = pages.page("fig3", None, table, None)
+    text = pages.page("fig3", {})
     assert "has not been computed yet" in text
-    names = [row["name"] for row in table["claim"] if row["figure"] == "fig3"]
+    names = [claim.name for claim in CLAIMS if claim.figure == "fig3"]
     assert len(names) > 1
     assert all(f"**{name}**" in text for name in names)
 
 
-def test_the_overview_has_every_claim(pages):
-    table = pages.claims_table()
-    text = pages.overview({}, table)
-    assert text.count("| not computed yet |") == len(table["claim"]) + 1
+def test_claims_that_came_after_something_had_been_seen_are_counted_and_marked(pages):
+    late = {name for row in HISTORY if row.after for name in row.claims}
+    text = pages.overview({})
+    assert f"except {len(late)} of {len(CLAIMS)}, marked †" in text
+    assert text.count(" † |") == len(late)
+    assert "alignment beats chance † |" in text
+    assert "(after runs): Written down as ≥ 2" in pages.page("fig1", {})
+
+
+def test_the_overview_has_every_claim_and_every_change_of_the_rule(pages):
+    text = pages.overview({})
+    for claim in CLAIMS:
+        assert f"{claim.name}{pages.mark(claim)} | {claim.threshold} | – | – | – |" in text
+    assert "never is not late" in text
+
+
+def test_results_of_the_first_edition_count_as_nothing_computed(pages, monkeypatch, tmp_path):
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    (tmp_path / "claims.json").write_text('{"figures": {"fig1": {}}}')
+    assert pages.recorded() == {}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import lazyrich
+
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "reference"
 ROOMS = sorted(path.parent.name for path in (ROOT / "src" / "lazyrich").glob("*/__init__.py"))
@@ -43,13 +45,18 @@ def test_the_short_list_has_its_place():
     text = (PAGES / "index.md").read_text(encoding="utf-8")
     named = set(re.findall(r"\[`lr\.(\w+)`\]", text))
     path = ROOT / "src" / "lazyrich" / "__init__.py"
-    late = ast.parse(path.read_text(encoding="utf-8"))
-    [training] = [
-        ast.literal_eval(node.value)
-        for node in late.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_TRAINING"
-    ]
-    assert named == public_names(path) | set(training)
+    [promised] = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.If)]
+    assert named | {"__version__"} == {
+        name
+        for node in promised.body
+        for name in (
+            {alias.asname for alias in node.names}
+            if isinstance(node, ast.ImportFrom)
+            else {node.target.id}
+        )
+    }
+    for name in named:
+        assert getattr(lazyrich, name).__name__ == name or name == "Predictor"
 
 
 def test_every_page_stands_in_the_navigation():

@@ -12,6 +12,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
     "page, extra",
     [
         ("equinox", "equinox"),
+        ("pytorch", "torch"),
         pytest.param("flax", "flax", marks=pytest.mark.slow),
         pytest.param("big-kernels", "matfree", marks=pytest.mark.slow),
         pytest.param("train", "optax", marks=pytest.mark.slow),

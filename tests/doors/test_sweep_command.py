@@ -147,3 +147,26 @@ def test_bad_input_leaves_with_2_and_one_sentence(
 def test_a_store_holds_float32_as_float32(store):
     assert open_dataset(store).train_loss.dtype == np.float32
     assert isinstance(open_dataset(store), xr.Dataset)
+
+
+def test_a_store_that_ends_with_the_command_is_refused(base, capsys):
+    for arguments in (["sweep", base], ["reproduce", "fig4"]):
+        with pytest.raises(SystemExit) as left:
+            cli.main([*arguments, "--store", "memory://x"])
+        assert left.value.code == 2
+        said = capsys.readouterr().err
+        assert "ends with this command, so nothing would be kept" in said
+        assert said.count("\n") == 1
+
+
+def test_tidy_sets_aside_what_is_damaged(base, tmp_path, capsys):
+    where = tmp_path / "store"
+    run("sweep", base, "--store", str(where))
+    stray = where / "experiments" / f"{0:064x}.nc"
+    stray.write_text("half")
+    run("show", str(where), "--json")
+    run("sweep", base, "--store", str(where))
+    assert stray.exists()
+    run("sweep", base, "--store", str(where), "--tidy")
+    assert "set aside as damaged: 1" in capsys.readouterr().out
+    assert [path.read_text() for path in (where / "set-aside").iterdir()] == ["half"]

@@ -87,8 +87,7 @@ def test_every_way_of_a_convolution(late, margin, monkeypatch):
     monkeypatch.setattr(_structured_contract, "_JACOBIAN_BYTES", 2**10)
     if late:
         monkeypatch.setattr(_structured, "_is_smaller", lambda *_: False)
-    check(*network("same"))
-    check(*network("grouped"), trace_outputs=True, block_size=3)
+    check(*network("same" if late else "grouped"), trace_outputs=not late, block_size=3)
 
 
 @pytest.mark.parametrize("most", [0, 8])
@@ -107,7 +106,8 @@ def conv(x, kernel, stride=1):
     )
 
 
-def test_a_residual_network():
+@pytest.mark.parametrize("traced", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_residual_network(traced):
     shapes = {"first": (3, 3, 3, 4), "same": (3, 3, 4, 4), "down": (3, 3, 4, 6)}
     shapes |= {"skip": (1, 1, 4, 6), "b": (4,), "out": (6, 5)}
     params = {name: draw(k, *shape) for k, (name, shape) in enumerate(shapes.items())}
@@ -118,8 +118,7 @@ def test_a_residual_network():
         x = jax.nn.relu(conv(x, p["down"], 2) + conv(x, p["skip"], 2))
         return x.mean((1, 2)) @ p["out"]
 
-    check(predict, params, draw(9, 4, 108))
-    check(predict, params, draw(9, 4, 108), trace_outputs=True)
+    check(predict, params, draw(9, 3, 108), trace_outputs=traced)
 
 
 def test_few_positions_are_contracted_and_many_form_jacobians():

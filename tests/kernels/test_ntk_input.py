@@ -73,7 +73,7 @@ def test_second_inputs_must_be_like_the_first():
 
 
 def test_a_kernel_that_is_not_finite_names_its_first_row():
-    with pytest.raises(InputError, match="in 1 of 4 rows, the first of them row 2"):
+    with pytest.raises(InputError, match="in 1 of 4 rows of x, the first of them row 2"):
         ntk(line, W, X.at[2].set(jnp.inf), jnp.ones((2, 3)))
 
 

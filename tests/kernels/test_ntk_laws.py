@@ -267,6 +267,24 @@ for a, b in ((x, None), (x[:10], None), (x, x2), (x2, x)):
         assert len(alone.devices()) == 1
         assert len(a) < 4 or len(a) % 4 or len(shared.devices()) == 4, shared.devices()
         np.testing.assert_allclose(shared, alone, rtol=1e-5, atol=1e-5)
+wanted = ntk(f, here, x, block_size=5)
+for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
+    mesh = jax.make_mesh((4,), ("rows",), axis_types=(kind,))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))
+    with jax.set_mesh(mesh):
+        for a in (x, np.asarray(x), jax.device_put(x, rows)):
+            np.testing.assert_allclose(ntk(f, (w, v), a), wanted, rtol=1e-5, atol=1e-5)
+            jitted = jax.jit(lambda a: ntk(f, (w, v), a))(a)
+            np.testing.assert_allclose(jitted, wanted, rtol=1e-5, atol=1e-5)
+mesh = jax.make_mesh((4,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+P = jax.sharding.PartitionSpec
+inside = lambda a: ntk(f, (w, v), a)
+try:
+    jax.jit(jax.shard_map(inside, mesh=mesh, in_specs=P("rows"), out_specs=P("rows")))(x)
+except ValueError as error:
+    assert "call it outside" in str(error) and "check_vma" not in str(error), error
+else:
+    raise AssertionError("not refused")
 print("equal")
 """
 

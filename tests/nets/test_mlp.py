@@ -110,13 +110,15 @@ def test_the_mean_field_kernel_shrinks_with_width_and_the_ntk_does_not():
 
 
 @pytest.mark.parametrize("parameterisation", ["standard", "ntk"])
-@pytest.mark.parametrize("initial", ["uniform", "normal", "kaiming"])
+@pytest.mark.parametrize("initial", ["uniform", "normal", "kaiming", "unit_normal"])
 def test_initial_parameters_follow_their_law(parameterisation, initial):
     net = MLPNet(widths=(400,), parameterisation=parameterisation, initial=initial)
     params = net.init(jax.random.key(3), n_inputs=100, n_outputs=400, weight_scale=3.0)
     scale = 3.0 * (np.array([1, 1]) if parameterisation == "ntk" else 1 / np.sqrt([100, 400]))
     if initial == "kaiming":  # √(2/n) in every form
         scale = 3.0 * np.sqrt([2 / 100, 2 / 400])
+    if initial == "unit_normal":
+        scale = 3.0 * np.ones(2)
     for arrays in (params.weights, params.biases):
         for array, bound in zip(arrays, scale, strict=True):
             if initial == "uniform":

@@ -38,7 +38,8 @@ def figure_13():
     fall = [1, 0.8, 0.6, 0.4, 0.2, 0.05, 0.01, 0.01]
     plain = run(fall, [1, 1.2, 1.1, 0.8, 0.5, 0.3, 0.2, 0.1])
     # Maxima at 1, 3 and 5; the last stands out by less than a hundredth of the start.
-    heavy = run(fall, [1, 1.2, 1.0, 1.1, 0.5, 0.505, 0.2, 0.1])
+    test = [1, 1.2, 1.0, 1.1, 0.5, 0.505, 0.2, 0.1]
+    heavy = run(fall, test, twin_test=[1, 1.2, 1.0, 1.3, 1, 1, 1, 0.5])
     twin = [1, 0.8, 0.57, 0.41, 0.23, 0.2, 0.2, 0.2]
     student = run(fall, fall, twin_train=twin)
     flat = np.ones(8)
@@ -51,7 +52,16 @@ def figure_13():
         "momentum": panel("momentum", [0.0, 0.95], [plain, heavy]),
         "student": panel("weight_decay", [0.0, 0.05], [plain, student]),
         "transformer": panel("weight_decay", [0.0, 1.0], [later, sooner]),
+        "rate over alpha": panel("alpha", [1.0, 2.0, 4.0], [lagging(k) for k in (4, 5, 6)]),
+        "rate over alpha squared": panel("alpha", [1.0, 2.0, 4.0], [lagging(k) for k in (6, 5, 4)]),
     }
+
+
+def lagging(test_at):
+    """Train accuracy at step 3, test accuracy at another."""
+    found = run(1.0 - 0.1 * STEPS, np.ones(8))
+    rises = {"train": 3, "test": test_at}
+    return found | {f"{k}_accuracy": (at <= STEPS).astype(float) for k, at in rises.items()}
 
 
 def test_each_statistic():
@@ -61,6 +71,11 @@ def test_each_statistic():
     train = 4 * (5 / 4) ** (2 / 3)
     assert found["momentum groks"] == pytest.approx([7 / train] * 2, rel=1e-5)
     assert found["momentum has more bumps"] == [1.0, 1.0]
+    assert found["alpha tunes AdamW, rate over alpha"] == [1.0, 1.0]
+    assert found["alpha tunes AdamW, rate over alpha squared"] == [-1.0, -1.0]
+    # It leaves its twin at step 3, where 0.6 of the train loss is lost, and ends a fifth as high.
+    assert found["linear first with momentum"] == pytest.approx([0.6] * 2)
+    assert found["then features with momentum"] == pytest.approx([0.2] * 2)
     # 0.03 of 0.6 and 0.01 of 0.4 until the half; from there to a quarter 0.01 of 0.4 alone.
     assert found["twin tracks until the loss halves"] == pytest.approx([0.05] * 2)
     assert found["twin leaves once the loss has halved"] == pytest.approx([0.025] * 2)

@@ -71,9 +71,29 @@ def eigenvectors(status="ok"):
     )
 
 
+def harder():
+    """Indices of growing difficulty; the second moves the kernel least."""
+    rows = {1: (0.9, 1.0, 3.0), 10: (0.5, 2.0, 1.0), 50: (0.2, 3.0, 4.0), 90: (0.1, 4.0, 5.0)}
+
+    def made(place, seed):
+        start, difficulty, moved = list(rows.values())[place]
+        flat = np.ones(len(STEPS))
+        return {
+            "train_loss": curve(falls_at=10),
+            "alignment": start * flat,
+            "difficulty": difficulty * flat,
+            "kernel_distance": moved * flat,
+        }, "ok"
+
+    return panel({"index": list(rows)}, made)
+
+
 def test_figure_5_reads_its_statistics_off_the_curves():
-    found = FIGURES["fig5"].statistics({"runs": eigenvectors()})
+    found = FIGURES["fig5"].statistics({"runs": eigenvectors(), "more indices": harder()})
     assert set(found) == names_of("fig5")
+    # Of the pairs of difficulty and distance (1, 3), (2, 1), (3, 4), (4, 5) one is not in order.
+    assert found["hard tasks move the kernel"] == pytest.approx([2 / 3] * 2)
+    assert found["alignment falls with j"] == [-1.0, -1.0]
     assert all(len(values) == 2 for values in found.values())
     # Falls to a tenth of 2 between two records, linear in log step: 0.9 of the way for the
     # train loss, which goes to zero, 1.8/1.98 of it for the test loss.
@@ -127,6 +147,9 @@ def test_figure_11_reads_its_statistics_off_the_curves():
     assert terms_gap(run_at(panels["runs"], seed=0)) == pytest.approx(3.0)
     assert found["train falls first"] == pytest.approx([100.0] * 2)
     assert found["linear power rises and goes"] == pytest.approx([0.025] * 2)
+    # The test loss is highest at the first record: it never rose.
+    assert np.isnan(found["linear power is the rise"]).all()
+    assert found["alignment improves"] == pytest.approx([-0.01] * 2)
     draws("fig11", panels)
 
 
@@ -146,13 +169,17 @@ def test_figure_15_has_a_delay_for_each_degree_and_infinity_where_censored():
         return panel({}, lambda seed: (records, "ok"))
 
     panels = {f"degree_{degree}": made(degree) for degree in falls}
+    panels["parity"] = made(3)
+    panels["parity"]["kernel_regression_loss"][:] = 0.9
     found = FIGURES["fig15"].statistics(panels)
     assert set(found) == names_of("fig15")
     assert found["degree two groks"] == pytest.approx([10.0] * 2)
     assert found["degree three groks"] == pytest.approx([100.0] * 2)
     assert np.isinf(found["degree four groks"]).all()
     titles = [axes.get_title("left") for axes in draws("fig15", panels).axes]
-    assert titles == ["degree 2", "degree 3", "degree 4"]
+    assert titles == ["degree 2", "degree 3", "degree 4", "§9: sparse parity, AdamW"]
+    assert found["parities grok"] == pytest.approx([100.0] * 2)
+    assert found["the kernel is at chance on parities"] == pytest.approx([0.9] * 2)
 
 
 # ---------------------------------------------------------------------------- Figure 19
@@ -184,6 +211,7 @@ def test_figure_19_counts_ordered_neighbours_and_the_best_gain_over_the_lazy_sol
     assert set(found) == names_of("fig19")
     assert found["more data helps"] == [1.0, 1.0]
     assert found["larger j is harder"] == [0.75, 0.75]
+    assert found["enough data generalises"] == pytest.approx([0.3, 0.3])
     assert found["rich learning beats the kernel"] == pytest.approx([0.2, 0.2])
 
 
@@ -212,9 +240,9 @@ def test_figure_19_draws_a_cell_for_each_size_and_index_and_the_ends_of_each_pan
 
 def test_experiments_of_both_presets_are_what_the_captions_say():
     for name, count in [
-        ("fig5", (3, 9)),
+        ("fig5", (9, 15)),
         ("fig11", (1, 1)),
-        ("fig15", (3, 3)),
+        ("fig15", (4, 4)),
         ("fig19", (12, 24)),
     ]:
         for preset, expected in zip(("quick", "paper"), count, strict=True):

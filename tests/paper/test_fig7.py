@@ -1,10 +1,12 @@
 """Oracle: panels written down by hand, and direct training for the pairs that are one run."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich.paper.figures._fig7 import FIG7, cells_of, draw, statistics
+from lazyrich.paper.figures._fig7 import FIG7, WIDTHS, cells_of, draw, statistics
 from lazyrich.plots import house_style
 from lazyrich.training import train_committee
 
@@ -17,7 +19,8 @@ def panel(axes, ends, change=None):
     shape = (*(len(values) for values in axes.values()), len(SEEDS))
     ends = np.broadcast_to(np.asarray(ends, float)[..., None], shape)
     test = 3.0 * ends[..., None] ** (np.arange(4) / 3)
-    records = {"train_loss": test / 2, "test_loss": test}
+    # At the end nothing is left that could move the test loss.
+    records = {"train_loss": test / 2 * np.array([1, 1, 1, 1e-15]), "test_loss": test}
     if change is not None:
         moved = np.broadcast_to(np.asarray(change)[..., None, None], (*shape, 4))
         records["parameter_change"] = moved * np.arange(4) / 3
@@ -26,7 +29,15 @@ def panel(axes, ends, change=None):
         {name: ((*dims, "save_step"), values.copy()) for name, values in records.items()}
         | {"status": (dims, np.full(shape, "ok", dtype=object))},
         {**axes, "seed": SEEDS, "save_step": STEPS},
+        {"common": json.dumps({"learning_rate": 0.5, "dynamics": "flow"})},
     )
+
+
+def wide():
+    """Twins whose largest gap goes with one over the width."""
+    found = panel({"widths": list(WIDTHS)}, np.full(len(WIDTHS), 0.5))
+    gap = (8 / np.array(WIDTHS))[:, None, None] * np.array([0, 0.5, 1, 0.2])
+    return found.assign(twin_test_loss=found.test_loss + gap * 3.0)
 
 
 @pytest.fixture
@@ -40,6 +51,7 @@ def panels():
         "units": panel({"alpha": [0.3, 2.0]}, [0.1, 0.202]),
         "outputs": panel({"alpha": [0.5, 4.0]}, [0.1, 0.2]),
         "labels": panel({"label_scale": [0.5, 4.0]}, [0.2, 0.1]),
+        "width": wide(),
     }
 
 
@@ -50,6 +62,7 @@ def test_each_statistic_is_the_one_written_down(panels):
     assert found["exact equivalence"] == pytest.approx([1 - 0.2 / 0.202] * 3)
     # The smallest labels stand for the largest output scale.
     assert found["label scale is the third dial"] == pytest.approx([0.0] * 3, abs=1e-12)
+    assert found["width linearizes"] == pytest.approx([-1.0] * 3)
     assert min(found["final loss grows"]) > 0.95
     assert max(found["change falls"]) < -0.95
 
@@ -69,8 +82,9 @@ def test_a_diverged_run_is_not_measured(panels):
     gone = {"alpha": 2.0, "weight_scale": 1.0, "seed": 1}
     panels["map"].status.loc[gone] = "diverged"
     found = statistics(panels)
-    for name in ("final loss collapses", "change collapses", "final loss grows"):
+    for name in ("final loss collapses", "change collapses"):
         assert np.isnan(found[name]).tolist() == [False, True, False]
+    assert "(1 diverged)" in found["final loss grows"][1].reason  # of the others' order
 
 
 def test_every_dial_is_drawn(panels):
@@ -98,3 +112,21 @@ def test_the_pairs_of_the_preset_are_one_run_each():
         first, second = (one.test_loss / one.test_loss[0] for one in train_committee(runs))
         assert first[-1] < 0.99
         np.testing.assert_allclose(first, second, rtol=1e-4)
+
+
+def test_cells_that_were_not_run_do_not_count(panels):
+    """The authors' own draw varies α and σ one at a time."""
+    one = panels["map"].copy(deep=True)
+    off = (one.alpha != 2.0) & (one.weight_scale != 1.0)
+    for name in ("train_loss", "test_loss", "parameter_change"):
+        one[name] = one[name].where(~off)
+    one["status"] = one.status.where(~off, "missing")
+    found = statistics({"map": one})
+    # σ²α = 0.5, 2 and 8 are met by two runs each: α = 2 with σ = 0.5, 1 and 2.
+    assert found["final loss collapses"] == pytest.approx([0.0] * 3, abs=1e-12)
+    assert np.isnan(found["exact equivalence"]).all()
+    one["test_loss"].loc[{"alpha": 2.0, "weight_scale": 2.0}] *= np.array([1, 1, 1, 1.2])
+    one["parameter_change"].loc[{"alpha": 2.0, "weight_scale": 2.0}] *= 1.2
+    with house_style():
+        figure = draw({"map": one}, "caption")
+    assert [axes.get_title(loc="left") for axes in figure.axes][1] == "(b) weight scale σ, α = 2"

@@ -60,7 +60,18 @@ def goldilocks(size):
 
 def goldilocks_panels():
     one = panel("n_train", SIZES, goldilocks, dim=10, epsilon=0.1)
-    return {"runs": one, "range": one}
+    return {"runs": one, "range": one} | {f"kernel, D {dim}": kernels(dim) for dim in (10, 25)}
+
+
+def kernels(dim):
+    """Regression with K₀ halves its error at 0.3·D² points."""
+    shares = {0.1: 1.0, 0.2: 0.75, 0.4: 0.25}
+    at = {round(share * dim**2): error for share, error in shares.items()}
+
+    def run(size):
+        return falling(np.inf, np.inf) | {"kernel_regression_loss": np.full(5, at[size])}
+
+    return panel("n_train", at, run)
 
 
 def test_the_three_regimes_and_their_edges():
@@ -71,7 +82,10 @@ def test_the_three_regimes_and_their_edges():
     assert first["too little data"] == pytest.approx(0.8)
     # Both cross at 0.9 of the way, in log step, between the records around them.
     assert first["just right is late"] == pytest.approx(10 ** (2 + 0.9 / 0.98 - 0.9), rel=1e-5)
+    assert first["worse than random with too little data"] == pytest.approx(0.8)
     assert first["just right generalises"] == pytest.approx(0.02)
+    # Halfway, in log size, from 0.2 to 0.4 of D²: nearly the same share at both D.
+    assert first["the kernel needs D squared points"] == pytest.approx(2.0, abs=0.02)
     assert first["plenty together"] == pytest.approx(1.0)
     assert first["failure is linear power"] == pytest.approx(0.5)
     assert first["failure has more linear power"] == pytest.approx(0.4)
@@ -131,11 +145,12 @@ def mixed(part):
 
 
 def test_more_of_the_solution_lowers_peak_and_delay():
-    panels = {"runs": panel("aligned", (0.0, 0.1, 0.2), mixed)}
+    panels = {"runs": panel("mixed", (0.0, 0.1, 0.2), mixed)}
     found = _fig10.statistics(panels)
     assert found.keys() == claims_of("fig10").keys()
     assert found["alignment lowers the peak"] == [-1.0, -1.0]
     assert found["the solution aligns"] == [1.0, 1.0]
+    assert found["alignment sets the peak"] == [-1.0, -1.0]
     assert found["alignment shortens the delay"] == [-1.0, -1.0]
     assert found["the rise vanishes"] == pytest.approx([1.0, 1.0])
     figure = _fig10.draw(panels, "caption")
@@ -144,7 +159,7 @@ def test_more_of_the_solution_lowers_peak_and_delay():
 
 
 def test_a_delay_that_never_ends_is_the_longest_and_a_triangle():
-    panels = {"runs": panel("aligned", (0.0, 0.1, 0.2), mixed)}
+    panels = {"runs": panel("mixed", (0.0, 0.1, 0.2), mixed)}
     panels["runs"]["test_loss"][0] = 1.0
     assert _fig10.statistics(panels)["alignment shortens the delay"] == [-1.0, -1.0]
     axes = _fig10.draw(panels, "caption").axes[2]

@@ -13,10 +13,11 @@ import pytest
 
 from lazyrich._ground import InputError
 from lazyrich.cli import main
-from lazyrich.paper import CLAIMS, FIGURES, write_report
+from lazyrich.paper import CLAIMS, FIGURES, HISTORY, write_report
 from lazyrich.paper._reproduce import _captioned
+from lazyrich.paper._survives import read_sentences
+from lazyrich.paper._words import readable
 from lazyrich.paper.gallery import _downloads, _page
-from lazyrich.paper.gallery._contents import readable
 from lazyrich.paper.gallery._downloads import downloads_of, median_curves
 from lazyrich.paper.gallery._strip import strip_of
 from lazyrich.theory import Erratum
@@ -75,7 +76,7 @@ def few_errata():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return reproduced(tmp_path_factory.mktemp("reproduction"))
+    return reproduced(tmp_path_factory.mktemp("reproduction"), presets=("quick", "authors"))
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +99,13 @@ def test_nothing_is_fetched(text, page):
 
 
 def test_pictures_say_what_they_show(page):
-    [image] = page.all("img")
-    assert "Figure 1" in image["alt"]
-    assert "train falls first: 8 (4 to ∞), holds" in image["alt"]
-    assert int(image["width"]) > 100
-    assert int(image["height"]) > 100
+    own, wide = page.all("img")
+    assert "train falls first: 3, met" in own["alt"]
+    assert "train falls first: 8 (4 to 9), holds" in wide["alt"]
+    for image in (own, wide):
+        assert "Figure 1" in image["alt"]
+        assert int(image["width"]) > 100
+        assert int(image["height"]) > 100
 
 
 def test_ids_are_unique_and_links_lead_to_them(page):
@@ -125,22 +128,52 @@ def test_every_claim_and_every_figure_is_there(page):
         assert f"Not computed yet. lazyrich reproduce {name}" in page.words
 
 
-def test_the_summary_counts_verdicts(page):
-    n_open = len(CLAIMS) - 4
-    assert f"1 hold 1 do not hold 2 cannot be decided {n_open} not computed yet" in page.words
-    verdicts = [a["data-verdict"] for a in page.all("tr") if "data-verdict" in a]
-    assert {v: verdicts.count(v) for v in verdicts} == {
-        "holds": 1,
-        "does not hold": 1,
-        "undecided": 2,
-        "not computed": n_open,
-    }
+def test_the_summary_counts_verdicts_by_preset(page):
+    n = len(CLAIMS)
+    said = page.words
+    assert f"draw (authors) 1 met 1 not met {n - 2} not computed" in said
+    assert f"settings (paper) {n} not computed" in said
+    assert f"(quick) 1 holds 1 does not hold 2 undecided {n - 4} not computed" in said
+    rows = [a["data-verdict"].split("|") for a in page.all("tr") if "data-verdict" in a]
+    assert rows.count(["authors: met", "paper: not computed", "quick: holds"]) == 1
+    assert rows.count(["authors: not computed", "paper: not computed", "quick: undecided"]) == 2
+    chosen = {text for row in rows for text in row}
+    assert {a["data-verdict"] for a in page.all("a") if "data-verdict" in a} == chosen
 
 
 def test_what_was_measured_stands_beside_the_claim(page):
-    assert "8 (4 to ∞)" in page.words
+    assert "8 (4 to 9) met in 3 of 3 (29 to 100 %)" in page.words
     assert "seeds: −1.5, 4, 10" in page.words
-    assert "seeds: –, 1, 1.2" in page.words  # a seed that could not be measured
+    assert "seeds: –, 1.2, never" in page.words
+    assert "1 of 3 seeds never 1 of 3 seeds not measured: diverged" in page.words
+
+
+def test_a_sentence_that_was_not_found_says_what_was_tested_and_where(page):
+    assert (
+        "Not found in any setting that was tested: the authors' own draw does not show it; at "
+        "wide settings it does not hold. Tested: Ltr(tleave)/Ltr(0), wanted ≤ 0.5; found 0.7 (the "
+        "authors' own draw), 0.7 (0.6 to 0.8) (wide settings)."
+    ) in page.words
+
+
+def test_claims_that_came_late_are_counted_and_marked(page):
+    late = {name for change in HISTORY if change.after for name in change.claims}
+    assert f"except {len(late)} of {len(CLAIMS)}" in page.words
+    assert len(late) >= 16
+    marks = [a for a in page.all("a") if a["href"] == "#history" and "title" in a]
+    of_figure_1 = sum(name.startswith("fig1:") for name in late)
+    assert len(marks) == len(late) + of_figure_1  # in the table of all, and in that of the figure
+
+
+def test_sentences_on_what_survives_link_to_their_evidence(folder, tmp_path, monkeypatch):
+    text = '[[sentence]]\ntext = "It groks."\nclaims = ["fig1: train falls first"]'
+    monkeypatch.setattr(_page, "SURVIVES", read_sentences(text))
+    page = Page(write_report(folder, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "It groks. (fig1)" in page.words
+    with pytest.raises(InputError, match=r"rests on .*fig1: no such"):
+        read_sentences(text.replace("train falls first", "no such"))
+    with pytest.raises(InputError, match="rests on nothing"):
+        read_sentences('[[sentence]]\ntext = "It groks."\nclaims = []')
 
 
 def test_settings_notes_and_machine_are_shown_as_text(page):
@@ -163,9 +196,9 @@ def test_settings_that_were_changed_stand_in_the_caption():
 
 
 def test_a_page_without_any_verdict(tmp_path):
-    (tmp_path / "claims.json").write_text(json.dumps({"figures": {}}))
+    (tmp_path / "claims.json").write_text(json.dumps({"edition": 2, "figures": {}}))
     page = Page(write_report(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert f"0 hold 0 do not hold 0 cannot be decided {len(CLAIMS)} not computed yet" in page.words
+    assert f"settings (quick) {len(CLAIMS)} not computed" in page.words
 
 
 def test_errata_show_their_measurement(page, text):
@@ -179,6 +212,7 @@ def test_downloads_are_the_files(folder, page):
     links = [a for a in page.all("a") if "download" in a]
     found = {a["download"]: base64.b64decode(a["href"].partition("base64,")[2]) for a in links}
     assert list(found) == ["fig1.nc", "fig1.pdf", "fig1_runs.csv"]
+    assert len(links) == 6  # of both presets
     for name in ("fig1.nc", "fig1.pdf"):
         assert found[name] == (folder / name).read_bytes()
     table = pd.read_csv(io.BytesIO(found["fig1_runs.csv"]))
@@ -222,8 +256,7 @@ def test_equal_files_give_an_equal_page(folder, text, tmp_path):
 @pytest.mark.parametrize(
     "value, said",
     [
-        (float("inf"), "∞"),
-        (float("-inf"), "−∞"),
+        (float("inf"), "never"),
         (float("nan"), "–"),
         (3218.4, "3,220"),
         (-0.012345, "−0.0123"),
@@ -236,24 +269,25 @@ def test_numbers_for_a_reader(value, said):
 
 
 @pytest.mark.parametrize(
-    "values, threshold, places, start, width",
+    "values, low, high, places, start, width",
     [
-        ([1.0, 100.0], "≥ 10", (10, 90), 50, 50),  # log axis
-        ([0.0, 10.0], "≤ 5", (10, 90), 0, 50),  # one is not positive
-        ([float("inf"), 1.0], "≥ 10", (100, 10), 90, 10),
-        ([1.0], "≥ 1", (10,), 10, 90),
-        ([-1.0, 0.0], "-0.5 to 0", (10, 90), 50, 40),
+        ([1.0, 100.0], 10.0, None, (10, 90), 50, 50),  # log axis
+        ([0.0, 10.0], None, 5.0, (10, 90), 0, 50),  # one is not positive
+        ([float("inf"), 1.0], 10.0, None, (0, 10), 90, 10),  # never lies outside of what is met
+        ([float("inf"), 1.0], None, 10.0, (100, 10), 0, 90),
+        ([float("nan"), 1.0], 1.0, None, (10,), 10, 90),  # of those that were measured
+        ([-1.0, 0.0], -0.5, 0.0, (10, 90), 50, 40),
     ],
 )
-def test_seeds_on_a_line(values, threshold, places, start, width):
-    strip = strip_of(values, threshold)
+def test_seeds_on_a_line(values, low, high, places, start, width):
+    strip = strip_of(values, low, high)
     assert strip.values == pytest.approx(places)
     assert (strip.start, strip.width) == pytest.approx((start, width))
 
 
 def test_nothing_measured_gives_no_line():
-    assert strip_of([], "≥ 1") is None
-    assert strip_of([1.0, float("nan")], "≥ 1") is None
+    assert strip_of([], 1.0, None) is None
+    assert strip_of([float("nan")], 1.0, None) is None
 
 
 def test_command(folder, tmp_path, capsys):
@@ -268,8 +302,12 @@ def test_command(folder, tmp_path, capsys):
     "content, said",
     [
         (None, "run `lazyrich reproduce all"),
-        ("{", "cannot|can be read"),
-        (json.dumps({"figures": {"fig1": {"preset": "quick"}}}), "can be read; delete it"),
+        ("{", "cannot be read: it is not JSON"),
+        (json.dumps({"figures": {"fig1": {"preset": "quick"}}}), "results of the first edition"),
+        (
+            json.dumps({"edition": 2, "figures": {"fig1": {"quick": {"seeds": "abc"}}}}),
+            "fig1, preset 'quick', seeds: ",
+        ),
     ],
 )
 def test_no_results_are_one_sentence(content, said, tmp_path, capsys):
@@ -288,5 +326,5 @@ def test_a_page_that_cannot_be_written_is_one_sentence(folder, tmp_path):
     with pytest.raises(InputError, match="--to is the folder"):
         write_report(folder, tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="choose another with --to"):
+    with pytest.raises(InputError, match="choose another place with --to"):
         write_report(folder, tmp_path / "file" / "page.html")

@@ -6,7 +6,17 @@ import pytest
 from lazyrich._ground import Status
 from lazyrich.paper._panels import _over_axes, with_changes
 from lazyrich.paper._recipe import Panel
-from lazyrich.paper._runs import all_at, all_delays, along, each_run, run_at, table
+from lazyrich.paper._runs import (
+    Run,
+    all_at,
+    all_delays,
+    along,
+    by_claim,
+    concordances,
+    each_run,
+    run_at,
+    table,
+)
 from lazyrich.sweeps import grid, outcome_of, to_dataset
 from lazyrich.training import CommitteeExperiment, History, Record
 
@@ -94,7 +104,10 @@ def test_all_runs_at_once_are_the_runs_one_by_one():
     runs = panel(("alpha",), alpha=[1.0, 10.0, 100.0])
     found = all_delays(runs)
     for name in found._fields:
-        one_by_one = along(runs, "alpha", lambda run, name=name: getattr(run.delay(), name)).T
+        one_by_one = [
+            [getattr(run_at(runs, alpha=alpha, seed=seed).delay(), name) for seed in (0, 1)]
+            for alpha in (1.0, 10.0, 100.0)
+        ]
         np.testing.assert_array_equal(getattr(found, name), one_by_one, err_msg=name)
     steps = np.array([[3.0, np.inf], [50.0, 1.0], [0.0, 1.0]])
     values = all_at(runs, "test_loss", steps)
@@ -102,3 +115,92 @@ def test_all_runs_at_once_are_the_runs_one_by_one():
         for j in (0, 1):
             wanted = run_at(runs, alpha=alpha, seed=j).at("test_loss", steps[i, j])
             np.testing.assert_array_equal(values[i, j], wanted)
+
+
+STEADY = np.ones(5)
+
+
+def run_of(train, test=STEADY, *, status="ok", steps=STEPS):
+    records = {"train_loss": np.asarray(train, float), "test_loss": np.asarray(test, float)}
+    return Run(np.asarray(steps), records, status)
+
+
+def test_where_the_train_loss_never_falls_there_is_no_delay():
+    """The ratio was infinite, which met "ratio ≥ 1.5"."""
+    untrained = run_of(STEADY)
+    assert np.isnan(untrained.delay().ratio)
+    assert untrained.delay().ratio.reason == "the train loss did not fall to 0.1 of its start"
+    assert untrained.untrained == "the train loss did not fall to 0.9 of its start"
+    assert np.isnan(untrained.peak())
+    memorised = run_of([1, 1, 1, 0, 0])
+    assert memorised.untrained == ""
+    assert memorised.delay().ratio == np.inf
+    diverged = run_of([1, 1, 1, 0, 0], status="diverged")
+    assert diverged.delay().delay.reason == "diverged"
+
+
+def test_an_accuracy_that_was_there_before_the_first_step_has_no_ratio():
+    run = run_of(STEADY)
+    run.records.update(train_accuracy=STEADY, test_accuracy=np.array([0, 0, 0, 0, 1.0]))
+    assert np.isnan(run.accuracy_delay(0.9, 0.9).ratio)
+    assert run.accuracy_delay(0.9, 0.9).delay > 100
+
+
+@pytest.mark.parametrize(
+    "curve, steps, is_at_rest",
+    [
+        (lambda t: 1 / (1 + t), np.geomspace(1, 1000, 30), False),  # halves, and halves again
+        (lambda t: 0.3 + 0.7 / (1 + t), np.geomspace(1, 1000, 30), False),  # 2.3 % at 100
+        (lambda t: 0.3 + 0.7 / (1 + t), np.geomspace(1, 10_000, 30), True),  # 0.5 % at 464
+        (lambda t: np.exp(-t / 5), np.geomspace(1, 1000, 30), True),  # far below 1 % of its start
+        (lambda t: 1 - t / 4, [0, 1, 2], False),  # two steps do not converge
+    ],
+)
+def test_only_a_loss_that_rests_over_the_last_third_of_log_time_has_a_final_value(
+    curve, steps, is_at_rest
+):
+    values = curve(np.asarray(steps, float))
+    found = run_of(values, values, steps=steps).converged("test_loss")
+    if is_at_rest:
+        assert found == values[-1]
+    else:
+        assert np.isnan(found)
+        assert found.reason == "not converged"
+
+
+def test_what_was_not_trained_gives_nan_with_a_reason_and_is_left_out_of_orders():
+    runs = panel(("alpha",), alpha=[1.0, 2.0, 5.0, 10.0, 100.0])
+    found = each_run(runs, lambda run: run.delay().ratio, alpha=100.0)
+    assert [value.reason for value in found] == ["diverged", "diverged"]
+    [first, second] = concordances(runs, "alpha", lambda run: run.delay().delay)
+    assert first == 1.0
+    assert first.reason == "without 1 of 5 runs (1 diverged)"
+    assert np.isnan(second)  # the second seed's test loss never falls: nothing is in known order
+    [_, starts] = concordances(runs, "alpha", lambda run: run.start("test_loss"), untrained=True)
+    assert starts.reason.startswith("without 1 of 5 runs")
+
+
+def test_several_statistics_of_a_run_that_failed_are_nan_with_its_reason():
+    """One failed seed was an IndexError in Figures 1 and 4."""
+    runs = panel((), alpha=[1.0])
+    runs.train_loss.loc[{"seed": 1}] = np.nan
+    runs["status"] = runs.status.astype("U8")
+    runs.status.loc[{"seed": 1}] = "failed"
+
+    def several(run):
+        return {"first": run["train_loss"][0], "peak": run.peak()}
+
+    found = by_claim(runs.squeeze(), several)
+    assert found["first"][0] == 1
+    assert found["peak"][0] == pytest.approx(1.5)
+    assert {found[name][1].reason for name in found} == {"failed"}
+    alone = run_at(runs.squeeze(), seed=1)
+    assert np.isnan(alone.delay().delay)
+    assert np.isnan([alone.start("train_loss"), alone.end("train_loss")]).all()
+
+
+def test_a_value_that_no_run_has_is_a_missing_run():
+    run = run_at(panel(("alpha",), alpha=[1.0, 2.0]), alpha=3.0, seed=0)
+    assert run.status == "missing"
+    assert np.isnan(run.end("test_loss"))
+    assert run.end("test_loss").reason == "missing"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lazyrich.plots import dial_axis, draw_dial, new_figure
+from lazyrich.plots import dial_axis, dial_ticks, draw_dial, new_figure, write_figure
 
 
 @pytest.mark.parametrize("measured", [[10.0, 1000.0], [np.inf, np.inf], [np.nan, np.inf]])
@@ -31,3 +31,15 @@ def test_within_two_decades_ticks_stand_at_plain_numbers():
         ticks = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
         seen = [text.get_text() for place, text in ticks if limits[0] <= place <= limits[1]]
         assert seen == wanted
+
+
+def test_logarithmic_axes_on_which_nothing_was_drawn_can_be_written(tmp_path):
+    """Every delay censored, set to a log scale by the caller: matplotlib refused to draw it."""
+    figure, [axes] = new_figure(1, 1)
+    axes.plot([1.0, 2.0], [np.nan, np.nan])
+    axes.set(xscale="log", yscale="log")
+    dial_ticks(axes.yaxis, [])
+    paths = write_figure(figure, tmp_path, "empty")
+    assert all(path.stat().st_size > 1000 for path in paths)
+    assert axes.get_ylim() == (1, 10)
+    assert 0 < axes.get_xlim()[0] < 2 < axes.get_xlim()[1]  # where something was, it stays

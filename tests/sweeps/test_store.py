@@ -164,7 +164,7 @@ def test_many_packs_become_one(tmp_path):
         store = filled(tmp_path, [toy])
         store.pack()
     (tmp_path / "experiments" / f"{experiment_key(toys[7])}.nc").unlink()
-    Store(tmp_path).scan()
+    Store(tmp_path).tidy()
     assert len(list((tmp_path / "packs").iterdir())) == 1
     store = Store(tmp_path)
     store.scan()
@@ -206,7 +206,7 @@ def test_a_full_disk_gets_a_sentence_and_leaves_no_damaged_file(tmp_path, monkey
     # A real full disk is met in tests/doors/test_sweep_disk.py, where one can be mounted.
     store = filled(tmp_path, TOYS[:2])
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace" if when == "close" else "fstat", full)
@@ -232,22 +232,20 @@ def test_what_a_killed_process_left_is_swept_up(tmp_path):
 
     filled(tmp_path, TOYS[:1])
     host, folder = platform.node(), tmp_path / "experiments"
-    dead, young, foreign = (
-        folder / name
-        for name in (
-            f".a.nc.{host}-4194999-0.part",
-            f".b.nc.{host}-4194999-1.part",
-            ".c.nc.elsewhere-4194999-0.part",
-        )
+    begun = encode(outcome_of(toy_history(TOYS[1])))[:1000]
+    dead, young, foreign, of_another_kind = (
+        folder / f".lazyrich-{name}-4194999-{k:016x}.part"
+        for k, name in enumerate((host, host, "elsewhere", host))
     )
-    for path in (dead, young, foreign):
-        path.write_bytes(b"half")
-    for path in (dead, foreign):
+    for path in (dead, young, foreign, of_another_kind):
+        path.write_bytes(b"notes" if path == of_another_kind else begun)
+    for path in (dead, foreign, of_another_kind):
         os.utime(path, (0, 0))
     filled(tmp_path, TOYS[1:2])
     assert not dead.exists()
     assert young.exists()  # may be in use in this moment, by another container of that name
     assert foreign.exists()
+    assert of_another_kind.exists()
 
 
 def test_keys_tell_settings_and_versions_apart():

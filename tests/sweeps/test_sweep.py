@@ -187,7 +187,7 @@ def test_memory_of_the_writer_stays_flat(tmp_path):
         def save(self, outcome):
             nonlocal most
             super().save(outcome)
-            most = max(most, len(self._fresh))
+            most = max(most, len(self._cache._fresh))
 
     import lazyrich.sweeps._sweep as module
 

@@ -1,13 +1,20 @@
 """Oracle: a local web server, what it was asked for, and the bytes it holds."""
 
+import contextlib
 import gzip
 import hashlib
+import os
+import socket
+import threading
+import time
+import tracemalloc
+from contextlib import contextmanager
 
 import pytest
 from oracles.tasks import IDX_FILES, served, write_mnist
 
 from lazyrich._ground import InputError
-from lazyrich.tasks import ImageTask, _download, download_mnist
+from lazyrich.tasks import ImageTask, _download, _fetch, download_mnist
 
 NOWHERE = "http://127.0.0.1:9"  # the port at which nothing is to answer
 
@@ -43,22 +50,137 @@ def test_fetched_once_and_read_by_the_task(tmp_path, source, monkeypatch):
     ImageTask(source="mnist", n_train=2, n_test=2).draw(0)
 
 
-def test_only_bad_files_are_fetched_again(tmp_path, source):
+def test_only_missing_files_are_fetched(tmp_path, source):
     folder = tmp_path / "there"
     write_mnist(folder)
     write_mnist(folder, is_packed=False)
-    cut, _, plain, changed = IDX_FILES
-    (folder / cut).unlink()
-    (folder / f"{cut}.gz").write_bytes((folder / f"{cut}.gz").read_bytes()[:100])
-    (folder / f"{plain}.gz").unlink()  # good as it is, unpacked
-    (folder / f"{changed}.gz").unlink()
-    (folder / changed).write_bytes(b"other")
+    missing, _, plain, packed = IDX_FILES
+    for name in (missing, f"{missing}.gz", f"{plain}.gz", packed):
+        (folder / name).unlink()
     with served(source) as (url, requested):
         download_mnist(folder, url=url)
-    assert requested == [f"/{cut}.gz", f"/{changed}.gz"]
-    assert not (folder / changed).exists()
-    assert gzip.decompress((folder / f"{cut}.gz").read_bytes())
+    assert requested == [f"/{missing}.gz"]
     ImageTask(source="mnist", n_train=2, n_test=2, folder=str(folder)).draw(0)
+
+
+@pytest.mark.parametrize("kind", ["other", "cut off", "link", "folder", "pipe", "empty"])
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_file_of_other_content_is_refused_and_left(tmp_path, source, kind, ending):
+    """Fashion-MNIST, to name one, has the same four names."""
+    folder = tmp_path / "there"
+    write_mnist(folder)
+    name = list(IDX_FILES)[2]
+    (folder / f"{name}.gz").unlink()
+    path = folder / f"{name}{ending}"
+    if kind == "link":
+        path.symlink_to(tmp_path / "nowhere")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        content = (source / f"{name}.gz").read_bytes()[:100]
+        path.write_bytes({"other": b"fashion", "cut off": content, "empty": b""}[kind])
+    before = path.read_bytes() if path.is_file() else None
+    with served(source) as (url, requested), pytest.raises(InputError, match="is there and is not"):
+        download_mnist(folder, url=url)
+    assert requested == []
+    assert os.path.lexists(path)
+    assert before is None or path.read_bytes() == before
+
+
+@contextmanager
+def answering(answer):
+    """A server that handles each connection with a function of the socket."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        over = threading.Event()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.recv(1000)
+                        answer(connection, over)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+HEAD = b"HTTP/1.0 200 OK\r\n"
+
+
+def bomb(connection, over):
+    connection.sendall(HEAD + b"\r\n" + gzip.compress(bytes(2**23), mtime=0))
+
+
+def endless(connection, over):
+    connection.sendall(HEAD + b"\r\n")
+    while not over.is_set():
+        connection.sendall(bytes(2**16))
+
+
+def large(connection, over):
+    connection.sendall(HEAD + b"Content-Length: 99999999999\r\n\r\n")
+
+
+def drop_by_drop(connection, over):
+    connection.sendall(HEAD + b"\r\n")
+    while not over.wait(0.05):
+        connection.sendall(b"x")
+
+
+def slow_header(connection, over):
+    connection.sendall(HEAD)
+    while not over.wait(0.05):
+        connection.sendall(b"X")
+
+
+def silent(connection, over):
+    over.wait(10)
+
+
+def no_http(connection, over):
+    connection.sendall(b"220 mail here\r\n")
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (bomb, "SHA-256 is another"),
+        (endless, "larger than 1048576 bytes"),
+        (large, "larger than 1048576 bytes"),
+        (drop_by_drop, "bytes a second"),
+        (slow_header, "bytes a second"),
+        (silent, "0 bytes a second|timed out"),
+        (no_http, "could not be fetched"),
+    ],
+)
+def test_an_answer_that_is_too_large_or_too_slow_ends_soon(
+    tmp_path, source, monkeypatch, answer, words
+):
+    monkeypatch.setattr(_download, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(_fetch, "TIMEOUT", 0.5)
+    tracemalloc.start()
+    began = time.monotonic()
+    with answering(answer) as url, pytest.raises(InputError, match=words) as caught:
+        download_mnist(tmp_path / "there", url=url)
+    assert time.monotonic() - began < 8
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+    assert held(tmp_path / "there") == {}
+
+
+def test_an_address_that_is_none_of_the_web_gets_a_sentence(tmp_path, source):
+    for url in (f"file://{source}", "ftp://127.0.0.1", "nowhere", "http://[", "http://"):
+        with pytest.raises(InputError, match="could not be fetched"):
+            download_mnist(tmp_path / "there", url=url)
 
 
 def test_the_second_mirror_where_the_first_is_away(tmp_path, source, monkeypatch):

@@ -52,6 +52,17 @@ def test_labels_belong_to_the_joint_kernel_of_train_and_test_inputs(index):
     assert found @ found == pytest.approx(1, rel=1e-13)
 
 
+@pytest.mark.parametrize("index", [1, 4, N])
+def test_the_kernel_can_be_taken_less_its_mean_entry(index):
+    data = task(index=index, scale="norm", less_mean=True).draw(1, kernel=bumps)
+    joint = np.asarray(bumps(jnp.concatenate([data.x, data.x_test])))
+    less = joint - joint.mean()
+    found = labels(data)
+    value = np.linalg.eigvalsh(less)[N - index]
+    np.testing.assert_allclose(less @ found, value * found, atol=1e-13)
+    assert found @ found == pytest.approx(1, rel=1e-13)  # the labels are not centred
+
+
 def test_scale_and_mean():
     norm, rms, centered = (
         labels(task(index=2, **changes).draw(1, kernel=bumps))

@@ -55,11 +55,11 @@ def test_sizes_below_one_get_one_sentence(size):
 
 @pytest.mark.parametrize("n_directions", [1, 3])
 def test_facts_are_moments_averaged_over_targets(n_directions):
-    dim, n_targets, scale = 5, 4000, 2.0
+    dim, n_targets = 5, 4000
     sizes = {"dim": dim, "n_train": 1, "n_test": 20, "n_directions": n_directions}
-    facts = PolynomialTask(**sizes, label_scale=scale).facts()
+    facts = PolynomialTask(**sizes).facts()
     keys = jax.random.split(jax.random.key(4), n_targets)
-    y = scale * np.asarray(jax.vmap(lambda key: polynomial_regression(key, **sizes).y_test)(keys))
+    y = np.asarray(jax.vmap(lambda key: polynomial_regression(key, **sizes).y_test)(keys))
     for draws, fact in [
         (y.mean(-1), "mean"),
         (y.var(-1, ddof=1), "variance"),
@@ -68,11 +68,15 @@ def test_facts_are_moments_averaged_over_targets(n_directions):
         assert abs(draws.mean() - facts[fact]) < 4 * draws.std() / n_targets**0.5, fact
 
 
-def test_the_task_scales_the_functions_labels():
+def test_the_task_draws_what_the_function_does():
     sizes = {"dim": 6, "n_train": 12, "n_test": 7, "n_directions": 2}
-    task = PolynomialTask(**sizes, label_scale=2.0)
-    data, unscaled = task.draw(3), polynomial_regression(task.keys(3)[0], **sizes)
-    for name in ("x", "x_test", "target"):
-        np.testing.assert_array_equal(getattr(data, name), getattr(unscaled, name))
-    np.testing.assert_array_equal(data.y, 2 * unscaled.y)
-    np.testing.assert_array_equal(data.y_test, 2 * unscaled.y_test)
+    task = PolynomialTask(**sizes)
+    data, wanted = task.draw(3), polynomial_regression(task.keys(3)[0], **sizes)
+    for name in data._fields:
+        np.testing.assert_array_equal(getattr(data, name), getattr(wanted, name))
+
+
+def test_a_label_scale_of_the_task_is_refused_with_its_present_name():
+    with pytest.raises(InputError, match=r"label_scale is now called scaling\.label_scale"):
+        PolynomialTask(dim=6, n_train=12, n_test=7, label_scale=2.0)
+    assert PolynomialTask(dim=6, n_train=12, n_test=7, label_scale=1.0).n_train == 12

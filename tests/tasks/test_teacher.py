@@ -49,6 +49,18 @@ def test_second_moment_over_teachers_is_the_fact(activation, hidden):
     assert abs(squares.mean() - chosen.facts()["zero_loss"]) < 4 * error
 
 
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_unit_normal_teachers_and_teachers_without_biases(use_bias):
+    chosen = task(dim=40, widths=(50,), activation="relu", initial="unit_normal", use_bias=use_bias)
+    draws = [chosen.draw(seed) for seed in range(150)]
+    weights = np.concatenate([np.ravel(layer[0]) for layer in draws[0].target])
+    assert weights.std() == pytest.approx(1, rel=5 / np.sqrt(2 * len(weights)))
+    assert (np.abs(draws[0].target[0][1]).max() > 0) == use_bias
+    squares = np.array([np.square(data.y_test).mean() for data in draws])
+    error = squares.std() / len(squares) ** 0.5
+    assert abs(squares.mean() - chosen.facts()["zero_loss"]) < 4 * error
+
+
 def test_noise_is_on_training_labels_alone():
     clean, noisy = task(n_train=20_000).draw(0), task(n_train=20_000, noise=0.5).draw(0)
     np.testing.assert_array_equal(clean.x, noisy.x)

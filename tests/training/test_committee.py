@@ -8,7 +8,7 @@ from oracles import committee
 from lazyrich._ground import InputError, Status
 from lazyrich.nets import CommitteeNet
 from lazyrich.sweeps import experiment_key
-from lazyrich.tasks import PolynomialTask
+from lazyrich.tasks import PolynomialTask, scale_labels
 from lazyrich.training import (
     Alignment,
     CommitteeExperiment,
@@ -31,8 +31,8 @@ SINGLE = 3e-4
 
 def numpy_run(experiment, *, momentum=0.0):
     """Weights at the end and losses before each step, from the same draws."""
-    task = PolynomialTask(dim=6, n_train=20, n_test=60, label_scale=experiment.label_scale)
-    data = task.draw(experiment.seed)
+    data = PolynomialTask(dim=6, n_train=20, n_test=60).draw(experiment.seed)
+    data = scale_labels(data, experiment.label_scale)
     key = jax.random.fold_in(jax.random.key(experiment.seed), 2)
     weights = np.asarray(
         CommitteeNet(width=12)
@@ -41,7 +41,9 @@ def numpy_run(experiment, *, momentum=0.0):
     )
     scale = np.sqrt(experiment.label_scale / (experiment.alpha * experiment.epsilon))
     signs = np.where(np.arange(12) % 2, -1.0, 1.0)
-    weights = weights + experiment.aligned * scale * signs[:, None] * np.asarray(data.target[0])
+    solution = scale * signs[:, None] * np.asarray(data.target[0])
+    part = experiment.mixed or 0.0
+    weights = (1 - part) * weights + (experiment.aligned + part) * solution
     final, _, losses = committee.gradient_descent(
         weights,
         np.asarray(data.x),
@@ -61,6 +63,7 @@ def numpy_run(experiment, *, momentum=0.0):
     [
         {"momentum": 0.9, "learning_rate": 0.05},
         {"center": False, "aligned": 0.2, "label_scale": 2.0, "weight_scale": 0.7, "alpha": 1.5},
+        {"center": False, "mixed": 0.3, "label_scale": 2.0, "precision": "float64"},
     ],
 )
 def test_runs_of_a_batch_are_the_training_of_their_weights(changes):
@@ -95,6 +98,44 @@ def test_the_engine_agrees_on_every_record_that_both_have():
         np.testing.assert_allclose(
             exact.records[name].values, engine.records[name].values, rtol=SINGLE, atol=3e-6
         )
+
+
+@pytest.mark.slow
+def test_the_twin_goes_as_far_as_its_fit_is_difficult():
+    """The linear model's weights by NumPy: θ ← θ − η∇ on the initial features."""
+    one = SMALL.changed({"has_split": True, "n_steps": 3000, "dim": 3, "precision": "float64"})
+    found = train_committee([one])[0]
+    data = PolynomialTask(dim=3, n_train=20, n_test=60).draw(0)
+    key = jax.random.fold_in(jax.random.key(0), 2)
+    weights = np.asarray(CommitteeNet(width=12).init(key, n_inputs=3, n_outputs=None).weights)
+    x, y = np.asarray(data.x), np.asarray(data.y)
+    slope = 1 + one.epsilon * x @ weights.T
+    features = (slope[:, :, None] * x[:, None, :]).reshape(20, -1) * one.alpha / 12
+    moved, goals = np.zeros(36), dict.fromkeys(found.steps.tolist(), 0.0)
+    for step in range(3001):
+        if step in goals:
+            goals[step] = np.linalg.norm(moved) / np.linalg.norm(weights)
+        rate = one.learning_rate * 12 / one.alpha**2
+        moved = moved - rate * 2 / 20 * features.T @ (features @ moved - y)
+    change = found.records["twin_change"].values
+    np.testing.assert_allclose(change, list(goals.values()), rtol=1e-5, atol=1e-7)
+    fit = np.linalg.pinv(features) @ y
+    np.testing.assert_allclose(found.records["difficulty"].values, fit @ fit, rtol=1e-5)
+
+
+def test_the_printed_alignment_centres_columns_and_labels():
+    one = SMALL.changed({"n_probe": 60, "has_printed_alignment": True, "n_steps": 1})
+    found = train_committee([one])[0].records["printed_alignment"].values[0]
+    data = PolynomialTask(dim=6, n_train=20, n_test=60).draw(0)
+    key = jax.random.fold_in(jax.random.key(0), 2)
+    weights = np.asarray(CommitteeNet(width=12).init(key, n_inputs=6, n_outputs=None).weights)
+    x, y = np.asarray(data.x_test), np.asarray(data.y_test)
+    y = y - y.mean()
+    slope = 1 + one.epsilon * x @ weights.T
+    kernel = (x @ x.T) * (slope @ slope.T)
+    kernel = kernel - kernel.mean(0)
+    expected = y @ kernel @ y / (np.linalg.norm(kernel) * (y @ y))
+    assert found == pytest.approx(expected, rel=SINGLE)
 
 
 @pytest.mark.slow
@@ -161,6 +202,7 @@ def test_versions_are_part_of_the_key(monkeypatch):
         ({"dynamics": "flow", "momentum": 0.5}, "momentum needs steps"),
         ({"alpha": 0.0}, "alpha is 0.0, wanted greater than 0"),
         ({"momentum": 1.0}, "momentum is 1.0, wanted less than 1"),
+        ({"mixed": 0.5, "aligned": 0.5}, "mixed and aligned both"),
     ],
 )
 def test_bad_input_gets_one_sentence(changes, message):

@@ -9,6 +9,7 @@ from lazyrich._ground import InputError
 from lazyrich.nets import CommitteeNet, MLPNet
 from lazyrich.tasks import EigenvectorTask, ModularTask, PolynomialTask, TeacherTask
 from lazyrich.training import (
+    Difficulty,
     Experiment,
     GradientDescent,
     KernelRegression,
@@ -58,6 +59,22 @@ def test_kernel_regression_is_the_smallest_norm_fit_of_what_the_start_leaves(cen
     loss = np.square(fit - wanted[12:]).mean()
     tolerance = 1e-9 if precision == "float64" else 2e-5
     np.testing.assert_allclose(measured.values, loss, rtol=tolerance)
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_difficulty_is_the_squared_length_of_the_smallest_fit(center):
+    one = SMALL.changed({"scaling.center": center}).model_copy(update={"probes": (Difficulty(),)})
+    measured = train(one).records["difficulty"].values
+    with jax.enable_x64(True):
+        params, data = _start(one)
+        predict = one.net.predictor()
+        params = jax.tree.map(jnp.asarray, params)
+        x = jnp.asarray(data.x)
+        jacobian = jax.jacobian(predict)(params, x)
+        rows = np.concatenate([np.reshape(leaf, (12, -1)) for leaf in jacobian], axis=1) * 1.5
+        outputs = 0 if center else 1.5 * np.asarray(predict(params, x))
+    fit = np.linalg.pinv(rows) @ (np.asarray(data.y) - outputs)
+    np.testing.assert_allclose(measured, fit @ fit, rtol=1e-4)
 
 
 def _start(one):

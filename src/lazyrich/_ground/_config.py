@@ -1,21 +1,47 @@
 """Settings that are checked once, never change, and can be written down as JSON."""
 
-import difflib
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ._errors import InputError
+from ._names import matching_paths, nearest_name
+from ._values import read_json, shown
+
+_log = logging.getLogger("lazyrich")
 
 SomeConfig = TypeVar("SomeConfig", bound="Config")
+
+_LARGEST = 2**32 - 1
+"""Of whole numbers: what seeds can be, and far above every size and number of steps."""
+
+
+class AddedLater:
+    """Marks a field that came after results were stored: ``Annotated[T, AddedLater()]``.
+
+    At its default ``settings`` leaves it out, so that what was stored before is found.
+    Let the default stand for "as before" alone, such as None: a value of a sweep that
+    is equal to it would be missing from the sweep's axis.
+    """
 
 
 class Config(BaseModel):
     """Frozen, validated, JSON-serialisable settings; the base of every experiment's parts.
 
-    Unknown fields, NaN and infinity are refused. Everything that is wrong is said at
-    once, in one sentence that names each field by its dotted path.
+    Unknown fields, NaN and infinity are refused, and so is what would have to be guessed:
+    text or true and false for a number, whole numbers that no computation could take.
+    Everything that is wrong is said at once, in one sentence that names each field by its
+    dotted path.
+
+    Attributes:
+        renamed: settings that have another place now: by the old name the new path, and
+            the old default, which is still accepted.
 
     Raises:
         InputError: if a field is unknown, missing or out of its range.
@@ -32,11 +58,27 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    renamed: ClassVar[Mapping[str, tuple[str, Any]]] = {}
+
     def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
             raise InputError(_sentence(error, type(self))) from None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _nothing_is_guessed(cls, given: Any, make: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return make(given)
+        old = {name: given[name] for name in cls.renamed if name in given}
+        wrong = [_moved(cls, name) for name in old if old[name] != cls.renamed[name][1]]
+        made = make({name: value for name, value in given.items() if name not in old})
+        for name in type(made).model_fields.keys() & given.keys():
+            wrong += _guessed((name,), given[name], getattr(made, name))
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return made
 
     @classmethod
     def from_json(cls: type[SomeConfig], text: str) -> SomeConfig:
@@ -46,9 +88,13 @@ class Config(BaseModel):
             InputError: if the text is not JSON, or not such a config.
         """
         try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise InputError(_sentence(error, cls)) from None
+            tree = read_json(text)
+        except InputError as error:
+            cause = str(error)[0].lower() + str(error)[1:]
+            raise InputError(f"{cls.__name__} cannot be made: {cause}") from None
+        if not isinstance(tree, dict):
+            raise InputError(f"{cls.__name__} cannot be made: the JSON is no object, {{…}}.")
+        return cls(**tree)
 
     def changed(self: SomeConfig, changes: Mapping[str, Any]) -> SomeConfig:
         """The same config with some fields changed, by dotted path.
@@ -69,7 +115,11 @@ class Config(BaseModel):
             3
         """
         tree = self.model_dump()
-        changes = {full_path(name, tree): value for name, value in changes.items()}
+        paths = {name: self._present_path(full_path(name, tree)) for name in changes}
+        for path, n in Counter(paths.values()).items():
+            if n > 1:
+                raise InputError(f"{path} is given {n} times; give it once.")
+        changes = {paths[name]: value for name, value in changes.items()}
         is_kind = {path: path.split(".")[-1] == "kind" for path in changes}
         afresh = []
         for path in sorted(changes, key=lambda path: not is_kind[path]):
@@ -78,12 +128,60 @@ class Config(BaseModel):
             for branch in branches:
                 node = node.get(branch) if isinstance(node, dict) else None
             if not isinstance(node, dict) or (leaf not in node and node not in afresh):
-                raise InputError(f"{path} is not a field{_nearest(path, list(field_paths(tree)))}.")
+                hint = _hint(path, list(field_paths(tree)))
+                raise InputError(f"{shown(path)[1:-1]} is not a field{hint}.")
             if is_kind[path] and node[leaf] != changes[path]:
                 node.clear()
                 afresh.append(node)
             node[leaf] = changes[path]
         return type(self)(**tree)
+
+    def _present_path(self, path: str) -> str:
+        *branches, leaf = path.split(".")
+        part: Any = self
+        for branch in branches:
+            part = getattr(part, branch, None)
+        if not isinstance(part, Config) or leaf not in part.renamed:
+            return path
+        say_renamed(path, part.renamed[leaf][0])
+        return part.renamed[leaf][0]
+
+
+@cache
+def say_renamed(old: str, new: str) -> None:
+    """Tell once that a setting has another name now."""
+    _log.warning("The setting %s is now called %s; it was taken for that.", old, new)
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The fields as JSON values, without those added later that are at their default.
+
+    Example:
+        >>> from typing import Annotated
+        >>> class Walk(Config):
+        ...     n_steps: int = 10
+        ...     wind: Annotated[float | None, AddedLater()] = None
+        >>> settings(Walk()), settings(Walk(wind=0.0))
+        ({'n_steps': 10}, {'n_steps': 10, 'wind': 0.0})
+    """
+    tree = config.model_dump(mode="json")
+    _leave_out(config, tree)
+    return tree
+
+
+def _leave_out(value: Any, tree: Any) -> None:
+    if isinstance(value, tuple | list):
+        for part, dumped in zip(value, tree, strict=True):
+            _leave_out(part, dumped)
+    if not isinstance(value, Config):
+        return
+    for name, field in type(value).model_fields.items():
+        part = getattr(value, name)
+        is_later = any(isinstance(mark, AddedLater) for mark in field.metadata)
+        if is_later and part == field.default:
+            del tree[name]
+        else:
+            _leave_out(part, tree[name])
 
 
 def field_paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -108,18 +206,51 @@ def full_path(name: str, tree: Mapping[str, Any]) -> str:
         >>> full_path("alpha", {"scaling": {"alpha": 1.0}})
         'scaling.alpha'
     """
-    paths = list(field_paths(tree))
-    fitting = [path for path in paths if path.endswith(f".{name}")]
-    return fitting[0] if name not in paths and len(fitting) == 1 else name
+    fitting = matching_paths(name, field_paths(tree))
+    return fitting[0] if len(fitting) == 1 else name
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    by_leaf = {path.rsplit(".", 1)[-1]: path for path in reversed(known)}
-    close = difflib.get_close_matches(name, known, 1, 0.5) or [
-        by_leaf[leaf]
-        for leaf in difflib.get_close_matches(name.rsplit(".", 1)[-1], by_leaf, 1, 0.6)
-    ]
-    return f" (did you mean {close[0]}?)" if close else f"; the fields are {', '.join(known)}"
+def _hint(name: str, known: list[str]) -> str:
+    end = nearest_name(name, known, otherwise="the fields are")
+    return f" ({end})" if end.endswith("?") else f"; {end}"
+
+
+def _moved(config: type[Config], name: str) -> InitErrorDetails:
+    kind = PydanticCustomError("renamed", config.renamed[name][0])  # ty: ignore[invalid-argument-type]
+    return InitErrorDetails(type=kind, loc=(name,), input=None)
+
+
+def _guessed(place: tuple[str | int, ...], given: Any, made: Any) -> list[InitErrorDetails]:
+    """Where a value was made from one of another kind, or is a number beyond all use."""
+    if isinstance(made, tuple | list) and isinstance(given, tuple | list):
+        pairs = enumerate(zip(given, made, strict=False))
+        return [one for k, pair in pairs for one in _guessed((*place, k), *pair)]
+    wanted = ""
+    is_truth = isinstance(given, bool | np.bool_)
+    if isinstance(made, bool):
+        wanted = "" if is_truth else "true or false"
+    elif isinstance(made, int | float):
+        if is_truth or not isinstance(given, int | float | np.number):
+            wanted = "a number"
+        elif isinstance(made, int) and abs(made) > _LARGEST:
+            wanted = f"a whole number of at most {_LARGEST}"
+    elif isinstance(made, str) and not _is_text(made):
+        wanted = "text that can be written as UTF-8"
+    if not wanted:
+        return []
+    return [InitErrorDetails(type=_kind_error(wanted), loc=place, input=given)]
+
+
+def _kind_error(wanted: str) -> PydanticCustomError:
+    return PydanticCustomError("kind", wanted)  # ty: ignore[invalid-argument-type]
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sentence(error: ValidationError, config: type[BaseModel]) -> str:
@@ -133,19 +264,19 @@ def _causes(error: ValidationError, config: type[BaseModel]) -> Iterator[str]:
         context = found.get("ctx", {})
         cause, wanted = context.get("error"), found["msg"].removeprefix("Input should be ")
         if found["type"] == "extra_forbidden":
-            nearest = _nearest(path, list(config.model_fields)) if "." not in path else ""
-            yield f"{path} is not one of its fields{nearest}"
+            hint = _hint(path, list(config.model_fields)) if "." not in path else ""
+            yield f"{shown(path)[1:-1]} is not one of its fields{hint}"
+        elif found["type"] == "renamed":
+            yield f"{path} is now called {found['msg']}; give that"
         elif isinstance(cause, Exception):
             inner = str(cause).rsplit(" cannot be made: ", 1)[-1].rstrip(".")
             yield f"{path}: {inner}" if path else inner
         elif found["type"] == "missing":
             yield f"{path} is missing"
-        elif found["type"] == "json_invalid":
-            yield f"the text is not JSON ({context.get('error', wanted)})"
         elif found["type"] == "union_tag_invalid":
             kinds = context["expected_tags"].replace("'", "")
-            yield f"{path}.kind is {context['tag']!r}, wanted one of {kinds}"
+            yield f"{path}.kind is {shown(context['tag'])}, wanted one of {kinds}"
         elif found["type"] == "union_tag_not_found":
             yield f"{path}.kind is missing"
         else:
-            yield f"{path} is {found['input']!r}, wanted {wanted}"
+            yield f"{path} is {shown(found['input'])}, wanted {wanted}"

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import jax
 import numpy as np
+
+from ._concrete import concrete
 
 
 class InputError(ValueError):
@@ -12,14 +13,6 @@ class InputError(ValueError):
     The message is one sentence: what was given, what was wanted, what to do. The
     command line prints it and leaves with exit code 2.
     """
-
-
-def _concrete(value: Any) -> np.ndarray | None:
-    """The value as a NumPy array, or None while JAX is tracing it."""
-    try:
-        return np.asarray(value)
-    except jax.errors.TracerArrayConversionError:
-        return None
 
 
 def require_finite(**values: Any) -> None:
@@ -41,13 +34,19 @@ def require_finite(**values: Any) -> None:
         lazyrich._ground._errors.InputError: alpha is nan; it must be finite.
     """
     for name, value in values.items():
-        array = _concrete(value)
-        if array is None or np.isfinite(array).all():
+        array = concrete(value)
+        if array is None:
+            continue
+        try:
+            is_finite = np.isfinite(array)
+        except TypeError:
+            raise InputError(f"{name} is {value!r}; give real numbers.") from None
+        if is_finite.all():
             continue
         if array.ndim == 0:
             raise InputError(f"{name} is {array}; it must be finite.")
         raise InputError(
-            f"{name} holds {np.sum(~np.isfinite(array))} entries that are NaN or infinite; "
+            f"{name} holds {np.sum(~is_finite)} entries that are NaN or infinite; "
             "remove or repair them first."
         )
 
@@ -70,8 +69,12 @@ def require_positive(**values: Any) -> None:
         lazyrich._ground._errors.InputError: width is 0; it must be above zero.
     """
     for name, value in values.items():
-        array = _concrete(value)
-        if array is not None and not (array > 0).all():
+        array = concrete(value)
+        try:
+            is_sound = array is None or (array > 0).all()
+        except TypeError:
+            raise InputError(f"{name} is {value!r}; give real numbers.") from None
+        if not is_sound:
             raise InputError(f"{name} is {value}; it must be above zero.")
 
 

@@ -1,183 +1,64 @@
-"""The command line: parses, calls one function, prints."""
+"""The command line: parses, calls one function, prints.
 
-import json
-import os
+This file loads nothing but what it takes to answer Ctrl-C, a closed terminal and a wrong
+environment; the commands and their libraries come after.
+
+Exit codes: 0 done, 1 a bug in lazyrich, 2 bad input or a machine that refuses (disk,
+memory, rights), 130 Ctrl-C, 143 SIGTERM, 129 a terminal that was closed.
+"""
+
 import sys
-from pathlib import Path
-from typing import Annotated, Any, Literal
+import traceback
+from typing import Any
 
-import cyclopts
-from cyclopts import App, Parameter
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from lazyrich import __version__
-from lazyrich._ground import InputError
-
-from ._sweep import show, sweep
-from ._train import train
-
-app = App(
-    name="lazyrich",
-    help="Is this network lazy or rich, will it generalise late, and what makes it sooner?",
-    version=__version__,
-    suppress_keyboard_interrupt=False,  # main says how to go on
-)
-
-app.command(train)
-app.command(sweep)
-app.command(show)
-
-Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
-AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]
+from ._environment import Refused, is_debugging, loading, settled_environment
+from ._errors import sentence_of
+from ._hooks import say_aside, told_in_sentences
+from ._interrupt import Interrupts
+from ._streams import Output, open_closed_descriptors, safe_streams
 
 
-@app.command
-def reproduce(
-    figures: Annotated[list[str], Parameter(help="fig1, fig2, … or all.", negative=())],
-    *,
-    preset: Annotated[
-        Literal["quick", "paper"],
-        Parameter(help="The authors' settings, or the same shown in seconds."),
-    ] = "quick",
-    seeds: Annotated[
-        int | None, Parameter(help="How many seeds; a verdict needs 3. Default: the preset's.")
-    ] = None,
-    out: Out = Path("reproduction"),
-    store: Annotated[
-        str | None,
-        Parameter(help="Folder or URL that keeps the runs. Default: the folder store in OUT."),
-    ] = None,
-    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
-    change: Annotated[
-        list[str] | None,
-        Parameter(
-            "--set",
-            negative=(),
-            help="Change a setting of every run: --set alpha=4 --set learning_rate=1.",
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compute figures of the paper, draw them, and judge their claims."""
-    from lazyrich import paper  # loads jax, xarray and matplotlib
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module 'lazyrich.cli' has no attribute {name!r}")
+    from ._app import app
 
-    made = paper.reproduce(
-        figures,
-        preset=preset,
-        out=out,
-        store=store,
-        executor=executor,
-        n_seeds=seeds,
-        changes=dict(_name_and_value(text) for text in change or []),
-        progress=True,
-    )
-    verdicts = paper.read_verdicts(out)
-    verdicts = {found.figure: verdicts[found.figure] for found in made}
-    _show_verdicts(verdicts, as_json=as_json)
-    if not as_json:
-        for found in made:
-            print(f"{found.figure}: {', '.join(str(path) for path in found.files)}")
-        print(f"claims: {out / 'claims.json'} (`lazyrich claims --out {out}` shows them again)")
-
-
-@app.command
-def claims(*, out: Out = Path("reproduction"), as_json: AsJson = False) -> None:
-    """Show the claims table of figures that were reproduced earlier."""
-    from lazyrich import paper
-
-    _show_verdicts(paper.read_verdicts(out), as_json=as_json)
-
-
-@app.command
-def report(
-    *,
-    out: Annotated[Path, Parameter(help="The folder that `lazyrich reproduce` wrote.")] = Path(
-        "reproduction"
-    ),
-    to: Annotated[Path, Parameter(help="The page, one HTML file.")] = Path("report.html"),
-) -> None:
-    """Put figures, verdicts, data and errata on one page that opens without a network."""
-    from lazyrich import paper
-
-    page = paper.write_report(out, to)
-    print(f"report: {page} ({page.stat().st_size / 1e6:.1f} MB, open it in a browser)")
-
-
-@app.command
-def data(
-    dataset: Annotated[Literal["mnist"], Parameter(help="Which data set.")],
-    /,
-    *,
-    to: Annotated[
-        Path | None, Parameter(help="Folder to write to. Default: where image tasks look.")
-    ] = None,
-    source: Annotated[
-        str | None,
-        Parameter("--from", help="Address of a folder with the files. Default: known mirrors."),
-    ] = None,
-) -> None:
-    """Fetch a data set, checked by hash; good files are not fetched again."""
-    from lazyrich import tasks
-
-    fetch = {"mnist": tasks.download_mnist}[dataset]
-    folder = fetch(to, url=source, on_file=lambda name, action: print(f"{name}: {action}"))
-    print(f"{dataset}: {folder}")
-
-
-def _name_and_value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
-    return name, value
-
-
-def _show_verdicts(figures: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(figures, indent=1, ensure_ascii=False))
-        return
-    console = Console()
-    for name, figure in figures.items():
-        seeds = f"{len(figure['seeds'])} seed{'s' if len(figure['seeds']) > 1 else ''}"
-        table = Table(title=f"{name}: preset {figure['preset']}, {seeds}", title_justify="left")
-        table.add_column("claim and its statistic", overflow="fold")
-        table.add_column("measured", overflow="fold")
-        table.add_column("holds if", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
-        for row in figure["claims"]:
-            colour = {"holds": "green", "does not hold": "red"}.get(row["verdict"], "yellow")
-            low, high = map(_short, row["interval"])
-            table.add_row(
-                f"{row['name']}\n[dim]{escape(row['statistic'])}[/dim]",
-                f"{_short(row['median'])} [dim]{low} to {high}[/dim]",
-                row["threshold"],
-                f"[{colour}]{row['verdict']}[/{colour}]",
-            )
-        console.print(table)
-        for note in figure["notes"]:
-            console.print(f"[yellow]note[/yellow] {escape(note)}", soft_wrap=True)
-    if figures:
-        console.print(
-            "[dim]measured: median over seeds and its interval (the range of three seeds, "
-            "95 % bootstrap of more); inf: never reached[/dim]"
-        )
-
-
-def _short(value: float | str) -> str:
-    return f"{float(value):.3g}"
+    return app
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; leaves with exit code 2 and one sentence on bad input."""
-    try:
-        app(arguments, exit_on_error=False, print_error=False)
-    except (InputError, cyclopts.CycloptsError) as error:
-        sentence = " ".join(str(error).split())
-        print(f"lazyrich: {sentence}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt as stop:
-        how = str(stop) or "stopped; finished runs are kept, run the same command to go on."
-        print(f"lazyrich: {how}", file=sys.stderr)
-        # Seeds still running in threads would hold the process until they are done.
-        os._exit(130)
+    """Run the command line and leave with its exit code; whatever fails says one sentence.
+
+    Args:
+        arguments: None takes those of the process, which ends with the command.
+    """
+    open_closed_descriptors()
+    sys.exit(Interrupts(is_process=arguments is None).run(lambda: _answered(arguments)))
+
+
+def _answered(arguments: list[str] | None) -> int:
+    with safe_streams() as output, settled_environment():
+        try:
+            with told_in_sentences(is_process=arguments is None):
+                with loading():
+                    from ._app import run
+                run(arguments)
+                return _written(output)
+        except Exception as error:
+            return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    sentence, code = sentence_of(error)
+    if not isinstance(error, Refused) and is_debugging():
+        traceback.print_exception(error)
+    say_aside(sentence)
+    return code
+
+
+def _written(output: Output) -> int:
+    """Whether all that was printed has arrived; a reader who went away wanted no more."""
+    sys.stdout.flush()
+    if output.error is None:
+        return 0
+    return _failed(OSError(output.error.errno, output.error.strerror, "standard output"))

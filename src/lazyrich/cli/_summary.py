@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,6 +26,11 @@ _ENDS = (
 _LATE = 1.5
 """Ratio of steps from which a test curve counts as late, that of the claim on Figure 1."""
 
+# Compiled they give NaN for a run that diverged at once, which has a summary all the same.
+_loss_delay = jax.jit(grokking_delay)
+_accuracy_delay = jax.jit(accuracy_delay)
+_peak_before = jax.jit(peak_before)
+
 
 def summary_of(history: History) -> dict[str, Any]:
     """Where a run began and ended, when its curves fell, and which phase that makes.
@@ -33,7 +39,7 @@ def summary_of(history: History) -> dict[str, Any]:
     """
     records = {name: record.values for name, record in history.records.items()}
     steps = jnp.asarray(history.steps)
-    delay = grokking_delay(steps, _curve(records["train_loss"]), _curve(records["test_loss"]))
+    delay = _loss_delay(steps, _curve(records["train_loss"]), _curve(records["test_loss"]))
     found: dict[str, Any] = {"status": history.status.name, "n_steps": int(history.steps[-1])}
     found["wall_seconds"] = round(history.wall_seconds, 3)
     for name in _ENDS:
@@ -41,22 +47,22 @@ def summary_of(history: History) -> dict[str, Any]:
             start, end = float(records[name][0]), float(records[name][-1])
             found[name] = {"start": _number(start), "end": _number(end)}
     found["loss_delay"] = _delay(delay)
-    until = jnp.where(jnp.isinf(delay.test_step), steps[-1], delay.test_step)
-    peak, step = peak_before(steps, _curve(records["test_loss"]), until)
+    until = jnp.where(jnp.isfinite(delay.test_step), delay.test_step, steps[-1])
+    peak, step = _peak_before(steps, _curve(records["test_loss"]), until)
     found["test_loss_peak"] = {"value": _number(float(peak)), "step": _number(float(step))}
     found["phase"] = _phase(delay)
     if "test_accuracy" in records:
         curves = _curve(records["train_accuracy"]), _curve(records["test_accuracy"])
-        of_accuracy = accuracy_delay(steps, *curves, train_level=0.95, test_level=0.95)
+        of_accuracy = _accuracy_delay(steps, *curves, train_level=0.95, test_level=0.95)
         found["accuracy_delay"] = _delay(of_accuracy)
         found["phase"] = _phase(of_accuracy)
     return found
 
 
-def lines_of(history: History, summary: dict[str, Any]) -> list[str]:
+def lines_of(history: History, summary: dict[str, Any], *, has_braille: bool = True) -> list[str]:
     """The summary for a terminal: a small picture and what it shows."""
     losses = [history.train_loss, history.test_loss]
-    lines = text_curve(history.steps, losses)
+    lines = text_curve(history.steps, losses, has_braille=has_braille)
     if lines:
         lines.append(
             f"train and test loss against steps 1 to {summary['n_steps']}, both on log axes"

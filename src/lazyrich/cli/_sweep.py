@@ -1,17 +1,16 @@
 """``lazyrich sweep`` and ``lazyrich show``: many experiments, each computed once."""
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
-from lazyrich._ground import InputError
-
-from ._train import _name_and_value, _read
+from ._arguments import WholeNumber
+from ._environment import loading, require_devices
+from ._interrupt import how_to_go_on
+from ._output import say, say_json, say_table
+from ._train import _read
 
 _MOST_ROWS = 60
 
@@ -59,36 +58,57 @@ def sweep(
     ] = "sweep",
     executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
     batch_size: Annotated[
-        int | None,
+        WholeNumber | None,
         Parameter(
             help="Most experiments in one call. Default: 64; on other executors 5 s of work."
         ),
     ] = None,
+    limit: Annotated[
+        WholeNumber, Parameter(help="Most experiments in a grid; they are counted first.")
+    ] = 1_000_000,
     retry_failed: Annotated[
         bool, Parameter(negative=(), help="Compute those again that failed before.")
     ] = False,
     dry: Annotated[
         bool, Parameter(negative=(), help="Say what would be computed, and compute nothing.")
     ] = False,
+    tidy: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Afterwards set aside every damaged file of the store, and merge the files that "
+            "make it quick to open.",
+        ),
+    ] = False,
 ) -> None:
     """Compute a grid of experiments, each once; run it again to go on, or to add to it."""
-    from lazyrich import sweeps
-
-    start = _read(base)
-    start = start.changed(dict(_name_and_value(text) for text in change or []))
-    experiments = sweeps.grid(start, sweeps.axes_from_text(over or [], together or []))
+    with loading():
+        from lazyrich import sweeps
+        from lazyrich._ground import InputError, read_changes
+    if limit < 1:
+        raise InputError(f"--limit is {limit}; it must be at least 1.")
+    start = _read(base).changed(read_changes(change or []))
+    axes = sweeps.axes_from_text(over or [], together or [], limit=limit)
+    experiments = sweeps.grid(start, axes, limit=limit)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; it must be at least 1.")
     if dry:
         kept = sweeps.Store(store)
         kept.scan(map(sweeps.experiment_key, experiments))
-        print(f"{len(experiments)} experiments, {len(kept.kept)} of them are in {store}")
+        say(f"{len(experiments)} experiments, {len(kept.kept)} of them are in {store}")
         return
+    sweeps.require_lasting(store)
+    require_devices()
+    how_to_go_on(lambda: "stopped; run the same command to go on.")
     sending = sweeps.Sending(batch_size, retry_failed)
     dataset = sweeps.sweep(experiments, store=store, executor=executor, sending=sending)
     sizes = ", ".join(f"{name} {n}" for name, n in dataset.status.sizes.items())
-    print(f"{len(experiments)} experiments{f' ({sizes})' if sizes else ''} in {store}")
-    print(f"`lazyrich show {store}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
+    say(f"{len(experiments)} experiments{f' ({sizes})' if sizes else ''} in {store}")
+    if tidy:
+        kept = sweeps.Store(store)
+        kept.tidy()
+        say(f"{store} is tidy; set aside as damaged: {len(kept.set_aside)}")
+    say(f"`lazyrich show {store}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
 
 
 def show(
@@ -105,17 +125,18 @@ def show(
         bool, Parameter("--all", negative=(), help=f"List more than {_MOST_ROWS}.")
     ] = False,
     as_json: Annotated[
-        bool, Parameter("--json", negative=(), help="Print the list as JSON alone.")
+        bool,
+        Parameter("--json", negative=(), help="Print the list as JSON alone; nan, inf as text."),
     ] = False,
 ) -> None:
     """List the experiments of a store, export them, draw them."""
-    from lazyrich import sweeps
-
+    with loading():
+        from lazyrich import sweeps
     outcomes = sweeps.find(store, where or [])
-    settings = sweeps.differing(outcomes)
+    settings = sweeps.differing(outcomes, within_kinds=True)
     rows = [_row(outcome, settings, i) for i, outcome in enumerate(outcomes)]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        say_json(rows)
     else:
         _print_rows(rows, store, len(rows) if every else _MOST_ROWS)
     for path, ending in ((csv, ".csv"), (parquet, ".parquet")):
@@ -123,18 +144,19 @@ def show(
             named = path if path.suffix == ending else Path(f"{path}{ending}")
             n_rows = sweeps.export(outcomes, named)
             if not as_json:
-                print(f"{named}: {n_rows} rows")
+                say(f"{named}: {n_rows} rows")
     if draw is not None:
         _draw(sweeps.to_dataset(outcomes), draw, store, is_quiet=as_json)
 
 
 def _row(outcome: Any, settings: dict[str, list[Any]], i: int) -> dict[str, Any]:
-    row: dict[str, Any] = {name: values[i] for name, values in settings.items()}
+    row: dict[str, Any] = {name: _json_value(values[i]) for name, values in settings.items()}
     row["status"] = outcome.status
     row["last_step"] = int(outcome.steps[-1]) if len(outcome.steps) else None
     for name in ("train_loss", "test_loss"):
         record = outcome.records.get(name)
-        row[name] = float(record.values[-1]) if record is not None and len(record.values) else None
+        there = record is not None and len(record.values)
+        row[name] = _json_value(float(record.values[-1])) if there else None
     row["wall_seconds"] = outcome.wall_seconds if math.isfinite(outcome.wall_seconds) else None
     row["key"] = outcome.key
     if outcome.error:
@@ -142,21 +164,23 @@ def _row(outcome: Any, settings: dict[str, list[Any]], i: int) -> dict[str, Any]
     return row
 
 
+def _json_value(value: Any) -> Any:
+    """JSON has no NaN and no infinities: they go in as text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _print_rows(rows: list[dict[str, Any]], store: str, most: int) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
-    table = Table(title=f"{len(rows)} experiments in {store}", title_justify="left")
-    for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows[:most]:
-        cells = [_cell(name, row.get(name)) for name in names]
-        table.add_row(*cells)
-    console = Console()
-    console.print(table)
+    say_table(
+        f"{len(rows)} experiments in {store}",
+        [name.replace("_", " ") for name in names],
+        [[_cell(name, row.get(name)) for name in names] for row in rows[:most]],
+    )
     if len(rows) > most:
-        console.print(f"and {len(rows) - most} more; --all lists them, --where picks some")
+        say(f"and {len(rows) - most} more; --all lists them, --where picks some")
     for row in rows:
         if row.get("error"):
-            console.print(f"{row['key'][:8]} failed: {row['error']}", markup=False, soft_wrap=True)
+            say(f"{row['key'][:8]} failed: {row['error']}")
 
 
 def _cell(name: str, value: Any) -> str:
@@ -168,10 +192,16 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _draw(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
-    from lazyrich import plots
-
+    with loading():
+        from lazyrich import plots
+        from lazyrich._ground import InputError
+    if not {"train_loss", "test_loss"} <= set(dataset):
+        raise InputError(
+            "There is nothing to draw, for none of these experiments has a train and a test loss; "
+            "leave --draw out, or choose others with --where."
+        )
+    plots.require_figure_place(path.parent, path.stem)
     figure = plots.draw_sweep(dataset, title=store)
-    path.parent.mkdir(parents=True, exist_ok=True)
     files = plots.write_figure(figure, path.parent, path.stem)
     if not is_quiet:
-        print(", ".join(str(file) for file in files))
+        say(", ".join(str(file) for file in files))

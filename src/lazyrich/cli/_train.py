@@ -1,24 +1,31 @@
 """``lazyrich train``: one experiment, watched while it runs, kept, drawn and summed up."""
 
-import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, read_file, reason_of, require_writable, write_file
+
+from ._environment import loading, require_devices
+from ._interrupt import how_to_go_on
+from ._output import can_draw, console, say, say_json
+
+_CURE = "make room, move it away or choose another folder with --out, then run again"
+_CURE_AFTER = f"{_CURE}: what is computed is kept in the checkpoint"
+
+_MOST_BYTES = 2**24
+"""Of a file of settings; an experiment has about two thousand."""
 
 
 def train(
     experiment: Annotated[
         str,
         Parameter(
-            help="A JSON file, or a starting point: polynomial, modular, teacher, digits, "
-            "transformer, parity."
+            help="A JSON file of an experiment of either kind, or a starting point: polynomial, "
+            "modular, teacher, digits, transformer, parity."
         ),
     ],
     /,
@@ -46,26 +53,33 @@ def train(
 
     Run the same command again to go on where it was stopped.
     """
-    from lazyrich import training
-
-    chosen = _read(experiment).changed(dict(_name_and_value(text) for text in change or []))
+    with loading():
+        from lazyrich import training
+        from lazyrich._ground import read_changes
+    chosen = _read(experiment).changed(read_changes(change or []))
     if show:
-        print(chosen.model_dump_json(indent=1))
+        say_json(chosen.model_dump(mode="json"))
         return
-    from lazyrich.cli._summary import lines_of, summary_of
-    from lazyrich.plots import draw_run, write_figure
-    from lazyrich.sweeps import encode, outcome_of, to_dataset
+    with loading():
+        from lazyrich.cli._summary import lines_of, summary_of
+        from lazyrich.plots import draw_run, require_figure_place, write_figure
+        from lazyrich.sweeps import EXPERIMENT_FILE, encode, outcome_of, to_dataset
+    require_devices()
 
-    checkpoint = out / "checkpoint.npz"
+    is_exact = isinstance(chosen, training.CommitteeExperiment)
+    checkpoint = None if is_exact else out / "checkpoint.npz"
+    training.require_memory([chosen])
+    require_writable(out / "history.nc", kind=EXPERIMENT_FILE, cure=_CURE)
+    require_figure_place(out, "history", cure=_CURE)
     _require_same(out / "experiment.json", chosen)
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} steps"),
-        TextColumn("{task.fields[live]}"),
+        TextColumn("{task.completed}/{task.total} steps", markup=False),
+        TextColumn("{task.fields[live]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console(stderr=True),
     )
     row: list[Any] = []
 
@@ -79,79 +93,70 @@ def train(
                 live += f" · {part} {report.metrics[f'{part}_loss']:.2e}"
         bars.update(row[0], completed=report.n_done, live=live)
 
+    how_to_go_on(lambda: _how_to_go_on(checkpoint))
     try:
         history = training.train(chosen, progress=on_progress, checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped; its state is kept in {checkpoint}, run the same command to go on."
-        ) from None
     finally:
         if row:
             bars.stop()
     outcome = outcome_of(history)
-    _write(out / "history.nc", encode(outcome))
-    title = f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
-    pictures = write_figure(draw_run(to_dataset([outcome]), title=title), out, "history")
+    write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE_AFTER)
     summary = summary_of(history)
     if as_json:
-        print(json.dumps(summary, indent=1, ensure_ascii=False))
-        return
-    for line in lines_of(history, summary):
-        print(line)
-    print(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
+        say_json(summary)
+    else:
+        for line in lines_of(history, summary, has_braille=can_draw()):
+            say(line)
+    figure = draw_run(to_dataset([outcome]), title=_title(chosen))
+    pictures = write_figure(figure, out, "history", cure=_CURE_AFTER)
+    if not as_json:
+        say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
+
+
+def _how_to_go_on(checkpoint: Path | None) -> str:
+    """What to say after Ctrl-C: the state is only said to be kept where a file is."""
+    if checkpoint is not None and os.path.isfile(checkpoint):
+        return f"stopped; its state is kept in {checkpoint}, run the same command to go on."
+    return "stopped before there was any state to keep."
+
+
+def _title(chosen: Any) -> str:
+    if not hasattr(chosen, "task"):
+        return f"committee machine, exact {chosen.dynamics}, α = {chosen.alpha:g}"
+    return f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
 
 
 def _read(name: str) -> Any:
     from lazyrich import training
 
     path = Path(name)
-    if path.suffix != ".json" and not path.is_file():
+    if path.suffix != ".json" and not os.path.isfile(path):
         return training.starting_point(name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, _MOST_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); give a JSON "
+            f"{path} cannot be read ({reason_of(error)}); give a JSON "
             "file, such as one that `lazyrich train polynomial --show` prints."
         ) from error
-    return training.Experiment.from_json(text)
+    return training.experiment_from_json(text)
 
 
 def _require_same(path: Path, chosen: Any) -> None:
     """Keep the settings beside the results; refuse a folder that holds another experiment."""
     text = chosen.model_dump_json(indent=1) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    try:
+        kept = read_file(path, _MOST_BYTES)
+    except FileNotFoundError:
+        write_file(path, text.encode(), kind=None, cure=_CURE)
+        return
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({reason_of(error)}); move it away, or choose another folder "
+            "with --out."
+        ) from error
+    if kept != text.encode() and _read(str(path)) != chosen:
         raise InputError(
             f"{path.parent} holds another experiment; choose another folder with --out, or go "
             f"on with that one: lazyrich train {path} --out {path.parent}."
         )
-    _write(path, text.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}); make room or choose another "
-            "folder with --out, then run again: the checkpoint is kept."
-        ) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
-
-
-def _name_and_value(text: str) -> tuple[str, Any]:
-    name, equals, given = text.partition("=")
-    if not (name and equals and given):
-        raise InputError(f"--set got {text!r}; write it as NAME=VALUE, such as alpha=4.")
-    for read in (json.loads, float):
-        try:
-            return name, read(given)
-        except ValueError:
-            continue
-    return name, given

@@ -9,6 +9,13 @@ is the network linearised at θ₀; the *cutoff* is the eigenvalue, relative to 
 below which a mode is taken for the kernel's null space; *chance* is what unrelated
 labels score; a parameter is taken the *structured* way into the kernel if its gradients
 are never formed.
+
+Kernels, targets and rates may be any real numbers, of any type and in any form that NumPy
+reads (lists, pandas, PyTorch on a CPU); results are in single precision, or in double if
+something given is and JAX has ``jax_enable_x64`` switched on. Kernels that are not
+symmetric, or not positive semidefinite beyond rounding, are refused. Inside ``jit`` or
+``vmap``, where nothing can be refused, a kernel that is not symmetric gives NaN, and so
+does one with negative eigenvalues where eigenvalues are computed at all.
 """
 
 from ._alignment import PermutationNull as PermutationNull

@@ -1,27 +1,27 @@
 """Is this function a predictor? Asked once, before anything is believed about it."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Shaped
 
 from lazyrich._ground import InputError, Params, Predictor, require_finite
 
-from ._checks import output_struct, split_params
+from ._inputs import Inputs, as_rows
+from ._parameters import split_params
+from ._predictor_call import predictor_call, require_row_wise
 
 
-def check_predictor(predict: Predictor, params: Params, x: Shaped[Array, "n ..."]) -> None:
+def check_predictor(predict: Predictor, params: Params, x: Inputs) -> None:
     """Refuse a function that is no predictor, with a sentence that says what to do.
 
-    Compares the first, middle and last row alone with the same rows in the batch, and
-    takes one gradient: a few passes over the data. A kernel of a network whose rows
-    mix (batch statistics, dropout with one key for the batch) is a number without
-    meaning, and nothing else would tell.
+    Calls the predictor twice, reads off its traced program that each row of the output
+    depends on its own row alone (and, where the program does not show it, changes every row
+    while watching the others), and takes one gradient. A kernel of a network whose rows
+    mix (batch statistics, dropout with one key for the batch) is a number without meaning.
 
     Args:
         predict: the function in question.
         params: its parameters.
-        x: a small batch, two rows or more (with one row nothing can be compared).
+        x: a small batch: an array (n, ...), or a tuple or dict of such.
 
     Raises:
         InputError: if the output is not one floating array of shape (n,) or (n, c), if
@@ -29,46 +29,39 @@ def check_predictor(predict: Predictor, params: Params, x: Shaped[Array, "n ..."
             output depends on the other rows, or if params hold what is no real array.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> check_predictor(lambda params, x: x @ params, jnp.ones(2), jnp.ones((3, 2)))
         >>> centre = lambda params, x: (x - x.mean(0)) @ params
         >>> check_predictor(centre, jnp.ones(2), jnp.arange(6.0).reshape(3, 2))
         Traceback (most recent call last):
         ...
-        lazyrich._ground._errors.InputError: The predictor mixes the rows of a batch: row 0
-        alone gives another output than among the others; put batch normalisation into
-        inference mode with stored statistics, and switch dropout off.
+        lazyrich._ground._errors.InputError: predict mixes the rows of a batch: the output of
+        one row changes with another row; each row of the output must depend on its own row
+        alone, so put batch normalisation into inference mode with stored statistics, and
+        switch dropout off.
     """
-    outputs = output_struct(predict, params, x)
+    call = predictor_call(predict, params, x)
+    batch, tail = as_rows(x).batch, call.batch.outputs.shape[1:]
     moving, rebuild = split_params(params)
     require_finite(**{f"parameter {k}": leaf for k, leaf in enumerate(moving)})
-    batch = np.asarray(predict(params, x))
-    if not np.isfinite(batch).all():
+    outputs = np.asarray(predict(rebuild(moving), batch))
+    if not np.isfinite(outputs).all():
         raise InputError(
-            f"The predictor gives {np.sum(~np.isfinite(batch))} values that are NaN or infinite; "
+            f"The predictor gives {np.sum(~np.isfinite(outputs))} values that are NaN or infinite; "
             "check the inputs and the parameters."
         )
-    if not np.array_equal(batch, np.asarray(predict(params, x))):
+    if not np.array_equal(outputs, np.asarray(predict(rebuild(moving), batch))):
         raise InputError(
             "The predictor gives another output when it is called again; it must be pure, so "
             "switch dropout off or fix its random key."
         )
-    n = len(batch)
-    # Batches of other sizes are summed in another order, which is no dependence.
-    tolerance = np.sqrt(jnp.finfo(outputs.dtype).eps) * max(np.abs(batch).max(), 1e-30)
-    for row in sorted({0, n // 2, n - 1}):
-        alone = np.asarray(predict(params, x[row : row + 1]))
-        if alone.shape != (1, *batch.shape[1:]):
-            raise InputError(
-                f"The predictor returned shape {alone.shape} for one row; wanted "
-                f"{(1, *batch.shape[1:])}, so do not squeeze the first axis."
-            )
-        if not (np.abs(alone[0] - batch[row]) <= tolerance).all():
-            raise InputError(
-                f"The predictor mixes the rows of a batch: row {row} alone gives another output "
-                "than among the others; put batch normalisation into inference mode with stored "
-                "statistics, and switch dropout off."
-            )
-    gradient = jax.grad(lambda leaves: predict(rebuild(leaves), x).sum())(moving)
+    if call.row.outputs.shape != (1, *tail):
+        raise InputError(
+            f"The predictor returned shape {call.row.outputs.shape} for one row; wanted "
+            f"{(1, *tail)}, so do not squeeze the first axis."
+        )
+    require_row_wise(call)
+    gradient = jax.grad(lambda leaves: predict(rebuild(leaves), batch).sum())(moving)
     if not all(np.isfinite(leaf).all() for leaf in gradient):
         raise InputError(
             "The predictor's gradient is NaN or infinite at these inputs; look for a square root, "

@@ -1,14 +1,12 @@
 """What every instrument of this room asks of its input, in one sentence each."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, Params, Predictor, require_finite
+from lazyrich._ground import InputError, require_finite
 
 
 def require_nonnegative(**values: Any) -> None:
@@ -57,70 +55,3 @@ def require_query_kernel(query_kernel: Array, kernel: Array) -> None:
             f"point and one column for each training point{hint}."
         )
     require_finite(query_kernel=query_kernel)
-
-
-def output_struct(predict: Predictor, params: Params, x: Array) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of the predictor's output on a batch, at no cost.
-
-    Raises:
-        InputError: if the output is not one floating array of shape (n,) or (n, c), or a
-            leaf of params is no real array.
-    """
-    n = np.shape(x)[0] if np.ndim(x) else 0
-    if n == 0:
-        raise InputError(
-            f"The inputs have shape {np.shape(x)}; wanted a batch with one row or more."
-        )
-    split_params(params)  # says it better than JAX where a leaf is no array
-    out = jax.eval_shape(predict, params, x)
-    if not isinstance(out, jax.ShapeDtypeStruct):
-        raise InputError(
-            f"The predictor returned a {type(out).__name__}; it must return one array, so wrap "
-            "it in a function that keeps the predictions alone."
-        )
-    if out.ndim not in (1, 2) or out.shape[0] != n:
-        raise InputError(
-            f"The predictor returned shape {out.shape} for {n} rows; wanted ({n},) or ({n}, c)."
-        )
-    if not jnp.issubdtype(out.dtype, jnp.floating):
-        raise InputError(
-            f"The predictor returned {out.dtype}, which has no derivative; return the real "
-            "outputs before any rounding or argmax."
-        )
-    return out
-
-
-def split_params(params: Params) -> tuple[list[Array], Callable[[list[Array]], Params]]:
-    """The floating leaves of a tree, and the way back from such leaves to the tree.
-
-    Integer and boolean leaves (tables, masks, counters) have no derivative: they stay
-    as they are.
-
-    Raises:
-        InputError: if a leaf is no real array.
-    """
-    leaves, treedef = jax.tree.flatten(params)
-    for leaf in leaves:
-        if not isinstance(leaf, Array | np.ndarray | np.generic | float | int):
-            raise InputError(
-                f"The parameters hold a leaf of type {type(leaf).__name__}; keep arrays alone "
-                "(for equinox: eqx.partition(model, eqx.is_array))."
-            )
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
-            raise InputError(
-                "The parameters hold a complex leaf; pass its real and imaginary parts instead."
-            )
-    moves = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
-    moving = [jnp.asarray(leaf) for leaf, move in zip(leaves, moves, strict=True) if move]
-    if not moving:
-        raise InputError(
-            "The parameters hold no floating array, so there is nothing to differentiate."
-        )
-
-    def rebuild(new: list[Array]) -> Params:
-        fresh = iter(new)
-        return treedef.unflatten(
-            next(fresh) if move else leaf for leaf, move in zip(leaves, moves, strict=True)
-        )
-
-    return moving, rebuild

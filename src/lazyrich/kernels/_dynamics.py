@@ -1,17 +1,24 @@
 """The lazy network at every step at once: exact linearised gradient descent (§3)."""
 
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Real, ScalarLike
+from jaxtyping import Array, Bool, Float, Int, Real, ScalarLike
 
-from lazyrich._ground import InputError, require_positive
+from lazyrich._ground import (
+    InputError,
+    concrete,
+    real_array,
+    real_like,
+    real_scalars,
+    require_positive,
+)
 
-from ._checks import require_kernel, require_nonnegative, require_query_kernel
-from ._spectral import eigenmodes
+from ._arrays import kernel_arrays, unit_scaled
+from ._checks import require_nonnegative
+from ._spectral import eigenmodes, scalars_of
 
 
 class LazyDynamics(NamedTuple):
@@ -67,7 +74,8 @@ def lazy_dynamics(
         (and to it alone) is NaN.
 
     Raises:
-        InputError: if shapes disagree, something is not finite, the rate is not above
+        InputError: if shapes disagree, something is not finite, the kernel is not
+            symmetric or not positive semidefinite beyond rounding, the rate is not above
             zero, a step is negative (or not whole, with momentum), or momentum is
             outside [0, 1).
 
@@ -81,75 +89,108 @@ def lazy_dynamics(
     References:
         Kumar et al. (2024), §3 and Figure 1 (linearised curves); §14 for momentum.
     """
-    kernel, targets, steps = map(jnp.asarray, (kernel, targets, steps))
-    require_kernel(kernel, targets)
+    matrix, targets, *rest = kernel_arrays(kernel, targets, query_kernel)
     require_positive(learning_rate=learning_rate)
-    require_nonnegative(learning_rate=learning_rate, steps=steps, momentum=momentum, cutoff=cutoff)
-    has_momentum = _require_momentum(momentum, steps)
-    if query_kernel is not None:
-        require_query_kernel(query_kernel, kernel)
+    require_nonnegative(learning_rate=learning_rate, momentum=momentum)
+    rate, strength = real_scalars(matrix, learning_rate=learning_rate, momentum=momentum)
+    _, cutoff = scalars_of(kernel, matrix, 0.0, cutoff)
     # Momentum is a branch of its own: its plain limit μ = 0 has a simpler, more exact form.
-    return _run(kernel, targets, steps, learning_rate, query_kernel, momentum, cutoff, has_momentum)
+    has_momentum = _require_momentum(momentum)
+    counts = _counts(steps, matrix, has_momentum)
+    return _run(
+        matrix,
+        targets,
+        rest[0] if rest else None,
+        counts=counts,
+        rates=(rate, strength if has_momentum else None),
+        cutoff=cutoff,
+    )
 
 
-@partial(jax.jit, static_argnames="has_momentum")
+class _Counts(NamedTuple):
+    """Numbers of steps: as floats, their remainder by two, and as whole numbers.
+
+    Floats of many steps have lost their parity, so it is taken before.
+    """
+
+    t: Float[Array, " s"]
+    parity: Float[Array, " s"]
+    whole: Int[Array, " s"]
+
+
+def _counts(steps: Any, kernel: Array, has_momentum: bool) -> _Counts:
+    given = real_array("steps", steps)
+    if given.ndim != 1:
+        raise InputError(
+            f"steps has shape {given.shape}; give the numbers of steps as a list, such as [3]."
+        )
+    require_nonnegative(steps=given)
+    [t] = real_like(kernel, steps=given)
+    integers = jax.dtypes.canonicalize_dtype(jnp.int64)
+    known = concrete(given)
+    if known is None:
+        return _Counts(t, jnp.asarray(given % 2, kernel.dtype), jnp.asarray(given, integers))
+    host = known.astype(np.float64)
+    [parity] = real_like(kernel, steps=host % 2)
+    if not has_momentum:
+        return _Counts(t, parity, jnp.zeros(host.shape, integers))
+    if (host != np.round(host)).any():
+        raise InputError("Some steps are not whole; with momentum only whole steps are defined.")
+    if (host > np.iinfo(integers).max).any():
+        raise InputError(
+            f"steps goes up to {host.max():.4g}; with momentum give at most "
+            f"{np.iinfo(integers).max}."
+        )
+    return _Counts(t, parity, jnp.asarray(known.astype(integers)))
+
+
+@jax.jit
 def _run(
     kernel: Array,
     targets: Array,
-    steps: Array,
-    learning_rate: ScalarLike,
     query_kernel: Array | None,
-    momentum: ScalarLike,
-    cutoff: ScalarLike | None,
-    has_momentum: bool,
+    *,
+    counts: _Counts,
+    rates: tuple[Array, Array | None],
+    cutoff: Array,
 ) -> LazyDynamics:
     n = len(kernel)
+    learning_rate, momentum = rates
+    kernel, unit = unit_scaled(kernel)
+    targets, label_unit = unit_scaled(targets)
     eigenvalues, vectors, kept = eigenmodes((kernel + kernel.T) / 2, cutoff)
-    rates = jnp.asarray(2 * jnp.asarray(learning_rate) / n, kernel.dtype)
-    speeds = jnp.where(kept, rates * eigenvalues, 0)
+    speeds = jnp.where(kept, 2 / n * (learning_rate * unit) * eigenvalues, 0)
     learned = (
-        _heavy_ball(speeds, steps, jnp.asarray(momentum, kernel.dtype))
-        if has_momentum
-        else _descent(speeds, steps)
+        _descent(speeds, counts) if momentum is None else _heavy_ball(speeds, counts, momentum)
     )
     modes = vectors.T @ targets
     learned = learned.reshape(learned.shape + (1,) * (targets.ndim - 1))
-    train = jnp.einsum("ni,si...->sn...", vectors, learned * modes)
+    train = label_unit * jnp.einsum("ni,si...->sn...", vectors, learned * modes)
     query = None
     if query_kernel is not None:
         scale = jnp.where(kept, 1 / jnp.where(kept, eigenvalues, 1), 0)
         scale = scale.reshape(scale.shape + (1,) * (targets.ndim - 1))
-        query = jnp.einsum("mi,si...->sm...", query_kernel @ vectors, learned * (scale * modes))
-    is_stable = speeds[-1] < 2 * (1 + jnp.asarray(momentum, kernel.dtype))
+        rows = (query_kernel / unit) @ vectors
+        query = label_unit * jnp.einsum("mi,si...->sm...", rows, learned * (scale * modes))
+    is_stable = speeds[-1] < 2 * (1 + (0 if momentum is None else momentum))
     return LazyDynamics(train, query, is_stable)
 
 
-def _require_momentum(momentum: ScalarLike, steps: Array) -> bool:
+def _require_momentum(momentum: ScalarLike) -> bool:
     """Whether the heavy-ball recursion is needed, after checking that it is defined."""
-    try:
-        value = np.asarray(momentum)
-    except jax.errors.TracerArrayConversionError:
-        return True
-    if not value.any():
-        return False
-    if (value >= 1).any():
+    value = concrete(momentum)
+    if value is not None and (value >= 1).any():
         raise InputError(f"momentum is {momentum}; it must be at least zero and below one.")
-    try:
-        whole = np.asarray(steps)
-    except jax.errors.TracerArrayConversionError:
-        return True
-    if (whole != np.round(whole)).any():
-        raise InputError("Some steps are not whole; with momentum only whole steps are defined.")
-    return True
+    return value is None or bool(value.any())
 
 
-def _descent(speeds: Array, steps: Array) -> Array:
+def _descent(speeds: Array, counts: _Counts) -> Array:
     """1 − (1 − a)^t for each step t and each mode's speed a = 2ηλ/P, of shape (s, n).
 
     Slow modes would lose all digits in 1 − (…)^t, and oscillating ones (a > 1) have no
     real logarithm, hence sign and size apart.
     """
-    t = jnp.asarray(steps, speeds.dtype)[:, None]
+    t = counts.t[:, None]
     overshoots = speeds > 1
     base = jnp.abs(1 - speeds)
     logarithm = jnp.where(
@@ -158,21 +199,20 @@ def _descent(speeds: Array, steps: Array) -> Array:
         jnp.log1p(-jnp.where(speeds < 1, speeds, 0)),
     )
     exponent = t * logarithm
-    # Whole numbers keep their parity exactly if it is taken before they become floats.
-    sign = jnp.cos(jnp.pi * jnp.asarray(steps % 2, speeds.dtype))[:, None]
+    sign = jnp.cos(jnp.pi * counts.parity)[:, None]
     learned = jnp.where(overshoots, 1 - sign * jnp.exp(exponent), -jnp.expm1(exponent))
     at_once = jnp.where(t > 0, jnp.ones_like(t), 0)
     return jnp.where(speeds == 1, at_once, learned)
 
 
-def _heavy_ball(speeds: Array, steps: Array, momentum: Array) -> Array:
+def _heavy_ball(speeds: Array, counts: _Counts, momentum: Array) -> Array:
     """The learned share of each mode under momentum at whole steps, of shape (s, n).
 
     The residual obeys e⁺ = (1 + μ − a)e − μe⁻. Slow modes use the roots 1 − d of its
     characteristic polynomial, d² − (1 − μ + a)d + a = 0, free of cancellation; all others
     the power of the step's matrix by repeated squaring, exact also where roots coincide.
     """
-    t = jnp.floor(jnp.asarray(steps, speeds.dtype))[:, None]
+    t = jnp.floor(counts.t)[:, None]
     is_slow = speeds < 0.5 * jnp.square(1 - jnp.sqrt(momentum))
     a = jnp.where(is_slow, speeds, 0)
     total = 1 - momentum + a
@@ -184,11 +224,11 @@ def _heavy_ball(speeds: Array, steps: Array, momentum: Array) -> Array:
     large_power = jnp.where(large < 1, -jnp.expm1((t + 1) * root), 1)
     small_power = -jnp.expm1((t + 1) * jnp.log1p(-small))
     slow = (large * small_power - small * large_power) / gap
-    fast = _matrix_power_share(jnp.where(is_slow, 1, speeds), steps, momentum)
+    fast = _matrix_power_share(jnp.where(is_slow, 1, speeds), counts.whole, momentum)
     return jnp.where(t == 0, 0, jnp.where(is_slow, slow, fast))
 
 
-def _matrix_power_share(speeds: Array, steps: Array, momentum: Array) -> Array:
+def _matrix_power_share(speeds: Array, whole: Array, momentum: Array) -> Array:
     """1 − e_t from powers of the map (e, ηm) → (e − ηm⁺, ηm⁺), ηm⁺ = μηm + ae."""
     matrix = jnp.stack(
         [
@@ -197,7 +237,6 @@ def _matrix_power_share(speeds: Array, steps: Array, momentum: Array) -> Array:
         ],
         -2,
     )
-    whole = jnp.asarray(steps, jax.dtypes.canonicalize_dtype(jnp.int64))
     state = jnp.zeros(whole.shape + speeds.shape + (2,), speeds.dtype).at[..., 0].set(1)
 
     def bit(k: Array | int, carry: tuple[Array, Array]) -> tuple[Array, Array]:

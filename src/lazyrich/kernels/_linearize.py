@@ -1,12 +1,16 @@
 """The linearised twin of a network: the lazy limit as a predictor (Eq. 1)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from lazyrich._ground import InputError, Params, Predictor
 
-from ._checks import split_params
+from ._inputs import Inputs, as_parameters, as_rows
+from ._parameters import split_params
+from ._traced_predictor import push_forward
 
 
 def linearize(predict: Predictor, params0: Params) -> Predictor:
@@ -39,11 +43,28 @@ def linearize(predict: Predictor, params0: Params) -> Predictor:
     """
     split_params(params0)
     if not isinstance(predict, jax.tree_util.Partial):
-        predict = jax.tree_util.Partial(predict)
-    return jax.tree_util.Partial(_linearized, predict, params0)
+        predict = jax.tree_util.Partial(SameObject(predict))
+    return jax.tree_util.Partial(_linearized, predict, as_parameters(params0))
 
 
-def _linearized(predict: Predictor, params0: Params, params: Params, x: Array) -> Array:
+class SameObject:
+    """A function that is equal to itself alone, whatever equality and hash it defines."""
+
+    def __init__(self, function: Predictor) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SameObject) and self._function is other._function
+
+    def __hash__(self) -> int:
+        return id(self._function)
+
+
+def _linearized(predict: Predictor, params0: Params, params: Params, x: Inputs) -> Array:
+    params = as_parameters(params)
     if jax.tree.structure(params) != jax.tree.structure(params0):
         raise InputError(
             f"The parameters have structure {jax.tree.structure(params)}; the twin was taken at "
@@ -53,5 +74,6 @@ def _linearized(predict: Predictor, params0: Params, params: Params, x: Array) -
     if [leaf.shape for leaf in here] != [leaf.shape for leaf in there]:
         raise InputError("The parameters have other shapes than those the twin was taken at.")
     change = [jnp.asarray(a - b, b.dtype) for a, b in zip(here, there, strict=True)]
-    output, tangent = jax.jvp(lambda leaves: predict(rebuild(leaves), x), (there,), (change,))
+    batch = as_rows(x).batch
+    output, tangent = push_forward(lambda leaves: predict(rebuild(leaves), batch), there, change)
     return output + tangent

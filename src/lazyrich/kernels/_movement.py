@@ -1,13 +1,15 @@
 """How hard a task is for a kernel, and how far things have moved (§10)."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import InputError, require_finite
+from lazyrich._ground import InputError, real_arrays, require_finite
 
-from ._checks import require_kernel, require_nonnegative
-from ._spectral import invert, null_space, relative_cutoff
+from ._arrays import Scaled, kernel_arrays, scaled_back, unit_of, unit_scaled, within_range
+from ._spectral import invert, null_space, scalars_of
 
 
 def kernel_distance(
@@ -25,23 +27,46 @@ def kernel_distance(
         The distance, dimensionless, zero or above; NaN or infinite if K₀ is zero.
 
     Raises:
-        InputError: if the shapes differ or an entry is not finite.
+        InputError: if the shapes differ, an entry is not finite, or the distance is
+            beyond the range of its type.
 
     Example:
-        >>> float(kernel_distance(jnp.eye(3), 2 * jnp.eye(3)))
+        >>> float(kernel_distance(jnp.eye(4), 2 * jnp.eye(4)))
         1.0
     """
-    if jnp.shape(kernel0) != jnp.shape(kernel):
+    kernel0, kernel = real_arrays(kernel0=kernel0, kernel=kernel)
+    if kernel0.shape != kernel.shape:
         raise InputError(
-            f"The kernels have shapes {jnp.shape(kernel0)} and {jnp.shape(kernel)}; take both "
-            "on the same points."
+            f"The kernels have shapes {kernel0.shape} and {kernel.shape}; take both on the same "
+            "points."
         )
     require_finite(kernel0=kernel0, kernel=kernel)
-    # Squares of large or small float32 entries leave its range; ratios do not.
-    scale = jax.lax.stop_gradient(jnp.abs(kernel0).max())
-    scale = jnp.where(scale > 0, scale, 1)
-    change, start = (kernel - kernel0) / scale, kernel0 / scale
-    return jnp.linalg.norm(change.ravel()) / jnp.linalg.norm(start.ravel())
+    return relative_change([kernel0], [kernel])
+
+
+def relative_change(starts: Sequence[Array], ends: Sequence[Array]) -> Array:
+    """‖end − start‖/‖start‖ over all entries of some arrays.
+
+    Differences and squares of large or small entries leave the type's range, and those of
+    half types lose their digits: each side is scaled to entries of order one before it is
+    squared.
+    """
+    return within_range(_relative_change(tuple(starts), tuple(ends)))
+
+
+@jax.jit
+def _relative_change(starts: tuple[Array, ...], ends: tuple[Array, ...]) -> Scaled:
+    start, end = (
+        jnp.concatenate(
+            [jnp.ravel(a).astype(jnp.promote_types(a.dtype, jnp.float32)) for a in side]
+        )
+        for side in (starts, ends)
+    )
+    unit = unit_of(start, end)
+    change, change_unit = unit_scaled(end / unit - start / unit)
+    start, start_unit = unit_scaled(start)
+    ratio = jnp.linalg.norm(change) / jnp.linalg.norm(start)
+    return scaled_back(ratio, change_unit, unit / start_unit)
 
 
 def difficulty(
@@ -67,8 +92,9 @@ def difficulty(
         the parameters fits them.
 
     Raises:
-        InputError: if shapes disagree, something is not finite, or ridge or cutoff is
-            negative.
+        InputError: if shapes disagree, something is not finite, the kernel is not
+            symmetric or not positive semidefinite beyond rounding, ridge or cutoff is
+            negative, or the result is beyond the range of its type.
 
     Example:
         >>> float(difficulty(jnp.diag(jnp.array([4.0, 1.0])), jnp.array([2.0, 3.0])))
@@ -77,13 +103,20 @@ def difficulty(
     References:
         Kumar et al. (2024), Eq. 8.
     """
-    kernel, targets = jnp.asarray(kernel), jnp.asarray(targets)
-    require_kernel(kernel, targets)
-    require_nonnegative(ridge=ridge, cutoff=cutoff)
+    matrix, targets = kernel_arrays(kernel, targets)
+    misses, power = _difficulty(matrix, targets, *scalars_of(kernel, matrix, ridge, cutoff))
+    return jnp.where(misses, jnp.inf, within_range(power))
+
+
+@jax.jit
+def _difficulty(kernel: Array, targets: Array, ridge: Array, cutoff: Array) -> tuple[Array, Scaled]:
+    kernel, unit = unit_scaled(kernel)
+    targets, label_unit = unit_scaled(targets)
+    ridge = ridge / unit
     null_power = jnp.sum((null_space(kernel, ridge, cutoff).T @ targets) ** 2)
-    misses = null_power > relative_cutoff(kernel, cutoff) * jnp.sum(targets**2)
-    solution = invert(kernel, ridge, cutoff) @ targets
-    return jnp.where(misses, jnp.inf, jnp.sum(targets * solution))
+    misses = null_power > cutoff * jnp.sum(targets**2)
+    power = jnp.sum(targets * (invert(kernel, ridge, cutoff) @ targets))
+    return misses, scaled_back(power, label_unit, label_unit / unit)
 
 
 def lazy_parameter_change(
@@ -110,7 +143,7 @@ def lazy_parameter_change(
         The *squared* distance in parameter units², zero or above.
 
     Raises:
-        InputError: if shapes disagree, something is not finite, or cutoff is negative.
+        InputError: as ``difficulty``.
 
     Example:
         >>> kernel = jnp.array([[4.0, 0.0], [0.0, 0.0]])
@@ -120,7 +153,5 @@ def lazy_parameter_change(
     References:
         Kumar et al. (2024), Eq. 9, which prints "∼".
     """
-    kernel, targets = jnp.asarray(kernel), jnp.asarray(targets)
-    require_kernel(kernel, targets)
-    require_nonnegative(cutoff=cutoff)
-    return jnp.sum(targets * (invert(kernel, 0.0, cutoff) @ targets))
+    matrix, targets = kernel_arrays(kernel, targets)
+    return within_range(_difficulty(matrix, targets, *scalars_of(kernel, matrix, 0.0, cutoff))[1])

@@ -1,6 +1,7 @@
 """The empirical neural tangent kernel, exact and fast, of any predictor."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,29 +9,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float
 
 from lazyrich._ground import InputError, Params, Predictor
 
-from ._checks import output_struct, split_params
-from ._ntk_checks import (
-    check_draws,
-    check_result,
-    checked_inputs,
-    is_concrete,
-    row_function,
-    row_mixing,
-)
+from ._finite import check_finite
+from ._inputs import Inputs, as_parameters
+from ._memory import require_room
 from ._ntk_explain import Explanation, explanation
+from ._parameters import is_moving
+from ._predictor_call import Arrays, PredictorCall, is_concrete, predictor_call
+from ._program_key import Cache
+from ._row_checks import RowChange, check_change, check_draws
 from ._structured import make_plan
-from ._structured_blocks import blocked_kernel, make_layout
+from ._structured_blocks import blocked_kernel, make_layout, work_bytes
 
 
 def ntk(
     predict: Predictor,
     params: Params,
-    x: Num[Array, "n ..."],
-    x2: Num[Array, "m ..."] | None = None,
+    x: Inputs,
+    x2: Inputs | None = None,
     *,
     trace_outputs: bool = False,
     block_size: int | None = None,
@@ -46,15 +45,17 @@ def ntk(
     value it enters and the activations h there are contracted, (g·g′)∘(h·h′). A parameter
     that enters in any other way has its Jacobian formed, that parameter alone;
     `explain_ntk` tells which went which way. Works under ``jit``, ``vmap`` and ``grad``.
-    Called with concrete arrays it compiles itself once for each ``predict`` (the same
-    function object: do not pass a new lambda in each turn of a loop) and shares the rows
-    among the local devices.
+    The predictor is traced at each call, so it may have changed since the last one. Called
+    with concrete arrays the kernel is compiled once for each traced program, whatever
+    function it came from, and shares the rows among the local devices.
 
     Args:
         predict: a predictor; each row of its output must depend on its own row of the
             input alone.
-        params: θ, any pytree of arrays. Integer arrays count as constants.
-        x: n rows.
+        params: θ, any pytree of arrays. Integer arrays count as constants. Running statistics
+            and other state are no parameters: leave them to ``predict``.
+        x: n rows: an array (n, ...), what converts to one (lists, data frames, tensors), or
+            a tuple or dict of arrays with n rows each.
         x2: m other rows; None means the rows of ``x``, and half of the work.
         trace_outputs: whether to sum over equal outputs, Σ_a Θ[i, j, a, a].
         block_size: rows for which the kernel and its temporaries are computed at once;
@@ -69,8 +70,9 @@ def ntk(
     Raises:
         InputError: if the predictor does not return (n,) or (n, c) real numbers, if it
             mixes rows or draws random numbers for each row, if the parameters hold
-            something else than arrays, if ``block_size`` is below one, or if the kernel is
-            not finite. Mixing and finiteness are checked for concrete arrays only.
+            something else than trainable arrays, if ``block_size`` is below one, if the
+            kernel does not fit the memory, or if it is not finite. Under ``jit``, where
+            values cannot be looked at, the kernel of a predictor that mixes rows is NaN.
 
     Example:
         >>> x = jnp.array([[1.0, 2.0], [3.0, 0.0]])
@@ -85,25 +87,25 @@ def ntk(
     """
     if block_size is not None and block_size < 1:
         raise InputError(f"block_size is {block_size}; it must be one row or more, or None.")
-    leaves, treedef, n_outputs, x, x2 = _prepare(predict, params, x, x2)
-    fixed = _Fixed(treedef, n_outputs, trace_outputs, block_size, _devices(leaves, x, x2))
-    if all(is_concrete(value) for value in (*leaves, x, x2) if value is not None):
-        # A predictor can itself hold arrays (a linearised twin does): those are data of
-        # the compiled function, the rest of it is part of the function.
-        parts, structure = jax.tree.flatten(predict)
-        arrays = [part if is_concrete(part) else None for part in parts]
-        rest = tuple(None if is_concrete(part) else part for part in parts)
-        kernel, mixing = _compiled(structure, rest, fixed, arrays, leaves, x, x2)
+    call = predictor_call(predict, params, x, x2)
+    fixed = _Fixed(trace_outputs, block_size, _devices(call.arrays))
+    _require_room_for_kernel(call, is_traced=trace_outputs)
+    if call.arrays.are_concrete:
+        kernel, change = _compiled(call, fixed)(call)
     else:
-        kernel, mixing = _kernel(predict, fixed, leaves, x, x2)
-    check_result(kernel, mixing)
+        kernel, change = _kernel(call, fixed, call.is_row_wise(), call.arrays)
+    if not is_concrete(kernel):
+        return kernel if change is None else jnp.where(change.is_mixed(), jnp.nan, kernel)
+    if change is not None:
+        check_change(change)
+    check_finite(kernel, call)
     return kernel
 
 
 def explain_ntk(
     predict: Predictor,
     params: Params,
-    x: Num[Array, "n ..."],
+    x: Inputs,
     *,
     trace_outputs: bool = False,
 ) -> Explanation:
@@ -131,68 +133,116 @@ def explain_ntk(
         >>> ways["['weights']"].kind, ways["['gain']"].kind
         ('contraction', 'jacobian')
     """
-    leaves, treedef, n_outputs, x, _ = _prepare(predict, params, x, None)
-    check_draws(predict, treedef, leaves, x[0])
-    traced = trace_outputs or n_outputs in (None, 1)
-    plan = make_plan(row_function(predict, treedef, n_outputs), leaves, x[0], traced=traced)
-    paths = jax.tree_util.tree_flatten_with_path(params)[0]
-    names = [jax.tree_util.keystr(path) or "params" for path, _ in paths]
-    return explanation(plan, names, traced=traced)
+    call = predictor_call(predict, params, x)
+    check_draws(call.row, call.batch)
+    summed = trace_outputs or call.n_outputs in (None, 1)
+    row_predict, rows, _ = _on_single_rows(call, call.arrays)
+    plan = make_plan(row_predict, call.arrays.leaves, rows[0], traced=summed)
+    leaves = jax.tree_util.tree_leaves_with_path(as_parameters(params))
+    moves = is_moving([leaf for _, leaf in leaves])
+    named = [
+        (jax.tree_util.keystr(path) or "params", np.shape(leaf), moves[k])
+        for k, (path, leaf) in enumerate(leaves)
+    ]
+    return explanation(plan, named, traced=summed)
 
 
 class _Fixed(NamedTuple):
-    """What a compiled kernel is compiled for."""
+    """What a compiled kernel is compiled for, besides the program."""
 
-    treedef: Any
-    n_outputs: int | None
     is_traced: bool
     block_size: int | None
     devices: tuple[Any, ...]
 
 
-def _prepare(
-    predict: Predictor, params: Params, x: Any, x2: Any
-) -> tuple[list[Array], Any, int | None, Array, Array | None]:
-    """Check the input: parameter arrays, their structure, the number of outputs, rows."""
-    split_params(params)
-    leaves, treedef = jax.tree.flatten(params)
-    leaves = [jnp.asarray(leaf) for leaf in leaves]
-    outputs = output_struct(predict, treedef.unflatten(leaves), x)
-    if 0 in outputs.shape:
-        raise InputError(f"The predictor returned shape {outputs.shape}; it has no outputs.")
-    x, x2 = checked_inputs(x, x2)
-    return leaves, treedef, (outputs.shape[1] if outputs.ndim == 2 else None), x, x2
+class _Compiled:
+    """The compiled kernel of all predictors that are one program.
+
+    It keeps nothing of the predictor, whose program is at hand at each call.
+    """
+
+    def __init__(self, fixed: _Fixed, is_row_wise: bool) -> None:
+        self._fixed, self._is_row_wise = fixed, is_row_wise
+        self._now = threading.local()
+        self._run = jax.jit(lambda arrays: self._now.kernel(arrays))
+
+    def __call__(self, call: PredictorCall) -> tuple[Array, RowChange | None]:
+        self._now.kernel = partial(_kernel, call, self._fixed, self._is_row_wise)
+        try:
+            return self._run(call.arrays)
+        finally:
+            self._now.kernel = None
+
+
+_COMPILED = Cache(128)
+
+
+def _compiled(call: PredictorCall, fixed: _Fixed) -> _Compiled:
+    """The compiled kernel of this program."""
+    is_row_wise = call.is_row_wise()
+    if call.key is None:
+        return _Compiled(fixed, is_row_wise)
+    key = call.key, fixed, is_row_wise
+    return _COMPILED.get(key, lambda: _Compiled(fixed, is_row_wise))
 
 
 def _kernel(
-    predict: Predictor, fixed: _Fixed, leaves: Sequence[Array], x: Array, x2: Array | None
-) -> tuple[Array, Array]:
-    """The kernel, and how much the predictor mixes rows."""
-    treedef, n_outputs, traced, block_size, devices = fixed
-    check_draws(predict, treedef, leaves, x[0])
+    call: PredictorCall, fixed: _Fixed, is_row_wise: bool, arrays: Arrays
+) -> tuple[Array, RowChange | None]:
+    """The kernel, and what trying has shown where the program did not show enough."""
     # With one output the full kernel is the traced one, which is simpler to compute.
-    is_single = n_outputs in (None, 1)
-    summed = traced or is_single
-    plan = make_plan(row_function(predict, treedef, n_outputs), leaves, x[0], traced=summed)
+    summed = fixed.is_traced or call.n_outputs in (None, 1)
+    row_predict, x, x2 = _on_single_rows(call, arrays)
+    plan = make_plan(row_predict, arrays.leaves, x[0], traced=summed)
     n_rows = len(x) + (0 if x2 is None else len(x2))
-    layout = make_layout(plan, n_rows, traced=summed, block_size=block_size)
+    layout = make_layout(plan, n_rows, traced=summed, block_size=fixed.block_size)
+    work = work_bytes(plan, layout, call.n_rows, call.n_query, traced=summed)
+    require_room(work, "One block of the kernel", _device(call.arrays), "make block_size smaller")
     compute = partial(blocked_kernel, plan, traced=summed, layout=layout)
-    mixing = row_mixing(predict, jax.tree.unflatten(treedef, leaves), x)
-    if len(devices) == 1:
-        kernel = compute(leaves, x, x2)
+    if len(fixed.devices) == 1:
+        kernel = compute(arrays.leaves, x, x2)
     else:
-        kernel = _shared(compute, devices, leaves, x, x if x2 is None else x2)
-    if n_outputs == 1 and not traced:
+        kernel = _shared(compute, fixed.devices, arrays.leaves, x, x if x2 is None else x2)
+    if call.n_outputs == 1 and not fixed.is_traced:
         kernel = kernel[:, :, None, None]
-    return kernel, mixing
+    return kernel, None if is_row_wise else call.try_rows(arrays)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _compiled(
-    structure: Any, rest: tuple[Any, ...], fixed: _Fixed, arrays: list[Any], *inputs: Any
-) -> tuple[Array, Array]:
-    parts = [a if b is None else b for a, b in zip(arrays, rest, strict=True)]
-    return _kernel(structure.unflatten(parts), fixed, *inputs)
+def _on_single_rows(
+    call: PredictorCall, arrays: Arrays
+) -> tuple[Callable[[Sequence[Array], Array], Array], Array, Array | None]:
+    """The predictor on one row, and the rows; rows of several arrays go by their number."""
+    predict_row = call.row_function(arrays.row_constants)
+    if len(arrays.rows) == 1:
+        x2 = None if arrays.query is None else arrays.query[0]
+        return lambda leaves, row: predict_row(leaves, [row]), arrays.rows[0], x2
+    n, tables = call.n_rows, arrays.rows
+    if arrays.query is not None:
+        pairs = zip(arrays.rows, arrays.query, strict=True)
+        tables = [jnp.concatenate(pair) for pair in pairs]
+    numbers = jnp.arange(len(tables[0]))
+    return (
+        lambda leaves, number: predict_row(leaves, [table[number] for table in tables]),
+        numbers[:n],
+        None if arrays.query is None else numbers[n:],
+    )
+
+
+def _require_room_for_kernel(call: PredictorCall, *, is_traced: bool) -> None:
+    """Refuse a kernel that does not fit."""
+    n, m, c = call.n_rows, call.n_query, call.n_outputs or 1
+    size = n * m * (1 if is_traced else c * c) * np.dtype(call.dtype).itemsize
+    outputs = f" with {c}² entries each" if c > 1 and not is_traced else ""
+    what = f"A kernel of {n} × {m} rows{outputs}"
+    require_room(size, what, _device(call.arrays))
+
+
+def _device(arrays: Arrays) -> Any:
+    """Where the kernel is to be."""
+    for value in arrays.each():
+        if is_concrete(value) and isinstance(value, jax.Array):
+            return next(iter(value.devices()))
+    return jax.local_devices()[0]
 
 
 def _shared(
@@ -213,13 +263,15 @@ def _shared(
     return spread(list(leaves), jnp.concatenate([x, padding]), x2)[: len(x)]
 
 
-def _devices(leaves: Sequence[Array], x: Array, x2: Array | None) -> tuple[Any, ...]:
+def _devices(arrays: Arrays) -> tuple[Any, ...]:
     """The devices to share the rows among.
 
-    Those of this process, if the caller put nothing on a device of their own choice and
-    there is a row for each.
+    Those of this process, if the caller put nothing on a device of their own choice, and
+    set no mesh, and there is a row for each. Rows of several arrays stay together.
     """
     local = tuple(jax.local_devices())
-    arrays = [value for value in (*leaves, x, x2) if value is not None]
-    is_free = all(is_concrete(a) and not a.committed for a in arrays)
-    return local if is_free and len(x) >= len(local) else local[:1]
+    is_free = len(arrays.rows) == 1 and jax.sharding.get_abstract_mesh().empty
+    is_free = is_free and all(
+        is_concrete(a) and not getattr(a, "committed", False) for a in arrays.each()
+    )
+    return local if is_free and len(arrays.rows[0]) >= len(local) else local[:1]

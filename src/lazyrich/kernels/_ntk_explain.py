@@ -1,5 +1,6 @@
 """Which way each parameter takes through the tangent kernel, for people to read."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,9 +83,24 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explanation(plan: Plan, names: Sequence[str], *, traced: bool) -> Explanation:
-    """Put a plan into words."""
-    ways = tuple(_way(plan, param, name, traced=traced) for param, name in enumerate(names))
+def explanation(
+    plan: Plan, leaves: Sequence[tuple[str, tuple[int, ...], bool]], *, traced: bool
+) -> Explanation:
+    """Put a plan into words.
+
+    Args:
+        plan: the plan.
+        leaves: of each parameter array its name, its shape, and whether it is one of the
+            plan's, which have a derivative.
+        traced: whether the plan is for the traced kernel.
+    """
+    params = itertools.count()
+    ways = tuple(
+        _way(plan, next(params), name, traced=traced)
+        if moves
+        else Way(name, shape, "unused", "no gradient reaches it", 0, 0)
+        for name, shape, moves in leaves
+    )
     return Explanation(ways, plan.n_outputs, traced)
 
 

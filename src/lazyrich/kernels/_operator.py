@@ -7,11 +7,49 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import lineax
-from jaxtyping import Array, Bool, Float, Int, ScalarLike, Shaped
+from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
 from lazyrich._ground import InputError, Params, Predictor, require_finite
 
-from ._checks import output_struct, require_nonnegative, split_params
+from ._checks import require_nonnegative
+from ._inputs import Inputs, as_rows
+from ._predictor_call import PredictorCall, predictor_call, require_row_wise
+from ._traced_predictor import push_forward
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RowPredictor:
+    """A predictor on one row, as it was when it was traced.
+
+    Attributes:
+        constants: the arrays that it has captured.
+        program: what it does with them; compared by what that is.
+    """
+
+    constants: list[Any]
+    program: "_Program" = field(metadata={"static": True})
+
+    def __call__(self, leaves: list[Array], x: Any) -> Array:
+        """The outputs for a batch."""
+        call = self.program.call
+        predict_row = call.row_function(self.constants)
+        outputs = jax.vmap(lambda row: predict_row(leaves, row))(jax.tree.leaves(x))
+        return outputs[:, 0] if call.n_outputs is None else outputs
+
+
+class _Program:
+    """A traced predictor without its arrays, equal to any that does the same."""
+
+    def __init__(self, call: PredictorCall) -> None:
+        self.call = call.without_arrays()
+        self._key = object() if call.row.key is None else (call.row.key, call.n_outputs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Program) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 @jax.tree_util.register_dataclass
@@ -20,21 +58,24 @@ class NTKOperator:
     """The tangent kernel K(x, x2) as a linear map; call it with v to get K·v.
 
     A pytree, so it goes through ``jit`` and into any matrix-free library that takes a
-    function. Made by ``ntk_operator``.
+    function. Made by ``ntk_operator``, of the predictor as it is then: what the predictor
+    depends on may change later without changing the operator.
 
     Attributes:
-        predict: the predictor, as a pytree.
-        params: where the kernel is taken.
+        predict: the predictor of the parameters below, as a pytree.
+        params: the parameter arrays where the kernel is taken.
         x: rows of K.
         x2: columns of K.
+        doubt: zero; NaN under ``jit`` for a predictor that mixes rows.
         block_size: rows in memory at once.
         is_symmetric: whether x2 is x.
     """
 
-    predict: Predictor
-    params: Params
+    predict: RowPredictor
+    params: list[Array]
     x: Any
     x2: Any
+    doubt: Array
     block_size: int = field(metadata={"static": True})
     is_symmetric: bool = field(metadata={"static": True})
 
@@ -48,7 +89,9 @@ class NTKOperator:
     @property
     def input_structure(self) -> jax.ShapeDtypeStruct:
         """Shape and dtype of v."""
-        return jax.eval_shape(self.predict, self.params, self.x2)
+        call = self.predict.program.call
+        tail = () if call.n_outputs is None else (call.n_outputs,)
+        return jax.ShapeDtypeStruct((_count(self.x2), *tail), call.dtype)
 
     def as_lineax(self, *, ridge: ScalarLike = 0.0) -> lineax.AbstractLinearOperator:
         """K + ridge·I for lineax, tagged symmetric positive semi-definite if x2 is x."""
@@ -82,8 +125,8 @@ class OperatorRegression(NamedTuple):
 def ntk_operator(
     predict: Predictor,
     params: Params,
-    x: Shaped[Array, "n ..."],
-    x2: Shaped[Array, "m ..."] | None = None,
+    x: Inputs,
+    x2: Inputs | None = None,
     *,
     block_size: int | None = None,
 ) -> NTKOperator:
@@ -118,15 +161,22 @@ def ntk_operator(
     """
     if block_size is not None and block_size < 1:
         raise InputError(f"block_size is {block_size}; it must be one or more.")
-    output_struct(predict, params, x)
-    if x2 is not None:
-        output_struct(predict, params, x2)
-    require_finite(x=x, x2=x if x2 is None else x2)
-    if not isinstance(predict, jax.tree_util.Partial):
-        predict = jax.tree_util.Partial(predict)
-    longest = max(len(x), 0 if x2 is None else len(x2))
+    call = predictor_call(predict, params, x, x2)
+    doubt = require_row_wise(call)
+    rows, structure = call.arrays.rows, as_rows(x).structure
+    query = rows if call.arrays.query is None else call.arrays.query
+    for name, leaves in (("x", rows), ("x2", query)):
+        for leaf in leaves:
+            if jnp.issubdtype(leaf.dtype, jnp.number):
+                require_finite(**{name: leaf})
     return NTKOperator(
-        predict, params, x, x if x2 is None else x2, block_size or longest, x2 is None
+        RowPredictor(call.arrays.row_constants, _Program(call)),
+        call.arrays.leaves,
+        structure.unflatten(rows),
+        structure.unflatten(query),
+        doubt,
+        block_size or max(call.n_rows, call.n_query),
+        call.arrays.query is None,
     )
 
 
@@ -220,32 +270,36 @@ def _shifted(operator: NTKOperator, shift: Array, v: Array) -> Array:
 
 @jax.jit
 def _product(operator: NTKOperator, v: Array) -> Array:
-    moving, rebuild = split_params(operator.params)
-    size = operator.block_size
+    size, leaves = operator.block_size, operator.params
 
-    def outputs(leaves: list[Array], rows: Array) -> Array:
-        return operator.predict(rebuild(leaves), rows)
-
-    def pull(total: list[Array], block: tuple[Array, Array]) -> tuple[list[Array], None]:
+    def pull(total: list[Array], block: tuple[Any, Array]) -> tuple[list[Array], None]:
         rows, cotangent = block
-        back = jax.vjp(lambda leaves: outputs(leaves, rows), moving)[1]
+        back = jax.vjp(lambda leaves: operator.predict(leaves, rows), leaves)[1]
         return jax.tree.map(jnp.add, total, back(cotangent)[0]), None
 
-    def push(rows: Array) -> Array:
-        return jax.jvp(lambda leaves: outputs(leaves, rows), (moving,), (direction,))[1]
+    def push(rows: Any) -> Array:
+        return push_forward(lambda leaves: operator.predict(leaves, rows), leaves, direction)[1]
 
-    start = jax.tree.map(jnp.zeros_like, moving)
+    start = jax.tree.map(jnp.zeros_like, leaves)
     columns = _blocks(operator.x2, size), _blocks(v, size, fill_zero=True)
     direction = jax.lax.scan(pull, start, columns)[0]
     pushed = jax.lax.map(push, _blocks(operator.x, size))
-    return pushed.reshape(-1, *v.shape[1:])[: len(operator.x)]
+    return pushed.reshape(-1, *v.shape[1:])[: _count(operator.x)] + operator.doubt
 
 
-def _blocks(rows: Array, size: int, *, fill_zero: bool = False) -> Array:
+def _count(x: Any) -> int:
+    """Number of rows of a batch of one or several arrays."""
+    return len(jax.tree.leaves(x)[0])
+
+
+def _blocks(batch: Any, size: int, *, fill_zero: bool = False) -> Any:
     """Rows in blocks of one size, the last filled up with the first row or with zeros."""
-    rows = jnp.asarray(rows)
-    size = min(size, len(rows))
-    missing = -len(rows) % size
-    filler = jnp.repeat(rows[:1], missing, 0)
-    filled = jnp.concatenate([rows, jnp.zeros_like(filler) if fill_zero else filler])
-    return filled.reshape(-1, size, *rows.shape[1:])
+
+    def cut(rows: Array) -> Array:
+        most = min(size, len(rows))
+        missing = -len(rows) % most
+        filler = jnp.repeat(rows[:1], missing, 0)
+        filled = jnp.concatenate([rows, jnp.zeros_like(filler) if fill_zero else filler])
+        return filled.reshape(-1, most, *rows.shape[1:])
+
+    return jax.tree.map(cut, batch)

@@ -1,12 +1,13 @@
 """Where the lazy network ends: kernel regression with its tangent kernel (§3)."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, real_array
 
-from ._checks import require_kernel, require_nonnegative, require_query_kernel
-from ._spectral import invert
+from ._arrays import Scaled, kernel_arrays, scaled_back, unit_scaled, within_range
+from ._spectral import invert, scalars_of
 
 
 def flatten_kernel(kernel: Float[Array, "n m c c"]) -> Float[Array, "nc mc"]:
@@ -26,10 +27,11 @@ def flatten_kernel(kernel: Float[Array, "n m c c"]) -> Float[Array, "nc mc"]:
         >>> flatten_kernel(blocks).tolist()
         [[0.0, 1.0], [2.0, 3.0]]
     """
-    if jnp.ndim(kernel) != 4:
-        raise InputError(f"The kernel has shape {jnp.shape(kernel)}; wanted (n, m, c, c).")
-    n, m, rows, columns = kernel.shape
-    return jnp.swapaxes(jnp.asarray(kernel), 1, 2).reshape(n * rows, m * columns)
+    blocks = jnp.asarray(real_array("kernel", kernel))
+    if blocks.ndim != 4:
+        raise InputError(f"The kernel has shape {blocks.shape}; wanted (n, m, c, c).")
+    n, m, rows, columns = blocks.shape
+    return jnp.swapaxes(blocks, 1, 2).reshape(n * rows, m * columns)
 
 
 def kernel_regression(
@@ -54,7 +56,8 @@ def kernel_regression(
         ridge: added to every eigenvalue of K, in the kernel's units; it is *not*
             multiplied by n.
         cutoff: eigenvalues at or below cutoff·λ_max are treated as zero and not
-            inverted; None means ten times the machine epsilon of the kernel's dtype.
+            inverted; None means ten times the machine epsilon of the kernel's dtype, as
+            it is given or as it is computed with, whichever is larger.
 
     Returns:
         Predictions on the query rows, in label units. If K is singular, those of the
@@ -63,8 +66,9 @@ def kernel_regression(
         right also where eigenvalues coincide; the second derivative there is not.
 
     Raises:
-        InputError: if shapes disagree, something is not finite, or ridge or cutoff is
-            negative.
+        InputError: if shapes disagree, something is not finite, the kernel is not
+            symmetric or not positive semidefinite beyond rounding, ridge or cutoff is
+            negative, or the result is beyond the range of its type.
 
     Example:
         >>> kernel = jnp.array([[2.0, 0.0], [0.0, 0.0]])  # the second row says nothing
@@ -74,8 +78,17 @@ def kernel_regression(
     References:
         Kumar et al. (2024), §3 and Figure 1 (horizontal line).
     """
-    kernel, targets, query_kernel = map(jnp.asarray, (kernel, targets, query_kernel))
-    require_kernel(kernel, targets)
-    require_query_kernel(query_kernel, kernel)
-    require_nonnegative(ridge=ridge, cutoff=cutoff)
-    return query_kernel @ (invert(kernel, ridge, cutoff) @ targets)
+    matrix, targets, query = kernel_arrays(kernel, targets, query_kernel)
+    return within_range(
+        _regression(matrix, targets, query, *scalars_of(kernel, matrix, ridge, cutoff))
+    )
+
+
+@jax.jit
+def _regression(
+    kernel: Array, targets: Array, query_kernel: Array, ridge: Array, cutoff: Array
+) -> Scaled:
+    kernel, unit = unit_scaled(kernel)
+    targets, label_unit = unit_scaled(targets)
+    fit = invert(kernel, ridge / unit, cutoff) @ targets
+    return scaled_back((query_kernel / unit) @ fit, label_unit)

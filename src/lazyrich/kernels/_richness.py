@@ -4,14 +4,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
-from lazyrich._ground import InputError, Params, Predictor, require_finite
+from lazyrich._ground import InputError, Params, Predictor, real_arrays, require_finite
 
-from ._checks import split_params
+from ._arrays import unit_scaled
+from ._inputs import Inputs, as_parameters, as_rows
 from ._linearize import linearize
-from ._movement import kernel_distance
+from ._movement import kernel_distance, relative_change
 from ._ntk import ntk
+from ._parameters import split_params
 
 
 class Richness(NamedTuple):
@@ -33,7 +35,7 @@ def richness(
     predict: Predictor,
     params0: Params,
     params: Params,
-    x: Shaped[Array, "n ..."],
+    x: Inputs,
     *,
     block_size: int | None = None,
 ) -> Richness:
@@ -66,18 +68,18 @@ def richness(
     References:
         Chizat, Oyallon and Bach (2019); Fort et al. (2020) for kernel distances.
     """
+    split_params(params0)  # says clearly what cannot be parameters
+    params0, params, x = as_parameters(params0), as_parameters(params), as_rows(x).batch
     # The twin goes first: it is the one that says clearly if the parameters do not match.
     predicted = linearize(predict, params0)(params, x)
     output0, output = predict(params0, x), predict(params, x)
     kernels = [
         ntk(predict, at, x, trace_outputs=True, block_size=block_size) for at in (params0, params)
     ]
-    here, there = split_params(params)[0], split_params(params0)[0]
-    change = [a - b for a, b in zip(here, there, strict=True)]
     return Richness(
         kernel_distance=kernel_distance(*kernels),
-        parameter_change=_norm(change) / _norm(there),
-        twin_gap=_norm([output - predicted]) / _norm([output - output0]),
+        parameter_change=relative_change(split_params(params0)[0], split_params(params)[0]),
+        twin_gap=relative_change([output - output0], [predicted - output0]),
     )
 
 
@@ -117,7 +119,7 @@ def low_rank_measure(
         outputs; ours is onto that of the centred outputs, which is the same thing if
         they have no mean or if constants are in their span.
     """
-    features, outputs = jnp.asarray(features), jnp.asarray(outputs)
+    features, outputs = real_arrays(features=features, outputs=outputs)
     if features.ndim != 2 or outputs.ndim not in (1, 2) or len(features) != len(outputs):
         raise InputError(
             f"The features have shape {features.shape} and the outputs {outputs.shape}; wanted "
@@ -125,10 +127,6 @@ def low_rank_measure(
         )
     require_finite(features=features, outputs=outputs)
     return _low_rank_measure(features, outputs.reshape(len(outputs), -1))
-
-
-def _norm(leaves: list[Array]) -> Array:
-    return jnp.sqrt(jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves]).sum())
 
 
 @jax.jit
@@ -144,6 +142,7 @@ def _low_rank_measure(features: Array, outputs: Array) -> Array:
 
 
 def _centered_unit(values: Array) -> Array:
+    values, _ = unit_scaled(values)
     centered = values - values.mean(0)
     rounding = 8 * jnp.finfo(values.dtype).eps * jnp.abs(values).max()
     largest = jnp.abs(centered).max()

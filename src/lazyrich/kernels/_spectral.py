@@ -5,13 +5,16 @@ not told apart from zero. One rule for the whole room: modes at or below
 ``cutoff × λ_max`` are the kernel's null space, and nothing is ever learned there.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from ._checks import require_kernel, require_nonnegative
+from lazyrich._ground import real_scalars
+
+from ._arrays import NEGATIVE, default_cutoff, kernel_arrays
+from ._checks import require_nonnegative
 
 
 class ConditionReport(NamedTuple):
@@ -38,23 +41,42 @@ class ConditionReport(NamedTuple):
     is_psd: Bool[Array, "*b"]
 
 
-def relative_cutoff(kernel: Array, cutoff: ScalarLike | None) -> Array:
-    """The cutoff relative to the largest eigenvalue: ten times the rounding unless given.
+def scalars_of(
+    kernel: Any, matrix: Array, ridge: ScalarLike, cutoff: ScalarLike | None
+) -> tuple[Array, Array]:
+    """Ridge and cutoff in the matrix's type; the default cutoff is of the kernel as given.
 
-    Rounding lifts null eigenvalues to 0.3–1.7 times epsilon·λ_max (committee machine, 550
-    and 1000 rows, both precisions). The common n·epsilon would, in single precision, drop
-    quadratic modes that Figure 1's kernel does have at 10⁻⁵ of the largest.
+    Raises:
+        InputError: if one of them is negative, not finite or not a single number.
     """
+    require_nonnegative(ridge=ridge, cutoff=cutoff)
     if cutoff is None:
-        cutoff = 10 * jnp.finfo(kernel.dtype).eps
-    return jnp.asarray(cutoff, kernel.dtype)
+        cutoff = default_cutoff(kernel, matrix)
+    ridge, cutoff = real_scalars(matrix, ridge=ridge, cutoff=cutoff)
+    return ridge, cutoff
 
 
-def eigenmodes(kernel: Array, cutoff: ScalarLike | None) -> tuple[Array, Array, Array]:
+def decompose(kernel: Array, cutoff: ScalarLike) -> tuple[Array, Array]:
+    """Eigenvalues (ascending) and eigenvectors of a symmetric kernel.
+
+    A kernel that was traced could not be refused: both are NaN if it is not finite, or
+    has negative eigenvalues beyond rounding.
+    """
+    is_finite = jnp.isfinite(kernel).all()
+    eigenvalues, vectors = jnp.linalg.eigh(jnp.where(is_finite, kernel, 0))
+    allowed = jnp.maximum(
+        NEGATIVE * jnp.linalg.norm(eigenvalues), cutoff * jnp.maximum(eigenvalues[-1], 0)
+    )
+    is_sound = is_finite & (eigenvalues[0] >= -allowed)
+    nan = jnp.where(is_sound, 0, jnp.nan).astype(kernel.dtype)
+    return eigenvalues + nan, vectors + nan
+
+
+def eigenmodes(kernel: Array, cutoff: ScalarLike) -> tuple[Array, Array, Array]:
     """Eigenvalues (ascending, null modes exactly zero), eigenvectors, which modes count."""
-    eigenvalues, vectors = jnp.linalg.eigh(kernel)
-    kept = eigenvalues > relative_cutoff(kernel, cutoff) * jnp.maximum(eigenvalues[-1], 0)
-    return jnp.where(kept, eigenvalues, 0), vectors, kept
+    eigenvalues, vectors = decompose(kernel, cutoff)
+    null = eigenvalues <= cutoff * jnp.maximum(eigenvalues[-1], 0)
+    return jnp.where(null, 0, eigenvalues), vectors, ~null
 
 
 def inverse_weights(eigenvalues: Array, kept: Array, ridge: Array, cutoff: Array) -> Array:
@@ -98,20 +120,17 @@ def _regularised_inverse_jvp(primals, tangents):
 
 
 @jax.jit
-def invert(kernel: Array, ridge: ScalarLike, cutoff: ScalarLike | None) -> Array:
+def invert(kernel: Array, ridge: Array, cutoff: Array) -> Array:
     """The room's one inverse of a kernel, ridge and cutoff in the kernel's dtype."""
-    symmetric = (kernel + kernel.T) / 2
-    relative = relative_cutoff(kernel, cutoff)
-    return regularised_inverse(symmetric, jnp.asarray(ridge, kernel.dtype), relative)
+    return regularised_inverse((kernel + kernel.T) / 2, ridge, cutoff)
 
 
 @jax.jit
-def null_space(kernel: Array, ridge: ScalarLike, cutoff: ScalarLike | None) -> Array:
+def null_space(kernel: Array, ridge: Array, cutoff: Array) -> Array:
     """The eigenvectors that ``invert`` leaves out, the other columns zero; no gradient."""
     symmetric = jax.lax.stop_gradient((kernel + kernel.T) / 2)
     eigenvalues, vectors, kept = eigenmodes(symmetric, cutoff)
-    ridge = jnp.asarray(ridge, kernel.dtype)
-    weights = inverse_weights(eigenvalues, kept, ridge, relative_cutoff(kernel, cutoff))
+    weights = inverse_weights(eigenvalues, kept, ridge, cutoff)
     return vectors * (weights == 0)
 
 
@@ -131,24 +150,20 @@ def condition_report(
         there is a ridge.
 
     Raises:
-        InputError: if the kernel is not square or not finite, or ridge or cutoff is
-            negative.
+        InputError: if the kernel is not square, not finite or not symmetric, or ridge or
+            cutoff is negative.
 
     Example:
         >>> report = condition_report(jnp.diag(jnp.array([4.0, 1.0, 0.0])))
         >>> int(report.rank), float(report.condition_number), bool(report.is_singular)
         (2, 4.0, True)
     """
-    kernel = jnp.asarray(kernel)
-    require_kernel(kernel)
-    require_nonnegative(ridge=ridge, cutoff=cutoff)
-    return _report(kernel, ridge, cutoff)
+    [matrix] = kernel_arrays(kernel, is_definite=False)
+    return _report(matrix, *scalars_of(kernel, matrix, ridge, cutoff))
 
 
 @jax.jit
-def _report(kernel: Array, ridge: ScalarLike, cutoff: ScalarLike | None) -> ConditionReport:
-    relative = relative_cutoff(kernel, cutoff)
-    ridge = jnp.asarray(ridge, kernel.dtype)
+def _report(kernel: Array, ridge: Array, relative: Array) -> ConditionReport:
     eigenvalues = jnp.linalg.eigvalsh((kernel + kernel.T) / 2)
     largest, smallest = eigenvalues[-1], eigenvalues[0]
     absolute = relative * jnp.maximum(largest, 0)

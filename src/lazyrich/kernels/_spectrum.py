@@ -4,9 +4,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, ScalarLike
 
-from ._checks import require_kernel
+from ._arrays import (
+    Scaled,
+    default_cutoff,
+    kernel_arrays,
+    scaled_back,
+    unit_scaled,
+    within_range,
+)
+from ._spectral import decompose
 
 
 class KernelSpectrum(NamedTuple):
@@ -43,7 +51,9 @@ def kernel_spectrum(kernel: Float[Array, "n n"], targets: Float[Array, "n *c"]) 
         ``lazyrich.theory.learning_curve`` takes.
 
     Raises:
-        InputError: if shapes disagree or something is not finite.
+        InputError: if shapes disagree, something is not finite, the kernel is not
+            symmetric or not positive semidefinite beyond rounding, or the power is beyond
+            the range of its type.
 
     Example:
         >>> spectrum = kernel_spectrum(jnp.diag(jnp.array([1.0, 4.0])), jnp.array([1.0, 3.0]))
@@ -55,16 +65,25 @@ def kernel_spectrum(kernel: Float[Array, "n n"], targets: Float[Array, "n *c"]) 
     References:
         Kumar et al. (2024), Eq. 11 and Figure 5; Canatar et al. (2021) for cumulative power.
     """
-    kernel, targets = jnp.asarray(kernel), jnp.asarray(targets)
-    require_kernel(kernel, targets)
-    return _spectrum(kernel, targets)
+    matrix, targets = kernel_arrays(kernel, targets)
+    eigenvalues, modes, power, shares = _spectrum(matrix, targets, default_cutoff(kernel, matrix))
+    return KernelSpectrum(within_range(eigenvalues), modes, within_range(power), shares)
 
 
 @jax.jit
-def _spectrum(kernel: Array, targets: Array) -> KernelSpectrum:
+def _spectrum(
+    kernel: Array, targets: Array, cutoff: ScalarLike
+) -> tuple[Scaled, Array, Scaled, Array]:
     n = len(kernel)
-    eigenvalues, modes = jnp.linalg.eigh((kernel + kernel.T) / 2)
+    kernel, unit = unit_scaled(kernel)
+    targets, label_unit = unit_scaled(targets)
+    eigenvalues, modes = decompose((kernel + kernel.T) / 2, cutoff)
     eigenvalues, modes = eigenvalues[::-1], modes[:, ::-1]
     power = jnp.square(modes.T @ targets).reshape(n, -1).sum(1) / n
     running = jnp.cumsum(power)
-    return KernelSpectrum(eigenvalues, modes, power, running / running[-1])
+    return (
+        scaled_back(eigenvalues, unit),
+        modes,
+        scaled_back(power, label_unit, label_unit),
+        running / running[-1],
+    )

@@ -4,7 +4,7 @@ A loop over the layers of a network reads its weights as slices of one array. Wr
 each slice enters like the weights of any other layer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -42,20 +42,25 @@ class Builder(Protocol):
         ...
 
 
+def scan_counts(params: Mapping[str, Any], n_arguments: int) -> tuple[int, int]:
+    """How many arguments of a scan are constants, and how many are carried.
+
+    Raises:
+        KeyError: if another version of JAX writes it otherwise.
+    """
+    if "num_carry" in params:  # JAX before 0.11
+        return params["num_consts"], params["num_carry"]
+    sizes = [len(tuple(part)) for part in params["ft_in"].unpack()]
+    if len(sizes) != 3 or sum(sizes) != n_arguments:
+        raise KeyError("ft_in")
+    return sizes[0], sizes[1]
+
+
 def open_loop(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
     """Add a loop, a choice or a slice in plain steps; None if it stays as it is."""
     name = eqn.primitive.name
     if name == "scan" and not eqn.effects:
-        turns = eqn.params["length"]
-        if turns == 0:
-            return None
-        if eqn.params["num_carry"] == 0:
-            return _at_once(builder, eqn, ins)
-        n_steps = turns * _count_steps(eqn.params["jaxpr"].jaxpr)
-        looped = ins[eqn.params["num_consts"] + eqn.params["num_carry"] :]
-        is_layers = not builder.params.isdisjoint(looped)
-        most = _MOST_LAYERS if is_layers else _MOST_TURNS
-        return _in_turn(builder, eqn, ins) if turns <= most and n_steps <= _MOST_STEPS else None
+        return _open_scan(builder, eqn, ins)
     if name == "cond" and isinstance(builder.constants.get(ins[0]), np.ndarray):
         branches = eqn.params["branches"]
         chosen = branches[int(np.clip(int(builder.constants[ins[0]]), 0, len(branches) - 1))]
@@ -68,6 +73,24 @@ def open_loop(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | N
     return None
 
 
+def _open_scan(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
+    turns = eqn.params["length"]
+    if turns == 0:
+        return None
+    try:
+        n_consts, n_carry = scan_counts(eqn.params, len(ins))
+    except (AttributeError, KeyError, TypeError):
+        return None
+    if n_carry == 0:
+        return _at_once(builder, eqn, ins, n_consts)
+    n_steps = turns * _count_steps(eqn.params["jaxpr"].jaxpr)
+    is_layers = not builder.params.isdisjoint(ins[n_consts + n_carry :])
+    most = _MOST_LAYERS if is_layers else _MOST_TURNS
+    if turns > most or n_steps > _MOST_STEPS:
+        return None
+    return _in_turn(builder, eqn, ins, n_consts, n_carry)
+
+
 def _known_slice(builder: Builder, eqn: Any, slot: int, starts: list[int]) -> list[int]:
     sizes, full = eqn.params["slice_sizes"], builder.shapes[slot].shape
     low = [min(max(s, 0), n - size) for s, size, n in zip(starts, sizes, full, strict=True)]
@@ -75,11 +98,10 @@ def _known_slice(builder: Builder, eqn: Any, slot: int, starts: list[int]) -> li
     return builder.call(lambda a: jax.lax.slice(a, low, high), slot)
 
 
-def _at_once(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
+def _at_once(builder: Builder, eqn: Any, ins: tuple[int, ...], n_consts: int) -> list[int] | None:
     body, turns = eqn.params["jaxpr"], eqn.params["length"]
     if turns * _count_numbers(body.jaxpr) > _MOST_NUMBERS:
         return None
-    n_consts = eqn.params["num_consts"]
     axes = (None,) * n_consts + (0,) * (len(ins) - n_consts)
     if not any(axis == 0 for axis in axes):
         return None
@@ -87,9 +109,10 @@ def _at_once(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | No
     return builder.call(run, *ins)
 
 
-def _in_turn(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int]:
+def _in_turn(
+    builder: Builder, eqn: Any, ins: tuple[int, ...], n_consts: int, n_carry: int
+) -> list[int]:
     params, body = eqn.params, eqn.params["jaxpr"]
-    n_consts, n_carry = params["num_consts"], params["num_carry"]
     consts, carry = list(ins[:n_consts]), list(ins[n_consts : n_consts + n_carry])
     turns = range(params["length"])
     stacks: list[list[int]] = []

@@ -10,6 +10,7 @@ test curve never got there while it was watched; a *phase* names what became of 
 
 from ._accuracy import accuracy_delay as accuracy_delay
 from ._accuracy import rise_step as rise_step
+from ._concordance import concordance as concordance
 from ._delay import GrokkingDelay as GrokkingDelay
 from ._delay import fall_step as fall_step
 from ._delay import grokking_delay as grokking_delay

@@ -2,12 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import InputError, require_positive, require_shapes
+from lazyrich._ground import InputError, concrete, real_scalars, require_positive
 
-from ._delay import Curve, GrokkingDelay, Steps, delay_between, fall_step
+from ._delay import GrokkingDelay, crossing, delay_between
+from ._records import Curve, Steps, are_shares, require_shares, sorted_records
 
 
 def rise_step(steps: Steps, accuracy: Curve, level: ScalarLike) -> Float[Array, ""]:
@@ -17,27 +17,36 @@ def rise_step(steps: Steps, accuracy: Curve, level: ScalarLike) -> Float[Array, 
     run was logged.
 
     Args:
-        steps: increasing step numbers, or flow times.
+        steps: step numbers, or flow times, zero or above. Records may come in any order;
+            of several at one step the last one counts.
         accuracy: share of right answers, 0 to 1; values that are not finite never cross.
         level: where the accuracy counts as risen, a share.
 
     Returns:
         The step; the first step if the accuracy starts at or above the level; inf if it
-        never gets there.
+        never gets there. NaN inside ``jit`` or ``vmap`` for an accuracy that would be
+        refused outside.
 
     Raises:
-        InputError: if the lengths disagree, or a level above 1 asks for what no
-            accuracy reaches.
+        InputError: if the lengths disagree or are zero, a step is negative or not finite,
+            an accuracy is not a share (such as a percentage), or a level above 1 asks
+            for what no accuracy reaches.
 
     Example:
         >>> steps, accuracy = jnp.array([1.0, 10.0, 100.0]), jnp.array([0.1, 0.2, 1.0])
         >>> round(float(rise_step(steps, accuracy, 0.6)), 2)
         31.62
     """
-    require_shapes("s s", steps=steps, accuracy=accuracy)
-    _require_shares(level=level)
-    accuracy = jnp.asarray(accuracy)
-    return fall_step(steps, -accuracy, -jnp.asarray(level, accuracy.dtype))
+    _require_levels(level=level)
+    steps, accuracy = sorted_records(steps, accuracy=accuracy)
+    require_shares(accuracy=accuracy)
+    return _rise(steps, accuracy, level)
+
+
+def _rise(steps: Array, accuracy: Array, level: ScalarLike) -> Array:
+    [level] = real_scalars(accuracy, level=level)
+    step = crossing(steps, -accuracy, -level)
+    return jnp.where(are_shares(accuracy), step, jnp.nan)
 
 
 def accuracy_delay(
@@ -54,7 +63,8 @@ def accuracy_delay(
     is a usual pair. jit- and vmap-safe.
 
     Args:
-        steps: increasing step numbers, or flow times.
+        steps: step numbers, or flow times, zero or above. Records may come in any order;
+            of several at one step the last one counts.
         train_accuracy: share of right answers on the training points, 0 to 1.
         test_accuracy: share of right answers on the test points.
         train_level: share at which the train accuracy counts as risen.
@@ -65,7 +75,7 @@ def accuracy_delay(
         ``grokking_delay`` returns them.
 
     Raises:
-        InputError: if the lengths disagree or a level is not in (0, 1].
+        InputError: as ``rise_step``, or if a level is not in (0, 1].
 
     Example:
         >>> steps = jnp.array([0, 1, 10, 100, 1000])
@@ -75,15 +85,17 @@ def accuracy_delay(
         >>> round(float(found.delay)), round(float(found.ratio))
         (990, 100)
     """
-    require_shapes("s s s", steps=steps, train_accuracy=train_accuracy, test_accuracy=test_accuracy)
-    _require_shares(train_level=train_level, test_level=test_level)
-    return delay_between(
-        rise_step(steps, train_accuracy, train_level), rise_step(steps, test_accuracy, test_level)
+    _require_levels(train_level=train_level, test_level=test_level)
+    steps, train, test = sorted_records(
+        steps, train_accuracy=train_accuracy, test_accuracy=test_accuracy
     )
+    require_shares(train_accuracy=train, test_accuracy=test)
+    return delay_between(_rise(steps, train, train_level), _rise(steps, test, test_level))
 
 
-def _require_shares(**levels: ScalarLike) -> None:
+def _require_levels(**levels: ScalarLike) -> None:
     require_positive(**levels)
     for name, level in levels.items():
-        if not isinstance(level, Tracer) and not np.all(np.asarray(level) <= 1):
+        known = concrete(level)
+        if known is not None and not np.all(known <= 1):
             raise InputError(f"{name} is {level}; accuracies are shares, give one of at most 1.")

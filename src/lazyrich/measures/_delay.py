@@ -4,14 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, ScalarLike, Shaped
+from jaxtyping import Array, Bool, Float, ScalarLike
 
-from lazyrich._ground import require_finite, require_positive, require_shapes
+from lazyrich._ground import real_scalars, require_finite, require_positive
 
-# Curves come from JAX's runs or from anybody's log.
-Steps = Shaped[Array, " s"] | Shaped[np.ndarray, " s"]
-Curve = Float[Array, " s"] | Float[np.ndarray, " s"]
+from ._records import Curve, Steps, require_first, require_losses, sorted_records
 
 
 class GrokkingDelay(NamedTuple):
@@ -28,6 +25,9 @@ class GrokkingDelay(NamedTuple):
             was there at step 0 and the test curve was not.
         is_censored: the test curve never got there: the delay is longer than was watched.
             Also set where the train curve never did and no delay is defined.
+
+    Inside ``jit`` or ``vmap``, where bad curves cannot be refused, both steps and what
+    follows from them are NaN for curves that would be refused outside.
     """
 
     train_step: Float[Array, ""]
@@ -37,7 +37,7 @@ class GrokkingDelay(NamedTuple):
     is_censored: Bool[Array, ""]
 
 
-def fall_step(steps: Steps, loss: Curve, level: Float[Array, ""] | float) -> Float[Array, ""]:
+def fall_step(steps: Steps, loss: Curve, level: ScalarLike) -> Float[Array, ""]:
     """First step at which a loss is at or below a level, between records by log step.
 
     Between the two records around the crossing the loss is taken as linear in
@@ -45,7 +45,8 @@ def fall_step(steps: Steps, loss: Curve, level: Float[Array, ""] | float) -> Flo
     depends on how densely the run was logged.
 
     Args:
-        steps: increasing step numbers, or flow times.
+        steps: step numbers, or flow times, zero or above. Records may come in any order;
+            of several at one step the last one counts.
         loss: the curve, label units²; values that are not finite never cross.
         level: where the loss counts as fallen, label units².
 
@@ -54,17 +55,24 @@ def fall_step(steps: Steps, loss: Curve, level: Float[Array, ""] | float) -> Flo
         never gets there.
 
     Raises:
-        InputError: if the lengths disagree.
+        InputError: if the lengths disagree or are zero, a step is negative or not finite,
+            the level is not finite, or no record is.
 
     Example:
         >>> steps, loss = jnp.array([1.0, 10.0, 100.0]), jnp.array([1.0, 0.8, 0.4])
         >>> round(float(fall_step(steps, loss, 0.6)), 2)
         31.62
     """
-    require_shapes("s s", steps=steps, loss=loss)
-    loss = jnp.asarray(loss)
-    steps = jnp.asarray(steps, loss.dtype)
-    is_low = loss <= level
+    require_finite(level=level)
+    steps, loss = sorted_records(steps, loss=loss)
+    [level] = real_scalars(loss, level=level)
+    return crossing(steps, loss, level)
+
+
+@jax.jit
+def crossing(steps: Array, loss: Array, level: Array) -> Array:
+    """``fall_step`` for sorted records; NaN for a level that is not finite."""
+    is_low = (loss <= level) & jnp.isfinite(loss)
     k = jnp.argmax(is_low)
     before = jnp.maximum(k - 1, 0)
     drop = loss[before] - loss[k]
@@ -75,7 +83,8 @@ def fall_step(steps: Steps, loss: Curve, level: Float[Array, ""] | float) -> Flo
     a, b = steps[before], steps[k]
     safe = jnp.where(a > 0, a, 1)
     between = jnp.where(a > 0, safe * (b / safe) ** share, b * share)
-    return jnp.where(is_low.any(), jnp.where(k == 0, steps[0], between), jnp.inf)
+    step = jnp.where(is_low.any(), jnp.where(k == 0, steps[0], between), jnp.inf)
+    return jnp.where(jnp.isfinite(level), step, jnp.nan)
 
 
 def grokking_delay(
@@ -91,16 +100,19 @@ def grokking_delay(
     record. jit- and vmap-safe.
 
     Args:
-        steps: increasing step numbers, or flow times.
-        train_loss: label units².
-        test_loss: label units².
+        steps: step numbers, or flow times, zero or above. Records may come in any order;
+            of several at one step the last one counts.
+        train_loss: label units²; zero or above.
+        test_loss: label units²; zero or above.
         threshold: share of the initial train loss, above 0.
 
     Returns:
         Both steps, their difference and ratio, and whether the delay is censored.
 
     Raises:
-        InputError: if lengths disagree or the threshold is not above zero.
+        InputError: if lengths disagree or are zero, a step is negative or not finite, a
+            loss is negative or nowhere finite, the train loss does not begin with a
+            finite number, or the threshold is not above zero.
 
     Example:
         >>> steps = jnp.array([0, 1, 10, 100, 1000])
@@ -113,18 +125,21 @@ def grokking_delay(
     References:
         Kumar et al. (2024), Figure 3(e), "time to grok".
     """
-    require_shapes("s s s", steps=steps, train_loss=train_loss, test_loss=test_loss)
     require_finite(threshold=threshold)
     require_positive(threshold=threshold)
-    level = jnp.asarray(threshold) * train_loss[0]
-    train_step, test_step = jax.vmap(lambda loss: fall_step(steps, loss, level))(
-        jnp.stack([train_loss, test_loss])
-    )
-    return delay_between(train_step, test_step)
+    steps, train, test = sorted_records(steps, train_loss=train_loss, test_loss=test_loss)
+    require_first(train_loss=train)
+    require_losses(train_loss=train, test_loss=test)
+    [threshold] = real_scalars(train, threshold=threshold)
+    # A negative loss that is traced has no share either.
+    level = threshold * jnp.where(train[0] < 0, jnp.nan, train[0])
+    return delay_between(crossing(steps, train, level), crossing(steps, test, level))
 
 
+@jax.jit
 def delay_between(train_step: Float[Array, ""], test_step: Float[Array, ""]) -> GrokkingDelay:
-    """Difference and ratio of two steps, either of which may be inf for never."""
+    """Difference and ratio of two steps, inf for never and NaN for not defined."""
+    is_undefined = jnp.isnan(test_step) | jnp.isnan(train_step)
     is_censored = jnp.isinf(test_step) | jnp.isinf(train_step)
     safe = jnp.where(is_censored, 1.0, train_step)
     # From step 0 every later step is infinitely late; step 0 itself is not late at all.
@@ -132,7 +147,7 @@ def delay_between(train_step: Float[Array, ""], test_step: Float[Array, ""]) -> 
     return GrokkingDelay(
         train_step,
         test_step,
-        jnp.where(is_censored, jnp.inf, test_step - safe),
-        jnp.where(is_censored, jnp.inf, ratio),
-        is_censored,
+        jnp.where(is_undefined, jnp.nan, jnp.where(is_censored, jnp.inf, test_step - safe)),
+        jnp.where(is_undefined, jnp.nan, jnp.where(is_censored, jnp.inf, ratio)),
+        is_censored | is_undefined,
     )

@@ -5,7 +5,7 @@ from enum import IntEnum
 import jax.numpy as jnp
 from jaxtyping import Array, Int, ScalarLike
 
-from lazyrich._ground import require_positive
+from lazyrich._ground import InputError, real_arrays, require_positive
 
 from ._delay import GrokkingDelay
 
@@ -62,10 +62,11 @@ def phase(
 
     Returns:
         A ``Phase`` as a number. A test curve that got there where the train curve never
-        did, which the table of Liu et al. leaves open, is confusion.
+        did, which the table of Liu et al. leaves open, is confusion. A step that is NaN
+        counts as never.
 
     Raises:
-        InputError: if a bound is not above zero.
+        InputError: if a bound is not above zero, or ``found`` is something else.
 
     Example:
         >>> found = GrokkingDelay(*map(jnp.asarray, (100.0, 5000.0, 4900.0, 50.0, False)))
@@ -77,12 +78,21 @@ def phase(
         grokking: an effective theory of representation learning", Table 1.
     """
     require_positive(max_delay=max_delay, max_ratio=max_ratio, last_step=last_step)
-    has_train, has_test = (
-        jnp.isfinite(step) & (step <= last_step) for step in (found.train_step, found.test_step)
+    if not isinstance(found, GrokkingDelay):
+        raise InputError(
+            f"found is a {type(found).__name__}; give what grokking_delay or accuracy_delay "
+            "returns."
+        )
+    train, test, delay, ratio = real_arrays(
+        train_step=found.train_step,
+        test_step=found.test_step,
+        delay=found.delay,
+        ratio=found.ratio,
     )
-    is_late = found.delay >= max_delay
+    has_train, has_test = (jnp.isfinite(step) & (step <= last_step) for step in (train, test))
+    is_late = delay >= max_delay
     # The ratio to a train step of 0 is infinite; "no bound" lets that pass too.
-    is_late = is_late | ((found.ratio >= max_ratio) & jnp.isfinite(max_ratio))
+    is_late = is_late | ((ratio >= max_ratio) & jnp.isfinite(max_ratio))
     after_fit = jnp.where(
         has_test,
         jnp.where(is_late, Phase.grokking, Phase.comprehension),

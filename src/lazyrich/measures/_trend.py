@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, host_array, require_finite, require_positive
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
@@ -22,13 +22,13 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
         values of one side are equal.
 
     Raises:
-        InputError: if the lengths disagree.
+        InputError: if the lengths disagree, or an entry is no real number.
 
     Example:
         >>> rank_correlation([1, 2, 3], [5.0, 7.0, float("inf")])
         1.0
     """
-    a, b = np.asarray(x, float), np.asarray(y, float)
+    a, b = host_array("x", x), host_array("y", y)
     if a.shape != b.shape or a.ndim != 1:
         raise InputError(f"x has shape {a.shape} and y {b.shape}; give two lists of one length.")
     if len(a) < 2 or np.isnan(a).any() or np.isnan(b).any():
@@ -57,11 +57,20 @@ def ordered_share(values: ArrayLike, axis: int, *, trend: Literal["rising", "fal
         order is unknown, do not count; equal finite neighbours do not follow the trend.
         NaN if no pair counts.
 
+    Raises:
+        InputError: if a cell is no real number, there is no such axis, or the trend is
+            neither of the two.
+
     Example:
         >>> ordered_share([[1.0, 2.0, float("inf"), float("inf")]], 1, trend="rising")
         1.0
     """
-    cells = np.moveaxis(np.asarray(values, float), axis, 0)
+    array = host_array("values", values)
+    if not -array.ndim <= axis < array.ndim:
+        raise InputError(f"axis is {axis} and values has {array.ndim} axes; give one of them.")
+    if trend not in ("rising", "falling"):
+        raise InputError(f"trend is {trend!r}; give 'rising' or 'falling'.")
+    cells = np.moveaxis(array, axis, 0)
     before, after = (cells[:-1], cells[1:]) if trend == "rising" else (cells[1:], cells[:-1])
     counts = ~(np.isnan(before) | np.isnan(after) | (np.isinf(before) & np.isinf(after)))
     if not counts.any():
@@ -72,20 +81,41 @@ def ordered_share(values: ArrayLike, axis: int, *, trend: Literal["rising", "fal
 def relative_spread(values: ArrayLike) -> float:
     """max/min − 1 of positive values: zero where all are equal.
 
+    Args:
+        values: any number of them, above zero.
+
+    Returns:
+        The spread, dimensionless; inf if one value is infinite, NaN if one is NaN or all
+        are infinite.
+
+    Raises:
+        InputError: if there is no value, or one is zero, negative or no real number.
+
     Example:
         >>> relative_spread([2.0, 3.0])
         0.5
     """
-    array = np.asarray(values, float)
-    return float(array.max() / array.min() - 1)
+    array = host_array("values", values)
+    if array.size == 0 or (array <= 0).any():
+        raise InputError(
+            f"values is {array.tolist()}; a relative spread needs one value or more, all above "
+            "zero."
+        )
+    largest, least = float(array.max()), float(array.min())
+    return float("nan") if np.isinf(least) else largest / least - 1
 
 
 def count_peaks(curve: ArrayLike, *, prominence: float) -> int:
     """Number of local maxima that stand out from both sides by a share of the curve's start.
 
     Args:
-        curve: records in their order, the first above zero.
-        prominence: share of the first record by which a maximum must stand out.
+        curve: records in their order; those that are not finite are left out.
+        prominence: share of the first record by which a maximum must stand out, above
+            zero.
+
+    Raises:
+        InputError: if the curve has more than one axis, its first finite record is
+            missing or not above zero, or the prominence is not above zero.
 
     Example:
         >>> count_peaks([1.0, 1.5, 1.0, 1.2, 0.5], prominence=0.1)
@@ -93,6 +123,13 @@ def count_peaks(curve: ArrayLike, *, prominence: float) -> int:
     """
     from scipy.signal import find_peaks  # here: it takes half as long to import as all else
 
-    array = np.asarray(curve, float)
+    array = host_array("curve", curve)
     kept = array[np.isfinite(array)]
+    if array.ndim != 1 or not kept.size or kept[0] <= 0:
+        raise InputError(
+            f"The curve has shape {array.shape} and begins with {kept[:1].tolist()}; give "
+            "records of one axis of which the first is above zero."
+        )
+    require_finite(prominence=prominence)
+    require_positive(prominence=prominence)
     return len(find_peaks(kept, prominence=prominence * kept[0])[0])

@@ -80,7 +80,8 @@ class MLPNet(Net):
             usual frameworks begin, or "normal" of standard deviation 1/√n; in ntk and
             mean_field form both are √n times larger. "kaiming" is normal of standard
             deviation √(2/n) in every form, as in the authors' Figure 6(a), which has
-            it in mean_field form.
+            it in mean_field form. "unit_normal" is N(0, 1) in every form, as in the
+            authors' Figure 13(b), which has it in standard form.
         use_bias: have biases.
 
     Example:
@@ -94,7 +95,7 @@ class MLPNet(Net):
     widths: tuple[PositiveInt, ...] = (100, 100)
     activation: Activation = "relu"
     parameterisation: Parameterisation = "standard"
-    initial: Literal["uniform", "normal", "kaiming"] = "uniform"
+    initial: Literal["uniform", "normal", "kaiming", "unit_normal"] = "uniform"
     use_bias: bool = True
 
     def init(
@@ -137,6 +138,8 @@ class MLPNet(Net):
     def _draw(self, key: PRNGKeyArray, shape: tuple[int, ...], n_in: int) -> Array:
         if self.initial == "kaiming":
             return math.sqrt(2 / n_in) * jax.random.normal(key, shape)
+        if self.initial == "unit_normal":
+            return jax.random.normal(key, shape)
         spread = 1 / math.sqrt(n_in) if self.parameterisation == "standard" else 1.0
         if self.initial == "normal":
             return spread * jax.random.normal(key, shape)

@@ -5,8 +5,9 @@ No mathematics here: that stands in the rooms below.
 
 Vocabulary: a *panel* is experiments that lie in one grid, and what they measured; a
 *claim* is a sentence of the paper with a statistic and a threshold; a *verdict* is
-holds, does not hold or undecided, from the statistic over seeds; a *preset* is a set of
-settings, ``paper`` (the authors') or ``quick`` (minutes).
+holds, does not hold or undecided, from the statistic over seeds, met or not of a single
+draw; a *preset* is a set of settings: ``authors`` (their own draw), ``paper`` (their
+settings over seeds) or ``quick`` (wide networks, in minutes).
 """
 
 from ._claims import CLAIMS as CLAIMS
@@ -14,10 +15,16 @@ from ._claims import HISTORY as HISTORY
 from ._recipe import Panel as Panel
 from ._recipe import Recipe as Recipe
 from ._reproduce import Reproduction as Reproduction
-from ._reproduce import read_verdicts as read_verdicts
 from ._reproduce import reproduce as reproduce
+from ._results import PRESETS as PRESETS
+from ._results import Result as Result
+from ._results import as_json as as_json
+from ._results import read_results as read_results
 from ._verdict import Claim as Claim
 from ._verdict import Verdict as Verdict
 from ._verdict import judge as judge
+from ._words import LEGEND as LEGEND
+from ._words import by_claim as by_claim
+from ._words import describe as describe
 from .figures import FIGURES as FIGURES
 from .gallery import write_report as write_report

@@ -1,16 +1,35 @@
 """Files that are written whole or not at all, and read back only if they are sound."""
 
+import io
 import json
-import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._ground import (
+    FileKind,
+    InputError,
+    has_seal,
+    open_folder,
+    read_file,
+    reason_of,
+    require_writable,
+    seal,
+    unseal,
+    write_file,
+)
+from lazyrich.plots import require_figure_place
+
+_CURE = "make room, move it away or choose another place with --out, then run again"
+CURE = f"{_CURE}: finished runs are kept"
+_SEAL = "figure data"
+MOST_JSON = 2**26
 
 
 def writable_folder(folder: Path, *, option: str = "--out") -> Path:
@@ -27,42 +46,38 @@ def writable_folder(folder: Path, *, option: str = "--out") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError as error:
-        reason = error.strerror or "it cannot be written"
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"The output folder {folder} cannot be written ({reason}); choose another with "
-            f"{option}."
+            f"The output folder {folder} cannot be written ({reason_of(error)}); choose another "
+            f"with {option}."
         ) from error
 
 
-def write_whole(path: Path, write: Callable[[Path], Any], *, option: str = "--out") -> None:
-    """Write under a temporary name, then rename: half a file is no file.
+def require_places(folder: Path, figures: Iterable[str]) -> None:
+    """Refuse files of others that stand where figures' files are to be written.
 
     Args:
-        path: the file.
-        write: writes to the path that it is given.
-        option: by which another place can be chosen.
+        folder: of the reproduction.
+        figures: such as "fig1".
 
     Raises:
-        InputError: if the disk refuses, with what was there before left as it was.
+        InputError: naming the file.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(unfinished)
-        unfinished.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} could not be written ({error.strerror or error}); make room or choose "
-            f"another place with {option}, then run again: finished runs are kept."
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    for figure in figures:
+        require_writable(folder / f"{figure}.nc", kind=_PANELS, cure=_CURE)
+        require_figure_place(folder, figure, cure=_CURE)
+    # What the claims file holds is judged when it is read; here it is to be a file at all.
+    any_file = FileKind("a claims file", lambda file: True)
+    require_writable(folder / "claims.json", kind=any_file, cure=_CURE)
 
 
 def write_panels(
     path: Path, panels: Mapping[str, xr.Dataset], attributes: Mapping[str, str]
 ) -> None:
-    """Write panels as the groups of one NetCDF file; ``xarray.open_datatree`` reads it."""
+    """Write panels as the groups of one NetCDF file; ``xarray.open_datatree`` reads it.
+
+    It is made in memory: HDF5 ends the process on a disk that is full.
+    """
     with np.errstate(over="ignore"):  # what a diverged run left becomes infinite
         packed = {
             name: panel.assign(
@@ -72,19 +87,72 @@ def write_panels(
         }
     tree = xr.DataTree.from_dict(packed)
     tree.attrs = dict(attributes)
+    compress = {"zlib": True, "complevel": 4}
+    encoding = {
+        f"/{name}": {key: compress for key in panel if panel[key].dtype.kind == "f"}
+        for name, panel in packed.items()
+    }
+    content = io.BytesIO()
+    tree.to_netcdf(content, engine="h5netcdf", encoding=encoding)
+    write_file(path, seal(content.getvalue(), _SEAL), kind=_PANELS, cure=CURE)
 
-    def write(to: Path) -> None:
-        compress = {"zlib": True, "complevel": 4}
-        encoding = {
-            f"/{name}": {key: compress for key in panel if panel[key].dtype.kind == "f"}
-            for name, panel in packed.items()
-        }
-        tree.to_netcdf(to, engine="h5netcdf", encoding=encoding)
 
-    write_whole(path, write)
+def read_panels(content: bytes) -> dict[str, xr.Dataset]:
+    """The panels of a figure's file; none if it is damaged.
+
+    Args:
+        content: of the file; the first version wrote files without a checksum.
+    """
+    try:
+        content = unseal(content, _SEAL) if has_seal(io.BytesIO(content), _SEAL) else content
+        with xr.open_datatree(io.BytesIO(content), engine="h5netcdf") as tree:
+            return {
+                name: node.to_dataset().load()
+                for name, node in tree.children.items()
+                if "status" in node.data_vars
+            }
+    except Exception:  # HDF5 and xarray meet damage with any of a dozen errors
+        return {}
+
+
+def read_inside(folder: Path, name: str, most_bytes: int) -> bytes | None:
+    """A regular file that lies in the folder itself; None if there is none, or only a link.
+
+    Args:
+        folder: where.
+        name: of the file.
+        most_bytes: a larger file counts as none.
+    """
+    try:
+        with open_folder(folder) as inside:
+            return read_file(name, most_bytes, inside=inside)
+    except OSError:
+        return None
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON."""
+    """Write the claims file."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda to: to.write_text(text, encoding="utf-8"))
+    write_file(path, text.encode("utf-8", "backslashreplace"), kind=_CLAIMS, cure=CURE)
+
+
+def _is_panels(file: BufferedIOBase) -> bool:
+    if has_seal(file, _SEAL):
+        return True
+    try:
+        file.seek(0)
+        with h5py.File(file, "r") as found:  # the first version wrote no seal
+            return {"title", "lazyrich"} <= found.attrs.keys()
+    except Exception:  # HDF5 meets what it cannot read with any of a dozen errors
+        return False
+
+
+def _is_claims(file: BufferedIOBase) -> bool:
+    try:
+        return isinstance(json.loads(file.read(MOST_JSON))["figures"], dict)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+_PANELS = FileKind("a figure's data", _is_panels)
+_CLAIMS = FileKind("a claims file", _is_claims)

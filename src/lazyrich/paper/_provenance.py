@@ -6,8 +6,11 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
+
+from lazyrich._ground import value_text
 
 
 def provenance() -> dict[str, str]:
@@ -27,7 +30,7 @@ def command_line(
     figure: str,
     preset: str = "quick",
     n_seeds: int | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> str:
     """What to type to compute a figure.
 
@@ -44,7 +47,7 @@ def command_line(
     words = ["lazyrich", "reproduce", figure, "--preset", preset]
     words += [] if n_seeds is None else ["--seeds", str(n_seeds)]
     for name, value in (changes or {}).items():
-        words += ["--set", f"{name}={value}"]
+        words += ["--set", f"{name}={value_text(value)}"]
     return shlex.join(words)
 
 

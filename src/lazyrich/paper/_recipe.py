@@ -33,11 +33,13 @@ class Recipe:
     Attributes:
         name: such as "fig1".
         statement: what the print claims, in a line.
-        n_seeds: by preset, "quick" and "paper", how many seeds it is run with.
+        n_seeds: by preset, of those that the figure has, how many seeds it is run with; a
+            panel may take fewer, the first ones.
         captions: by preset, the settings in a line.
         panels: from the preset and the seeds to the experiments.
         statistics: from what was measured to the statistic of each claim of the figure,
-            one value for each seed, NaN where it could not be measured.
+            one value for each seed, inf where it is never reached, NaN (a ``Value`` says
+            why) where it could not be measured.
         draw: from what was measured to a picture; the text is the caption.
     """
 

@@ -1,9 +1,9 @@
 """From a figure's name to a picture, a dataset and verdicts."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -13,22 +13,31 @@ import matplotlib
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import InputError
-from lazyrich.plots import find_figure, house_style, write_figure
+from lazyrich._ground import (
+    InputError,
+    field_paths,
+    grouped,
+    nearest_name,
+    shown,
+    value_text,
+)
+from lazyrich.plots import find_figure, house_style, new_figure, write_figure
 from lazyrich.sweeps import Outcome
 from lazyrich.tasks import ImageTask
 from lazyrich.training import Experiment
 
 from ._claims import claims_of
-from ._files import writable_folder, write_json, write_panels
-from ._panels import field_names, fill_panels, with_changes
+from ._files import CURE, require_places, writable_folder, write_panels
+from ._panels import fill_panels, with_changes
 from ._provenance import command_line, provenance
 from ._recipe import Panel, Panels, Recipe
+from ._results import PRESETS, Result, add_result, preset_folder, require_second_edition
+from ._runs import faults_of
+from ._value import Value, missing, reason_of
 from ._verdict import Verdict, judge
 from .figures import FIGURES
 
-_CLAIMS_FILE = "claims.json"
-_PRESETS = ("quick", "paper")
+_MOST_EXPERIMENTS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,34 +71,38 @@ def reproduce(
     store: str | None = None,
     executor: Executor | str | None = None,
     n_seeds: int | None = None,
-    changes: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> list[Reproduction]:
     """Compute figures of the paper, draw them, and judge their claims.
 
     Writes for each figure FIG.nc (a group for each panel), FIG.png and FIG.pdf, and one
-    claims.json. Every finished run is kept in the store and used again, by other figures
-    too; a call that was killed goes on where it was. A picture that is there and made
-    from the same runs by the same code is left as it is.
+    claims.json for all figures and presets; the files of another preset than "quick" go
+    into a folder of its name. Every finished run is kept in the store and used again, by
+    other figures too; a call that was killed goes on where it was. A picture that is
+    there and made from the same runs by the same code is left as it is. A run that fails
+    and a picture that cannot be drawn are named in the notes and cost nothing else.
 
     Args:
-        figures: names such as "fig1"; "all" stands for every figure.
-        preset: "quick" or "paper".
+        figures: names such as "fig1"; "all" stands for every figure that has the preset.
+        preset: "quick" (wide networks), "paper" (the authors' settings) or "authors"
+            (their own draw, one run).
         out: folder for the files.
         store: folder or URL of the runs; None takes ``out/store``.
         executor: as for ``lazyrich.sweeps.sweep``.
         n_seeds: seeds 0 … n − 1; None takes the preset's number.
-        changes: settings to change, as text by name, such as {"alpha": "4"}, in all runs
-            that have them.
+        changes: settings to change by name, as values or as they are typed, such as
+            {"alpha": "4"}, in all runs that have them.
         progress: show how far it is, on stderr.
 
     Returns:
         One reproduction for each figure, in the order asked for.
 
     Raises:
-        InputError: if a figure, preset or setting is unknown, a setting cannot be run,
-            a data set's files are missing, or the folder cannot be written. Nothing is
-            computed then.
+        InputError: if a figure, preset or setting is unknown, a figure does not have the
+            preset, a setting cannot be run, a data set's files are missing, or the folder
+            cannot be written or holds results of the first edition. Nothing is computed
+            then.
 
     Example:
         >>> import tempfile
@@ -99,13 +112,15 @@ def reproduce(
         >>> found.panels["runs"].sizes["seed"], found.verdicts[0].outcome
         (1, 'undecided')
     """
-    names = _known_figures(figures)
-    _require_known("preset", preset, _PRESETS)
+    _require_known("preset", preset, list(PRESETS))
+    names = _known_figures(figures, preset)
     if n_seeds is not None and n_seeds < 1:
         raise InputError(f"--seeds is {n_seeds}; ask for at least 1 (3 for a verdict).")
     plans = _plans([FIGURES[name] for name in names], preset, n_seeds, changes or {})
     _require_files(plans)
+    require_second_edition(out)
     folder = writable_folder(out)
+    require_places(preset_folder(folder, preset), [recipe.name for recipe, _, _ in plans])
     where = str(folder / "store") if store is None else store
     made = provenance()
     found = []
@@ -118,62 +133,46 @@ def reproduce(
     return found
 
 
-def read_verdicts(out: Path = Path("reproduction")) -> dict[str, dict[str, Any]]:
-    """The claims file of an earlier ``reproduce``: by figure, with settings and verdicts.
-
-    Args:
-        out: the folder that it wrote.
-
-    Returns:
-        For each figure a mapping with preset, seeds, settings, provenance, notes and
-        claims.
-
-    Raises:
-        InputError: if there is no claims file, or it cannot be read.
-    """
-    path = out / _CLAIMS_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: content["figures"][name] for name in FIGURES if name in content["figures"]}
-    except FileNotFoundError as error:
-        raise InputError(
-            f"There is no {path}; run `lazyrich reproduce all --out {out}` first."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is not a claims file that can be read; delete it and reproduce again."
-        ) from error
-
-
-def _known_figures(figures: Sequence[str]) -> list[str]:
+def _known_figures(figures: Sequence[str], preset: str) -> list[str]:
     if not figures:
         raise InputError(f"No figure was named; choose from {', '.join(FIGURES)} or all.")
     names: list[str] = []
     for name in figures:
-        if name != "all":
-            _require_known("figure", name, [*FIGURES, "all"])
-        names += list(FIGURES) if name == "all" else [name]
+        if name == "all":
+            names += [one for one, recipe in FIGURES.items() if preset in recipe.n_seeds]
+            continue
+        _require_known("figure", name, [*FIGURES, "all"])
+        if preset not in FIGURES[name].n_seeds:
+            has = " and ".join(FIGURES[name].n_seeds)
+            raise InputError(f"{name} has no preset {preset}; it has {has}.")
+        names.append(name)
     return list(dict.fromkeys(names))
 
 
 def _require_known(what: str, name: str, valid: Sequence[str]) -> None:
     if name in valid:
         return
-    near = difflib.get_close_matches(name, valid, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(valid)}."
-    raise InputError(f"There is no {what} {name!r}; {hint}")
+    raise InputError(f"There is no {what} {shown(name)}; {nearest_name(name, valid)}.")
 
 
 _Plan = tuple[Recipe, tuple[int, ...], Mapping[str, Panel]]
 
 
 def _plans(
-    recipes: Sequence[Recipe], preset: str, n_seeds: int | None, changes: Mapping[str, str]
+    recipes: Sequence[Recipe], preset: str, n_seeds: int | None, changes: Mapping[str, Any]
 ) -> list[_Plan]:
     plans: list[_Plan] = []
     unknown = set(changes)
     for recipe in recipes:
-        seeds = tuple(range(recipe.n_seeds[preset] if n_seeds is None else n_seeds))
+        n = recipe.n_seeds[preset] if n_seeds is None else n_seeds
+        each = recipe.panels(preset, (0,)).values()
+        total = n * sum(len(panel.experiments) for panel in each)
+        if total > _MOST_EXPERIMENTS:
+            raise InputError(
+                f"{recipe.name} with {grouped(n)} seeds is {grouped(total)} experiments; more than "
+                f"{grouped(_MOST_EXPERIMENTS)}, ask for fewer with --seeds."
+            )
+        seeds = tuple(range(n))
         panels, missing = with_changes(recipe.panels(preset, seeds), changes)
         unknown &= missing
         plans.append((_captioned(recipe, changes, missing), seeds, panels))
@@ -184,7 +183,7 @@ def _plans(
         known = {
             field
             for one in experiments[:: max(1, len(experiments) // 50)]
-            for field in field_names(one)
+            for field in field_paths(one.model_dump(mode="json"))
         }
         _require_known("setting", name, sorted(known))
     return plans
@@ -204,9 +203,9 @@ def _require_files(plans: Sequence[_Plan]) -> None:
             task.draw(0)
 
 
-def _captioned(recipe: Recipe, changes: Mapping[str, str], missing: set[str]) -> Recipe:
+def _captioned(recipe: Recipe, changes: Mapping[str, Any], missing: set[str]) -> Recipe:
     """The recipe with captions that say what was changed."""
-    made = [f"{name}={value}" for name, value in changes.items() if name not in missing]
+    made = [f"{n}={value_text(value)}" for n, value in changes.items() if n not in missing]
     if not made:
         return recipe
     said = f"; changed: {', '.join(made)}"
@@ -220,27 +219,86 @@ def _written(
     seeds: tuple[int, ...],
     panels: Panels,
     outcomes: Sequence[Outcome],
-    folder: Path,
+    out: Path,
     made: dict[str, str],
 ) -> Reproduction:
-    """Judge a figure, draw it, and write its files."""
+    """Write a figure's data, judge it, write the verdicts, and only then draw."""
+    folder = writable_folder(preset_folder(out, preset))
     data_file = folder / f"{recipe.name}.nc"
     write_panels(data_file, panels, {"title": f"{recipe.name}: {recipe.statement}"} | made)
+    verdicts, faults = _judged(recipe, panels, seeds, is_one_draw=preset == "authors")
+    notes = (*_notes(outcomes), *faults)
+
+    def keep() -> str:
+        result = Result(seeds, recipe.captions[preset], made, notes, verdicts)
+        return add_result(out, recipe.name, preset, result)
+
+    set_aside = keep()
     plural = "s" if len(seeds) > 1 else ""
     caption = f"{preset}: {recipe.captions[preset]}; {len(seeds)} seed{plural}"
-    drawn_from = _drawn_from(recipe, caption, outcomes)
-    pictures = find_figure(folder, recipe.name, drawn_from)
-    if not pictures:
-        with house_style():
-            picture = recipe.draw(panels, caption)
-            pictures = write_figure(picture, folder, recipe.name, made_from=drawn_from)
-    measured = recipe.statistics(panels)
-    verdicts = tuple(judge(claim, measured[name]) for name, claim in claims_of(recipe.name).items())
-    found = Reproduction(
-        recipe.name, preset, seeds, panels, (data_file, *pictures), verdicts, _notes(outcomes)
+    pictures, fault = _drawn(
+        recipe, panels, caption, folder, _drawn_from(recipe, caption, outcomes)
     )
-    _write_verdicts(folder, found, recipe.captions[preset], made)
-    return found
+    if set_aside or fault:
+        notes += tuple(filter(None, (set_aside, fault)))
+        keep()
+    return Reproduction(recipe.name, preset, seeds, panels, (data_file, *pictures), verdicts, notes)
+
+
+def _judged(
+    recipe: Recipe, panels: Panels, seeds: Sequence[int], *, is_one_draw: bool
+) -> tuple[tuple[Verdict, ...], list[str]]:
+    """A verdict on every claim; a statistic that cannot be computed is NaN in every seed."""
+    try:
+        found, faults = dict(recipe.statistics(panels)), []
+    except Exception as error:  # whatever it is, the other figures of the call go on
+        said = _said(error)
+        found, faults = {}, [f"The statistics of {recipe.name} could not be computed ({said})."]
+    verdicts = []
+    for name, claim in claims_of(recipe.name).items():
+        values = found.get(name, [math.nan] * len(seeds))
+        # A panel with fewer seeds has the first ones.
+        numbers = [v if isinstance(v, Value) else float(v) for v in values]
+        explained = [_explained(v, panels, seeds[k]) for k, v in enumerate(numbers)]
+        verdicts.append(judge(claim, explained, is_one_draw=is_one_draw))
+    return tuple(verdicts), faults
+
+
+def _explained(value: float, panels: Panels, seed: int) -> float:
+    """A value; where it is NaN without a reason, with what became of the seed's runs."""
+    if not math.isnan(value) or reason_of(value):
+        return value
+    faults = [fault for panel in panels.values() for fault in faults_of(panel, seed)]
+    return missing(" or ".join(dict.fromkeys(faults)) or "could not be measured")
+
+
+def _drawn(
+    recipe: Recipe, panels: Panels, caption: str, folder: Path, made_from: str
+) -> tuple[list[Path], str]:
+    """The pictures, and what went wrong; where drawing fails a page that says so."""
+    pictures = find_figure(folder, recipe.name, made_from)
+    if pictures:
+        return pictures, ""
+    fault = ""
+    with house_style():
+        try:
+            pictures = write_figure(
+                recipe.draw(panels, caption), folder, recipe.name, made_from=made_from, cure=CURE
+            )
+        except InputError:
+            raise
+        except Exception as error:  # the verdicts stand without it
+            fault = f"The picture of {recipe.name} could not be drawn ({_said(error)})."
+            figure, [axes] = new_figure(1, 1)
+            axes.axis("off")
+            axes.text(0.5, 0.5, fault, ha="center", va="center", wrap=True, parse_math=False)
+            pictures = write_figure(figure, folder, recipe.name, cure=CURE)
+    return pictures, fault
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text:.200}" if text else type(error).__name__
 
 
 def _drawn_from(recipe: Recipe, caption: str, outcomes: Sequence[Outcome]) -> str:
@@ -254,7 +312,11 @@ def _drawn_from(recipe: Recipe, caption: str, outcomes: Sequence[Outcome]) -> st
     return digest.hexdigest()
 
 
+_MOST_NOTES = 6
+
+
 def _notes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """A sentence on each run that went wrong, and how many more there are than can be read."""
     notes = []
     for one in outcomes:
         if one.status in ("ok", "out_of_steps"):
@@ -270,7 +332,8 @@ def _notes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
             )
         else:
             notes.append(f"A run failed ({said}): {one.error.splitlines()[0]}")
-    return tuple(notes)
+    more = len(notes) - _MOST_NOTES
+    return (*notes[:_MOST_NOTES], *([f"{more} more runs went wrong."] if more > 0 else []))
 
 
 def _scalars(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,41 +354,3 @@ def _scalars(config: Mapping[str, Any]) -> dict[str, Any]:
         elif name in wanted:
             found[name] = value
     return {name: found[name] for name in wanted if name in found}
-
-
-def _write_verdicts(folder: Path, found: Reproduction, settings: str, made: dict[str, str]) -> None:
-    """Put one figure's verdicts into the claims file, beside those already there."""
-    path = folder / _CLAIMS_FILE
-    try:
-        figures = dict(json.loads(path.read_text(encoding="utf-8"))["figures"])
-    except (OSError, ValueError, KeyError, TypeError):
-        figures = {}
-    figures[found.figure] = {
-        "preset": found.preset,
-        "seeds": list(found.seeds),
-        "settings": settings,
-        "provenance": made,
-        "notes": list(found.notes),
-        "claims": [_as_row(verdict) for verdict in found.verdicts],
-    }
-    write_json(path, {"figures": {name: figures[name] for name in FIGURES if name in figures}})
-
-
-def _as_row(verdict: Verdict) -> dict[str, Any]:
-    claim = verdict.claim
-    return {
-        "name": claim.name,
-        "sentence": claim.sentence,
-        "where": claim.where,
-        "statistic": claim.statistic,
-        "values": [_json_number(value) for value in verdict.values],
-        "median": _json_number(verdict.median),
-        "interval": [_json_number(value) for value in verdict.interval],
-        "threshold": claim.threshold,
-        "verdict": verdict.outcome,
-    }
-
-
-def _json_number(value: float) -> float | str:
-    """JSON has no infinities: they go in as text."""
-    return value if np.isfinite(value) else str(value)

@@ -1,9 +1,14 @@
 """What all runs of a panel have in common."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
+
+from ._claims import claims_of
+from ._recipe import Panels
+from ._value import missing
 
 
 def shared_setting(panel: xr.Dataset, name: str) -> Any:
@@ -20,3 +25,14 @@ def steps_label(panel: xr.Dataset) -> str:
     """What the save points of a panel count."""
     is_flow = shared_setting(panel, "dynamics") == "flow"
     return "steps of gradient flow" if is_flow else "optimizer steps"
+
+
+def with_all_claims(
+    figure: str, panels: Panels, found: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    """Statistics with those added that a preset has no runs for: NaN, one for each seed."""
+    n_seeds = max(panel.sizes["seed"] for panel in panels.values())
+    return {
+        name: list(found[name]) if name in found else [missing("no such run")] * n_seeds
+        for name in claims_of(figure)
+    }

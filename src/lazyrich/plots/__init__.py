@@ -26,5 +26,6 @@ from ._style import find_figure as find_figure
 from ._style import house_style as house_style
 from ._style import legend_below as legend_below
 from ._style import new_figure as new_figure
+from ._style import require_figure_place as require_figure_place
 from ._style import write_figure as write_figure
 from ._sweep import draw_sweep as draw_sweep

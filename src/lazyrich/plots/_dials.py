@@ -186,16 +186,18 @@ def dial_ticks(axis: Axis, values: ArrayLike) -> None:
 
     Args:
         axis: ``axes.xaxis`` or ``axes.yaxis``.
-        values: of the dial, increasing; those too close to the last label get none.
+        values: of the dial, increasing; those too close to the last label get none. Without
+            any, the axis has its usual labels.
     """
     dial = np.asarray(values, float)
+    (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)("log")
+    if not len(dial):
+        return
     apart = max((dial[-1] / dial[0]) ** (1 / _MOST_LABELS), 1.01) if len(dial) > 1 else 1.01
     shown = [dial[0]]
     for value in dial[1:]:
         if value >= 0.99 * apart * shown[-1]:
             shown.append(value)
-    is_across = axis is axis.axes.xaxis
-    (axis.axes.set_xscale if is_across else axis.axes.set_yscale)("log")
     axis.set_ticks(shown, [f"{value:.4g}" for value in shown])
     axis.set_ticks([], minor=True)
 

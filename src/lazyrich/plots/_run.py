@@ -97,6 +97,7 @@ def _step_axis(axes: Axes, dataset: xr.Dataset, *, title: str, ylabel: str) -> N
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """Bits of a braille cell by column and row."""
+_UPPER = 0x01 | 0x02 | 0x08 | 0x10
 
 
 def text_curve(
@@ -105,6 +106,7 @@ def text_curve(
     *,
     width: int = 60,
     height: int = 8,
+    has_braille: bool = True,
 ) -> list[str]:
     """Curves on log axes as lines of braille dots, for a terminal.
 
@@ -113,6 +115,8 @@ def text_curve(
         curves: values above zero; others leave a gap.
         width: characters of a line.
         height: number of lines.
+        has_braille: False draws with ``'`` (upper half of a line), ``.`` (lower half) and
+            ``:`` (both), for terminals that show ASCII alone.
 
     Returns:
         The lines, highest values first; empty if there is nothing to draw.
@@ -139,4 +143,13 @@ def text_curve(
                 share = (high - value) / (high - low) if high > low else 0.5
                 row = round(share * (4 * height - 1))
                 cells[row // 4, column // 2] |= _DOTS[column % 2][row % 4]
-    return ["".join(chr(0x2800 + bits) for bits in line).rstrip("\u2800") for line in cells]
+    shown = _braille if has_braille else _ascii
+    return ["".join(map(shown, line)).rstrip("\u2800 ") for line in cells.tolist()]
+
+
+def _braille(bits: int) -> str:
+    return chr(0x2800 + bits)
+
+
+def _ascii(bits: int) -> str:
+    return " '.:"[bool(bits & _UPPER) + 2 * bool(bits & ~_UPPER)]

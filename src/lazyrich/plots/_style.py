@@ -1,16 +1,21 @@
 """The common look, and writing a picture whole or not at all."""
 
 import contextlib
+import io
 import os
 from collections.abc import Generator
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+from lazyrich._ground import FileKind, InputError, read_file, require_writable, write_file
 
 # Okabe and Ito (2008): told apart with any common colour blindness, and in grey.
 COLORS = {
@@ -71,38 +76,76 @@ def legend_below(*axes: Axes) -> None:
     axes[0].legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
-def write_figure(figure: Figure, folder: Path, name: str, *, made_from: str = "") -> list[Path]:
+CURE = "make room, move it away or choose another name, then run again"
+
+
+def require_figure_place(folder: Path, name: str, *, cure: str = CURE) -> None:
+    """Refuse a place where ``write_figure`` would fail, before anything is computed for it.
+
+    Args:
+        folder: where the picture is to be; made if it is not there.
+        name: file name without its ending.
+        cure: the end of the sentence: what to do.
+
+    Raises:
+        InputError: if a file is there that is no picture of this package, or the folder
+            cannot be written.
+    """
+    if name in ("", ".", ".."):
+        raise InputError(f"The picture has no name; name a file, such as {folder / 'losses.png'}.")
+    for path, kind in zip(_paths(folder, name), _KINDS, strict=True):
+        require_writable(path, kind=kind, cure=cure)
+
+
+def write_figure(
+    figure: Figure, folder: Path, name: str, *, made_from: str = "", cure: str = CURE
+) -> list[Path]:
     """Write NAME.png and NAME.pdf, each whole or not at all.
 
     Args:
         figure: what to write.
-        folder: an existing folder.
+        folder: where; made if it is not there.
         name: file name without its ending.
         made_from: a text that stands for all that went into the picture; it is kept in
             the PNG file, where ``find_figure`` looks for it.
+        cure: the end of the sentence if they cannot be written: what to do.
 
     Returns:
         The two paths.
+
+    Raises:
+        InputError: if a file is there that is no picture of this package, or the disk
+            refuses; what was there is left as it was.
     """
-    paths = _paths(folder, name)
-    unfinished = [path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in paths]
+    require_figure_place(folder, name, cure=cure)
+    _give_limits(figure)
     saved_as: list[dict[str, Any]] = [
         # A tenth larger than the default, in a third of the time.
-        {"metadata": {_MADE_FROM: made_from}, "pil_kwargs": {"compress_level": 3}},
+        {"format": "png", "metadata": {_MADE_FROM: made_from}, "pil_kwargs": {"compress_level": 3}},
         # A fixed creation date: equal data give equal files.
-        {"metadata": {"CreationDate": None}},
+        {"format": "pdf", "metadata": {"CreationDate": None, "Keywords": _MARK}},
     ]
-    try:
-        for path, options in zip(unfinished, saved_as, strict=True):
-            figure.savefig(path, **options)
-            figure.set_layout_engine("none")  # found for the first file, kept for the second
-        # The file that says what it is made from comes last: then both are of one kind.
-        for path, to in zip(reversed(unfinished), reversed(paths), strict=True):
-            path.replace(to)
-    finally:
-        for path in unfinished:
-            path.unlink(missing_ok=True)
+    paths, contents = _paths(folder, name), []
+    for options in saved_as:
+        content = io.BytesIO()
+        figure.savefig(content, **options)
+        figure.set_layout_engine("none")  # found for the first file, kept for the second
+        contents.append(content.getvalue())
+    # The file that says what it is made from comes last: then both are of one kind.
+    for path, content, kind in reversed(list(zip(paths, contents, _KINDS, strict=True))):
+        write_file(path, content, kind=kind, cure=cure)
     return paths
+
+
+def _give_limits(figure: Figure) -> None:
+    """Limits for logarithmic axes on which nothing positive was drawn, which have none."""
+    for axes in figure.axes:
+        for scale, limits, set_limits in (
+            (axes.get_xscale(), axes.get_xlim(), axes.set_xlim),
+            (axes.get_yscale(), axes.get_ylim(), axes.set_ylim),
+        ):
+            if scale == "log" and not 0 < min(limits) <= max(limits) < np.inf:
+                set_limits(1, 10)
 
 
 def find_figure(folder: Path, name: str, made_from: str) -> list[Path]:
@@ -115,14 +158,35 @@ def find_figure(folder: Path, name: str, made_from: str) -> list[Path]:
     """
     paths = _paths(folder, name)
     try:
-        with Image.open(paths[0]) as picture:
+        png = read_file(paths[0], _MOST_BYTES)
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
             is_same = picture.info.get(_MADE_FROM) == made_from
-    except OSError:
+    except (OSError, ValueError, SyntaxError):
         return []
-    return paths if is_same and paths[1].exists() else []
+    return paths if is_same and os.path.isfile(paths[1]) else []
 
 
 _MADE_FROM = "made from"
+
+
+_MARK = "made by lazyrich"
+_MOST_BYTES = 2**28
+
+
+def _is_our_png(file: BufferedIOBase) -> bool:
+    """Whether it says what it is made from, as matplotlib writes it: before the pixels."""
+    start = file.read(4096)
+    return start[:8] == b"\x89PNG\r\n\x1a\n" and f"tEXt{_MADE_FROM}\0".encode() in start
+
+
+def _is_our_pdf(file: BufferedIOBase) -> bool:
+    """Whether it has our mark, or has no date, as those of the first version had none."""
+    content = file.read(_MOST_BYTES)
+    is_dateless = b"/Creator (Matplotlib" in content and b"/CreationDate" not in content
+    return content[:5] == b"%PDF-" and (f"/Keywords ({_MARK})".encode() in content or is_dateless)
+
+
+_KINDS = (FileKind("a picture", _is_our_png), FileKind("a picture", _is_our_pdf))
 
 
 def _paths(folder: Path, name: str) -> list[Path]:

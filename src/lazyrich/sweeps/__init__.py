@@ -14,6 +14,7 @@ from ._grid import axes_from_text as axes_from_text
 from ._grid import grid as grid
 from ._grid import log_spaced as log_spaced
 from ._key import experiment_key as experiment_key
+from ._netcdf import EXPERIMENT_FILE as EXPERIMENT_FILE
 from ._netcdf import encode as encode
 from ._open import differing as differing
 from ._open import export as export
@@ -21,6 +22,7 @@ from ._open import find as find
 from ._open import open_dataset as open_dataset
 from ._outcome import Outcome as Outcome
 from ._outcome import outcome_of as outcome_of
+from ._place import require_lasting as require_lasting
 from ._store import Store as Store
 from ._sweep import Sending as Sending
 from ._sweep import fill as fill

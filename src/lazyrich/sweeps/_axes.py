@@ -1,12 +1,13 @@
 """Which settings differ between experiments, and which of them become dimensions."""
 
-import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from ._key import present_form
 
 # Above this many cells for each experiment a grid is mostly holes: list them instead.
 _MAX_HOLES = 10
@@ -34,7 +35,7 @@ class Axes(NamedTuple):
 
 def settings_of(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an experiment by dotted path, with what else its key depends on."""
-    found = dict(_leaves(json.loads(facts["config"])))
+    found = dict(_leaves(present_form(json.loads(facts["config"]))))
     found["experiment"] = facts["experiment"]
     found |= {f"numerics.{name}": number for name, number in facts["numerics"].items()}
     return found
@@ -45,10 +46,10 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Any:
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, _plain(value)
+            yield prefix + name, plain(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value that can be compared and looked up: lists as tuples, deeper ones as text."""
     if not isinstance(value, list):
         return value
@@ -103,15 +104,6 @@ def short_names(paths: Sequence[str], reserved: Set[str] = frozenset()) -> dict[
         path: leaf if leaves.count(leaf) == 1 and leaf not in reserved else path
         for path, leaf in zip(paths, leaves, strict=True)
     }
-
-
-def nearest_name(name: str, paths: Sequence[str]) -> str:
-    """Which of the paths was meant, as the end of a sentence."""
-    by_leaf = {path.rsplit(".", 1)[-1]: path for path in reversed(paths)}
-    close = difflib.get_close_matches(name, [*paths, *by_leaf], 1, 0.5)
-    if close:
-        return f"did you mean {by_leaf.get(close[0], close[0])}?"
-    return f"there are {', '.join(paths)}"
 
 
 def labels(values: Sequence[Any]) -> np.ndarray:

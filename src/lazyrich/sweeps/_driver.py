@@ -11,6 +11,7 @@ from typing import Any
 from lazyrich._ground import Config, InputError
 
 from ._executors import Workers, deaths_of, is_death, is_lost, pickled
+from ._failures import DIED, marked
 from ._key import canonical_json
 from ._outcome import FAILED, Outcome, failed_outcome, is_x64, package_version
 from ._progress import Counts, ProgressReport
@@ -176,7 +177,7 @@ class Driver:
             elif is_alone and self.strikes[key] >= _STRIKES:
                 self._fail(
                     (key, experiment),
-                    f"its worker died {self.strikes[key]} times while computing it (killed, out "
+                    f"{DIED} {self.strikes[key]} times while computing it (killed, out "
                     "of memory, or a crash in native code)",
                 )
             else:
@@ -188,7 +189,7 @@ class Driver:
         self.counts.computed += 1
 
     def _fail(self, member: tuple[str, Config], error: str) -> None:
-        self.store.save(failed_outcome(member[1], error))
+        self.store.save(marked(failed_outcome(member[1], error), self.run))
         self.counts.failed += 1
 
 

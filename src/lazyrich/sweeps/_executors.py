@@ -3,9 +3,12 @@
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import threading
+import warnings
 from collections import deque
+from collections.abc import Callable, Generator
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -13,13 +16,18 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
-from contextlib import suppress
+from concurrent.futures import TimeoutError as FuturesTimeoutError
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, free_memory, memory_text, shown
 
 _DEFAULT_IN_FLIGHT = 32
 _CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 15
+_MOST_PROCESSES = 64
+_PROCESS_BYTES = 250 * 2**20  # of one that has imported JAX and computed nothing
 
 
 class Workers(NamedTuple):
@@ -60,11 +68,16 @@ class ProcessExecutor(Executor):
         self._threads = ThreadPoolExecutor(n_workers, thread_name_prefix="lazyrich-sweep")
         self._own = threading.local()
         self._shares = _shares_of_cores(n_workers)
-        self._pids: set[int] = set()
+        self._starting = threading.Lock()
+        self._children: set[multiprocessing.process.BaseProcess] = set()
+        self._pools: set[ProcessPoolExecutor] = set()
+        self._is_ending = False
         try:
             self.submit(os.getpid).result()
-        except BrokenExecutor:
+        except BaseException as error:
             self.shutdown(wait=False)
+            if not isinstance(error, BrokenExecutor):
+                raise
             raise InputError(
                 "The worker processes end as soon as they start; in a script, sweep under "
                 '`if __name__ == "__main__":`, because every worker imports the script.'
@@ -75,55 +88,132 @@ class ProcessExecutor(Executor):
         return self._threads.submit(self._call, fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes: when they are done, or now if nobody waits."""
+        """End the processes: when they are done, or now if nobody waits; none is left over."""
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures or not wait)
-        for pid in list(self._pids):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+        with self._starting:
+            self._is_ending = True
+            for child in self._children:
+                child.terminate()
+        self._threads.shutdown(wait=True)  # calls of processes that are gone have ended
+        for pool in self._pools:
+            pool.shutdown(wait=True)
 
     def _call(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(self._own, "pool", None) is None:
-            if not hasattr(self._own, "cores"):
-                self._own.cores = self._shares.popleft()
-            context = multiprocessing.get_context("spawn")
-            self._own.pool = ProcessPoolExecutor(1, context, _start_worker, (self._own.cores,))
-            self._own.pid = None
+        if not hasattr(self._own, "cores"):
+            self._own.cores, self._own.pool = self._shares.popleft(), None
         try:
-            if self._own.pid is None:
-                self._own.pid = self._own.pool.submit(os.getpid).result()
-                self._pids.add(self._own.pid)
+            if self._own.pool is None:
+                self._own.pool = self._started(self._own.cores)
             return self._own.pool.submit(fn, *args, **kwargs).result()
         except BrokenExecutor:
-            self._own.pool.shutdown(wait=False)
             self._own.pool = None
-            self._pids.discard(self._own.pid)
             raise
 
+    def _started(self, cores: set[int]) -> ProcessPoolExecutor:
+        """A pool whose one process is on its way."""
+        context = multiprocessing.get_context("spawn")
+        setup: Any = exec
+        pool = ProcessPoolExecutor(1, context, setup, (_SETUP, {"cores": cores}))
+        with self._starting, _without_ctrl_c():
+            if self._is_ending:
+                raise BrokenExecutor("no process is started any more")
+            self._pools.add(pool)
+            before = set(multiprocessing.active_children())
+            pool.submit(os.getpid)
+            self._children |= set(multiprocessing.active_children()) - before
+        return pool
 
-def workers_from(executor: Executor | str | None) -> Workers:
-    """Workers of the kind that a word or an executor names.
+
+class Choice(NamedTuple):
+    """Which executor was asked for, checked, and not started yet.
+
+    Attributes:
+        kind: "serial", "processes", "dask", or "given" for an executor of the caller's.
+        detail: the number of processes, the address, or the executor.
+    """
+
+    kind: str
+    detail: Any = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether there is an address that may be wrong."""
+        return self.kind == "dask"
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether it computes in the memory of this machine."""
+        return self.kind in ("serial", "processes")
+
+    def workers(self) -> Workers:
+        """The workers, started or reached.
+
+        Raises:
+            InputError: if they cannot be.
+        """
+        if self.kind == "serial":
+            return Workers(ThreadPoolExecutor(1), 1, 1, is_local=True)
+        if self.kind == "processes":
+            return Workers(ProcessExecutor(self.detail), self.detail, 2 * self.detail)
+        if self.kind == "dask":
+            return _dask(self.detail)
+        return Workers(self.detail, None, _DEFAULT_IN_FLIGHT, is_own=False)
+
+
+def chosen_executor(executor: Executor | str | Any) -> Choice:
+    """What a word or an executor names, without starting it.
 
     Args:
         executor: "serial" or None, "processes:N", "dask:ADDRESS", or any executor of
             the form of ``concurrent.futures``.
 
     Raises:
-        InputError: if there is no such kind, or it cannot be reached.
+        InputError: if there is no such kind, or there are more processes than make sense.
     """
     if executor is None or executor == "serial":
-        return Workers(ThreadPoolExecutor(1), 1, 1, is_local=True)
+        return Choice("serial")
     if isinstance(executor, str):
         kind, _, rest = executor.partition(":")
-        if kind == "processes" and rest.isdigit() and int(rest) > 0:
-            n = int(rest)
-            return Workers(ProcessExecutor(n), n, 2 * n)
-        if kind == "dask" and rest:
-            return _dask(rest)
+        if kind == "processes" and re.fullmatch(r"[0-9]{1,300}", rest) and int(rest) > 0:
+            _require_so_many(int(rest))
+            return Choice("processes", int(rest))
+        if kind == "dask" and rest and rest.isprintable():
+            return Choice("dask", rest)
+    elif callable(getattr(executor, "submit", None)):
+        _warn_of_forks(executor)
+        return Choice("given", executor)
+    raise InputError(
+        f"The executor is {shown(executor)}, wanted serial, processes:N (such as processes:4), "
+        "dask:ADDRESS (such as dask:tcp://127.0.0.1:8786), or an executor with submit."
+    )
+
+
+def _require_so_many(n: int) -> None:
+    cores = os.cpu_count() or 1
+    most = max(_MOST_PROCESSES, 4 * cores)
+    if n > most:
         raise InputError(
-            f"The executor is {executor!r}, wanted serial, processes:N (such as processes:4) or "
-            "dask:ADDRESS (such as dask:tcp://127.0.0.1:8786)."
+            f"processes:{shown(n)} are more than {most}; this machine has {cores} cores, and more "
+            "processes than cores gain nothing."
         )
-    return Workers(executor, None, _DEFAULT_IN_FLIGHT, is_own=False)
+    free = free_memory()
+    if free is not None and n * _PROCESS_BYTES > free:
+        raise InputError(
+            f"{n} processes need about {memory_text(n * _PROCESS_BYTES)} before they compute "
+            f"anything, and {memory_text(free)} are free; take fewer."
+        )
+
+
+def _warn_of_forks(executor: Any) -> None:
+    context = getattr(executor, "_mp_context", None)
+    is_pool = isinstance(executor, ProcessPoolExecutor) and context is not None
+    if is_pool and context.get_start_method() == "fork":
+        warnings.warn(
+            "The processes of this executor are forked, and a fork after JAX was used can "
+            'hang; give processes:N, or mp_context=multiprocessing.get_context("spawn").',
+            RuntimeWarning,
+            stacklevel=5,
+        )
 
 
 def is_death(error: BaseException) -> bool:
@@ -170,14 +260,37 @@ def _dask(address: str) -> Workers:
             "on the workers."
         ) from None
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client, n_threads = _within(_ANSWER_SECONDS, lambda: _connected(Client, address))
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             f"No Dask scheduler answers at {address} ({error}); start one with `dask scheduler` "
             "and workers with `dask worker ADDRESS`, and give its address."
         ) from error
-    n_threads = max(1, sum(client.nthreads().values()))
     return Workers(_DaskExecutor(client), n_threads, max(_DEFAULT_IN_FLIGHT, 2 * n_threads))
+
+
+def _connected(client_type: Any, address: str) -> tuple[Any, int]:
+    client = client_type(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    return client, max(1, sum(client.nthreads().values()))
+
+
+def _within(seconds: float | int, action: Callable[[], Any]) -> Any:
+    """What an action returns, if it does so in time; Dask waits for ever for some answers."""
+    outcome: Future = Future()
+
+    def act() -> None:
+        try:
+            outcome.set_result(action())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=act, daemon=True).start()
+    try:
+        return outcome.result(timeout=seconds)
+    except FuturesTimeoutError:
+        if outcome.done():  # the action's own time limit
+            raise
+        raise TimeoutError(f"it took the call and said nothing for {seconds:.0f} s") from None
 
 
 class _DaskExecutor(Executor):
@@ -204,12 +317,34 @@ def _shares_of_cores(n_workers: int) -> deque[set[int]]:
     return deque(set(cores[k::n_workers]) or {cores[k % n]} for k in range(n_workers))
 
 
-def _start_worker(cores: set[int]) -> None:
-    """Keep to these cores, leave Ctrl-C to the sweep, and end when it does, however it does."""
-    if cores:
-        with suppress(OSError):  # a core that was taken away since
-            os.sched_setaffinity(0, cores)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+_SETUP = """
+import multiprocessing, os, threading
+if cores and hasattr(os, "sched_setaffinity"):
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError:  # a core that was taken away since
+        pass
+parent = multiprocessing.parent_process()
+threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+"""
+"""What a process does first: keep to its cores, and end when the sweep does, however it does.
+
+As text, for a function of this module would load all libraries before it could watch.
+"""
+
+
+@contextmanager
+def _without_ctrl_c() -> Generator[None]:
+    """Processes started here never see it, not even before they run any Python.
+
+    Ctrl-C reaches all processes of a terminal; it is for the sweep to end its workers.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # sets the mask back when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Protocol, runtime_checkable
 
-from lazyrich._ground import Config
+from lazyrich._ground import Config, settings
 
 
 @runtime_checkable
@@ -18,11 +18,11 @@ class HasNumerics(Protocol):
 
 
 def canonical_json(experiment: Config) -> str:
-    """All settings as JSON that is equal for equal settings: sorted names, no spaces."""
-    tree = experiment.model_dump(mode="json")
-    return json.dumps(
-        tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    """All settings as JSON that is equal for equal settings: sorted names, no spaces.
+
+    Fields that were added later are left out where they are at their default.
+    """
+    return _compact(settings(experiment))
 
 
 def class_name(experiment: Config) -> str:
@@ -68,5 +68,40 @@ def key_of_parts(experiment: str, config: str, numerics: dict[str, Any]) -> str:
 
 
 def _digest(experiment: str, config: str, numerics: dict[str, Any]) -> str:
+    config = _first_form(config)
     whole = json.dumps([experiment, config, sorted(numerics.items())], ensure_ascii=False)
     return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _first_form(config: str) -> str:
+    """The settings as keys are made from them: where they stood when results were first stored.
+
+    Two tasks had a label scale of their own beside that of the scaling.
+    """
+    tree = json.loads(config)
+    task, scaling = tree.get("task"), tree.get("scaling")
+    is_moved = isinstance(task, dict) and isinstance(scaling, dict) and "label_scale" in scaling
+    if not is_moved or task.get("kind") not in _OWN_LABEL_SCALE or "label_scale" in task:
+        return config
+    task["label_scale"], scaling["label_scale"] = scaling["label_scale"], 1.0
+    return _compact(tree)
+
+
+def present_form(tree: dict[str, Any]) -> dict[str, Any]:
+    """Stored settings with their present names: one label scale, that of the scaling."""
+    task, scaling = tree.get("task"), tree.get("scaling")
+    is_old = isinstance(task, dict) and isinstance(scaling, dict) and "label_scale" in task
+    if not is_old or task.get("kind") not in _OWN_LABEL_SCALE or "label_scale" not in scaling:
+        return tree
+    rest = {name: value for name, value in task.items() if name != "label_scale"}
+    product = task["label_scale"] * scaling["label_scale"]
+    return tree | {"task": rest, "scaling": scaling | {"label_scale": product}}
+
+
+_OWN_LABEL_SCALE = ("hermite", "polynomial")
+
+
+def _compact(tree: Any) -> str:
+    return json.dumps(
+        tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )

@@ -6,12 +6,16 @@ netCDF4 read it.
 """
 
 import json
+import math
 from functools import cache
+from io import BufferedIOBase
 from typing import Any
 
+import h5py
 import numpy as np
 from h5py import h5a, h5d, h5ds, h5f, h5p, h5s, h5t
 
+from lazyrich._ground import FileKind
 from lazyrich.training import Record
 
 from ._key import key_of_parts
@@ -64,6 +68,19 @@ def encode(outcome: Outcome) -> bytes:
     return image
 
 
+def is_experiment(file: BufferedIOBase) -> bool:
+    """Whether a file is one that ``encode`` made, of any format; it may be damaged."""
+    try:
+        with h5py.File(file, "r") as found:
+            return {"format", "checksum", "key", "experiment"} <= found.attrs.keys()
+    except Exception:  # HDF5 meets what it cannot read with any of a dozen errors
+        return False
+
+
+EXPERIMENT_FILE = FileKind("an experiment's data", is_experiment)
+"""What may be replaced by the bytes of ``encode``."""
+
+
 def decode(content: bytes, key: str) -> Outcome:
     """The experiment that a file holds.
 
@@ -78,11 +95,12 @@ def decode(content: bytes, key: str) -> Outcome:
     """
     try:
         outcome, found = _read(content)
+        is_sound = found == checksum(outcome)
     except FutureFormat:
         raise
     except Exception as error:  # HDF5 meets a damaged file with any of a dozen errors
         raise DamagedFile("it is cut off, damaged or not an experiment") from error
-    if found != checksum(outcome):
+    if not is_sound:
         raise DamagedFile("its content does not match its checksum")
     if not key == outcome.key == key_of_parts(outcome.experiment, outcome.config, outcome.numerics):
         raise DamagedFile("it is another experiment than its name says")
@@ -92,25 +110,25 @@ def decode(content: bytes, key: str) -> Outcome:
 def _read(content: bytes) -> tuple[Outcome, str]:
     file = h5f.open_file_image(content)
     try:
-        number = int(_read_attribute(file, "format"))
+        number = int(_read_attribute(file, "format", len(content)))
         if number > FORMAT:
             raise FutureFormat(f"format {number}")
-        facts = {name: _read_attribute(file, name) for name in FACTS}
+        facts = {name: _read_attribute(file, name, len(content)) for name in FACTS}
         for name in ("numerics", "machine"):
             facts[name] = json.loads(facts[name])
         records = {}
-        layout = json.loads(_read_attribute(file, "records"))
+        layout = json.loads(_read_attribute(file, "records", len(content)))
         for name, (variable_name, axes, labels) in layout.items():
             variable = h5d.open(file, variable_name.encode())
             records[name] = Record(
-                _values(variable),
-                _read_attribute(variable, "units"),
+                _values(variable, len(content)),
+                _read_attribute(variable, "units", len(content)),
                 tuple(axes),
                 tuple(None if one is None else tuple(one) for one in labels),
             )
-        steps = _values(h5d.open(file, STEPS.encode()))
+        steps = _values(h5d.open(file, STEPS.encode()), len(content))
         outcome = Outcome(**facts, steps=steps, records=records)
-        return outcome, _read_attribute(file, "checksum")
+        return outcome, _read_attribute(file, "checksum", len(content))
     finally:
         file.close()
 
@@ -155,7 +173,9 @@ def _scale(file: h5f.FileID, name: str, values: np.ndarray) -> h5d.DatasetID:
     return variable
 
 
-def _values(variable: h5d.DatasetID) -> np.ndarray:
+def _values(variable: h5d.DatasetID, most_bytes: int) -> np.ndarray:
+    if math.prod(variable.shape) * variable.dtype.itemsize > most_bytes:
+        raise DamagedFile("it says that it holds more than it does")
     values = np.empty(variable.shape, variable.dtype)
     variable.read(h5s.ALL, h5s.ALL, values)
     return values
@@ -176,9 +196,11 @@ def _write_attribute(place: Any, name: str, value: str | float | int) -> None:
     attribute.write(array, mtype=kind)
 
 
-def _read_attribute(place: Any, name: str) -> Any:
+def _read_attribute(place: Any, name: str, most_bytes: int) -> Any:
     attribute = h5a.open(place, name.encode())
     kind = attribute.get_type()
+    if kind.get_size() > most_bytes:
+        raise DamagedFile("it says that it holds more than it does")
     if kind.get_class() == h5t.STRING:
         array = np.empty((), dtype=f"S{kind.get_size()}")
         attribute.read(array, mtype=kind)

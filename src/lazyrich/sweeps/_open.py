@@ -10,12 +10,13 @@ from typing import Any
 
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, matching_paths, nearest_name, read_value, shown
 
-from ._axes import nearest_name, settings_of, short_names
+from ._axes import plain, settings_of, short_names
 from ._dataset import to_dataset
 from ._outcome import Outcome
 from ._store import Store
+from ._tables import FACTS, write_table
 
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -25,8 +26,7 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_CONDITION = re.compile(r"\s*([^\s=<>!]+)\s*(!=|<=|>=|=|<|>)\s*(.+?)\s*")
-_FACTS = ("status", "wall_seconds", "key")
+_CONDITION = re.compile(r" *([^\s=<>!]+) *(!=|<=|>=|=|<|>) *(.+?) *")
 
 
 def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outcome]:
@@ -46,21 +46,20 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
     """
     source = Store(store)
     source.scan()
+    source.warn_of_damaged()
     if not source.kept:
         raise InputError(f"There are no experiments in {source.where}; give the folder of a store.")
-    source.pack()
     rows = {key: _row(kept.facts) for key, kept in source.kept.items()}
     for condition in where:
-        paths = list(dict.fromkeys(path for row in rows.values() for path in row))
-        path, is_met = _condition(condition, paths)
-        rows = {key: row for key, row in rows.items() if path in row and is_met(row[path])}
+        is_met = _condition(condition, [*rows.values()])
+        rows = {key: row for key, row in rows.items() if is_met(row)}
     if not rows:
         raise InputError(
             f"None of the {len(source.kept)} experiments in {source.where} meets "
             f"{' and '.join(where)}."
         )
     outcomes = source.outcomes(rows)
-    paths = [path for path in next(iter(rows.values())) if path not in _FACTS]
+    paths = [path for path in next(iter(rows.values())) if path not in FACTS]
     return [
         outcomes[key]
         for key in sorted(outcomes, key=lambda k: [_rank(rows[k].get(path)) for path in paths])
@@ -85,11 +84,13 @@ def open_dataset(store: str | os.PathLike[str], where: Iterable[str] = ()) -> xr
     return to_dataset(find(store, where))
 
 
-def differing(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
+def differing(outcomes: Sequence[Outcome], *, within_kinds: bool = False) -> dict[str, list[Any]]:
     """The settings that are not equal in all experiments, by short name.
 
     Args:
         outcomes: such as ``find`` gives.
+        within_kinds: leave out what differs between experiments of different kinds only,
+            of which most settings are in one kind.
 
     Returns:
         For each such setting its value in every experiment; None where it has none.
@@ -98,7 +99,16 @@ def differing(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
     paths = list(dict.fromkeys(path for row in rows for path in row))
     names = short_names(paths)
     columns = {names[path]: [row.get(path) for row in rows] for path in paths}
-    return {name: values for name, values in columns.items() if any(v != values[0] for v in values)}
+    kinds = [row["experiment"] if within_kinds else "" for row in rows]
+    firsts = {kind: k for k, kind in reversed([*enumerate(kinds)])}
+
+    def differs(name: str, values: list[Any]) -> bool:
+        if name == "experiment":
+            return any(value != values[0] for value in values)
+        pairs = zip(values, kinds, strict=True)
+        return any(value != values[firsts[kind]] for value, kind in pairs)
+
+    return {name: values for name, values in columns.items() if differs(name, values)}
 
 
 def export(outcomes: Sequence[Outcome], path: Path) -> int:
@@ -116,7 +126,8 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
         The number of rows.
 
     Raises:
-        InputError: if the ending is another, pyarrow is missing or the file cannot be written.
+        InputError: if the ending is another, pyarrow is missing, the file cannot be written,
+            or another file is there than such a table.
     """
     import pandas as pd
 
@@ -124,7 +135,7 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
     parts = []
     for i, outcome in enumerate(outcomes):
         about = {name: _cell(values[i]) for name, values in settings.items()}
-        about |= {name: getattr(outcome, name) for name in _FACTS}
+        about |= {name: getattr(outcome, name) for name in FACTS}
         columns: dict[str, Any] = {"save_step": outcome.steps}
         for name, record in outcome.records.items():
             flat = record.values.reshape(len(outcome.steps), -1)
@@ -135,59 +146,70 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
             part.insert(column, name, value)
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
-    try:
-        if path.suffix == ".csv":
-            table.to_csv(path, index=False)
-        elif path.suffix == ".parquet":
-            table.convert_dtypes().to_parquet(path, index=False)
-        else:
-            raise InputError(f"{path} is to be a table; let its name end in .csv or .parquet.")
-    except ImportError:
-        raise InputError(
-            "Parquet needs pyarrow; install it with `pip install 'lazyrich[parquet]'`, or write "
-            "a .csv."
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
+    write_table(table, path)
     return len(table)
 
 
 def _row(facts: dict[str, Any]) -> dict[str, Any]:
-    return settings_of(facts) | {name: facts[name] for name in _FACTS}
+    return settings_of(facts) | {name: facts[name] for name in FACTS}
 
 
-def _condition(text: str, paths: list[str]) -> tuple[str, Callable[[Any], bool]]:
+def _condition(text: str, rows: Sequence[dict[str, Any]]) -> Callable[[dict[str, Any]], bool]:
     match = _CONDITION.fullmatch(text)
     if match is None:
         raise InputError(
-            f"The condition {text!r} cannot be read; write NAME=VALUE, or !=, <, <=, >, >= for =."
+            f"The condition {shown(text)} cannot be read; write NAME=VALUE, or !=, <, <=, >, >= "
+            "for =."
         )
     name, sign, given = match.groups()
-    fitting = [path for path in paths if path == name] or [
-        path for path in paths if path.endswith(f".{name}")
-    ]
-    if len(fitting) != 1:
-        which = f"it could be {' or '.join(fitting)}." if fitting else nearest_name(name, paths)
-        raise InputError(f"The condition {text!r} names no setting; {which}")
-    wanted = _value(given)
+    # Experiments of several kinds may have a setting of this name in several places.
+    place = {shape: matching_paths(name, shape) for shape in {tuple(row) for row in rows}}
+    fitting = [*dict.fromkeys(path for paths in place.values() for path in paths)]
+    if not fitting or any(len(paths) > 1 for paths in place.values()):
+        known = list(dict.fromkeys(path for shape in place for path in shape))
+        which = f"it could be {' or '.join(fitting)}." if fitting else nearest_name(name, known)
+        raise InputError(f"The condition {shown(text)} names no setting; {which}")
+    values = [row[path] for row in rows for path in place[tuple(row)]]
+    wanted = _wanted(text, given, {_kind(value) for value in values})
 
-    def is_met(value: Any) -> bool:
-        if isinstance(value, str) and not isinstance(wanted, str):
-            return _SIGNS[sign](value, given)
-        try:
-            return _SIGNS[sign](value, wanted)
-        except TypeError:
+    def is_met(row: dict[str, Any]) -> bool:
+        paths = place[tuple(row)]
+        if not paths:
             return False
+        value = row[paths[0]]
+        if _kind(value) != _kind(wanted):
+            return sign == "!="
+        if value is None:
+            return sign in ("=", "<=", ">=")
+        return _SIGNS[sign](value, wanted)
 
-    return fitting[0], is_met
+    return is_met
 
 
-def _value(text: str) -> Any:
+def _wanted(text: str, given: str, kinds: set[str]) -> Any:
+    """The value to compare with, of a kind that the setting has."""
+    if kinds <= {"text", "nothing"} and given != "null" and given[0] not in '[{"':
+        return given  # also where it looks like a number, as a key can
     try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return tuple(value) if isinstance(value, list) else value
+        wanted = plain(read_value(given))
+    except InputError as error:
+        raise InputError(f"The condition {shown(text)} cannot be read: {error}") from None
+    if _kind(wanted) in kinds | {"nothing"}:
+        return wanted
+    raise InputError(
+        f"The condition {shown(text)} compares {' or '.join(sorted(kinds))} with "
+        f"{_kind(wanted)}; give {sorted(kinds)[0]}."
+    )
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a list" if isinstance(value, tuple) else "text"
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:

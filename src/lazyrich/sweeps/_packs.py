@@ -2,23 +2,31 @@
 
 A pack is a cache and nothing more: whatever it holds stands in the experiments' own
 files too, and a pack that is missing, damaged or out of date costs time only. It holds,
-for each file, the token (size and time) of the version that it was read from.
+for each file, the token (size and time) of the version that it was read from. It ends
+with a checksum of all of it, which is checked before anything of it is used.
 """
 
 import io
 import json
+import re
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
+from lazyrich._ground import BrokenSeal, has_seal, seal, unseal
 from lazyrich.training import Record
 
 from ._outcome import Outcome
 from ._place import Token
 
-PACK_FORMAT = 1
+PACK_FORMAT = 2
+"""Format 1 had no checksum: such packs are not read, only replaced."""
+
+_SEAL = "merged experiments"
+_NAME = re.compile(r"[0-9a-f]{32}\.h5")
 
 
 class Packed(NamedTuple):
@@ -59,23 +67,45 @@ def encode_pack(rows: Sequence[tuple[Token, Outcome]]) -> bytes:
                 group[f"record_{place}"] = np.concatenate(
                     [outcome.records[name].values for _, outcome in members]
                 )
-    return content.getvalue()
+    return seal(content.getvalue(), _SEAL)
+
+
+def new_pack_name() -> str:
+    """A name that no pack has."""
+    return f"{uuid.uuid4().hex}.h5"
+
+
+def is_pack_name(name: str) -> bool:
+    """Whether a file of this name may be a pack."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_pack(content: bytes) -> bool:
+    """Whether this package wrote these bytes as a pack, sound or not, of any format."""
+    if has_seal(io.BytesIO(content), _SEAL):
+        return True
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            return "pack_format" in file.attrs
+    except Exception:  # HDF5 meets what it cannot read with any of a dozen errors
+        return False
 
 
 def read_index(content: bytes, pack: str) -> dict[str, Packed]:
-    """What a pack holds, by key; nothing if it cannot be read."""
+    """What a pack holds, by key.
+
+    Raises:
+        BrokenSeal: if it is damaged, or of a format without a checksum.
+    """
     found = {}
-    try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            if file.attrs["pack_format"] != PACK_FORMAT:
-                return {}
-            for number, group in file.items():
-                start = 0
-                for token, facts, length in json.loads(group["index"][()].tobytes()):
-                    found[facts["key"]] = Packed(token, facts, pack, int(number), start, length)
-                    start += length
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError):
-        return {}
+    with h5py.File(io.BytesIO(unseal(content, _SEAL)), "r") as file:
+        if file.attrs["pack_format"] != PACK_FORMAT:
+            raise BrokenSeal("it is of another format")
+        for number, group in file.items():
+            start = 0
+            for token, facts, length in json.loads(group["index"][()].tobytes()):
+                found[facts["key"]] = Packed(token, facts, pack, int(number), start, length)
+                start += length
     return found
 
 
@@ -83,13 +113,13 @@ def read_outcomes(content: bytes, wanted: Iterable[Packed]) -> dict[str, Outcome
     """Experiments from one pack, by key; their arrays are views of the pack's.
 
     Raises:
-        OSError, KeyError, ValueError or RuntimeError: if the pack is damaged.
+        BrokenSeal: if the pack is damaged.
     """
     found = {}
     by_family: dict[int, list[Packed]] = {}
     for packed in wanted:
         by_family.setdefault(packed.family, []).append(packed)
-    with h5py.File(io.BytesIO(content), "r") as file:
+    with h5py.File(io.BytesIO(unseal(content, _SEAL)), "r") as file:
         for number, members in by_family.items():
             group: Any = file[str(number)]
             layout = json.loads(group["layout"][()].tobytes())

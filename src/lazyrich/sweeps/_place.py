@@ -1,28 +1,36 @@
 """Where a store lies: a local folder, or any place that fsspec reaches."""
 
-import contextlib
-import itertools
+import errno
 import os
-import platform
-import time
+import secrets
+import stat
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
-from lazyrich._ground import InputError
+from lazyrich._ground import (
+    FileKind,
+    InputError,
+    open_folder,
+    read_file,
+    remove_unfinished,
+    write_at,
+)
 
 Token = list
 """What tells one version of a file from another: its size, and its time or tag."""
 
+MOST_BYTES = 2**30
+"""The largest file that is written to a store, or read from one."""
+
 # Storage that shows an object only when it is whole; elsewhere a file is renamed into place.
 _WHOLE_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
-
-# A file takes milliseconds to write; one that is older belongs to nobody.
-_UNFINISHED_SECONDS = 60
-
-_counter = itertools.count()
 
 
 class Place(ABC):
@@ -32,8 +40,11 @@ class Place(ABC):
     """
 
     @abstractmethod
-    def files(self, folder: str) -> dict[str, Token]:
-        """Names of the files in a folder, without it, and their tokens; none if no folder."""
+    def files(self, folder: str) -> dict[str, Token | None]:
+        """Names in a folder, without it, and their tokens; none if no folder.
+
+        The token of what is not a regular file is None.
+        """
 
     @abstractmethod
     def token(self, name: str) -> Token | None:
@@ -44,26 +55,40 @@ class Place(ABC):
         """The content of a file; FileNotFoundError if there is none."""
 
     @abstractmethod
-    def write(self, name: str, content: bytes, *, flush: bool = False) -> Token:
-        """Write a file whole, in the place of one of that name.
+    def write(
+        self, name: str, content: bytes, *, kind: FileKind | None = None, flush: bool = False
+    ) -> Token:
+        """Write a file whole.
 
         Args:
             name: where.
             content: what.
+            kind: what a local folder may hold there to be replaced; None replaces nothing.
             flush: wait until the disk has it, so that it survives a power cut too.
         """
 
     @abstractmethod
     def move(self, name: str, to: str) -> None:
-        """Give a file another name."""
+        """Give a file another name, that no file has."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
 
+    def try_writing(self) -> None:
+        """Raise an error if nothing can be written."""
+        name = f".writable-{secrets.token_hex(16)}"
+        self.write(name, b"lazyrich")
+        self.remove(name)
+
+    def remove_unfinished(  # noqa: B027  elsewhere than in a folder there is nothing to do
+        self, folder: str, is_ours: Callable[[BufferedIOBase], bool]
+    ) -> None:
+        """Remove what killed writers left."""
+
 
 class Folder(Place):
-    """A local folder."""
+    """A local folder. The folders in it are real ones: a link is refused, not followed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -71,80 +96,78 @@ class Folder(Place):
     def __str__(self) -> str:
         return str(self.root)
 
-    def files(self, folder: str) -> dict[str, Token]:
-        found = {}
+    def files(self, folder: str) -> dict[str, Token | None]:
+        found: dict[str, Token | None] = {}
         try:
-            with os.scandir(self.root / folder) as entries:
-                for entry in entries:
-                    if entry.name[0] != "." and entry.is_file():
-                        found[entry.name] = _token(entry.stat())
+            with self._folder_of(f"{folder}/") as (descriptor, _), os.scandir(descriptor) as all_:
+                for entry in all_:
+                    with suppress(FileNotFoundError):  # removed since the folder was listed
+                        if entry.name[0] != ".":
+                            found[entry.name] = _token(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return {}
         return found
 
     def token(self, name: str) -> Token | None:
         try:
-            return _token(os.stat(self.root / name))
+            with self._folder_of(name) as (folder, last):
+                return _token(os.stat(last, dir_fd=folder, follow_symlinks=False))
         except FileNotFoundError:
             return None
 
     def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        with self._folder_of(name) as (folder, last):
+            return read_file(last, MOST_BYTES, inside=folder)
 
-    def write(self, name: str, content: bytes, *, flush: bool = False) -> Token:
-        path = str(self.root / name)
-        folder, slash, last = path.rpartition("/")
-        unfinished = f"{folder}{slash}.{last}.{platform.node()}-{os.getpid()}-{next(_counter)}.part"
-        try:
-            try:
-                file = open(unfinished, "xb")  # noqa: SIM115
-            except FileNotFoundError:
-                os.makedirs(folder, exist_ok=True)
-                file = open(unfinished, "xb")  # noqa: SIM115
-            with file:
-                file.write(content)
-                file.flush()
-                if flush:
-                    os.fsync(file.fileno())
-                token = _token(os.fstat(file.fileno()))
-            os.replace(unfinished, path)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
-        return token
+    def write(
+        self, name: str, content: bytes, *, kind: FileKind | None = None, flush: bool = False
+    ) -> Token:
+        _require_size(content)
+        with self._folder_of(name, make=True) as (folder, last):
+            state = write_at(folder, last, content, kind=kind, flush=flush)
+        return [state.st_size, str(state.st_mtime_ns)]
 
     def move(self, name: str, to: str) -> None:
-        (self.root / to).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self.root / name, self.root / to)
+        with (
+            self._folder_of(name) as (folder, last),
+            self._folder_of(to, make=True) as (other, new),
+        ):
+            os.rename(last, new, src_dir_fd=folder, dst_dir_fd=other)
 
     def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
+        with self._folder_of(name) as (folder, last):
+            os.unlink(last, dir_fd=folder)
 
-    def sweep_up(self, folder: str) -> None:
-        """Remove what processes of this host left unfinished when they were killed."""
-        for path in (self.root / folder).glob(".*.part"):
-            writer, pid, _ = path.name.removesuffix(".part").rsplit("-", 2)
-            is_ours = writer.endswith(f".{platform.node()}") and pid.isdigit()
-            with contextlib.suppress(OSError):
-                is_old = time.time() - path.stat().st_mtime > _UNFINISHED_SECONDS
-                if is_ours and is_old and not _is_alive(int(pid)):
-                    path.unlink(missing_ok=True)
+    def remove_unfinished(self, folder: str, is_ours: Callable[[BufferedIOBase], bool]) -> None:
+        try:
+            with self._folder_of(f"{folder}/") as (descriptor, _):
+                remove_unfinished(descriptor, is_ours)
+        except FileNotFoundError:
+            return
+
+    @contextmanager
+    def _folder_of(self, name: str, *, make: bool = False) -> Generator[tuple[int, str]]:
+        """A descriptor of the folder that a file lies in, and the file's name there."""
+        folder, _, last = name.rpartition("/")
+        with open_folder(self.root, make=make) as root:
+            if folder:
+                with open_folder(folder, inside=root, make=make) as inner:
+                    yield inner, last
+            else:
+                yield root, last
 
 
 class Remote(Place):
     """A place that fsspec reaches by URL."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.system, self.root = fsspec.core.url_to_fs(url)
-        protocol = self.system.protocol
-        protocols = {protocol} if isinstance(protocol, str) else set(protocol)
-        self.has_whole_puts = bool(protocols & _WHOLE_PUTS)
+    def __init__(self, system: Any, root: str, url: str) -> None:
+        self.system, self.root, self.url = system, root, url
+        self.has_whole_puts = bool(_protocols(system) & _WHOLE_PUTS)
 
     def __str__(self) -> str:
         return self.url
 
-    def files(self, folder: str) -> dict[str, Token]:
+    def files(self, folder: str) -> dict[str, Token | None]:
         self.system.invalidate_cache()
         try:
             entries: Any = self.system.ls(self._path(folder), detail=True)
@@ -166,14 +189,17 @@ class Remote(Place):
     def read(self, name: str) -> bytes:
         return self.system.cat_file(self._path(name))
 
-    def write(self, name: str, content: bytes, *, flush: bool = False) -> Token:
+    def write(
+        self, name: str, content: bytes, *, kind: FileKind | None = None, flush: bool = False
+    ) -> Token:
+        _require_size(content)
         path = self._path(name)
         if self.has_whole_puts:
             self.system.pipe_file(path, content)
         else:
             folder, _, last = path.rpartition("/")
             self.system.makedirs(folder, exist_ok=True)
-            unfinished = f"{folder}/.{last}.{platform.node()}-{os.getpid()}-{next(_counter)}.part"
+            unfinished = f"{folder}/.{last}.{secrets.token_hex(8)}.part"
             self.system.pipe_file(unfinished, content)
             self.system.mv(unfinished, path)
         return self.token(name) or [len(content), ""]
@@ -197,21 +223,62 @@ def place_at(where: str | os.PathLike[str]) -> Place:
         InputError: if no such kind of place can be reached from here.
     """
     text = os.fspath(where)
+    if not text.strip():
+        raise InputError(f"The store is {text!r}; give a folder, or an URL.")
     if "://" not in text and "::" not in text:
-        return Folder(Path(text).expanduser())
-    if text.startswith(("file://", "local://")):
-        return Folder(Path(text.split("://", 1)[1]))
+        try:
+            return Folder(Path(text).expanduser())
+        except RuntimeError:  # ~ of a user who is not there
+            raise InputError(
+                f"The store {text} cannot be reached (there is no user {text.split('/')[0][1:]!r} "
+                "here); give a folder, or an URL."
+            ) from None
     try:
-        return Remote(text)
-    except (ImportError, ValueError, OSError) as error:
+        system, root = fsspec.core.url_to_fs(text)
+        if isinstance(system, LocalFileSystem):
+            return Folder(Path(root))
+        return Remote(system, root, text)
+    except Exception as error:  # storage of every kind raises errors of its own
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"The store {text} cannot be reached ({error}); give a folder, or an URL that fsspec "
+            f"The store {text} cannot be reached ({reason}); give a folder, or an URL that fsspec "
             "opens with the packages that are installed."
         ) from error
 
 
-def _token(stat: os.stat_result) -> Token:
-    return [stat.st_size, str(stat.st_mtime_ns)]
+def require_lasting(where: str | os.PathLike[str]) -> None:
+    """Refuse a store that ends with this process, for a command that is to keep results.
+
+    Args:
+        where: a folder, or an URL that fsspec opens.
+
+    Raises:
+        InputError: if it lies in the memory of this process.
+    """
+    place = place_at(where)
+    if isinstance(place, Remote) and "memory" in _protocols(place.system):
+        raise InputError(
+            f"The store {place} lies in memory and ends with this command, so nothing would be "
+            "kept; give a folder, or an URL of storage that stays."
+        )
+
+
+def _protocols(system: Any) -> set[str]:
+    """The protocols of a file system, and of the one that it reads through."""
+    own = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+    inner = getattr(system, "fs", None)
+    return own | _protocols(inner) if isinstance(inner, fsspec.AbstractFileSystem) else own
+
+
+def _require_size(content: bytes) -> None:
+    if len(content) > MOST_BYTES:
+        raise OSError(
+            errno.EFBIG, f"a file would have {len(content)} bytes, at most {MOST_BYTES} are kept"
+        )
+
+
+def _token(state: os.stat_result) -> Token | None:
+    return [state.st_size, str(state.st_mtime_ns)] if stat.S_ISREG(state.st_mode) else None
 
 
 def _remote_token(entry: dict[str, Any]) -> Token:
@@ -219,13 +286,3 @@ def _remote_token(entry: dict[str, Any]) -> Token:
         if entry.get(name) is not None:
             return [entry.get("size"), str(entry[name])]
     return [entry.get("size"), ""]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

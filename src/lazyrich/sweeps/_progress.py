@@ -72,9 +72,13 @@ class ProgressReport:
         self._next_line = 0.0
         self._bar: Progress | None = None
         if is_shown and self._console.is_terminal:
-            columns = (TextColumn(name), BarColumn(), TextColumn("{task.description}"))
+            columns = (
+                TextColumn("{task.fields[name]}", markup=False),
+                BarColumn(),
+                TextColumn("{task.description}", markup=False),
+            )
             self._bar = Progress(*columns, console=self._console)
-            self._row = self._bar.add_task("", total=counts.total)
+            self._row = self._bar.add_task("", total=counts.total, name=name)
             self._bar.start()
 
     def update(self) -> None:

@@ -6,23 +6,21 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
-from lazyrich._ground import InputError
+from lazyrich._ground import FileKind, InputError, reason_of
 
+from ._cache import PackCache
 from ._netcdf import FORMAT, DamagedFile, FutureFormat, decode, encode
 from ._outcome import Outcome, package_version
-from ._packs import Packed, encode_pack, read_index, read_outcomes
-from ._place import Folder, Token, place_at
+from ._packs import Packed
+from ._place import MOST_BYTES, Token, place_at
 
 _log = logging.getLogger("lazyrich.sweeps")
 
-_EXPERIMENTS, _PACKS, _ASIDE, _MARK = "experiments", "packs", "set-aside", "store.json"
+_EXPERIMENTS, _ASIDE, _MARK = "experiments", "set-aside", "store.json"
 _FILE_NAME = re.compile(r"[0-9a-f]{64}\.nc")
-_PACK_ROWS = 1000
-_PACK_BYTES = 64 * 2**20
-_MAX_PACKS = 16
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 # Computed faster than this, a file lost in a power cut costs less than waiting for the disk.
 _FLUSH_SECONDS = 0.2
 
@@ -45,7 +43,8 @@ class Store:
     """Experiments in files, by key.
 
     One process writes at a time to a file, and any number may work on one store: a file
-    appears whole, under a name that only one content can have.
+    appears whole, under a name that only one content can have. Opening, ``scan`` and
+    ``outcomes`` write nothing; ``save``, ``pack`` and ``tidy`` do.
 
     Args:
         where: a folder, or an URL that fsspec opens; nothing is made before the first write.
@@ -58,203 +57,217 @@ class Store:
         self.where = os.fspath(where)
         self.place = place_at(where)
         self.kept: dict[str, Kept] = {}
+        self.damaged: dict[str, str] = {}
         self.set_aside: list[str] = []
-        self._fresh: dict[str, tuple[Token, Outcome]] = {}
-        self._fresh_bytes = 0
+        self._cache = PackCache(self.place)
+        self._irregular: set[str] = set()
         self._is_marked = self._check_mark()
 
     def __contains__(self, key: str) -> bool:
         return key in self.kept
 
     def scan(self, keys: Iterable[str] | None = None) -> None:
-        """Learn what is there, and set aside what is damaged.
+        """Learn what is there; what is damaged goes into ``damaged``, with the reason.
 
         Args:
             keys: look at these only; None looks at all.
 
         Raises:
-            InputError: if a newer lazyrich wrote one of the files.
+            InputError: if a newer lazyrich wrote one of the files, or a folder of the
+                store is a link.
         """
-        files = self._attempt(lambda: self.place.files(_EXPERIMENTS), "read")
-        files = {name[:-3]: token for name, token in files.items() if _FILE_NAME.fullmatch(name)}
+        found = self._attempt(lambda: self.place.files(_EXPERIMENTS), "read")
+        files = {name[:-3]: token for name, token in found.items() if _FILE_NAME.fullmatch(name)}
         wanted = files.keys() if keys is None else files.keys() & set(keys)
-        packs = self._attempt(lambda: self.place.files(_PACKS), "read")
-        packed: dict[str, Packed] = {}
-        for pack in packs:
-            with suppress(OSError):
-                packed |= read_index(self.place.read(f"{_PACKS}/{pack}"), pack)
+        packed = self._attempt(lambda: self._cache.scan(files), "read")
         for key in wanted:
-            row = packed.get(key)
-            if row is not None and row.token == files[key]:
-                self.kept[key] = Kept(row.token, row.facts, row)
+            token, row = files[key], packed.get(key)
+            if token is None:
+                self.damaged[key] = "it is not a regular file"
+                self._irregular.add(key)
+            elif row is not None:
+                self.kept[key] = Kept(token, row.facts, row)
             else:
-                self._look_at(key, files[key])
-        if len(packs) > _MAX_PACKS:
-            self._merge(packs, {key: row for key, row in packed.items() if key in files})
+                self._look_at(key, token)
+
+    def warn_of_damaged(self) -> None:
+        """Log the files that are left out because they are damaged."""
+        for key, reason in self.damaged.items():
+            _log.warning(
+                "%s: %s is left out: %s. Computing it again, or `lazyrich sweep --tidy`, sets it "
+                "aside.",
+                *(self.where, _name_of(key), reason),
+            )
 
     def look_again(self, key: str) -> bool:
         """Whether another process has finished an experiment since the last look."""
-        token = self._attempt(lambda: self.place.token(f"{_EXPERIMENTS}/{key}.nc"), "read")
+        token = self._attempt(lambda: self.place.token(_name_of(key)), "read")
         if token is not None:
             self._look_at(key, token)
         return token is not None and key in self.kept
 
-    def require_writable(self) -> None:
+    def require_writable(self, keys: Iterable[str] = ()) -> None:
         """Refuse a place that cannot be written, before anything is computed.
+
+        Args:
+            keys: experiments that will be saved.
 
         Raises:
             InputError: saying why.
         """
+        for key in self._irregular & set(keys):
+            raise InputError(
+                f"{self.where}: {_name_of(key)} is a folder, a link or a device where the file of "
+                "an experiment belongs; move it away, then run again."
+            )
         self._mark()
-        probe = f".writable-{uuid.uuid4().hex}"
-        self._attempt(lambda: self.place.write(probe, b"lazyrich"), "write")
-        self._attempt(lambda: self.place.remove(probe), "write")
-        if isinstance(self.place, Folder):
-            self.place.sweep_up(_EXPERIMENTS)
+        self._attempt(self.place.try_writing, "write")
+        self._attempt(lambda: self.place.remove_unfinished(_EXPERIMENTS, _is_hdf5), "write")
 
     def save(self, outcome: Outcome) -> None:
-        """Write one experiment, whole or not at all.
+        """Write one experiment, whole or not at all; a damaged file of its name is set aside.
 
         Raises:
             InputError: if the place refuses, with everything that was there left as it was.
         """
-        content = encode(outcome)
-        name = f"{_EXPERIMENTS}/{outcome.key}.nc"
-        flush = outcome.wall_seconds > _FLUSH_SECONDS
-        token = self._attempt(lambda: self.place.write(name, content, flush=flush), "write")
+        if outcome.key in self.damaged:
+            self._attempt(lambda: self._put_aside(outcome.key), "write")
+        token = self._attempt(lambda: self._write(outcome), "write")
         self._remember(outcome, token)
+        if self._cache.is_full:
+            self.pack()
 
     def outcomes(self, keys: Iterable[str]) -> dict[str, Outcome]:
         """Experiments with their arrays, by key; those that are not there are left out."""
-        found: dict[str, Outcome] = {}
-        by_pack: dict[str, list[Packed]] = {}
-        single = []
-        for key in keys:
-            if key in self._fresh:
-                found[key] = self._fresh[key][1]
-            elif key in self.kept and (row := self.kept[key].packed) is not None:
-                by_pack.setdefault(row.pack, []).append(row)
-            elif key in self.kept:
-                single.append(key)
-        for pack, rows in by_pack.items():
-            try:
-                found |= read_outcomes(self.place.read(f"{_PACKS}/{pack}"), rows)
-            except (OSError, KeyError, ValueError, RuntimeError):
-                single += [row.facts["key"] for row in rows]
-        for key in single:
-            with suppress(OSError, DamagedFile):
-                found[key] = decode(self.place.read(f"{_EXPERIMENTS}/{key}.nc"), key)
+        rows = {key: self.kept[key].packed for key in keys if key in self.kept}
+        found = self._cache.outcomes(rows)
+        for key in rows:
+            if key not in found and (outcome := self._read(key)) is not None:
+                found[key] = outcome
         return found
 
     def pack(self) -> None:
-        """Put what is not in a pack yet into one; where nothing can be written, do nothing."""
-        if not self._fresh:
-            return
-        name = f"{uuid.uuid4().hex}.h5"
-        try:
-            content = encode_pack(list(self._fresh.values()))
-            self.place.write(f"{_PACKS}/{name}", content)
-        except OSError:
-            return
-        for key, row in read_index(content, name).items():
-            self.kept[key] = Kept(row.token, row.facts, row)
-        self._fresh.clear()
-        self._fresh_bytes = 0
+        """Put what is in no pack yet into packs; where nothing can be written, do nothing."""
+        loose = {key: kept.token for key, kept in self.kept.items() if kept.packed is None}
+        for key, row in self._cache.pack(loose, self._read).items():
+            if key in self.kept:
+                self.kept[key] = Kept(self.kept[key].token, row.facts, row)
 
-    def _merge(self, packs: Iterable[str], rows: dict[str, Packed]) -> None:
-        """One pack instead of many; experiments that are gone are left out."""
-        by_pack: dict[str, list[Packed]] = {}
-        for row in rows.values():
-            by_pack.setdefault(row.pack, []).append(row)
-        try:
-            members = []
-            for pack, packed in by_pack.items():
-                outcomes = read_outcomes(self.place.read(f"{_PACKS}/{pack}"), packed)
-                members += [(row.token, outcomes[row.facts["key"]]) for row in packed]
-            name = f"{uuid.uuid4().hex}.h5"
-            content = encode_pack(members)
-            self.place.write(f"{_PACKS}/{name}", content)
-            for pack in packs:
-                self.place.remove(f"{_PACKS}/{pack}")
-        except (OSError, KeyError, ValueError, RuntimeError):
-            return
-        for key, row in read_index(content, name).items():
-            if key in self.kept and self.kept[key].token == row.token:
-                self.kept[key] = Kept(row.token, row.facts, row)
+    def tidy(self) -> None:
+        """Set aside all that is damaged, and make few packs of all experiments.
+
+        Raises:
+            InputError: if the place refuses, or there is no store.
+        """
+        self.scan()
+        if not self.kept and not self.damaged:
+            raise InputError(
+                f"There are no experiments in {self.where}; give the folder of a store."
+            )
+        self.require_writable()
+        for key in self.damaged.keys() - self._irregular:
+            self._attempt(lambda key=key: self._put_aside(key), "write")
+        self.pack()
+        for key, row in self._cache.merge().items():
+            if key in self.kept:
+                self.kept[key] = Kept(self.kept[key].token, row.facts, row)
+
+    def _write(self, outcome: Outcome) -> Token:
+        def is_sound(file: Any) -> bool:
+            try:
+                return bool(decode(file.read(MOST_BYTES + 1), outcome.key))
+            except (DamagedFile, FutureFormat):
+                return False
+
+        kind = FileKind("this experiment", is_sound)
+        flush = outcome.wall_seconds > _FLUSH_SECONDS
+        return self.place.write(_name_of(outcome.key), encode(outcome), kind=kind, flush=flush)
+
+    def _put_aside(self, key: str) -> None:
+        name, aside = _name_of(key), f"{_ASIDE}/{key}.nc.{uuid.uuid4().hex[:8]}"
+        self.place.move(name, aside)
+        self.set_aside.append(aside)
+        _log.warning(
+            "%s: %s is set aside as %s: %s.", self.where, name, aside, self.damaged.pop(key)
+        )
 
     def _remember(self, outcome: Outcome, token: Token) -> None:
         self.kept[outcome.key] = Kept(token, outcome.facts, None)
-        self._fresh[outcome.key] = (token, outcome)
-        n_bytes = sum(record.values.nbytes for record in outcome.records.values())
-        self._fresh_bytes += n_bytes
-        if len(self._fresh) >= _PACK_ROWS or self._fresh_bytes > _PACK_BYTES:
-            self.pack()
+        self._cache.hold(token, outcome)
 
     def _look_at(self, key: str, token: Token) -> None:
-        """Read one file: it is sound and kept, or damaged and set aside."""
-        name = f"{_EXPERIMENTS}/{key}.nc"
+        """Read one file: it is sound and kept, or it is damaged."""
+        outcome = self._read(key)
+        if outcome is not None:
+            self._remember(outcome, token)
+
+    def _read(self, key: str) -> Outcome | None:
+        """An experiment from its own file; None if it is not there, or damaged."""
+        name = _name_of(key)
         try:
-            self._remember(decode(self.place.read(name), key), token)
+            outcome = decode(self.place.read(name), key)
         except FileNotFoundError:
-            return
+            return None
         except FutureFormat as error:
             raise InputError(
                 f"{self.where}: {name} was written by a newer lazyrich ({error}; this one knows "
                 f"{FORMAT}); upgrade lazyrich or choose another store."
             ) from None
-        except OSError as error:
-            raise self._refusal(error, "read") from error
         except DamagedFile as damage:
-            aside = f"{_ASIDE}/{key}.nc.{uuid.uuid4().hex[:8]}"
-            try:
-                self.place.move(name, aside)
-            except OSError:
-                _log.warning("%s: %s is left out: %s.", self.where, name, damage)
-                return
-            self.set_aside.append(aside)
-            _log.warning(
-                "%s: %s is set aside as %s and will be computed again: %s.",
-                *(self.where, name, aside, damage),
-            )
+            self.damaged[key] = str(damage)
+            return None
+        except Exception as error:  # storage of every kind raises errors of its own
+            raise self._refusal(error, "read") from error
+        self.damaged.pop(key, None)
+        return outcome
 
     def _check_mark(self) -> bool:
-        content = self._attempt(lambda: self.place.read(_MARK), "read", absent=b"")
+        content = self._attempt(lambda: self.place.read(_MARK), "read")
         try:
-            number = json.loads(content)["format"] if content else FORMAT
-        except (ValueError, KeyError, TypeError):
+            number = FORMAT if content is None else json.loads(content)["format"]
+            is_number = isinstance(number, int) and not isinstance(number, bool) and number > 0
+        except (ValueError, KeyError, TypeError, RecursionError):
+            is_number, number = False, 0
+        if not is_number:
             raise InputError(
                 f"{self.where}/{_MARK} is not a store's; if this is a store, remove that file "
                 "(the experiments stay), else choose another folder."
-            ) from None
-        if not isinstance(number, int) or number > FORMAT:
+            )
+        if number > FORMAT:
             raise InputError(
                 f"{self.where} is a store of format {number}, made by a newer lazyrich; this one "
                 f"({package_version()}) knows format {FORMAT}: upgrade, or choose another store."
             )
-        return bool(content)
+        return content is not None
 
     def _mark(self) -> None:
         if not self._is_marked:
             mark = json.dumps({"format": FORMAT, "made_by": f"lazyrich {package_version()}"})
-            self._attempt(lambda: self.place.write(_MARK, mark.encode()), "write")
+            kind = FileKind("a store's mark", lambda file: file.read(1000) == mark.encode())
+            self._attempt(lambda: self.place.write(_MARK, mark.encode(), kind=kind), "write")
             self._is_marked = True
 
-    def _attempt(self, action: Callable[[], Any], what: str, absent: Any = None) -> Any:
+    def _attempt(self, action: Callable[[], Any], what: str) -> Any:
         try:
             return action()
-        except FileNotFoundError as error:
-            if what == "read":
-                return absent
-            raise self._refusal(error, what) from error
         except InputError:
             raise
         except Exception as error:  # storage of every kind raises errors of its own
+            if what == "read" and isinstance(error, FileNotFoundError):
+                return None
             raise self._refusal(error, what) from error
 
     def _refusal(self, error: Exception, what: str) -> InputError:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         cure = "make room or give another store" if what == "write" else "look at the store"
         return InputError(
             f"The store {self.where} cannot be {'written' if what == 'write' else 'read'} "
-            f"({reason}); {cure}, then run again: every finished experiment is kept."
+            f"({reason_of(error)}); {cure}, then run again: every finished experiment is kept."
         )
+
+
+def _name_of(key: str) -> str:
+    return f"{_EXPERIMENTS}/{key}.nc"
+
+
+def _is_hdf5(file: Any) -> bool:
+    return file.read(len(_HDF5)) == _HDF5

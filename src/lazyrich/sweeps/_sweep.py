@@ -4,19 +4,20 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 import xarray as xr
 
 from lazyrich import training
-from lazyrich._ground import Config, InputError
+from lazyrich._ground import Config, InputError, shown
 
 from ._axes import settings_of, short_names
 from ._dataset import to_dataset
 from ._driver import Driver
-from ._executors import pickled, workers_from
+from ._executors import chosen_executor, pickled
+from ._failures import is_final
 from ._key import canonical_json, class_name, experiment_key, numerics_of
 from ._outcome import FAILED, Outcome
 from ._progress import Counts, ProgressReport
@@ -41,10 +42,10 @@ class Sending(NamedTuple):
 
 
 def sweep(
-    experiments: Sequence[Config],
+    experiments: Sequence[Config] | Any,
     *,
     store: str | os.PathLike[str],
-    executor: Executor | str | None = None,
+    executor: Executor | str | Any = None,
     progress: bool = True,
     run: Run | None = None,
     sending: Sending = Sending(),  # noqa: B008  frozen
@@ -54,7 +55,9 @@ def sweep(
     Every experiment becomes a file of its own as soon as it is finished, so a sweep that
     is killed goes on where it was when it is called again, and a grid that grows
     computes what is new. An experiment that raises an error, or that kills its worker
-    three times, is kept with the status "failed" and its error; the rest goes on.
+    three times, is kept with the status "failed" and its error; the rest goes on. A later
+    call computes it again where the cause may be gone: another run function, machine or
+    version, a file, module or memory that was missing, input that was refused.
 
     Args:
         experiments: frozen configs, such as ``grid`` gives.
@@ -75,7 +78,8 @@ def sweep(
 
     Raises:
         InputError: before anything is computed if two experiments are the same, the store
-            is of a future format or cannot be written, or the executor is not there;
+            is of a future format or cannot be written, the executor is not there, or an
+            experiment needs more memory than is free;
             later if the store is full or a worker has another version of lazyrich.
         KeyboardInterrupt: on Ctrl-C, with how to go on.
 
@@ -105,10 +109,10 @@ def sweep(
 
 
 def fill(
-    experiments: Sequence[Config],
+    experiments: Sequence[Config] | Any,
     *,
     store: str | os.PathLike[str],
-    executor: Executor | str | None = None,
+    executor: Executor | str | Any = None,
     progress: bool | str = True,
     run: Run | None = None,
     sending: Sending = Sending(),  # noqa: B008  frozen
@@ -130,35 +134,50 @@ def fill(
         InputError: as ``sweep``.
         KeyboardInterrupt: as ``sweep``.
     """
+    if isinstance(experiments, Config | str) or not isinstance(experiments, Iterable):
+        raise InputError(
+            f"The sweep got {type(experiments).__name__} {shown(experiments)}; give a list of "
+            "experiments, such as grid makes."
+        )
     asked = list(experiments)
     keys = _distinct_keys(asked)
+    where = chosen_executor(executor)
     kept = Store(store)
     kept.scan(keys)
+    chosen: Any = run if run is not None else training.train_many
     counts = Counts(len(keys), began=time.monotonic())
     todo = []
     for key, experiment in zip(keys, asked, strict=True):
-        status = kept.kept[key].facts["status"] if key in kept else None
-        if status is None or (status == FAILED and sending.retry_failed):
+        facts = kept.kept[key].facts if key in kept else None
+        is_failed = facts is not None and facts["status"] == FAILED
+        if facts is None or (is_failed and (sending.retry_failed or not is_final(facts, chosen))):
             todo.append((key, experiment))
-        elif status == FAILED:
+        elif is_failed:
             counts.failed += 1
         else:
             counts.kept += 1
+    if where.shares_memory:
+        training.require_memory([experiment for _, experiment in todo])
+    if todo:
+        kept.require_writable(key for key, _ in todo)
+        if executor not in (None, "serial"):
+            pickled((chosen, todo[0][1]))
+    # An address is tried even if there is nothing to compute: a wrong one is wrong then too.
+    workers = where.workers() if todo or where.is_remote else None
+    # Only now, so that no line of progress comes before a refusal.
     name = progress if isinstance(progress, str) else "sweep"
     report = ProgressReport(counts, name=name, is_shown=bool(progress))
     try:
-        if todo:
-            kept.require_writable()
-            chosen: Any = run if run is not None else training.train_many
-            if executor not in (None, "serial"):
-                pickled((chosen, todo[0][1]))
-            workers = workers_from(executor)
+        if workers is not None:
             Driver(kept, workers, chosen, counts, report).compute(todo, sending.batch_size)
     except KeyboardInterrupt:
         left = counts.total - counts.done - counts.failed
+        kept_where = f"all that are finished are in {kept.where}"
+        if not counts.done:
+            kept_where = "none was finished"
         raise KeyboardInterrupt(
-            f"stopped with {left} of {counts.total} experiments left; all that are finished are "
-            f"in {kept.where}, run the same command to go on."
+            f"stopped with {left} of {counts.total} experiments left; {kept_where}, run the same "
+            "command to go on."
         ) from None
     finally:
         kept.pack()

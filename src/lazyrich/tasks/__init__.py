@@ -23,6 +23,7 @@ from ._polynomial import polynomial_regression as polynomial_regression
 from ._task import JointKernel as JointKernel
 from ._task import Task as Task
 from ._task import TaskData as TaskData
+from ._task import scale_labels as scale_labels
 from ._teacher import TeacherParams as TeacherParams
 from ._teacher import TeacherTask as TeacherTask
 

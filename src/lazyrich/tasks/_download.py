@@ -1,17 +1,22 @@
 """Fetch data sets, once and checked. Nothing else here touches a network."""
 
-import gzip
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from lazyrich._ground import InputError
+from lazyrich._ground import (
+    InputError,
+    open_folder,
+    read_file,
+    reason_of,
+    require_writable,
+    write_file,
+)
 
-from ._files import data_folder
+from ._fetch import fetch
+from ._files import data_folder, gunzip
 
 # SHA-256 of the *unpacked* files: mirrors pack the same digits in different wrappers.
 MNIST_HASHES = {
@@ -24,7 +29,8 @@ MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist",
     "https://ossci-datasets.s3.amazonaws.com/mnist",
 )
-TIMEOUT = 30.0  # seconds without an answer
+MOST_BYTES = 2**26
+"""The largest file, packed or not, that is fetched or looked at; MNIST's has 47 MB."""
 
 
 def download_mnist(
@@ -37,7 +43,7 @@ def download_mnist(
 
     Good files that are there already, gzipped or not, are not fetched again. A file
     takes its place only once it is whole and its content has the right SHA-256, so an
-    interrupted download leaves no half file.
+    interrupted download leaves no half file. A file of other content is never replaced.
 
     Args:
         folder: where to put them; None takes the folder in which image tasks look.
@@ -49,52 +55,44 @@ def download_mnist(
         The folder.
 
     Raises:
-        InputError: if the folder cannot be written, or no mirror gave a good file.
+        InputError: if the folder cannot be written, a file of one of the four names with
+            other content is there, or no mirror gave a good file in reasonable time.
 
     Example:
         >>> download_mnist(Path("mnist"))  # doctest: +SKIP
         PosixPath('mnist')
     """
     folder = folder or data_folder() / "mnist"
+    missing = [name for name, digest in MNIST_HASHES.items() if not _is_there(folder, name, digest)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, digest in MNIST_HASHES.items():
-            if any(_has(path, digest) for path in (folder / name, folder / f"{name}.gz")):
-                on_file(f"{name}.gz", "kept")
-                continue
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
-                fetched = _fetch(f"{name}.gz", digest, (url,) if url else MNIST_MIRRORS, scratch)
-                (folder / name).unlink(missing_ok=True)  # a bad one would be read first
-                os.replace(fetched, folder / f"{name}.gz")
-            on_file(f"{name}.gz", "fetched")
+        with open_folder(folder, make=True):
+            pass
     except OSError as error:
         raise InputError(
-            f"The folder {folder} cannot be written ({error.strerror or error}); choose another."
+            f"The folder {folder} cannot be written ({reason_of(error)}); choose another."
         ) from None
+    for name, digest in MNIST_HASHES.items():
+        if name in missing:
+            path = folder / f"{name}.gz"
+            cure = "make room or choose another folder"
+            require_writable(path, kind=None, cure=cure)
+            content = _fetched(f"{name}.gz", digest, (url,) if url else MNIST_MIRRORS)
+            write_file(path, content, kind=None, cure=cure)
+        on_file(f"{name}.gz", "fetched" if name in missing else "kept")
     return folder
 
 
-def _fetch(name: str, digest: str, mirrors: tuple[str, ...], scratch: str) -> Path:
-    import pooch  # takes a while to import
-
-    pooch.get_logger().setLevel("ERROR")
-    downloader: Any = pooch.HTTPDownloader(timeout=TIMEOUT)
+def _fetched(name: str, digest: str, mirrors: tuple[str, ...]) -> bytes:
     failures = []
     for mirror in mirrors:
         address = f"{mirror.rstrip('/')}/{name}"
         try:
-            fetched = pooch.retrieve(
-                address,
-                known_hash=None,  # that would be the wrapper's
-                fname=f"{len(failures)}-{name}",
-                path=scratch,
-                downloader=downloader,
-            )
-        except (OSError, ValueError) as error:  # what requests and pooch raise are both
-            failures.append(f"{address}: {_short(error)}")
+            content = fetch(address, MOST_BYTES)
+        except OSError as error:
+            failures.append(f"{address}: {reason_of(error)}")
             continue
-        if _has(Path(fetched), digest):
-            return Path(fetched)
+        if _is_good(content, digest, is_packed=True):
+            return content
         failures.append(f"{address}: not the file of that name, its SHA-256 is another")
     raise InputError(
         f"{name} could not be fetched ({'; '.join(failures)}); look at the network, or name a "
@@ -102,18 +100,31 @@ def _fetch(name: str, digest: str, mirrors: tuple[str, ...], scratch: str) -> Pa
     )
 
 
-def _has(path: Path, digest: str) -> bool:
-    """Whether the file is there, and its unpacked content has the SHA-256."""
+def _is_there(folder: Path, name: str, digest: str) -> bool:
+    """Whether a good file is there, gzipped or not; one of other content is refused."""
+    others = []
+    for path in (folder / name, folder / f"{name}.gz"):
+        if not os.path.lexists(path):
+            continue
+        try:
+            content = read_file(path, MOST_BYTES)
+        except OSError:
+            content = b""
+        if _is_good(content, digest, is_packed=path.suffix == ".gz"):
+            return True
+        others.append(path)
+    if others:
+        raise InputError(
+            f"{others[0]} is there and is not MNIST's file of that name (its SHA-256 is another); "
+            "move it away or choose another folder with --to."
+        )
+    return False
+
+
+def _is_good(content: bytes, digest: str, *, is_packed: bool) -> bool:
+    """Whether the unpacked content has the SHA-256."""
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        content = gunzip(content, MOST_BYTES) if is_packed else content
     except (OSError, EOFError, zlib.error):
         return False
     return hashlib.sha256(content).hexdigest() == digest
-
-
-def _short(error: Exception) -> str:
-    """The last cause of an error in few words: requests wraps them in one another."""
-    while error.__context__ is not None and isinstance(error.__context__, Exception):
-        error = error.__context__
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,6 +1,6 @@
 """Labels made from a kernel: one of its eigenvectors (§6.1, §17)."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 from pydantic import PositiveInt, model_validator
 
-from lazyrich._ground import InputError, require_finite
+from lazyrich._ground import AddedLater, InputError, require_finite
 
 from ._gaussian import gaussian_inputs
 from ._task import JointKernel, Task, TaskData
@@ -35,7 +35,9 @@ class EigenvectorTask(Task):
         n_test: number of test points.
         index: j, from 1, the largest eigenvalue's.
         scale: "rms" 1 or "norm" 1 of the labels over both sets, label units.
-        remove_mean: then subtract the mean over both sets; the paper's labels do.
+        remove_mean: then subtract the mean over both sets.
+        less_mean: take the eigenvectors of the kernel less the mean of all its entries,
+            as the authors' Figures 5 and 19 do; their labels are then left as they are.
 
     Raises:
         InputError: if the index is larger than n_train + n_test.
@@ -61,6 +63,7 @@ class EigenvectorTask(Task):
     index: PositiveInt = 1
     scale: Literal["rms", "norm"] = "rms"
     remove_mean: bool = False
+    less_mean: Annotated[bool, AddedLater()] = False
 
     @model_validator(mode="after")
     def _has_enough_points(self) -> "EigenvectorTask":
@@ -99,6 +102,10 @@ class EigenvectorTask(Task):
         train_key, test_key = jax.random.split(self.keys(seed)[0])
         x = gaussian_inputs(train_key, self.n_train, dim=self.dim)
         x_test = gaussian_inputs(test_key, self.n_test, dim=self.dim)
+        return self.labelled(x, x_test, kernel)
+
+    def labelled(self, x: jax.Array, x_test: jax.Array, kernel: JointKernel) -> TaskData:
+        """The data of given inputs (n_train, d) and (n_test, d)."""
         labels = jnp.asarray(self._labels(kernel(jnp.concatenate([x, x_test]))), x.dtype)
         return TaskData(x, labels[: self.n_train], x_test, labels[self.n_train :])
 
@@ -122,6 +129,8 @@ class EigenvectorTask(Task):
                 "trace a kernel of several outputs first."
             )
         require_finite(kernel=joint)
+        if self.less_mean:
+            joint = joint - joint.mean()
         which = [n - self.index] * 2
         _, vectors = scipy.linalg.eigh((joint + joint.T) / 2, subset_by_index=which)
         labels = vectors[:, 0]

@@ -1,17 +1,18 @@
 """Files of images: IDX, gzipped or not, and npz; every fault in one sentence."""
 
 import gzip
+import io
 import os
 import struct
-import zipfile
 import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from platformdirs import user_cache_dir
 
-from lazyrich._ground import InputError
+from lazyrich._ground import DamagedArchive, InputError, read_file, reason_of, unpack_arrays
 
 SIDE, N_CLASSES = 28, 10
 IDX_NAMES = (
@@ -21,6 +22,7 @@ IDX_NAMES = (
     "t10k-labels-idx1-ubyte",
 )
 NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
+MOST_BYTES = 2**30  # of a file and of what it unpacks to
 ADVICE = "`lazyrich data mnist` fetches good files"
 
 
@@ -41,11 +43,21 @@ def data_folder() -> Path:
         True
     """
     chosen = os.environ.get("LAZYRICH_DATA")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    import pooch  # takes a while to import
+    return expanded(chosen).absolute() if chosen else Path(user_cache_dir("lazyrich"))
 
-    return Path(pooch.os_cache("lazyrich"))
+
+def expanded(folder: str) -> Path:
+    """A folder whose name may begin with ``~``.
+
+    Raises:
+        InputError: if there is no such user.
+    """
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"The folder {folder} is of a user who is not here; give another."
+        ) from None
 
 
 def read_mnist(place: Path) -> ImageFiles:
@@ -63,22 +75,24 @@ def read_mnist(place: Path) -> ImageFiles:
     Raises:
         InputError: naming the file that is missing, cut off or not what it should be.
     """
-    is_npz = place.is_file() or place.suffix == ".npz"
+    is_npz = os.path.isfile(place) or place.suffix == ".npz"
     paths = (place,) if is_npz else _paths_in(place)
     try:
         stamps = [(path, os.stat(path)) for path in paths]
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be read ({error.strerror}); {ADVICE}.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{place} cannot be read ({reason_of(error)}); {ADVICE}.") from None
     return _read(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stamps))
 
 
 def _paths_in(folder: Path) -> tuple[Path, ...]:
     chosen = [
-        next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+        next(
+            (path for path in (folder / name, folder / f"{name}.gz") if os.path.isfile(path)), None
+        )
         for name in IDX_NAMES
     ]
     packed = folder / "mnist.npz"
-    if None in chosen and packed.is_file():
+    if None in chosen and os.path.isfile(packed):
         return (packed,)
     for name, path in zip(IDX_NAMES, chosen, strict=True):
         if path is None:
@@ -118,9 +132,10 @@ def read_idx(path: Path) -> np.ndarray:
         InputError: if it cannot be read, is cut off, or is not an IDX file of bytes.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = read_file(path, MOST_BYTES)
+        data = gunzip(data, MOST_BYTES) if path.suffix == ".gz" else data
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read ({error}); {ADVICE}.") from None
+        raise InputError(f"{path} cannot be read ({reason_of(error)}); {ADVICE}.") from None
     # Magic number: two zero bytes, 8 for unsigned bytes, the number of axes.
     is_idx = len(data) >= 4 and data[:3] == b"\x00\x00\x08" and 1 <= data[3] <= 4
     header = 4 + 4 * data[3] if is_idx else 0
@@ -136,15 +151,38 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
+def gunzip(content: bytes, most_bytes: int) -> bytes:
+    """Content of a gzip file, unpacked.
+
+    Args:
+        content: of the file.
+        most_bytes: more is refused, before it is unpacked.
+
+    Raises:
+        OSError, EOFError or zlib.error: if it is damaged, cut off or too large.
+
+    Example:
+        >>> gunzip(gzip.compress(b"digits"), 10)
+        b'digits'
+    """
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        unpacked = file.read(most_bytes + 1)
+    if len(unpacked) > most_bytes:
+        raise OSError(f"it unpacks to more than {most_bytes} bytes")
+    return unpacked
+
+
 def _npz_arrays(path: Path) -> list[np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as packed:
-            return [packed[name] for name in NPZ_NAMES]
+        arrays = unpack_arrays(read_file(path, MOST_BYTES), MOST_BYTES)
+        return [arrays[name] for name in NPZ_NAMES]
     except KeyError as error:
         wanted = ", ".join(NPZ_NAMES)
         raise InputError(f"{path} lacks an array ({error}); wanted {wanted}; {ADVICE}.") from None
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is not an npz file of numbers ({error}); {ADVICE}.") from None
+    except (OSError, DamagedArchive) as error:
+        raise InputError(
+            f"{path} is not an npz file of numbers ({reason_of(error)}); {ADVICE}."
+        ) from None
 
 
 def _checked_images(images: np.ndarray, name: str) -> np.ndarray:

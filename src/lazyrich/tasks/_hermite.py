@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from ._gaussian import gaussian_inputs
-from ._task import JointKernel, Task, TaskData
+from ._task import LABEL_SCALE, JointKernel, Task, TaskData
 
 
 class HermiteTask(Task):
-    """Labels y = s He_k(β·x) of inputs x ~ N(0, I/D), with ‖β‖² = D exactly.
+    """Labels y = He_k(β·x) of inputs x ~ N(0, I/D), with ‖β‖² = D exactly.
 
     He_k are the probabilists' polynomials (He₂ = h² − 1, He₃ = h³ − 3h), orthogonal
     under N(0, 1) with ⟨He_k²⟩ = k!. Because ‖β‖² is D and not only near it, β·x is
@@ -25,24 +25,23 @@ class HermiteTask(Task):
         degree: k, from 1.
         n_train: P, number of training points.
         n_test: number of test points, drawn fresh.
-        label_scale: s, dimensionless; ε/2 is what a net with the activation
-            h + (ε/2) He_k(h) makes itself, 1/√k! gives unit variance.
 
     Example:
-        >>> task = HermiteTask(dim=10, degree=3, n_train=20, n_test=5, label_scale=0.5)
+        >>> task = HermiteTask(dim=10, degree=3, n_train=20, n_test=5)
         >>> task.draw(0).y.shape, task.facts()["variance"]
-        ((20,), 1.5)
+        ((20,), 6.0)
 
     References:
         Kumar et al. (2024), §15.2.
     """
+
+    renamed = LABEL_SCALE
 
     kind: Literal["hermite"] = "hermite"
     dim: PositiveInt
     degree: Annotated[int, Field(ge=1, le=12)]
     n_train: PositiveInt
     n_test: PositiveInt
-    label_scale: PositiveFloat = 1.0
 
     @property
     def n_inputs(self) -> int:
@@ -61,7 +60,7 @@ class HermiteTask(Task):
 
         def draw(key, n):
             x = gaussian_inputs(key, n, dim=self.dim)
-            return x, self.label_scale * hermite(x @ direction[0], self.degree)
+            return x, hermite(x @ direction[0], self.degree)
 
         train, test = draw(train_key, self.n_train), draw(test_key, self.n_test)
         return TaskData(*train, *test, direction)
@@ -71,9 +70,9 @@ class HermiteTask(Task):
 
         Returns:
             ``mean``: 0, label units; ``variance`` and ``zero_loss``, the mean squared
-            error of the answer 0: s²k!, label units².
+            error of the answer 0: k!, label units².
         """
-        variance = self.label_scale**2 * math.factorial(self.degree)
+        variance = float(math.factorial(self.degree))
         return {"mean": 0.0, "variance": variance, "zero_loss": variance}
 
 

@@ -2,7 +2,6 @@
 
 import math
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import jax
@@ -13,7 +12,7 @@ from pydantic import PositiveInt, model_validator
 
 from lazyrich._ground import InputError
 
-from ._files import N_CLASSES, SIDE, data_folder, read_mnist
+from ._files import N_CLASSES, SIDE, data_folder, expanded, read_mnist
 from ._one_hot import one_hot
 from ._task import JointKernel, Task, TaskData
 
@@ -139,7 +138,7 @@ class ImageTask(Task):
         return self._data(images[train], labels[train], images[test], labels[test])
 
     def _mnist(self, key: PRNGKeyArray) -> TaskData:
-        place = Path(self.folder).expanduser() if self.folder else data_folder() / "mnist"
+        place = expanded(self.folder) if self.folder else data_folder() / "mnist"
         files = read_mnist(place)
         chosen = []
         train_key, test_key = jax.random.split(key)

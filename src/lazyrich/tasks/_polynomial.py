@@ -5,12 +5,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 
 from lazyrich._ground import require_positive
 
 from ._gaussian import gaussian_inputs
-from ._task import JointKernel, Task, TaskData
+from ._task import LABEL_SCALE, JointKernel, Task, TaskData
 
 
 def polynomial_regression(
@@ -56,7 +56,7 @@ def polynomial_regression(
 
 
 class PolynomialTask(Task):
-    """Labels y = (s/2) Σ_k (β_k·x)² of inputs x ~ N(0, I/D), with β_k ~ N(0, I).
+    """Labels y = ½ Σ_k (β_k·x)² of inputs x ~ N(0, I/D), with β_k ~ N(0, I).
 
     One direction is the paper's single-index target, more are its multi-index target
     (a sum of squares; a square of a sum would again have one index).
@@ -66,7 +66,6 @@ class PolynomialTask(Task):
         n_train: P, number of training points.
         n_test: number of test points, drawn fresh.
         n_directions: number of directions in the target.
-        label_scale: s, dimensionless; 2 gives y = (β·x)².
 
     Example:
         >>> task = PolynomialTask(dim=10, n_train=20, n_test=5)
@@ -77,12 +76,13 @@ class PolynomialTask(Task):
         Kumar et al. (2024), Eq. 3 and §15.1.
     """
 
+    renamed = LABEL_SCALE
+
     kind: Literal["polynomial"] = "polynomial"
     dim: PositiveInt
     n_train: PositiveInt
     n_test: PositiveInt
     n_directions: PositiveInt = 1
-    label_scale: PositiveFloat = 1.0
 
     @property
     def n_inputs(self) -> int:
@@ -95,29 +95,27 @@ class PolynomialTask(Task):
 
     def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Draw the data; ``target`` holds the β_k as rows (k, d)."""
-        data = polynomial_regression(
+        return polynomial_regression(
             self.keys(seed)[0],
             dim=self.dim,
             n_train=self.n_train,
             n_test=self.n_test,
             n_directions=self.n_directions,
         )
-        return data._replace(y=self.label_scale * data.y, y_test=self.label_scale * data.y_test)
 
     def facts(self) -> dict[str, float]:
         """Label moments averaged over targets.
 
         Returns:
-            ``mean``: E⟨y⟩ = sK/2, label units; ``variance``: E Var y =
-            s²K(K + D + 1)/(2D), label units²; both for K directions. ``zero_loss``:
+            ``mean``: E⟨y⟩ = K/2, label units; ``variance``: E Var y =
+            K(K + D + 1)/(2D), label units²; both for K directions. ``zero_loss``:
             E⟨y²⟩, the mean squared error of the answer 0.
         """
         dim, n = self.dim, self.n_directions
-        square = self.label_scale**2
-        variance = square * n * (n + dim + 1) / (2 * dim)
+        variance = n * (n + dim + 1) / (2 * dim)
         return {
-            "mean": self.label_scale * n / 2,
+            "mean": n / 2,
             "variance": variance,
-            # For one target ⟨y⟩ = sΣ‖β‖²/(2D), and Σ‖β‖² is chi-squared with KD degrees.
-            "zero_loss": variance + square * (n**2 / 4 + n / (2 * dim)),
+            # For one target ⟨y⟩ = Σ‖β‖²/(2D), and Σ‖β‖² is chi-squared with KD degrees.
+            "zero_loss": variance + n**2 / 4 + n / (2 * dim),
         }

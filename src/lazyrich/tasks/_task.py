@@ -2,15 +2,22 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
 from jaxtyping import Array, PRNGKeyArray, Shaped
+from pydantic import Field
 
 from lazyrich._ground import Config
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
 JointKernel = Callable[[Array], Array]
 """From inputs (n, …) to their (n, n) kernel."""
+
+
+LABEL_SCALE = {"label_scale": ("scaling.label_scale", 1.0)}
+"""What two tasks once had as a setting of their own; experiments scale the labels of all."""
 
 
 class TaskData(NamedTuple):
@@ -30,6 +37,18 @@ class TaskData(NamedTuple):
     x_test: Shaped[Array, "m ..."]
     y_test: Shaped[Array, "m ..."]
     target: Any = None
+
+
+def scale_labels(data: TaskData, scale: float) -> TaskData:
+    """The data with every label times a number.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> data = TaskData(jnp.zeros((1, 2)), jnp.ones(1), jnp.zeros((1, 2)), jnp.ones(1))
+        >>> scale_labels(data, 2.0).y.tolist()
+        [2.0]
+    """
+    return data._replace(y=data.y * scale, y_test=data.y_test * scale)
 
 
 class Task(Config):
@@ -52,8 +71,8 @@ class Task(Config):
     labels_from_kernel: ClassVar[bool] = False
     dials: ClassVar[tuple[str, ...]] = ()
 
-    data_seed: int | None = None
-    split_seed: int | None = None
+    data_seed: Seed | None = None
+    split_seed: Seed | None = None
 
     if TYPE_CHECKING:  # fields of some tasks, properties of others
 

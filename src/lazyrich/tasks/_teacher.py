@@ -1,11 +1,13 @@
 """A teacher network that students are trained to imitate (§8.3.1)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import NonNegativeFloat, PositiveInt
+
+from lazyrich._ground import AddedLater
 
 from ._task import JointKernel, Task, TaskData
 
@@ -24,7 +26,7 @@ class TeacherTask(Task):
     """Labels of a random multilayer net on inputs x ~ N(0, I), unit variance each.
 
     Every weight and bias of the teacher is U(±1/√fan-in), the usual start of a layer in
-    deep-learning frameworks; no activation after the last layer.
+    deep-learning frameworks, unless said otherwise; no activation after the last layer.
 
     Attributes:
         dim: D, number of inputs.
@@ -35,6 +37,9 @@ class TeacherTask(Task):
         n_test: number of test points, drawn fresh.
         noise: standard deviation of Gaussian noise on every training label, label
             units. Test labels stay clean, so the test loss is the excess over the noise.
+        initial: law of the teacher's weights and biases: "uniform", as above, or
+            "unit_normal", N(0, 1) whatever the fan-in, as in the authors' Figure 13(b).
+        use_bias: have biases; without, they are zero.
 
     Example:
         >>> task = TeacherTask(dim=10, n_train=20, n_test=5, widths=(8,))
@@ -54,6 +59,8 @@ class TeacherTask(Task):
     n_train: PositiveInt = 100
     n_test: PositiveInt = 100
     noise: NonNegativeFloat = 0.0
+    initial: Annotated[Literal["uniform", "unit_normal"], AddedLater()] = "uniform"
+    use_bias: Annotated[bool, AddedLater()] = True
 
     @property
     def n_inputs(self) -> int:
@@ -71,7 +78,7 @@ class TeacherTask(Task):
         params = self._teacher(teacher_key)
         x = jax.random.normal(train_key, (self.n_train, self.dim))
         x_test = jax.random.normal(test_key, (self.n_test, self.dim))
-        y, y_test = self._labels(params, x), self._labels(params, x_test)
+        y, y_test = self.labels_of(params, x), self.labels_of(params, x_test)
         if self.noise:
             y += self.noise * jax.random.normal(noise_key, y.shape)
         return TaskData(x, y, x_test, y_test, params)
@@ -83,32 +90,42 @@ class TeacherTask(Task):
             ``mean``: 0, label units; ``noise_variance``, label units². For "relu" and
             "linear" also ``zero_loss``: E⟨y²⟩ of a clean label, label units², the
             mean squared error of the answer 0; with q = 1 at the inputs, each layer
-            takes q to (q + 1/fan-in)/3, and a ReLU halves it.
+            takes q to v(fan-in·q + 1), without biases v·fan-in·q, where v is the
+            variance of a weight, and a ReLU halves it.
         """
         facts = {"mean": 0.0, "noise_variance": self.noise**2}
         kept = {"relu": 0.5, "linear": 1.0}
         if self.activation in kept or not self.widths:
-            square = (1 + 1 / self.dim) / 3
-            for width in self.widths:
-                square = (kept[self.activation] * square + 1 / width) / 3
+            square = 1.0
+            for k, fan_in in enumerate((self.dim, *self.widths)):
+                square *= kept[self.activation] if k else 1
+                variance = 1.0 if self.initial == "unit_normal" else 1 / (3 * fan_in)
+                square = variance * (fan_in * square + self.use_bias)
             facts["zero_loss"] = square
         return facts
 
     def _teacher(self, key: PRNGKeyArray) -> TeacherParams:
         widths = (self.dim, *self.widths, self.target_dim)
 
+        def drawn(key, shape, fan_in):
+            if self.initial == "unit_normal":
+                return jax.random.normal(key, shape)
+            bound = fan_in**-0.5
+            return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
         def layer(key, fan_in, fan_out):
             weight_key, bias_key = jax.random.split(key)
-            bound = fan_in**-0.5
+            biases = drawn(bias_key, (fan_out,), fan_in)
             return (
-                jax.random.uniform(weight_key, (fan_in, fan_out), minval=-bound, maxval=bound),
-                jax.random.uniform(bias_key, (fan_out,), minval=-bound, maxval=bound),
+                drawn(weight_key, (fan_in, fan_out), fan_in),
+                biases if self.use_bias else jnp.zeros_like(biases),
             )
 
         keys = jax.random.split(key, len(widths) - 1)
         return tuple(map(layer, keys, widths[:-1], widths[1:]))
 
-    def _labels(self, params: TeacherParams, x: Float[Array, "n d"]) -> Float[Array, "n c"]:
+    def labels_of(self, params: TeacherParams, x: Float[Array, "n d"]) -> Float[Array, "n c"]:
+        """The outputs of a teacher with these parameters."""
         *hidden, (weights, biases) = params
         for layer_weights, layer_biases in hidden:
             x = ACTIVATIONS[self.activation](x @ layer_weights + layer_biases)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import require_finite
+from lazyrich._ground import real_scalars, require_finite
 
 from ._risk import require_statistics
-from ._statistics import Statistics
+from ._statistics import Statistics, floating
 from ._target import target_matrix
 
 
@@ -79,7 +79,9 @@ def population_column_centered_alignment(
 ) -> AlignmentParts:
     """Alignment with the mean of each column of the kernel taken out, labels as they are.
 
-    The population value of what the paper's experiments plot: K(x, x′) − ⟨K(x, x′)⟩_x.
+    The kernel is K(x, x′) − ⟨K(x, x′)⟩_x. What the authors' Figure 1(c) plots centres the
+    labels as well: its overlap and label power are those of
+    ``population_centered_alignment``, its kernel power is the one here.
     overlap = (ε²/4D⁴) Tr[M (2 Tr(B) B + 4B²)];
     kernel power = 1/D + ε²(2D+3)‖w̄‖²/D³ + (ε⁴/D⁴)[(D+4)‖M‖_F² + (Tr M)²].
 
@@ -101,7 +103,7 @@ def population_column_centered_alignment(
         [24.0, 7.0, 12.0]
 
     References:
-        Not printed; Kumar et al. (2024), Eq. 19, for their plotted quantity.
+        Not printed; Kumar et al. (2024), Eq. 19, with the kernel's columns centred.
     """
     of = _moments(stats, directions, epsilon)
     overlap = of.target_trace * of.overlap / 2 + of.overlap_square
@@ -166,7 +168,9 @@ class _Moments(NamedTuple):
 def _moments(stats: Statistics, directions: Array, epsilon: ScalarLike) -> _Moments:
     require_finite(epsilon=epsilon)
     target = target_matrix(directions)
+    stats = floating(stats)
     require_statistics(stats, len(target))
+    [epsilon] = real_scalars(stats.second_moment, epsilon=epsilon)
     # Dividing by D before multiplying keeps M ~ 10⁴ and D⁴ ~ 10⁸ in reach of float32.
     dim = float(len(target))
     target = target / dim

@@ -15,10 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, ScalarLike
 
-from lazyrich._ground import Status, require_finite, require_positive, require_steps
+from lazyrich._ground import (
+    Status,
+    real_scalars,
+    require_finite,
+    require_positive,
+    require_steps,
+)
 
 from ._motion import Motion, motion
-from ._objective import Objective, ResidualMoments, require_sound
+from ._objective import Objective, ResidualMoments, floating_problem, require_sound
 from ._statistics import Statistics, displacement, equivalent_weights, statistics
 
 
@@ -120,6 +126,8 @@ def gradient_step(
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
+    stats, objective, origin = floating_problem(stats=stats, objective=objective, origin=origin)
+    dials = floating_dials(dials, stats.second_moment)
     moments = _moments(stats, objective, dials, origin)
     return _add(stats, _increment(stats, moments, dials.rate, dials.epsilon))
 
@@ -149,6 +157,8 @@ def gradient_velocity(
         >>> speed.mean_weight.tolist()
         [0.5, 0.25]
     """
+    stats, objective, origin = floating_problem(stats=stats, objective=objective, origin=origin)
+    dials = floating_dials(dials, stats.second_moment)
     g, G = _moments(stats, objective, dials, origin)
     pulled = dials.epsilon * G @ stats.second_moment + jnp.outer(g, stats.mean_weight)
     pace = jnp.divide(2, dials.alpha)
@@ -220,6 +230,7 @@ def gradient_descent(
     References:
         Kumar et al. (2024), §5 and §8.1; the closure is derived in docs/theory.md.
     """
+    start, objective, query = floating_problem(start=start, objective=objective, query=query)
     require_sound(objective, start)
     if query is not None:
         require_sound(query, start)
@@ -229,7 +240,7 @@ def gradient_descent(
     return _descend(
         start,
         objective,
-        dials,
+        floating_dials(dials, jax.tree.leaves(start)[0]),
         steps,
         query,
         has_momentum=has_momentum,
@@ -288,6 +299,11 @@ def start_of(start: Statistics | Float[Array, "N d"]) -> tuple[Statistics, Array
     stats = statistics(start)
     width, dim = start.shape
     return stats, start if width <= dim + 1 else equivalent_weights(stats)
+
+
+def floating_dials(dials: Dials, array: Array) -> Dials:
+    """The dials as scalars of an array's type."""
+    return Dials(*real_scalars(array, **dials._asdict()))
 
 
 def require_dials(dials: Dials) -> None:

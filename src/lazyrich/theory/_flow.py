@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, ScalarLike
 from lazyrich._ground import InputError, Status, require_finite, require_positive
 
 from ._chebyshev import RungeKuttaChebyshev
-from ._dynamics import Dials, Trajectory, _itself, require_dials, start_of
+from ._dynamics import Dials, Trajectory, _itself, floating_dials, require_dials, start_of
 from ._motion import Motion, motion
-from ._objective import Objective, require_sound
+from ._objective import Objective, floating_problem, require_sound
 from ._statistics import Statistics, displacement
 
 _MAX_STEPS = 16_384
@@ -74,7 +74,9 @@ def gradient_flow(
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
+    start, objective, query = floating_problem(start=start, objective=objective, query=query)
     _require_flow(start, objective, query, dials)
+    dials = floating_dials(dials, jax.tree.leaves(start)[0])
     times = _require_times(save_t)
     return _flow(
         *(start, objective, dials, times, query, rtol),
@@ -118,7 +120,9 @@ def flow_interpolant(
         >>> [round(float(v), 3) for v in jnp.diag(at(100.0).second_moment)]
         [3.0, 1.0]
     """
+    start, objective = floating_problem(start=start, objective=objective)
     _require_flow(start, objective, None, dials)
+    dials = floating_dials(dials, jax.tree.leaves(start)[0])
     require_finite(t_end=t_end)
     require_positive(t_end=t_end)
     solution = _solve(

@@ -1,8 +1,16 @@
 """The tangent kernel of the committee machine (Eqs. 5, 10, 18 and 23)."""
 
+from typing import Any
+
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import require_finite, require_positive, require_shapes
+from lazyrich._ground import (
+    real_arrays,
+    real_scalars,
+    require_finite,
+    require_positive,
+    require_shapes,
+)
 
 from ._statistics import Statistics
 
@@ -48,13 +56,14 @@ def committee_kernel(
     References:
         Kumar et al. (2024), Eqs. 2, 5 and 18; the factor α²/N is missing in the print.
     """
-    x2 = _checked_inputs(x, x2, alpha=alpha, epsilon=epsilon, width=width)
-    require_shapes("nd d dd", x=x, mean_weight=stats.mean_weight, second_moment=stats.second_moment)
-    projection, projection2 = x @ stats.mean_weight, x2 @ stats.mean_weight
+    x, x2, mean, second = _inputs(x, x2, **stats._asdict())
+    alpha, epsilon, width = _positive_width(x, alpha=alpha, epsilon=epsilon, width=width)
+    require_shapes("nd d dd", x=x, mean_weight=mean, second_moment=second)
+    projection, projection2 = x @ mean, x2 @ mean
     slopes = (
         1.0
         + epsilon * (projection[:, None] + projection2[None, :])
-        + epsilon**2 * (x @ stats.second_moment @ x2.T)
+        + epsilon**2 * (x @ second @ x2.T)
     )
     return alpha**2 / width * (x @ x2.T) * slopes
 
@@ -99,8 +108,9 @@ def readout_kernel(
     References:
         Kumar et al. (2024), Eqs. 2 and 21.
     """
+    x, x2, weights, readouts = _inputs(x, x2, weights=weights, readouts=readouts)
     require_shapes("Nd N nd", weights=weights, readouts=readouts, x=x)
-    x2 = _checked_inputs(x, x2, alpha=alpha, epsilon=epsilon, width=len(weights))
+    alpha, epsilon, _ = _positive_width(x, alpha=alpha, epsilon=epsilon, width=len(weights))
     field, field2 = x @ weights.T, x2 @ weights.T
     from_weights = ((1 + epsilon * field) * readouts**2) @ (1 + epsilon * field2).T
     from_readouts = (field + epsilon / 2 * field**2) @ (field2 + epsilon / 2 * field2**2).T
@@ -145,8 +155,10 @@ def initial_kernel(
     References:
         Kumar et al. (2024), Eq. 10 (printed for σ = 1 and without α²/N).
     """
-    x2 = _checked_inputs(x, x2, alpha=alpha, epsilon=epsilon, width=width)
+    x, x2 = _inputs(x, x2)
     require_finite(weight_scale=weight_scale)
+    alpha, epsilon, width = _positive_width(x, alpha=alpha, epsilon=epsilon, width=width)
+    [weight_scale] = real_scalars(x, weight_scale=weight_scale)
     overlap = x @ x2.T
     return alpha**2 / width * (overlap + (epsilon * weight_scale) ** 2 * overlap**2)
 
@@ -189,8 +201,10 @@ def initial_readout_kernel(
     References:
         Kumar et al. (2024), Eq. 23 (printed for σ = 1 and without α²/N).
     """
-    x2 = _checked_inputs(x, x2, alpha=alpha, epsilon=epsilon, width=width)
+    x, x2 = _inputs(x, x2)
     require_finite(weight_scale=weight_scale)
+    alpha, epsilon, width = _positive_width(x, alpha=alpha, epsilon=epsilon, width=width)
+    [weight_scale] = real_scalars(x, weight_scale=weight_scale)
     linear, square, norms = readout_coefficients(epsilon, weight_scale)
     overlap = x @ x2.T
     lengths = (x**2).sum(-1)[:, None] * (x2**2).sum(-1)[None, :]
@@ -204,13 +218,20 @@ def readout_coefficients(epsilon: ScalarLike, weight_scale: ScalarLike) -> tuple
     return 1 + variance, square, epsilon**2 * variance**2 / 4
 
 
-def _checked_inputs(x, x2, *, alpha, epsilon, width):
-    """The second set of inputs, after the checks that all kernels share."""
-    require_finite(alpha=alpha, epsilon=epsilon, x=x)
-    require_positive(width=width)
-    if x2 is None:
-        require_shapes("nd", x=x)
-        return x
-    require_finite(x2=x2)
+def _inputs(x: Any, x2: Any, **others: Any) -> tuple[Array, ...]:
+    """Both sets of inputs, the second the first again if it is None, and what goes with them."""
+    given = {"x": x} if x2 is None else {"x": x, "x2": x2}
+    arrays = dict(zip([*given, *others], real_arrays(**given, **others), strict=True))
+    arrays = {"x": arrays["x"], "x2": arrays.get("x2", arrays["x"])} | arrays
+    x, x2, *rest = arrays.values()
+    require_finite(x=x, x2=x2)
     require_shapes("nd md", x=x, x2=x2)
-    return x2
+    return x, x2, *rest
+
+
+def _positive_width(
+    x: Array, *, alpha: ScalarLike, epsilon: ScalarLike, width: ScalarLike
+) -> tuple[Array, ...]:
+    require_finite(alpha=alpha, epsilon=epsilon)
+    require_positive(width=width)
+    return real_scalars(x, alpha=alpha, epsilon=epsilon, width=width)

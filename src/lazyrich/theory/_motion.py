@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import require_shapes
+from lazyrich._ground import real_arrays, real_scalars, require_shapes
 
 from ._kernel import committee_kernel
-from ._statistics import Statistics
+from ._statistics import Statistics, floating
 
 
 class Motion(NamedTuple):
@@ -48,10 +48,15 @@ def motion(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Motion:
         rows: the weights at the start.
         moved: how far each has gone.
 
+    Raises:
+        InputError: if the shapes disagree.
+
     Example:
         >>> motion(jnp.array([[2.0]]), jnp.array([[1.0]])).cross.tolist()
         [[2.0]]
     """
+    rows, moved = real_arrays(rows=rows, moved=moved)
+    require_shapes("rd rd", rows=rows, moved=moved)
     n_rows = len(rows)
     return Motion(moved.mean(0), moved.T @ rows / n_rows, jnp.square(moved).sum() / n_rows)
 
@@ -96,8 +101,11 @@ def tangent_split(
     References:
         Kumar et al. (2024), §1 (the affine subspace of the linearised model) and Figure 3(c, d).
     """
+    [x] = real_arrays(x=x)
+    start, gone = floating(start), Motion(*real_arrays(**gone._asdict()))
     require_shapes("nd d dd", x=x, mean_weight=start.mean_weight, second_moment=start.second_moment)
     kernel = committee_kernel(start, x, alpha=alpha, epsilon=epsilon, width=width)
+    alpha, epsilon, width = real_scalars(kernel, alpha=alpha, epsilon=epsilon, width=width)
     eigenvalues, vectors = jnp.linalg.eigh(kernel)
     cutoff = 10 * len(x) * jnp.finfo(kernel.dtype).eps * eigenvalues[-1]
     scale = jnp.where(eigenvalues > cutoff, 1 / jnp.where(eigenvalues > cutoff, eigenvalues, 1), 0)

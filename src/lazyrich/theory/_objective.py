@@ -8,12 +8,18 @@ limit of infinitely many points.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import InputError, require_finite, require_positive, require_shapes
+from lazyrich._ground import (
+    InputError,
+    real_arrays,
+    require_finite,
+    require_positive,
+    require_shapes,
+)
 
 from ._risk import quadratic_loss_terms
 from ._statistics import Statistics, committee_output, displacement, statistics
@@ -184,6 +190,28 @@ class PopulationLoss(NamedTuple):
             return g + epsilon * now @ G
 
         return pull
+
+
+def floating_problem(**parts: Any) -> tuple[Any, ...]:
+    """Statistics, weights and objectives with all numbers as arrays of one floating type.
+
+    Args:
+        **parts: by name; objectives that are not of this package, and None, are left as
+            they are.
+    """
+    given = {}
+    for part, value in parts.items():
+        if isinstance(value, Statistics | EmpiricalLoss | PopulationLoss):
+            given |= {f"{part}.{field}": entry for field, entry in value._asdict().items()}
+        elif part == "start":
+            given[part] = value
+    arrays = dict(zip(given, real_arrays(**given), strict=True))
+    return tuple(
+        value._replace(**{field: arrays[f"{part}.{field}"] for field in value._fields})
+        if isinstance(value, Statistics | EmpiricalLoss | PopulationLoss)
+        else arrays.get(part, value)
+        for part, value in parts.items()
+    )
 
 
 def require_sound(objective: Objective, start: Statistics | Float[Array, "N d"]) -> None:

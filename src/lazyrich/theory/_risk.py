@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import InputError, require_finite
+from lazyrich._ground import InputError, real_scalars, require_finite
 
-from ._statistics import Statistics
+from ._statistics import Statistics, floating
 from ._target import target_matrix
 
 
@@ -73,9 +73,12 @@ def loss_terms(
     """
     require_finite(alpha=alpha, epsilon=epsilon)
     target = target_matrix(directions)
+    stats = floating(stats)
     require_statistics(stats, len(target))
     mean_weight, second_moment = stats
+    alpha, epsilon = real_scalars(second_moment, alpha=alpha, epsilon=epsilon)
     if start is not None:
+        start = floating(start)
         require_statistics(start, len(target))
         mean_weight, second_moment = mean_weight - start.mean_weight, second_moment - start[1]
     seen = Statistics(mean_weight, second_moment)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import require_finite, require_positive, require_shapes
+from lazyrich._ground import real_arrays, require_finite, require_positive, require_shapes
 
 from ._kernel import readout_coefficients
 
@@ -61,6 +61,9 @@ def initial_eigenvalues(
         Kumar et al. (2024), §5 and Eqs. 10–16, corrected.
     """
     require_finite(epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale)
+    epsilon, weight_scale, kernel_scale = real_arrays(
+        epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale
+    )
     return _eigenvalues(dim, (1.0, (epsilon * weight_scale) ** 2, 0.0), kernel_scale)
 
 
@@ -97,6 +100,9 @@ def initial_readout_eigenvalues(
         Kumar et al. (2024), Eq. 23 and the text after it, corrected.
     """
     require_finite(epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale)
+    epsilon, weight_scale, kernel_scale = real_arrays(
+        epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale
+    )
     return _eigenvalues(dim, readout_coefficients(epsilon, weight_scale), kernel_scale)
 
 
@@ -145,7 +151,7 @@ def sample_sizes(eigenvalues: Modes) -> Modes:
     References:
         Kumar et al. (2024), §5 and §11.1, corrected.
     """
-    return Modes(*(1.0 / jnp.asarray(eigenvalue) for eigenvalue in eigenvalues))
+    return Modes(*(1.0 / value for value in real_arrays(**eigenvalues._asdict())))
 
 
 def eigenfunctions(x: Float[Array, "n d"]) -> Modes:
@@ -172,6 +178,7 @@ def eigenfunctions(x: Float[Array, "n d"]) -> Modes:
     References:
         Kumar et al. (2024), Eqs. 12–16. The print seeks x_i x_j − c‖x‖²; it is x_i x_j.
     """
+    [x] = real_arrays(x=x)
     require_shapes("nd", x=x)
     require_finite(x=x)
     dim = x.shape[1]

@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 from scipy.linalg import helmert
 
-from lazyrich._ground import InputError, require_shapes
+from lazyrich._ground import InputError, concrete, real_arrays, real_scalars, require_shapes
 
 
 class Statistics(NamedTuple):
@@ -24,6 +23,11 @@ class Statistics(NamedTuple):
 
     mean_weight: Float[Array, "*b d"]
     second_moment: Float[Array, "*b d d"]
+
+
+def floating(stats: Statistics) -> Statistics:
+    """Statistics given as any numbers, as arrays of one floating type."""
+    return Statistics(*real_arrays(**stats._asdict()))
 
 
 def statistics(
@@ -49,11 +53,14 @@ def statistics(
     References:
         Kumar et al. (2024), Eqs. 4 and 22.
     """
+    [weights, *rest] = real_arrays(
+        weights=weights, **({} if readouts is None else {"readouts": readouts})
+    )
     require_shapes("Nd", weights=weights)
     weighted = weights
-    if readouts is not None:
-        require_shapes("Nd N", weights=weights, readouts=readouts)
-        weighted = weights * readouts[:, None]
+    if rest:
+        require_shapes("Nd N", weights=weights, readouts=rest[0])
+        weighted = weights * rest[0][:, None]
     return Statistics(weighted.mean(0), weighted.T @ weights / len(weights))
 
 
@@ -82,10 +89,15 @@ def displacement(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Stati
     Returns:
         The statistics of ``rows + moved`` less those of ``rows``.
 
+    Raises:
+        InputError: if the shapes disagree.
+
     Example:
         >>> displacement(jnp.array([[2.0]]), jnp.array([[1.0]])).second_moment.tolist()
         [[5.0]]
     """
+    rows, moved = real_arrays(rows=rows, moved=moved)
+    require_shapes("rd rd", rows=rows, moved=moved)
     half = moved.T @ (rows + 0.5 * moved) / len(rows)
     return Statistics(moved.mean(0), half + half.T)
 
@@ -113,7 +125,7 @@ def equivalent_weights(stats: Statistics) -> Float[Array, "r d"]:
         >>> rows.shape, bool(jnp.allclose(statistics(rows).second_moment, 4 * jnp.eye(2)))
         ((3, 2), True)
     """
-    mean, second = stats
+    mean, second = floating(stats)
     require_shapes("d dd", mean_weight=mean, second_moment=second)
     dim = len(mean)
     spread, modes = jnp.linalg.eigh(second - jnp.outer(mean, mean))
@@ -126,13 +138,12 @@ def equivalent_weights(stats: Statistics) -> Float[Array, "r d"]:
 
 
 def _require_nonnegative(spread: Array, noise: Array) -> None:
-    try:
-        lowest, allowed = float(spread.min()), float(noise)
-    except jax.errors.ConcretizationTypeError:
+    known, allowed = concrete(spread), concrete(noise)
+    if known is None or allowed is None:
         return
-    if lowest < -allowed:
+    if known.min() < -allowed:
         raise InputError(
-            f"second_moment less the square of mean_weight has the eigenvalue {lowest:.3g}; "
+            f"second_moment less the square of mean_weight has the eigenvalue {known.min():.3g}; "
             "no weights have such moments, give M = ⟨w wᵀ⟩ itself, not its centred form."
         )
 
@@ -158,6 +169,9 @@ def committee_output(
     Returns:
         f, one value for each row, in label units.
 
+    Raises:
+        InputError: if the shapes disagree.
+
     Example:
         >>> stats = infinite_width(2)
         >>> committee_output(stats, jnp.array([[3.0, 4.0]]), alpha=1.0, epsilon=0.1).tolist()
@@ -166,7 +180,12 @@ def committee_output(
     References:
         Kumar et al. (2024), Eqs. 3 and 21.
     """
-    field = x @ (0.5 * alpha * epsilon * stats.second_moment) + alpha * stats.mean_weight
+    x, mean, second = real_arrays(
+        x=x, mean_weight=stats.mean_weight, second_moment=stats.second_moment
+    )
+    require_shapes("nd d dd", x=x, mean_weight=mean, second_moment=second)
+    alpha, epsilon = real_scalars(x, alpha=alpha, epsilon=epsilon)
+    field = x @ (0.5 * alpha * epsilon * second) + alpha * mean
     return (field * x).sum(-1)
 
 
@@ -184,6 +203,9 @@ def polynomial_target(
     Returns:
         y, one value for each row, in label units, never negative.
 
+    Raises:
+        InputError: if the shapes disagree.
+
     Example:
         >>> polynomial_target(jnp.array([1.0, 0.0]), jnp.array([[3.0, 4.0]])).tolist()
         [4.5]
@@ -191,4 +213,7 @@ def polynomial_target(
     References:
         Kumar et al. (2024), Eq. 3 and §15.1.
     """
-    return 0.5 * jnp.square(x @ jnp.atleast_2d(directions).T).sum(-1)
+    directions, x = real_arrays(directions=directions, x=x)
+    rows = jnp.atleast_2d(directions)
+    require_shapes("kd nd", directions=rows, x=x)
+    return 0.5 * jnp.square(x @ rows.T).sum(-1)

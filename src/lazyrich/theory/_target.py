@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lazyrich._ground import InputError, require_finite, require_shapes
+from lazyrich._ground import InputError, real_arrays, require_finite, require_shapes
 
 from ._spectrum import Modes
 
@@ -27,6 +27,7 @@ def target_matrix(directions: Float[Array, "*k d"]) -> Float[Array, "d d"]:
     References:
         Kumar et al. (2024), Eq. 3 and §15.1.
     """
+    [directions] = real_arrays(directions=directions)
     require_finite(directions=directions)
     if directions.ndim not in (1, 2):
         raise InputError(
@@ -60,6 +61,7 @@ def target_components(directions: Float[Array, "*k d"], x: Float[Array, "n d"]) 
     References:
         Kumar et al. (2024), Eq. 17, corrected.
     """
+    directions, x = real_arrays(directions=directions, x=x)
     matrix = target_matrix(directions)
     require_shapes("nd dd", x=x, target=matrix)
     require_finite(x=x)

@@ -14,6 +14,9 @@ from ._committee import CommitteeExperiment as CommitteeExperiment
 from ._committee import train_committee as train_committee
 from ._descent import Descent as Descent
 from ._descent import descend as descend
+from ._dispatch import experiment_from_json as experiment_from_json
+from ._dispatch import train as train
+from ._dispatch import train_many as train_many
 from ._experiment import NUMERICS_VERSION as NUMERICS_VERSION
 from ._experiment import Experiment as Experiment
 from ._experiment import Scaling as Scaling
@@ -24,15 +27,18 @@ from ._losses import accuracy as accuracy
 from ._losses import cross_entropy as cross_entropy
 from ._losses import mean_squared_error as mean_squared_error
 from ._losses import threshold_accuracy as threshold_accuracy
+from ._memory import require_memory as require_memory
 from ._modes import Mode as Mode
 from ._optimizers import Adam as Adam
 from ._optimizers import AdamW as AdamW
 from ._optimizers import AnyOptimizer as AnyOptimizer
 from ._optimizers import GradientDescent as GradientDescent
 from ._optimizers import Optimizer as Optimizer
+from ._printed import PrintedDraw as PrintedDraw
 from ._probes import PROBES as PROBES
 from ._probes import Alignment as Alignment
 from ._probes import AnyProbe as AnyProbe
+from ._probes import Difficulty as Difficulty
 from ._probes import KernelMovement as KernelMovement
 from ._probes import KernelRegression as KernelRegression
 from ._probes import ParameterChange as ParameterChange
@@ -47,5 +53,3 @@ from ._save_plan import log_steps as log_steps
 from ._starting_points import STARTING_POINTS as STARTING_POINTS
 from ._starting_points import starting_point as starting_point
 from ._train import Progress as Progress
-from ._train import train as train
-from ._train import train_many as train_many

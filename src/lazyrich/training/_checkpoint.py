@@ -2,19 +2,41 @@
 
 import io
 import json
-import os
-import zipfile
-from contextlib import suppress
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lazyrich._ground import InputError, field_paths
+from lazyrich._ground import (
+    BrokenSeal,
+    DamagedArchive,
+    FileKind,
+    InputError,
+    field_paths,
+    has_seal,
+    open_regular,
+    pack_arrays,
+    read_file,
+    reason_of,
+    require_writable,
+    seal,
+    settings,
+    unpack_arrays,
+    unseal,
+    write_file,
+)
 
 from ._experiment import Experiment
 
-_FORMAT = 1
+_FORMAT = 2  # format 1 had no checksum
+_SEAL = "checkpoint"
+_MOST_BYTES = 2**32
+_CURE = "make room or choose another place for the checkpoint, then run again"
+_OTHER_VERSION = (
+    "The checkpoint {} was written by another version of lazyrich, whose numbers differ or which "
+    "kept no checksum; move it away, or go on with that version."
+)
 
 
 class Saved(NamedTuple):
@@ -36,18 +58,19 @@ class Saved(NamedTuple):
 
 
 class DamagedCheckpoint(Exception):
-    """A file that should be a checkpoint and cannot be read as one."""
+    """A checkpoint of ours that was changed or cut off since it was written."""
 
 
 def write_checkpoint(path: Path, experiment: Experiment, saved: Saved) -> None:
     """Write a checkpoint, whole or not at all.
 
     Raises:
-        InputError: if the disk refuses; an earlier checkpoint is left as it was.
+        InputError: if the disk refuses, or something else is there; what was there is left
+            as it was.
     """
     header = {
         "format": _FORMAT,
-        "experiment": experiment.model_dump(mode="json"),
+        "experiment": settings(experiment),
         "numerics": experiment.numerics,
         "step": saved.step,
         "wall_seconds": saved.wall_seconds,
@@ -55,68 +78,83 @@ def write_checkpoint(path: Path, experiment: Experiment, saved: Saved) -> None:
     arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), "steps": saved.steps}
     arrays |= {f"leaf {k}": leaf for k, leaf in enumerate(saved.leaves or [])}
     arrays |= {f"record {name}": values for name, values in saved.records.items()}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            np.savez(file, **arrays)
-        unfinished.replace(path)
-    except OSError as error:
+    content = seal(pack_arrays(arrays), _SEAL)
+    if len(content) > _MOST_BYTES:
         raise InputError(
-            f"The checkpoint {path} could not be written ({error.strerror or error}); make room "
-            "or choose another place, then run again."
-        ) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
+            f"The checkpoint {path} would have {len(content)} bytes, at most {_MOST_BYTES} are "
+            "written; lower the size of the net or the number of records."
+        )
+    write_file(path, content, kind=_KIND, cure=_CURE)
 
 
 def read_checkpoint(path: Path, experiment: Experiment) -> Saved | None:
-    """What was kept of this experiment; None if there is no such file.
+    """What was kept of this experiment; None if there is nothing, and it can be written.
 
     Raises:
-        InputError: if the file belongs to another experiment or version.
-        DamagedCheckpoint: if it is cut off, or no checkpoint at all.
+        InputError: if the file belongs to another experiment or version, is none of ours,
+            cannot be read, or no file can be written there.
+        DamagedCheckpoint: if it does not match its checksum, or is cut off.
     """
     try:
-        # NumPy leaves a file that it cannot read open; it cannot do so with bytes.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            arrays = {name: file[name] for name in file.files}
-        form, kept, numerics = header["format"], header["experiment"], header["numerics"]
+        with open_regular(path) as file:  # the beginning first: it may be large and no checkpoint
+            is_ours = _is_ours(file)
+        sealed = read_file(path, _MOST_BYTES) if is_ours else b""
     except (FileNotFoundError, NotADirectoryError):
+        require_writable(path, kind=_KIND, cure=_CURE)
         return None
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise DamagedCheckpoint(str(path)) from error
-    if form != _FORMAT or numerics != experiment.numerics:
+    except OSError as error:
         raise InputError(
-            f"The checkpoint {path} was written by another version of lazyrich, whose numbers "
-            "differ; move it away, or go on with that version."
+            f"The checkpoint {path} cannot be read ({reason_of(error)}); move it away or choose "
+            "another place."
+        ) from error
+    if not is_ours:
+        raise InputError(
+            f"{path} is no checkpoint of lazyrich, or damaged beyond recognition; move it away or "
+            "choose another place."
         )
-    wanted = experiment.model_dump(mode="json")
-    if kept != wanted:
+    header, arrays = _parts(path, sealed)
+    if header["numerics"] != experiment.numerics:
+        raise InputError(_OTHER_VERSION.format(path))
+    wanted = settings(experiment)
+    if header["experiment"] != wanted:
         raise InputError(
-            f"The checkpoint {path} is of another experiment ({_difference(kept, wanted)}); "
-            "choose another file, or take its settings."
+            f"The checkpoint {path} is of another experiment "
+            f"({_difference(header['experiment'], wanted)}); choose another file, or take its "
+            "settings."
         )
     leaves = [arrays[f"leaf {k}"] for k in range(sum(name[:5] == "leaf " for name in arrays))]
     records = {name[7:]: values for name, values in arrays.items() if name[:7] == "record "}
     return Saved(header["step"], leaves, arrays["steps"], records, header["wall_seconds"])
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file out of the way; it is not deleted.
+def _parts(path: Path, sealed: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays, once the checksum has been found right."""
+    try:
+        arrays = unpack_arrays(unseal(sealed, _SEAL), len(sealed))
+        header = json.loads(str(arrays["header"]))
+    except (BrokenSeal, DamagedArchive, KeyError, ValueError) as error:
+        if _is_first_format(sealed):
+            raise InputError(_OTHER_VERSION.format(path)) from None
+        raise DamagedCheckpoint(str(path)) from error
+    if header["format"] != _FORMAT:
+        raise InputError(_OTHER_VERSION.format(path))
+    return header, arrays
 
-    Returns:
-        Its new name.
-    """
-    aside = path.with_name(f"{path.name}.damaged")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged{number}")
-    path.replace(aside)
-    return aside
+
+def _is_ours(file: BufferedIOBase) -> bool:
+    """Whether a file begins as checkpoints do: an archive whose first member is a header."""
+    start = file.read(4000)
+    is_archive = start[:4] == b"PK\x03\x04" and start[30:40] == b"header.npy"
+    return is_archive and '{"format": '.encode("utf-32-le") in start
+
+
+_KIND = FileKind("a checkpoint", _is_ours)
+
+
+def _is_first_format(content: bytes) -> bool:
+    """Whether it is whole and has no checksum, as the first version wrote it."""
+    start = '{"format": 1,'.encode("utf-32-le")
+    return start in content[:4000] and not has_seal(io.BytesIO(content), _SEAL)
 
 
 def _difference(kept: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -6,19 +6,28 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from lazyrich._ground import Config, InputError, Status
+from lazyrich._ground import AddedLater, Config, InputError, Status, shown
 from lazyrich.nets import CommitteeNet
-from lazyrich.tasks import PolynomialTask
+from lazyrich.tasks import PolynomialTask, TaskData, scale_labels
 
 from ._committee_run import UNITS, Inputs, Outcome, closed_forms, run_one, run_together
 from ._history import History, Record
+from ._memory import memory_errors_said, require_memory
+from ._printed import (
+    PrintedDraw,
+    printed_polynomial,
+    printed_weights,
+    require_no_seed,
+    with_marks,
+)
 from ._save_plan import log_steps
 
 COMMITTEE_VERSION = 1
@@ -48,13 +57,19 @@ class CommitteeExperiment(Config):
         label_scale: s, every label times this.
         n_directions: number of directions β_k in the target.
         aligned: c; ±c β/√(αε), the solution's weights, is added to the initial rows.
+        mixed: q; each initial row w_i becomes (1 − q) w_i ± q β/√(αε), signs in turn; None
+            leaves them as they are.
         n_test: number of test points.
         n_probe: test points on which the kernel is measured; 0 measures no kernel.
         n_saves: at most how many records.
         has_twin: record the linearised twin, and regression with the initial kernel.
+        has_printed_alignment: record the alignment as Figure 1(c) plots it, too.
         has_split: record how far the weights go inside the initial tangent space of the
             training set, and outside of it.
         seed: of data and weights.
+        precision: of the loop; what it starts from is drawn in double precision anyway.
+        printed: draw data and weights as a printed figure has them, from these keys;
+            None draws them from the seed.
 
     Raises:
         InputError: if a value is out of range, or parts do not go together.
@@ -71,7 +86,7 @@ class CommitteeExperiment(Config):
     alpha: PositiveFloat = 1.0
     epsilon: PositiveFloat = 0.02
     learning_rate: PositiveFloat = 1.0
-    n_steps: PositiveInt
+    n_steps: int = Field(gt=0, lt=2**31)
     dynamics: Literal["descent", "flow"] = "descent"
     momentum: float = Field(0.0, ge=0, lt=1)
     center: bool = True
@@ -79,12 +94,16 @@ class CommitteeExperiment(Config):
     label_scale: PositiveFloat = 1.0
     n_directions: PositiveInt = 1
     aligned: float = Field(0.0, ge=0)
+    mixed: Annotated[float | None, Field(ge=0, le=1), AddedLater()] = None
     n_test: PositiveInt = 1000
     n_probe: int = Field(0, ge=0)
     n_saves: int = Field(100, ge=2)
     has_twin: bool = True
+    has_printed_alignment: Annotated[bool, AddedLater()] = False
     has_split: bool = False
     seed: int = Field(0, ge=0, lt=2**32)
+    precision: Annotated[Literal["float32", "float64"], AddedLater()] = "float32"
+    printed: Annotated[PrintedDraw | None, AddedLater()] = None
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "CommitteeExperiment":
@@ -95,6 +114,15 @@ class CommitteeExperiment(Config):
             )
         if self.dynamics == "flow" and self.momentum:
             raise InputError("momentum needs steps; take the dynamics descent, or momentum 0")
+        if self.mixed is not None and self.aligned:
+            raise InputError("mixed and aligned both put the solution in; give one of them")
+        if self.printed is not None:
+            require_no_seed(self.seed)
+            if (len(self.printed.target_keys), len(self.printed.weight_keys)) != (
+                self.n_directions,
+                1,
+            ):
+                raise InputError("a printed draw needs a key for each direction and one of weights")
         return self
 
     @property
@@ -105,11 +133,12 @@ class CommitteeExperiment(Config):
     @property
     def plan(self) -> np.ndarray:
         """The save points, increasing step numbers."""
-        return log_steps(self.n_steps, self.n_saves)
+        steps = log_steps(self.n_steps, self.n_saves)
+        return steps if self.printed is None else with_marks(steps)
 
 
 def train_committee(
-    experiments: Sequence[CommitteeExperiment],
+    experiments: Sequence[CommitteeExperiment | Any],
     *,
     on_finished: Callable[[int, History], None] | None = None,
 ) -> list[History]:
@@ -137,13 +166,21 @@ def train_committee(
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
+    for one in experiments:
+        if not isinstance(one, CommitteeExperiment):
+            raise InputError(
+                f"train_committee got {type(one).__name__} {shown(one)}; give "
+                "CommitteeExperiments, or use train_many for others."
+            )
+    require_memory(experiments)
     groups: dict[CommitteeExperiment, list[int]] = defaultdict(list)
     for k, experiment in enumerate(experiments):
         groups[_blueprint(experiment)].append(k)
     found: dict[int, History] = {}
 
     def compute(places: Sequence[int], programs: _Programs) -> None:
-        histories = _train([experiments[k] for k in places], programs)
+        with memory_errors_said():
+            histories = _train([experiments[k] for k in places], programs)
         for k, history in zip(places, histories, strict=True):
             found[k] = history
             if on_finished is not None:
@@ -169,6 +206,7 @@ def _blueprint(experiment: CommitteeExperiment) -> CommitteeExperiment:
         ("alpha", "epsilon", "learning_rate", "weight_scale", "label_scale"), 1.0
     )
     alike |= {"momentum": 0.5 if experiment.momentum else 0.0, "seed": 0, "aligned": 0.0}
+    alike |= {"mixed": None, "printed": experiment.printed and PrintedDraw()}
     if experiment.dynamics == "flow":
         alike["learning_rate"] = experiment.learning_rate  # its save points are flow times
     return experiment.model_copy(update=alike)
@@ -233,24 +271,33 @@ def _history(
 
 
 def _draw(experiment: CommitteeExperiment) -> Inputs:
-    task = PolynomialTask(
-        dim=experiment.dim,
-        n_train=experiment.n_train,
-        n_test=experiment.n_test,
-        n_directions=experiment.n_directions,
-        label_scale=experiment.label_scale,
-    )
-    data = task.draw(experiment.seed)
+    data, weights = _sample(experiment)
+    # Signs in turn leave the mean weight alone.
+    signs = jnp.where(jnp.arange(experiment.width) % 2, -1.0, 1.0)
+    size = (experiment.label_scale / (experiment.alpha * experiment.epsilon)) ** 0.5
+    solution = size * signs[:, None] * data.target[0]
+    if experiment.mixed is not None:
+        weights = (1 - experiment.mixed) * weights + experiment.mixed * solution
+    else:
+        weights = weights + experiment.aligned * solution
+    dials = {name: jnp.asarray(getattr(experiment, name), float) for name in _DIALS}
+    dials["label_scale"] = jnp.asarray(experiment.label_scale, float)
+    return Inputs(data, weights, dials)
+
+
+def _sample(experiment: CommitteeExperiment) -> tuple[TaskData, Array]:
+    """Data and random weights, of the seed or of a printed figure."""
+    sizes = {name: getattr(experiment, name) for name in ("dim", "n_train", "n_test")}
+    if experiment.printed is not None:
+        drawn = printed_weights(experiment.printed, width=experiment.width, dim=experiment.dim)
+        data = printed_polynomial(experiment.printed, **sizes, label_scale=experiment.label_scale)
+        return data, experiment.weight_scale * drawn
+    task = PolynomialTask(**sizes, n_directions=experiment.n_directions)
+    data = scale_labels(task.draw(experiment.seed), experiment.label_scale)
     params = CommitteeNet(width=experiment.width).init(
         jax.random.fold_in(jax.random.key(experiment.seed), 2),
         n_inputs=experiment.dim,
         n_outputs=None,
         weight_scale=experiment.weight_scale,
     )
-    # Signs in turn leave the mean weight alone.
-    signs = jnp.where(jnp.arange(experiment.width) % 2, -1.0, 1.0)
-    size = experiment.aligned * (experiment.label_scale / experiment.alpha) ** 0.5
-    solution = size / experiment.epsilon**0.5 * data.target[0]
-    dials = {name: jnp.asarray(getattr(experiment, name), float) for name in _DIALS}
-    dials["label_scale"] = jnp.asarray(experiment.label_scale, float)
-    return Inputs(data, params.weights + signs[:, None] * solution, dials)
+    return data, params.weights

@@ -58,10 +58,10 @@ class Outcome(NamedTuple):
 
 
 def _one(plan: Any, inputs: Inputs) -> Outcome:
-    single: Any = jax.tree.map(lambda a: a.astype(jnp.float32), inputs)
-    run = _trajectory(plan, single)
+    rounded: Any = jax.tree.map(lambda a: a.astype(plan.precision), inputs)
+    run = _trajectory(plan, rounded)
     # A diverged run is measured as it is: what is not finite stays not finite.
-    curves = {"train_loss": run.train_loss} | _measure(plan, single, run.observed)
+    curves = {"train_loss": run.train_loss} | _measure(plan, rounded, run.observed)
     return Outcome(curves, jax.tree.map(lambda a: a[-1], run.observed), run.status, run.motion)
 
 
@@ -140,6 +140,8 @@ def _measure(plan: Any, inputs: Inputs, history: Statistics) -> dict[str, Array]
             measured["alignment"] = kernels.alignment(now, y)
             measured["chance_alignment"] = kernels.chance_alignment(now)
             measured["debiased_alignment"] = kernels.debiased_alignment(now, y)
+            if plan.has_printed_alignment:
+                measured["printed_alignment"] = kernels.column_centered_alignment(now, y - y.mean())
             measured["kernel_distance"] = kernels.kernel_distance(kernel0, now)
         return measured
 
@@ -201,9 +203,29 @@ def _twin(plan: Any, inputs: Inputs, steps: Array) -> dict[str, Array]:
     )
     regression = kernels.kernel_regression(train_kernel, train, query_kernel)
     assert twin.query is not None
-    return {
+    found = _twin_motion(train_kernel, train, twin.train, plan, start) if plan.has_split else {}
+    return found | {
         "twin_train_loss": jnp.square(twin.train - train).mean(-1),
         "twin_test_loss": jnp.square(twin.query - test).mean(-1),
         # A number without a step, repeated so that it lies beside the curves.
         "kernel_regression_loss": jnp.full(len(steps), jnp.square(regression - test).mean()),
+    }
+
+
+def _twin_motion(
+    kernel: Array, wanted: Array, outputs: Array, plan: Any, start: Statistics
+) -> dict[str, Array]:
+    """How far the twin's weights go, and how far the fit lies: yᵀK⁺y, the difficulty (Eq. 8).
+
+    Outputs f of a linear model on the training points cost its weights √(fᵀK⁺f).
+    """
+    values, vectors = jnp.linalg.eigh(kernel)
+    is_mode = values > len(kernel) * jnp.finfo(values.dtype).eps * values[-1]
+    weight = jnp.where(is_mode, 1 / jnp.where(is_mode, values, 1), 0)
+    square = (jnp.square(outputs @ vectors) * weight).sum(-1)
+    norm0 = jnp.sqrt(plan.width * jnp.trace(start.second_moment))
+    difficulty = (jnp.square(wanted @ vectors) * weight).sum()
+    return {
+        "twin_change": jnp.sqrt(square) / norm0,
+        "difficulty": jnp.full(len(outputs), difficulty),
     }

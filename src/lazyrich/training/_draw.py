@@ -1,18 +1,21 @@
 """From settings to arrays: data and initial weights of a run, in its precision."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
-from lazyrich._ground import Predictor
+from lazyrich._ground import Params, Predictor
 from lazyrich.kernels import ntk
 from lazyrich.nets import Net
-from lazyrich.tasks import TaskData
+from lazyrich.tasks import TaskData, scale_labels
 
 from ._engine import Inputs, prepare
 from ._experiment import Experiment, Scaling, Stop
+from ._printed import printed_start
 
 Drawn = dict[tuple[Any, ...], TaskData]
 """Data that was drawn before: runs which share data hold one copy."""
@@ -34,6 +37,7 @@ def blueprint(experiment: Experiment) -> Experiment:
             "save_steps": None,
             "stop": Stop(),
             "seed": 0,
+            "printed": None,
         }
     )
 
@@ -51,25 +55,13 @@ def draw(experiment: Experiment, drawn: Drawn) -> Inputs:
     Raises:
         InputError: if the task cannot be drawn, such as for files that are missing.
     """
-    net, task, scaling, seed = experiment.net, experiment.task, experiment.scaling, experiment.seed
+    net, scaling, seed = experiment.net, experiment.scaling, experiment.seed
     dtype = np.dtype(experiment.precision)
     with jax.enable_x64(True):
-        params0 = net.init(
-            jax.random.fold_in(jax.random.key(seed), 2),
-            n_inputs=task.n_inputs,
-            n_outputs=task.n_outputs,
-            vocabulary=task.vocabulary,
-            weight_scale=scaling.weight_scale,
-        )
+        params0, draw_data = _start(experiment)
         key = _identity(experiment)
         if key not in drawn:
-            data = task.draw(
-                seed, kernel=lambda x: ntk(_predictor(net), params0, x, trace_outputs=True)
-            )
-            scaled = data._replace(
-                y=data.y * scaling.label_scale, y_test=data.y_test * scaling.label_scale
-            )
-            drawn[key] = _rounded(scaled, dtype)
+            drawn[key] = _rounded(scale_labels(draw_data(), scaling.label_scale), dtype)
     dials = {"alpha": scaling.alpha, "label_scale": scaling.label_scale}
     for part in (net, experiment.optimizer):
         dials |= {name: getattr(part, name) for name in part.dials}
@@ -81,6 +73,28 @@ def draw(experiment: Experiment, drawn: Drawn) -> Inputs:
             key=jax.random.fold_in(jax.random.key(seed), 3),
         )
     return inputs._replace(prepared=_prepared(experiment, inputs, dtype))
+
+
+def _start(experiment: Experiment) -> tuple[Params, Callable[[], TaskData]]:
+    """Initial weights, and what draws the data."""
+    net, task, seed = experiment.net, experiment.task, experiment.seed
+
+    def kernel(params: Params, x: Array) -> Array:
+        return ntk(_predictor(net), params, x, trace_outputs=True)
+
+    if experiment.printed is not None:
+        params0, data = printed_start(
+            experiment.printed, task, net, experiment.scaling.weight_scale, kernel
+        )
+        return params0, lambda: data
+    params0 = net.init(
+        jax.random.fold_in(jax.random.key(seed), 2),
+        n_inputs=task.n_inputs,
+        n_outputs=task.n_outputs,
+        vocabulary=task.vocabulary,
+        weight_scale=experiment.scaling.weight_scale,
+    )
+    return params0, lambda: task.draw(seed, kernel=lambda x: kernel(params0, x))
 
 
 @lru_cache(maxsize=32)
@@ -105,7 +119,7 @@ def _prepared(experiment: Experiment, inputs: Inputs, dtype: np.dtype) -> tuple[
 def _identity(experiment: Experiment) -> tuple[Any, ...]:
     """Equal for experiments that have the same data."""
     task, scaling, seed = experiment.task, experiment.scaling, experiment.seed
-    shared = (task, scaling.label_scale, experiment.precision)
+    shared = (task, scaling.label_scale, experiment.precision, experiment.printed)
     if task.labels_from_kernel:
         return (*shared, experiment.net, scaling.weight_scale, seed)
     if task.data_seed is not None and task.split_seed is not None:

@@ -1,17 +1,19 @@
 """One experiment: everything that decides what a run computes, and nothing else."""
 
+from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 from pydantic import Field, model_validator
 
-from lazyrich._ground import Config, InputError, require_steps
+from lazyrich._ground import AddedLater, Config, InputError, require_steps, say_renamed
 from lazyrich.nets import AnyNet, Net
 from lazyrich.tasks import AnyTask
 
 from ._optimizers import AnyOptimizer
+from ._printed import PrintedDraw, require_no_seed, require_printable, with_marks
 from ._probes import AnyProbe, ParameterChange, WeightNorm
 from ._save_plan import log_steps
 
@@ -27,7 +29,8 @@ class Scaling(Config):
         center: train α[f(θ) − f(θ₀)]; else αf(θ). Weight decay does not go with it: it
             drags the centred net towards −αf(θ₀).
         weight_scale: σ, every initial parameter times this.
-        label_scale: every label times this.
+        label_scale: every label times this. For a Hermite task ε/2 is what a net with the
+            activation h + (ε/2) He_k(h) makes itself, and 1/√k! gives unit variance.
     """
 
     alpha: float = Field(1.0, gt=0)
@@ -74,6 +77,8 @@ class Experiment(Config):
         seed: of the weights, the batches, and the data unless the task has its own.
         precision: of parameters and data, "float32" or "float64". Both draw the same
             numbers.
+        printed: draw data and weights as a printed figure has them, from these keys;
+            None draws them from the seed.
 
     Raises:
         InputError: if a value is out of range, or parts do not go together.
@@ -97,19 +102,40 @@ class Experiment(Config):
     optimizer: AnyOptimizer
     scaling: Scaling = Scaling()
     loss: Literal["mse", "cross_entropy"] = "mse"
-    n_steps: int = Field(gt=0)
+    n_steps: int = Field(gt=0, lt=2**31)
     n_saves: int = Field(100, ge=2)
     save_steps: tuple[int, ...] | None = None
     probes: tuple[AnyProbe, ...] = (WeightNorm(), ParameterChange())
     stop: Stop = Stop()
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["float32", "float64"] = "float32"
+    printed: Annotated[PrintedDraw | None, AddedLater()] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_label_scale(cls, given: Any) -> Any:
+        """Labels of files from before had a scale in the task, beside that of the scaling."""
+        task = given.get("task") if isinstance(given, Mapping) else None
+        scaling = given.get("scaling", Scaling()) if isinstance(given, Mapping) else None
+        if not isinstance(task, Mapping) or not isinstance(scaling, Scaling | Mapping):
+            return given
+        scale, old = task.get("label_scale", 1.0), dict(scaling)
+        is_plain = _is_number(scale) and _is_number(old.get("label_scale", 1.0))
+        if scale == 1.0 or not is_plain or task.get("kind") not in ("polynomial", "hermite"):
+            return given
+        say_renamed("task.label_scale", "scaling.label_scale")
+        rest = {name: value for name, value in task.items() if name != "label_scale"}
+        both = old | {"label_scale": old.get("label_scale", 1.0) * scale}
+        return {**given, "task": rest, "scaling": both}
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "Experiment":
         _require_fitting_parts(self)
         for probe in self.probes:
             probe.check(self.task, self.net)
+        if self.printed is not None:
+            require_no_seed(self.seed)
+            require_printable(self.printed, self.task, self.net)
         names = [probe.kind for probe in self.probes]
         if len(set(names)) < len(names):
             raise InputError(f"the probes {names} repeat one; name each probe once")
@@ -120,12 +146,17 @@ class Experiment(Config):
         """The save points, increasing step numbers."""
         if self.save_steps is not None:
             return np.unique([0, *self.save_steps, self.n_steps])
-        return log_steps(self.n_steps, self.n_saves)
+        steps = log_steps(self.n_steps, self.n_saves)
+        return steps if self.printed is None else with_marks(steps)
 
     @property
     def numerics(self) -> dict[str, int]:
         """Versions of what computes the numbers; part of the store's key."""
         return {"training": NUMERICS_VERSION, "task": self.task.version}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _require_fitting_parts(experiment: Experiment) -> None:

@@ -9,6 +9,8 @@ from typing import Literal
 import jax
 import numpy as np
 
+from lazyrich._ground import free_memory
+
 from ._engine import Inputs
 from ._experiment import Experiment
 from ._lane import Compiled, Measures, compiled
@@ -49,10 +51,8 @@ def _free_bytes() -> int:
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 4 * 2**30
+    free = free_memory()
+    return 4 * 2**30 if free is None else free
 
 
 def fastest_mode(

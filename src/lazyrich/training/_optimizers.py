@@ -33,7 +33,7 @@ class Optimizer(Config):
 
     learning_rate: float = Field(gt=0)
     learning_rate_rule: Rule = "inverse_square"
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0, lt=2**31)
     batch_size: int | None = Field(None, ge=1)
 
     @abstractmethod

@@ -66,9 +66,11 @@ class Probe(Config):
         is_prepared: whether ``reference`` is computed before any batch, in double precision.
             For decompositions: batched, they have hung XLA's CPU threads, and in single
             precision they take small modes for null ones.
+        names: of all records that ``measure`` returns.
     """
 
     is_prepared: ClassVar[bool] = False
+    names: ClassVar[Sequence[str]] = ()
 
     kind: str
 
@@ -94,6 +96,8 @@ class WeightNorm(Probe):
     Records ``weight_norm`` and ``weight_norms`` (axis ``parameter``).
     """
 
+    names: ClassVar[Sequence[str]] = ("weight_norm", "weight_norms")
+
     kind: Literal["weight_norm"] = "weight_norm"
 
     def measure(self, now: Snapshot, reference: None) -> dict[str, Array]:
@@ -111,6 +115,8 @@ class ParameterChange(Probe):
 
     Records ``parameter_change``.
     """
+
+    names: ClassVar[Sequence[str]] = ("parameter_change",)
 
     kind: Literal["parameter_change"] = "parameter_change"
 
@@ -132,6 +138,11 @@ class ThresholdAccuracy(Probe):
         of: compare the "squared" error of a point (mean over outputs) with the
             threshold, as the authors and Omnigrok do, or its "absolute" error.
     """
+
+    names: ClassVar[Sequence[str]] = (
+        "train_threshold_accuracy",
+        "test_threshold_accuracy",
+    )
 
     kind: Literal["threshold_accuracy"] = "threshold_accuracy"
     thresholds: tuple[float, ...] = Field((1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1), min_length=1)
@@ -190,6 +201,8 @@ class KernelMovement(_KernelProbe):
         points: take "test" or "train" points.
     """
 
+    names: ClassVar[Sequence[str]] = ("kernel_distance",)
+
     kind: Literal["kernel_movement"] = "kernel_movement"
 
     def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
@@ -211,6 +224,14 @@ class Alignment(_KernelProbe):
     References:
         Kumar et al. (2024), §5 and Figure 1(c).
     """
+
+    names: ClassVar[Sequence[str]] = (
+        "alignment",
+        "chance_alignment",
+        "centered_alignment",
+        "debiased_alignment",
+        "kernel_distance",
+    )
 
     kind: Literal["alignment"] = "alignment"
 
@@ -267,6 +288,7 @@ class KernelRegression(Probe):
     """
 
     is_prepared: ClassVar[bool] = True
+    names: ClassVar[Sequence[str]] = ("kernel_regression_loss",)
 
     kind: Literal["kernel_regression"] = "kernel_regression"
 
@@ -289,6 +311,31 @@ class KernelRegression(Probe):
         return {"kernel_regression_loss": Description("label units²")}
 
 
+class Difficulty(Probe):
+    """yᵀK⁺y of the labels and the initial tangent kernel, on the training points (Eq. 8).
+
+    The squared distance ‖θ − θ₀‖² at which the linearised net fits the labels, or what
+    f(θ₀) leaves of them. Records ``difficulty``, a number without a step, like
+    ``kernel_regression_loss``.
+    """
+
+    names: ClassVar[Sequence[str]] = ("difficulty",)
+    is_prepared: ClassVar[bool] = True
+
+    kind: Literal["difficulty"] = "difficulty"
+
+    def reference(self, start: Snapshot) -> Array:
+        """The difficulty."""
+        kernel = ntk(start.predict, start.params, start.data.x)
+        matrix = kernel if kernel.ndim == 2 else flatten_kernel(kernel)
+        wanted = (start.data.y - start.outputs).reshape(-1)
+        return kernel_regression(matrix, wanted, wanted[None])[0]
+
+    def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
+        """The same at each save point."""
+        return {"difficulty": reference}
+
+
 class TestLossError(Probe):
     """Standard error of the test loss, from the spread of squared errors over test points.
 
@@ -297,6 +344,8 @@ class TestLossError(Probe):
     """
 
     __test__: ClassVar[bool] = False  # no test of pytest's, though its name begins so
+
+    names: ClassVar[Sequence[str]] = ("test_loss_error",)
 
     kind: Literal["test_loss_error"] = "test_loss_error"
 
@@ -327,8 +376,9 @@ class Terms(Probe):
     readouts). NaN for a negative label scale.
     """
 
-    kind: Literal["terms"] = "terms"
     names: ClassVar[Sequence[str]] = ("variance_term", "misalignment_term", "linear_term")
+
+    kind: Literal["terms"] = "terms"
 
     def check(self, task: Task, net: Net) -> None:
         """Only this task and this net have the terms."""
@@ -365,6 +415,7 @@ PROBES: dict[str, type[Probe]] = {
     "alignment": Alignment,
     "twin": Twin,
     "kernel_regression": KernelRegression,
+    "difficulty": Difficulty,
     "test_loss_error": TestLossError,
     "terms": Terms,
 }
@@ -378,6 +429,7 @@ AnyProbe = Annotated[
     | Alignment
     | Twin
     | KernelRegression
+    | Difficulty
     | TestLossError
     | Terms,
     Field(discriminator="kind"),

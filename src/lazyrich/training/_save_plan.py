@@ -1,5 +1,7 @@
 """When to record."""
 
+import math
+
 import numpy as np
 from jaxtyping import Int
 
@@ -29,5 +31,9 @@ def log_steps(n_steps: int, n_saves: int) -> Int[np.ndarray, " s"]:
             f"A save plan of {n_saves} points up to step {n_steps} is empty; "
             "ask for at least 2 points and 1 step."
         )
+    # Neighbours at the end are the furthest apart: where they are less than 1 apart, every
+    # step is one, and however many points are asked for, so many there are.
+    if n_saves > 2 and -n_steps * math.expm1(-math.log(n_steps) / (n_saves - 2)) < 0.99:
+        return np.arange(n_steps + 1)
     positive = np.geomspace(1, n_steps, n_saves - 1) if n_saves > 2 else np.array([n_steps])
     return np.unique(np.concatenate([[0], np.round(positive).astype(int)]))

@@ -1,26 +1,28 @@
-"""Train one experiment, or many at once."""
+"""Takes runs to their end: which go together, what is kept of them, who is told."""
 
 import itertools
+import os
 import threading
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, set_aside
 
-from ._checkpoint import DamagedCheckpoint, Saved, read_checkpoint, set_aside
+from ._checkpoint import DamagedCheckpoint, Saved, read_checkpoint
 from ._draw import Drawn, blueprint, draw
-from ._engine import Measure
 from ._experiment import Experiment
 from ._history import History
 from ._lane import Measures, Run, Watch, compiled, drive
+from ._memory import memory_errors_said
+from ._metrics import own_records
 from ._modes import Mode, fastest_mode, n_threads, runs_that_fit
 
 
@@ -46,125 +48,14 @@ OnProgress = Callable[[Progress], None]
 Log = Callable[[dict[str, float], int], Any]
 
 
-def train(
-    experiment: Experiment,
-    *,
-    progress: OnProgress | None = None,
-    log: Log | None = None,
-    checkpoint: Path | str | None = None,
-    checkpoint_seconds: float = 30.0,
-    probes: Mapping[str, Measure] | None = None,
-) -> History:
-    """Train one experiment and measure it on the way.
-
-    Args:
-        experiment: what to do.
-        progress: called every second or so with a ``Progress``.
-        log: called at every save point as ``log(metrics, step)`` with the scalar records,
-            such as ``mlflow.log_metrics`` or ``wandb.log``.
-        checkpoint: file to keep the state in. If it is there, the run goes on from it,
-            exactly as if it had not been interrupted. It stays when the run is done; the
-            same call then returns the history without computing it again.
-        checkpoint_seconds: least time between two checkpoints; Ctrl-C writes one too.
-        probes: measurements of one's own by name: pure functions of a ``Snapshot`` that
-            return one array. Pass the same functions again to reuse a compilation.
-
-    Returns:
-        The history.
-
-    Raises:
-        InputError: if the task cannot be drawn (missing files), the net does not fit the
-            task, or the checkpoint is of another experiment. A damaged checkpoint is set
-            aside with a warning, and the run starts afresh.
-        KeyboardInterrupt: on Ctrl-C, after the state has been kept.
-
-    Example:
-        >>> from lazyrich.nets import CommitteeNet
-        >>> from lazyrich.tasks import PolynomialTask
-        >>> from lazyrich.training import GradientDescent
-        >>> history = train(Experiment(
-        ...     task=PolynomialTask(dim=5, n_train=40, n_test=100),
-        ...     net=CommitteeNet(width=50, epsilon=0.5),
-        ...     optimizer=GradientDescent(learning_rate=20.0),
-        ...     n_steps=1000,
-        ... ))
-        >>> history.status.name, bool(history.train_loss[-1] < 1e-3 * history.train_loss[0])
-        ('ok', True)
-    """
-
-    def on_save(run: Run) -> None:
-        if log is not None:
-            log(_scalars(run), run.steps[-1])
-
-    path = None if checkpoint is None else Path(checkpoint)
-    job = _Job([experiment], [path], probes, progress, checkpoint_seconds, on_save=on_save)
-    return job.histories("loop")[0]
-
-
-def train_many(
-    experiments: Iterable[Experiment],
-    *,
-    mode: Mode = "auto",
-    progress: OnProgress | None = None,
-    checkpoints: Path | str | None = None,
-    checkpoint_seconds: float = 30.0,
-    on_finished: Callable[[int, History], None] | None = None,
-    probes: Mapping[str, Measure] | None = None,
-) -> list[History]:
-    """Train many experiments; those that differ in numbers alone share one compilation.
-
-    Seeds, α, ε, σ, label scale, learning rate and weight decay may differ within a batch.
-    A run that diverges or is solved does not disturb the others. Alone or in a batch a run
-    gives the same numbers up to rounding, and exactly the same in modes "loop" and
-    "threads".
-
-    Args:
-        experiments: in any order and mixture.
-        mode: how to compute runs that share a compilation; "auto" measures. See ``Mode``.
-        progress: called every second or so with a ``Progress``.
-        checkpoints: folder for checkpoints; file ``k.npz`` belongs to the k-th experiment.
-        checkpoint_seconds: least time between two checkpoints.
-        on_finished: called with the position and the history of each run as it ends.
-        probes: as for ``train``.
-
-    Returns:
-        Histories in the order of the experiments.
-
-    Raises:
-        InputError: as for ``train``; or if the mode is unknown.
-
-    Example:
-        >>> from lazyrich.nets import CommitteeNet
-        >>> from lazyrich.tasks import PolynomialTask
-        >>> from lazyrich.training import GradientDescent
-        >>> base = Experiment(
-        ...     task=PolynomialTask(dim=5, n_train=20, n_test=50),
-        ...     net=CommitteeNet(width=20, epsilon=0.5),
-        ...     optimizer=GradientDescent(learning_rate=5.0),
-        ...     n_steps=50,
-        ... )
-        >>> lazy, rich = train_many([base.changed({"scaling.alpha": a}) for a in (10.0, 0.1)])
-        >>> moved = [run.records["parameter_change"].values[-1] for run in (lazy, rich)]
-        >>> bool(moved[0] < moved[1])
-        True
-    """
-    experiments = list(experiments)
-    if mode not in ("auto", "loop", "threads", "vmap", "shard"):
-        raise InputError(f"mode is {mode!r}; choose auto, loop, threads, vmap or shard.")
-    folder = None if checkpoints is None else Path(checkpoints)
-    paths = [folder / f"{k}.npz" if folder else None for k in range(len(experiments))]
-    job = _Job(experiments, paths, probes, progress, checkpoint_seconds, on_finished=on_finished)
-    return job.histories(mode)
-
-
-class _Job:
+class Job:
     """One call of ``train_many``: who is told what, and what is shared."""
 
     def __init__(
         self,
         experiments: Sequence[Experiment],
         checkpoints: Sequence[Path | None],
-        probes: Mapping[str, Measure] | None,
+        measures: Measures,
         progress: OnProgress | None,
         checkpoint_seconds: float,
         *,
@@ -173,7 +64,7 @@ class _Job:
     ) -> None:
         self.experiments = experiments
         self.checkpoints = checkpoints
-        self.measures: Measures = tuple((probes or {}).items())
+        self.measures = measures
         self.on_finished = on_finished
         self.stop = threading.Event()
         self.lock = threading.RLock()
@@ -186,33 +77,65 @@ class _Job:
 
     def histories(self, mode: Mode) -> list[History]:
         """Compute them all, in threads of their own so that Ctrl-C can end them in order."""
+        for path in self.checkpoints:
+            # os.path, since Path raises where a name is too long
+            if path is not None and os.path.exists(path) and not os.path.isfile(path):
+                raise InputError(
+                    f"The checkpoint {path} is no file; give the name of a file, such as "
+                    f"{path / 'checkpoint.npz'}."
+                )
         saved = [self._saved(k) for k in range(len(self.experiments))]
         for group in self._groups(saved):
             runs = self._drawn(group, saved)
-            with ThreadPoolExecutor(1) as pool:
-                future = pool.submit(self._compute, runs, mode)
-                try:
-                    future.result()
-                except KeyboardInterrupt:
-                    self.stop.set()
-                    future.result()  # returns once the state is kept
-                    raise
+            with memory_errors_said():
+                self._in_a_thread(runs, mode)
         return [self.found[k] for k in range(len(self.experiments))]
+
+    def _in_a_thread(self, runs: dict[int, Run], mode: Mode) -> None:
+        """Compute runs; Ctrl-C, however often, ends them once their state is kept."""
+        pool = ThreadPoolExecutor(1)
+        futures: list[Future[None]] = []
+        try:
+            futures.append(pool.submit(self._compute, runs, mode))
+            futures[0].result()
+        except KeyboardInterrupt:
+            self.stop.set()
+            pool.shutdown(wait=False)
+            while not all(future.done() for future in futures):
+                with suppress(KeyboardInterrupt):
+                    wait(futures)
+            for future in futures:
+                future.result()  # the state could not be kept
+            raise
+        finally:
+            pool.shutdown(wait=False)
 
     def _saved(self, k: int) -> Saved | None:
         path = self.checkpoints[k]
         if path is None:
             return None
         try:
-            return read_checkpoint(path, self.experiments[k])
+            return self._with_these_metrics(path, read_checkpoint(path, self.experiments[k]))
         except DamagedCheckpoint:
             aside = set_aside(path)
             warnings.warn(
-                f"The checkpoint {path} is cut off or no checkpoint; it was renamed {aside.name} "
+                f"The checkpoint {path} is cut off or damaged; it was renamed {aside.name} "
                 "and the run starts afresh.",
                 stacklevel=4,
             )
             return None
+
+    def _with_these_metrics(self, path: Path, saved: Saved | None) -> Saved | None:
+        """Half a record is no record: a run goes on with the metrics that it began with."""
+        if saved is None or not len(saved.steps):
+            return saved
+        there, asked = own_records(saved.records), {name for name, _ in self.measures}
+        if there != asked:
+            raise InputError(
+                f"The checkpoint {path} was kept with the metrics {sorted(there) or 'none'}, and "
+                f"asked for are {sorted(asked) or 'none'}; give the same, or choose another file."
+            )
+        return saved
 
     def _groups(self, saved: Sequence[Saved | None]) -> Iterable[list[int]]:
         """Positions of runs that may share a batch: one blueprint, plan, and present step."""
@@ -300,7 +223,7 @@ class _Report:
             self._tell()
 
     def saved(self, run: Run) -> None:
-        self.metrics = _scalars(run)
+        self.metrics = scalars(run)
         self._tell()
 
     def finished(self, run: Run) -> None:
@@ -317,7 +240,8 @@ class _Report:
         self.progress(Progress(self.n_done, self.n_steps, pace, left, self.metrics))
 
 
-def _scalars(run: Run) -> dict[str, float]:
+def scalars(run: Run) -> dict[str, float]:
+    """The records at the latest save point that are one number each."""
     return {name: float(value) for name, value in run.seen[-1].items() if value.ndim == 0}
 
 

@@ -1,4 +1,4 @@
-"""Figure 1(b, c): grokking without weight decay, its linearised twin, norm and alignment."""
+"""Figure 1: grokking without weight decay: paths, losses, norm and alignment."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,17 @@ from lazyrich.plots import (
     COLORS,
     draw_curve,
     draw_net_and_twin,
+    draw_path,
     legend_below,
     new_figure,
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment
+from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run, run_at
+from .._runs import Run, by_claim, each_run, run_at
+from .._value import missing
 
 AUTHORS = CommitteeExperiment(
     dim=100,
@@ -28,9 +30,13 @@ AUTHORS = CommitteeExperiment(
     epsilon=0.02,
     n_steps=100_000,
     n_probe=1000,
-    n_saves=160,
+    n_saves=80,
+    has_printed_alignment=True,
+    has_split=True,
 )
+PRINTED = AUTHORS.changed({"printed": PrintedDraw(), "n_saves": 300})
 PRESETS = {
+    "authors": PRINTED,
     "paper": AUTHORS,
     # Five of the authors' steps in one: a tenth of the largest stable step at the start.
     "quick": AUTHORS.changed({"learning_rate": 5.0, "n_steps": 20_000, "n_saves": 100}),
@@ -44,33 +50,48 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    rows = [_statistics(run_at(panels["runs"], seed=s)) for s in panels["runs"].seed.values]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return by_claim(panels["runs"], _statistics)
+
+
+def lazy_share(run: Run) -> float:
+    """Share of the initial train loss that is lost when the network leaves its twin."""
+    return 1 - run.at("train_loss", run.leave_step()) / run.start("train_loss")
 
 
 def _statistics(run: Run) -> dict[str, float]:
     train = run["train_loss"]
-    train_left = run.at("train_loss", run.leave_step()) / run.start("train_loss")
+    lazy = lazy_share(run)
     norm = run["weight_norm"]
     return {
-        "train falls first": float(run.delay().ratio),
+        "train falls first": run.delay().ratio,
         "test loss rises": run.peak(where=train <= 0.9 * train[0]),
-        "lazy at first": 1 - train_left,
-        "lazy until fitted": train_left,
+        "lazy at first": lazy,
+        "lazy until fitted": 1 - lazy,
+        "train loss is low when the test loss falls": run.at("train_loss", run.delay().test_step)
+        / run.start("train_loss"),
         "beats the kernel": run.end("test_loss") / run.end("kernel_regression_loss"),
         "weight norm grows": run.relative("weight_norm"),
-        "weight norm never falls": float(np.mean(np.diff(norm) >= 0)),
-        "alignment grows": run.relative("alignment"),
+        "weight norm never falls": _share_rising(norm),
+        "alignment grows": run.relative("printed_alignment"),
         "debiased alignment grows": run.relative("debiased_alignment"),
-        "alignment beats chance": run.end("alignment") / run.end("chance_alignment"),
+        "alignment beats chance": run.relative("alignment") / run.relative("chance_alignment"),
         "exact alignment grows": run.relative("population_centered_alignment"),
     }
 
 
+def _share_rising(norm: np.ndarray) -> float:
+    """Share of the records at which the norm has not fallen; of a norm that moves at all."""
+    if abs(norm[-1] / norm[0] - 1) < 0.01:
+        return missing("the norm moved by less than 1 %")
+    return float(np.mean(np.diff(norm) >= 0))
+
+
 def draw(panels: Panels, caption: str) -> Figure:
-    """Losses; norm and alignment as printed; below, what the print could not show."""
+    """The three printed panels; below, what the print could not show."""
     dataset = panels["runs"]
-    figure, (losses, printed, unbiased, features) = new_figure(2, 2)
+    figure, (paths, losses, printed, unbiased, features, empty) = new_figure(2, 3)
+    empty.remove()
+    _draw_paths(paths, dataset)
     _draw_losses(losses, dataset)
     _draw_printed(printed, dataset)
     for name, color, label in [
@@ -97,6 +118,32 @@ def draw(panels: Panels, caption: str) -> Figure:
     return figure
 
 
+def _draw_paths(axes: Axes, dataset: xr.Dataset) -> None:
+    """Where both runs go, inside the affine space of the linearised network and off it."""
+    for k, seed in enumerate(dataset.seed.values):
+        run = run_at(dataset, seed=seed)
+        inside, off = run["change_inside"], run["change_outside"]
+        # Open where the train loss is low, filled where the test loss is.
+        delay = run.delay()
+        marks = [
+            [run.at(name, step) for name in ("change_inside", "change_outside")]
+            for step in (delay.train_step, delay.test_step)
+        ]
+        label = "network" if k == 0 else "_"
+        draw_path(axes, inside, off, color=COLORS["net"], label=label, marks=marks)
+        label = "linearised twin" if k == 0 else "_"
+        draw_path(axes, run["twin_change"], 0 * off, color=COLORS["twin"], label=label)
+    axes.plot([], [], "o", color=COLORS["net"], markerfacecolor="white", label="train loss low")
+    axes.plot([], [], "o", color=COLORS["net"], label="test loss low")
+    axes.set(
+        title="(a) where the parameters go, measured",
+        xlabel=r"along the initial tangent space, $\|\Pi(\theta-\theta_0)\|/\|\theta_0\|$",
+        ylabel=r"off it, $\|(1-\Pi)(\theta-\theta_0)\|/\|\theta_0\|$",
+    )
+    axes.set_xlim(left=0)
+    legend_below(axes)
+
+
 def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     draw_net_and_twin(axes, dataset)
     left = np.median(each_run(dataset, Run.leave_step))
@@ -114,7 +161,7 @@ def _draw_printed(axes: Axes, dataset: xr.Dataset) -> None:
     right = axes.twinx()
     right.spines["right"].set_visible(True)
     for name, label, dashed in [
-        ("alignment", "alignment (paper)", False),
+        ("printed_alignment", "alignment, columns and labels centred", False),
         ("chance_alignment", "a random label's", True),
     ]:
         draw_curve(right, dataset, name, color=COLORS["alignment"], label=label, dashed=dashed)
@@ -127,8 +174,9 @@ FIG1 = Recipe(
     name="fig1",
     statement="A two-layer network groks polynomial regression without weight decay: lazy "
     "first, then features align while the weight norm grows.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw; D=100, P=550, N=500, ε=0.02, α=1, η=N/α², centred",
         "quick": "D=100, P=550, N=500, ε=0.02, α=1, η=5·N/α², centred",
         "paper": "D=100, P=550, N=500, ε=0.02, α=1, η=N/α², centred",
     },

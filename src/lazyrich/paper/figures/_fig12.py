@@ -2,21 +2,54 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.plots import COLORS, draw_losses, legend_below, new_figure, step_axis
+from lazyrich.plots import (
+    COLORS,
+    dial_colors,
+    draw_dial,
+    draw_losses,
+    legend_below,
+    new_figure,
+    step_axis,
+)
 from lazyrich.sweeps import grid
+from lazyrich.training import AdamW, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import each_run
+from .._runs import Run, each_run
+from .._value import missing
 from ._fig6 import held, last_step, transformer_delay
 from ._fig6_experiments import transformer
 
 N_STEPS = {"quick": 6000, "paper": 10_000}
 # The authors' 6e-6/α² would need 10⁵ steps and more at these α.
 RATE = 5e-4
+
+
+# §13 on the time to generalise: modular addition with squares and AdamW, all of whose runs lie
+# below the rate × decay from which more decay no longer helps. That of (b) is past it.
+MODULAR = starting_point("modular").changed(
+    {
+        "fraction": 0.6,
+        "optimizer": AdamW(learning_rate=0.01, weight_decay=0.3, learning_rate_rule="fixed"),
+        "n_steps": 10_000,
+        "n_saves": 160,
+        "probes": (WeightNorm(),),
+        "stop.solved_accuracy": 0.99,
+    }
+)
+_N_TRANSFORMER_SEEDS = 3
+DECAY = "decay"
+ONE_RATE = 0.01
+DECAYS = (
+    *((ONE_RATE, decay) for decay in (0.1, 0.18, 0.32, 0.56, 1.0)),
+    *((0.005, 0.2), (0.005, 0.64), (0.02, 0.16), (0.02, 0.5)),
+)
+"""Learning rates and weight decays, no two of the latter equal: a decay names its run."""
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
@@ -39,32 +72,64 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
             "learning_rate": RATE * power,
         },
     }
-    return {
-        name: Panel(grid(base.changed(changes), {"seed": seeds})) for name, changes in runs.items()
+    found = {
+        name: Panel(grid(base.changed(changes), {"seed": seeds[:_N_TRANSFORMER_SEEDS]}))
+        for name, changes in runs.items()
     }
+    pairs = grid(MODULAR, {("learning_rate", "weight_decay"): DECAYS, "seed": seeds})
+    return found | {DECAY: Panel(pairs, ("weight_decay",))}
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim; NaN where a network never learned its training pairs."""
-    delays = {name: each_run(panel, transformer_delay) for name, panel in panels.items()}
+    delays = {
+        name: each_run(panel, transformer_delay) for name, panel in panels.items() if name != DECAY
+    }
+    lags = {
+        (rate, decay): each_run(panels[DECAY], accuracy_lag, weight_decay=decay)
+        for rate, decay in DECAYS
+    }
     return {
         "decay removes the delay": _ratios(delays["b"], delays["a"]),
         "laziness recovers it": _ratios(delays["c"], delays["b"]),
         "laziness recovers it, decay matched": _ratios(delays["c decay matched"], delays["b"]),
         "laziness recovers it, rate fixed": _ratios(delays["c rate fixed"], delays["b"]),
+        "time goes with one over decay": [_slope(row) for row in zip(*lags.values(), strict=True)],
+        "a decade of decay is a decade of time": _ratios(lags[ONE_RATE, 0.1], lags[ONE_RATE, 1.0]),
     }
 
 
+def accuracy_lag(run: Run) -> float:
+    """Steps from a train accuracy of 99 % to a test accuracy of 95 %."""
+    return run.accuracy_delay(0.99, 0.95).delay
+
+
+def _slope(lags: Sequence[float]) -> float:
+    """Slope of log lag over log 1/(rate × decay); NaN if one of them is none or never."""
+    if not (np.isfinite(lags).all() and min(lags) > 0):
+        return missing("a run without a delay, or never")
+    inverse = [-np.log(rate * decay) for rate, decay in DECAYS]
+    return float(np.polyfit(inverse, np.log(lags), 1)[0])
+
+
 def _ratios(delays: Sequence[float], to: Sequence[float]) -> list[float]:
-    # A delay of zero or less, the test accuracy first, has no multiple to speak of.
-    pairs = zip(delays, to, strict=True)
-    return [one / other if other > 0 else float("nan") for one, other in pairs]
+    return [_ratio(one, other) for one, other in zip(delays, to, strict=True)]
+
+
+def _ratio(delay: float, to: float) -> float:
+    if np.isnan(to):
+        return to
+    if not 0 < to < np.inf:
+        return missing("there is no delay to compare with")
+    return delay / to
 
 
 def draw(panels: Panels, caption: str) -> Figure:
     """The printed three; in the fourth the controls of the third, beyond the print."""
-    figure, axes = new_figure(2, 2)
-    last = max(last_step(panel) for panel in panels.values())
+    figure, axes = new_figure(2, 3)
+    axes, rest = [*axes[:2], *axes[3:5]], [axes[2], axes[5]]
+    transformers = {name: panel for name, panel in panels.items() if name != DECAY}
+    last = max(last_step(panel) for panel in transformers.values())
     titles = ["(a) α = 0.5, weight decay 1", "(b) α = 0.5, weight decay 5"]
     titles += [r"(c) α = 1.4, weight decay 5, rate $\propto 1/\alpha^2$"]
     for one, name, title in zip(axes, "abc", titles, strict=False):
@@ -78,8 +143,25 @@ def draw(panels: Panels, caption: str) -> Figure:
     _draw_accuracies(axes[3], panels, controls, title)
     for one in axes:
         one.set_xlim(1, last)
+    _draw_lags(rest[0], panels[DECAY])
+    rest[1].remove()
     figure.suptitle(caption, fontsize=7.5, color="0.35")
     return figure
+
+
+def _draw_lags(axes: Axes, panel: xr.Dataset) -> None:
+    """The time to generalise against one over rate × decay, with lines of slope one."""
+    for rate, color in dial_colors([0.005, ONE_RATE, 0.02]).items():
+        decays = [decay for one, decay in DECAYS if one == rate]
+        across = [1 / (rate * decay) for decay in decays]
+        lags = [each_run(panel, accuracy_lag, weight_decay=decay) for decay in decays]
+        measured = np.array(lags, float).T
+        draw_dial(axes, across, measured, color=color, label=f"rate {rate:g}")
+    for size in (0.3, 1.0, 3.0):
+        axes.axline((100, 100 * size), (1000, 1000 * size), color="0.85", linewidth=0.8, zorder=0)
+    axes.set(xscale="log", yscale="log", xlabel="1/(rate × decay), steps", ylabel="delay, steps")
+    axes.set_title("§13: modular addition with AdamW (lines: slope 1)")
+    legend_below(axes)
 
 
 def _draw_accuracies(
@@ -97,12 +179,13 @@ def _draw_accuracies(
 FIG12 = Recipe(
     name="fig12",
     statement="Weight decay makes the transformer's grokking vanish; more laziness brings it back.",
-    n_seeds={"quick": 3, "paper": 3},
+    n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "p=31, 85 % of unordered pairs, d=64, AdamW, rate 5e-4/α²; reduced size; "
         "curves are held once solved",
         "paper": "p=113, 40 % of pairs, d=128, centred, AdamW, rate 5e-4/α²\n"
-        "(the authors' 6e-6/α² takes 80 times as long); curves are held once solved",
+        "(the authors' 6e-6/α² takes 80 times as long: rate × decay of (b) is past the point from "
+        "which more decay\nno longer helps, which decides (b)); held once solved; 3 seeds of (a–c)",
     },
     panels=panels,
     statistics=statistics,

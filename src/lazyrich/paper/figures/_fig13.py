@@ -19,10 +19,13 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment, Twin, WeightNorm, starting_point
+from lazyrich.training import CommitteeExperiment, PrintedDraw, Twin, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, run_at
+from .._runs import Run, along, concordances, run_at
+from .._shared import with_all_claims
+from ._fig1 import PRINTED, lazy_share
+from ._fig12 import MODULAR, accuracy_lag
 
 MOMENTUM = 0.95
 # A local maximum counts if it stands out by a hundredth of the initial test loss: far above
@@ -34,24 +37,41 @@ _STUDENT = starting_point("teacher").changed({"probes": _PROBES, "n_saves": 200,
 _TRANSFORMER = starting_point("transformer").changed(
     {"probes": _PROBES, "n_saves": 60, "n_steps": 200, "fraction": 0.45}
 )
+# Student and teacher both N(0, 1) whatever the fan-in, without biases: not Figure 8's start.
+AUTHORS_STUDENT = _STUDENT.changed(
+    {
+        "net": MLPNet(widths=(100, 100), activation="tanh", initial="unit_normal", use_bias=False),
+        "task.initial": "unit_normal",
+        "task.use_bias": False,
+        "weight_scale": 1.0,
+        "learning_rate": 3e-3,
+        "weight_decay": 0.1,
+        "n_steps": 20_000,
+    }
+)
+_KEYS = PrintedDraw(target_keys=(0, 1, 2), weight_keys=(3, 4, 5))
+# §14: "scaling α still tunes grokking" with AdamW. At α = 23 both have Figure 12's rate.
+MODULAR_ALPHAS = (5.75, 11.5, 23.0, 46.0)
+ADAMW_RULES = {
+    "rate over alpha squared": {
+        "learning_rate_rule": "inverse_square",
+        "learning_rate": 0.01 * 23**2,
+    },
+    "rate over alpha": {"learning_rate_rule": "inverse", "learning_rate": 0.01 * 23},
+}
+# Of runs that take long.
+_N_MOMENTUM_SEEDS, _N_TRANSFORMER_SEEDS = 10, 5
 # Save points are dense early, where bumps follow each other within a few steps.
 PRESETS: dict[str, dict[str, Config]] = {
+    "authors": {
+        "momentum": PRINTED,
+        "student": AUTHORS_STUDENT.changed({"printed": _KEYS, "precision": "float64"}),
+    },
     "paper": {
         "momentum": CommitteeExperiment(
             dim=100, width=500, n_train=550, epsilon=0.02, n_steps=100_000, n_saves=600
         ),
-        "student": _STUDENT.changed(
-            {
-                # Weights N(0, 1) over the root of the inputs: not Figure 8's start.
-                "net": MLPNet(
-                    widths=(100, 100), activation="tanh", parameterisation="ntk", initial="normal"
-                ),
-                "weight_scale": 1.0,
-                "learning_rate": 3e-3,
-                "weight_decay": 0.1,
-                "n_steps": 20_000,
-            }
-        ),
+        "student": AUTHORS_STUDENT,
         # Nanda et al.'s sizes; 200 steps, for this is about the beginning.
         "transformer": _TRANSFORMER.changed(
             {
@@ -60,6 +80,7 @@ PRESETS: dict[str, dict[str, Config]] = {
                 "d_model": 128,
                 "d_mlp": 512,
                 "weight_decay": 2.0,
+                "center": True,
                 "n_saves": 40,
             }
         ),
@@ -82,16 +103,22 @@ PRESETS: dict[str, dict[str, Config]] = {
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """Each net with and without what sets it apart: momentum, or weight decay."""
-    base = PRESETS[preset]
+    base, some = PRESETS[preset], seeds[:_N_MOMENTUM_SEEDS]
     found = {
         "momentum": Panel(
-            grid(base["momentum"], {"momentum": (0.0, MOMENTUM), "seed": seeds}), ("momentum",)
+            grid(base["momentum"], {"momentum": (0.0, MOMENTUM), "seed": some}), ("momentum",)
         )
     }
-    for name in ("student", "transformer"):
+    for name in base.keys() & {"student", "transformer"}:
         decay = base[name].model_dump()["optimizer"]["weight_decay"]
-        experiments = grid(base[name], {"weight_decay": (0.0, decay), "seed": seeds})
+        decays = (decay,) if preset == "authors" else (0.0, decay)
+        chosen = seeds[:_N_TRANSFORMER_SEEDS] if name == "transformer" else seeds
+        experiments = grid(base[name], {"weight_decay": decays, "seed": chosen})
         found[name] = Panel(experiments, ("weight_decay",))
+    if preset != "authors":
+        for name, powers in ADAMW_RULES.items():
+            runs = grid(MODULAR.changed(powers), {"alpha": MODULAR_ALPHAS, "seed": seeds})
+            found[name] = Panel(runs, ("alpha",))
     return found
 
 
@@ -99,25 +126,36 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
     plain, heavy = 0, -1  # along the axis: without, and with momentum or decay
     bumps = along(panels["momentum"], "momentum", _bumps)
-    ratio = along(panels["momentum"], "momentum", lambda run: float(run.delay().ratio))
+    ratio = along(panels["momentum"], "momentum", lambda run: run.delay().ratio)
     before, after = (
         along(panels["student"], "weight_decay", gap) for gap in (_gap_before_half, _gap_after_half)
     )
-    behind, leave = (
-        along(panels["transformer"], "weight_decay", measure)
-        for measure in (_twin_behind, Run.leave_step)
+    lazy, gain = (
+        along(panels["momentum"], "momentum", measure) for measure in (lazy_share, _over_twin)
     )
-    with np.errstate(invalid="ignore"):
-        sooner = leave[:, heavy] / leave[:, plain]  # NaN if neither is ever left
     found = {
         "momentum groks": ratio[:, heavy],
+        "linear first with momentum": lazy[:, heavy],
+        "then features with momentum": gain[:, heavy],
         "momentum has more bumps": bumps[:, heavy] - bumps[:, plain],
         "twin tracks until the loss halves": before[:, heavy],
         "twin leaves once the loss has halved": after[:, heavy],
-        "decay leaves the twin early": behind[:, heavy],
-        "decay makes it leave sooner": sooner,
     }
-    return {name: values.tolist() for name, values in found.items()}
+    if "transformer" in panels:
+        behind, leave = (
+            along(panels["transformer"], "weight_decay", measure)
+            for measure in (_twin_behind, Run.leave_step)
+        )
+        found["decay leaves the twin early"] = behind[:, heavy]
+        with np.errstate(invalid="ignore"):  # NaN if neither is ever left
+            found["decay makes it leave sooner"] = leave[:, heavy] / leave[:, plain]
+    for name in ADAMW_RULES.keys() & panels.keys():
+        found[f"alpha tunes AdamW, {name}"] = concordances(panels[name], "alpha", accuracy_lag)
+    return with_all_claims("fig13", panels, {name: list(found[name]) for name in found})
+
+
+def _over_twin(run: Run) -> float:
+    return run.end("test_loss") / run.end("twin_test_loss")
 
 
 def _bumps(run: Run) -> float:
@@ -145,30 +183,29 @@ def _gap_after_half(run: Run) -> float:
 
 def _twin_behind(run: Run) -> float:
     """Train loss of the twin over that of the net once the net's train accuracy is 99 %."""
-    step = float(run.accuracy_delay(0.99, 0.99).train_step)
+    step = run.accuracy_delay(0.99, 0.99).train_step
     return run.at("twin_train_loss", step) / run.at("train_loss", step)
 
 
 def draw(panels: Panels, caption: str) -> Figure:
     """Above net and twin; below plain descent for comparison, and how far twins are."""
-    figure, axes = new_figure(2, 3)
+    twins = [name for name in ("student", "transformer") if name in panels]
+    n = 1 + len(twins)
+    figure, axes = new_figure(2, n)
     momentum = panels["momentum"]
     for one, place, title in (
         (axes[0], -1, "(a) momentum {:g}"),
-        (axes[3], 0, "beyond the print: without momentum"),
+        (axes[n], 0, "beyond the print: without momentum"),
     ):
         mu = momentum.momentum.values[place]
         _draw_momentum(one, momentum.sel(momentum=mu), title.format(mu))
-    top = max(one.get_ylim()[1] for one in (axes[0], axes[3]))
-    for name, letter, above, below in (
-        ("student", "b", axes[1], axes[4]),
-        ("transformer", "c", axes[2], axes[5]),
-    ):
+    top = max(one.get_ylim()[1] for one in (axes[0], axes[n]))
+    for name, letter, above, below in zip(twins, "bc", axes[1:n], axes[n + 1 :], strict=False):
         dataset = panels[name]
         decay = dataset.weight_decay.values[-1]
         _draw_twin(above, dataset.sel(weight_decay=decay), f"({letter}) {name}, decay {decay:g}")
         _draw_gap(below, dataset)
-    for one in (axes[0], axes[3]):
+    for one in (axes[0], axes[n]):
         one.set_ylim(0, top)
     for one in axes:
         legend_below(one)
@@ -197,7 +234,7 @@ def _draw_gap(axes: Axes, dataset: xr.Dataset) -> None:
     gap = abs(dataset.train_loss - dataset.twin_train_loss) / dataset.train_loss
     gaps = xr.Dataset({"gap": gap.where(gap > 0)})
     colors: Mapping[float, str] = dict(
-        zip(dataset.weight_decay.values, (COLORS["variance"], COLORS["net"]), strict=True)
+        zip(dataset.weight_decay.values[::-1], (COLORS["net"], COLORS["variance"]), strict=False)
     )
     for decay, color in colors.items():
         draw_curve(axes, gaps.sel(weight_decay=decay), "gap", color=color, label=f"decay {decay:g}")
@@ -225,12 +262,15 @@ FIG13 = Recipe(
     name="fig13",
     statement="With momentum the same pattern and more bumps; under AdamW a linearised twin "
     "follows the network at first and is left behind, early where weight decay is strong.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draws; (a) D=100, P=550, N=500, ε=0.02, η=N/α²; "
+        "(b) AdamW 3e-3, decay 0.1, student and teacher N(0,1)",
         "quick": "(a) D=50, P=300, N=500, ε=0.06, η=20·N/α²; (b) AdamW 3e-4, decay 0.05, "
         "weights doubled; (c) p=43, 45 %, d_model 64, AdamW 1e-3, decay 1",
         "paper": "(a) D=100, P=550, N=500, ε=0.02, η=N/α²; (b) AdamW 3e-3, decay 0.1, "
-        "weights N(0,1); (c) p=113, 40 %, d_model 128, AdamW 1e-3, decay 2, first 200 steps only",
+        "weights N(0,1); (c) p=113, 40 %, d_model 128, AdamW 1e-3, decay 2, centred, "
+        "first 200 steps; (a) 10 seeds, (c) 5",
     },
     panels=panels,
     statistics=statistics,

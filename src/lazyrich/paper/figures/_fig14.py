@@ -20,7 +20,7 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along
+from .._runs import Run, along, each_run
 from .._shared import steps_label
 
 # The authors' settings are not known; "paper" has their Figure 1's sizes. Gradient flow is
@@ -56,8 +56,10 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    ratios = along(panels["runs"], "n_directions", lambda run: float(run.delay().ratio))
-    return {claim: ratios[:, k].tolist() for k, claim in enumerate(COUNTS.values())}
+    return {
+        claim: each_run(panels["runs"], lambda run: run.delay().ratio, n_directions=count)
+        for count, claim in COUNTS.items()
+    }
 
 
 def draw(panels: Panels, caption: str) -> Figure:
@@ -111,7 +113,7 @@ def _draw_falls(
 FIG14 = Recipe(
     name="fig14",
     statement="Grokking persists when the target function spans more than one direction.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "sums of squares; D=50, P=400, N=500, ε=0.06, α=1, gradient flow, centred",
         "paper": "sums of squares; D=100, P=550, N=500, ε=0.02, α=1, gradient flow, centred; "

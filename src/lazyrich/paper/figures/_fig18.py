@@ -73,7 +73,7 @@ def _draw_gap(axes: Axes, dataset: xr.Dataset) -> None:
 FIG18 = Recipe(
     name="fig18",
     statement="The losses of the student whose accuracy seems to grok show nothing of the kind.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "the runs of Figure 8 at α=1, 3·10⁴ steps",
         "paper": "the runs of Figure 8 at α=1, 10⁵ steps",

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import ordered_share, rank_correlation
+from lazyrich.measures import ordered_share
 from lazyrich.plots import (
     COLORS,
     dial_colors,
@@ -23,10 +23,21 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment
+from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, all_at, all_delays, each_run, run_at
+from .._runs import (
+    Run,
+    all_at,
+    all_delays,
+    along,
+    concordance_of,
+    concordances,
+    each_run,
+    run_at,
+)
+from .._shared import steps_label, with_all_claims
+from ._fig1 import lazy_share
 
 # Gradient flow to convergence, at a hundredth of the cost of the steps it stands for.
 _FLOW = CommitteeExperiment(
@@ -35,7 +46,23 @@ _FLOW = CommitteeExperiment(
 _ALPHA = {"epsilon": 0.25, "learning_rate": 0.5, "label_scale": 2.0}
 _AUTHORS = _FLOW.changed({"dim": 100, "n_train": 550})
 _MAP = {"has_twin": False, "has_split": False, "n_probe": 200}
+# Of (b) neither α nor the number of steps is known: it is drawn and judged at two α.
+HALF, ONE = 0.5, 1.0
+_BOTH = {"alpha": [HALF, ONE]}
+_EPSILON = {"n_probe": 200}
+# The print's own draw, step by step; of (e) 16 of the 14 × 14 cells, for a fifth of the
+# authors' 1.1·10⁵ steps, which would take an hour.
+_PRINTED = _AUTHORS.changed({"dynamics": "descent", "printed": PrintedDraw()})
+PRINTED_ALPHAS = [2.0**k for k in (-5, -2, -1, 0, 1, 2, 3, 4, 5)]
+PRINTED_ALPHA = _PRINTED.changed(_ALPHA | {"n_train": 450, "n_steps": 60_000})
 PRESETS = {
+    "authors": {
+        "alpha": (PRINTED_ALPHA, {"alpha": PRINTED_ALPHAS}),
+        "map": (
+            _PRINTED.changed(_MAP | {"learning_rate": 20.0, "n_steps": 20_000}),
+            {"alpha": [0.4, 2.0, 4.0, 5.6], "epsilon": [0.02, 0.1, 0.2, 0.28]},
+        ),
+    },
     # Along α twenty times as many points as inputs: enough for the delay to vanish where
     # the net is rich.
     "quick": {
@@ -43,7 +70,10 @@ PRESETS = {
             _FLOW.changed(_ALPHA | {"n_train": 1000}),
             {"alpha": [2.0**k for k in (-5, -3, -1, 1, 3, 5, 8, 12)]},
         ),
-        "epsilon": (_FLOW, {"epsilon": [0.02, 0.04, 0.08, 0.16, 0.32, 0.64]}),
+        "epsilon": (
+            _FLOW.changed(_EPSILON),
+            _BOTH | {"epsilon": [0.02, 0.04, 0.08, 0.16, 0.32, 0.64]},
+        ),
         "map": (
             _FLOW.changed(_MAP),
             {
@@ -56,12 +86,12 @@ PRESETS = {
     # 1.1·10⁵ steps at twenty times the rate; of (b) the settings are not known.
     "paper": {
         "alpha": (
-            _AUTHORS.changed(_ALPHA | {"n_train": 450}),
-            {"alpha": [2.0**k for k in (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 8, 12)]},
+            _AUTHORS.changed(_ALPHA | {"n_train": 450, "n_steps": 300_000}),
+            {"alpha": [*PRINTED_ALPHAS, 2.0**8, 2.0**12]},
         ),
         "epsilon": (
-            _AUTHORS.changed({"alpha": 0.5}),
-            {"epsilon": [0.01, 0.02, 0.04, 0.08, 0.16, 0.32]},
+            _AUTHORS.changed(_EPSILON | {"n_steps": 10_000_000}),
+            _BOTH | {"epsilon": [0.01, 0.02, 0.04, 0.08, 0.16, 0.32]},
         ),
         "map": (
             _AUTHORS.changed(_MAP | {"n_steps": 2_200_000}),
@@ -72,7 +102,7 @@ PRESETS = {
         ),
     },
 }
-_N_MAP_SEEDS = 3
+_N_MAP_SEEDS = 5
 _DRAWN = 5
 _LEVELS = ((0.1, COLORS["norm"], "o"), (0.5, COLORS["population"], "s"))
 
@@ -88,36 +118,51 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    return (
-        _along_alpha(panels["alpha"]) | _along_epsilon(panels["epsilon"]) | _over_map(panels["map"])
-    )
+    found = _along_alpha(panels["alpha"]) | _over_map(panels["map"])
+    if "epsilon" in panels:
+        found |= _along_epsilon(panels["epsilon"])
+    return with_all_claims("fig3", panels, found)
 
 
 def _along_alpha(panel: xr.Dataset) -> dict[str, list[float]]:
-    alphas, delays, ends = panel.alpha.values, all_delays(panel), _ends(panel)
+    alphas, delays = panel.alpha.values, all_delays(panel)
     seen = np.where(np.isfinite(delays.delay), delays.delay, -np.inf).max(axis=0)
     return {
         "delay grows with alpha": _ranks(alphas, delays.delay),
         "delay grows with alpha at half": _ranks(alphas, all_delays(panel, 0.5).delay),
         "delay vanishes at small alpha": [float(v) for v in delays.delay[0] / seen],
         "ratio vanishes at small alpha": [float(v) for v in delays.ratio[0]],
-        "final loss grows with alpha": _ranks(alphas, ends),
+        "final loss grows with alpha": concordances(panel, "alpha", _end),
         "infinite alpha is the kernel": each_run(
             panel,
-            lambda run: run.end("test_loss") / run.end("kernel_regression_loss"),
+            lambda run: run.converged("test_loss") / run.end("kernel_regression_loss"),
             alpha=alphas[-1],
         ),
     }
 
 
 def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
-    epsilons, delays = panel.epsilon.values, all_delays(panel)
-    gaps = [each_run(panel, lazy_gap, epsilon=epsilon) for epsilon in epsilons]
-    return {
-        "small epsilon waits longer": _ranks(epsilons, delays.delay),
-        "small epsilon waits longer relative to training": _ranks(epsilons, delays.ratio),
-        "small epsilon ends lower": _ranks(epsilons, _ends(panel)),
-        "epsilon sets the lazy plateau": [float(v) for v in np.max(gaps, axis=0)],
+    found = {}
+    for alpha, said in ((HALF, ""), (ONE, ", alpha 1")):
+        for name, function in (
+            ("small epsilon waits longer", lambda run: run.delay().delay),
+            ("small epsilon waits longer relative to training", lambda run: run.delay().ratio),
+            ("small epsilon ends lower", _end),
+            ("epsilon sets the lazy plateau", lazy_share),
+        ):
+            found[f"{name}{said}"] = concordances(panel, "epsilon", function, alpha=alpha)
+    return found | {
+        "epsilon is alignment": concordances(
+            panel, "epsilon", _alignment, untrained=True, alpha=ONE
+        ),
+        "hard tasks move the kernel": [
+            concordance_of(*pairs)
+            for pairs in zip(
+                along(panel, "epsilon", _difficulty, alpha=ONE),
+                along(panel, "epsilon", _kernel_moved, alpha=ONE),
+                strict=True,
+            )
+        ],
     }
 
 
@@ -134,18 +179,24 @@ def _over_map(panel: xr.Dataset) -> dict[str, list[float]]:
     }
 
 
-def lazy_gap(run: Run) -> float:
-    """Largest |L_te(net) − L_te(twin)|/L_te(0) until the train loss has lost a fifth."""
-    train, test = run["train_loss"], run["test_loss"]
-    fallen = train <= 0.8 * train[0]
-    if not fallen.any():
-        return float("nan")
-    last = int(np.argmax(fallen)) + 1
-    return float(np.abs(test - run["twin_test_loss"])[:last].max() / test[0])
+def _alignment(run: Run) -> float:
+    return run.start("population_centered_alignment")
+
+
+def _difficulty(run: Run) -> float:
+    return run.start("difficulty")
+
+
+def _kernel_moved(run: Run) -> float:
+    return run.end("kernel_distance")
+
+
+def _end(run: Run) -> float:
+    return run.converged("test_loss") / run.start("test_loss")
 
 
 def _ranks(dial: np.ndarray, values: np.ndarray) -> list[float]:
-    return [rank_correlation(dial, column) for column in values.T]
+    return [concordance_of(dial, column) for column in values.T]
 
 
 def _ends(panel: xr.Dataset) -> np.ndarray:
@@ -156,18 +207,23 @@ def _ends(panel: xr.Dataset) -> np.ndarray:
 
 def draw(panels: Panels, caption: str) -> Figure:
     """Losses and the map of the delay; paths and the map of the kernel; what the dials do."""
-    figure, axes = new_figure(3, 3)
-    dials = (("alpha", "α", "(a)", "(c)"), ("epsilon", "ε", "(b)", "(d)"))
-    for column, (dial, symbol, losses, paths) in enumerate(dials):
-        panel = panels[dial]
+    columns = [("alpha", "α", "(a)", "(c)", "α varied", panels["alpha"])]
+    if "epsilon" in panels:
+        columns += [
+            ("epsilon", "ε", "(b)", "(d)", f"ε varied, α = {a:g}", panels["epsilon"].sel(alpha=a))
+            for a in (HALF, ONE)
+        ]
+    n = len(columns) + 1
+    figure, axes = new_figure(3, n)
+    for column, (dial, symbol, losses, paths, varied, panel) in enumerate(columns):
         colors = _some(panel[dial].values)
-        _draw_losses(axes[column], panel, dial, symbol, colors, f"{losses} losses, {symbol} varied")
-        title = f"{paths} where runs with different {symbol} go"
-        _draw_paths(axes[3 + column], panel, dial, symbol, colors, title)
-    _draw_maps(axes[2], axes[5], panels["map"])
-    _draw_delays(axes[6], panels["alpha"], "alpha", "laziness α")
-    _draw_delays(axes[7], panels["epsilon"], "epsilon", "initial alignment ε")
-    _draw_ends(axes[8], panels["alpha"])
+        _draw_losses(axes[column], panel, dial, symbol, colors, f"{losses} losses, {varied}")
+        title = f"{paths} where runs go, {varied}"
+        _draw_paths(axes[n + column], panel, dial, symbol, colors, title)
+        label = {"alpha": "laziness α", "epsilon": "initial alignment ε"}[dial]
+        _draw_delays(axes[2 * n + column], panel, dial, label, f"delay, {varied}")
+    _draw_maps(axes[n - 1], axes[2 * n - 1], panels["map"])
+    _draw_ends(axes[3 * n - 1], panels["alpha"])
     figure.suptitle(caption, fontsize=7.5, color="0.35")
     return figure
 
@@ -194,7 +250,8 @@ def _draw_losses(
         draw_line(axes, _kernel_line(panel), color="black", label="regression with $K_0$")
     else:
         axes.plot([], [], ":", color="0.4", label="linearised twin, test")
-    step_axis(axes, panel, title=title, ylabel="mean squared error / its start")
+    ylabel, xlabel = "mean squared error / its start", steps_label(panel)
+    step_axis(axes, panel, title=title, ylabel=ylabel, xlabel=xlabel)
     axes.set_ylim(0, 1.3)
     legend_below(axes)
 
@@ -254,13 +311,13 @@ def _draw_maps(delay_axes: Axes, kernel_axes: Axes, panel: xr.Dataset) -> None:
     delay_axes.annotate(text, (0, -0.32), xycoords="axes fraction", fontsize=7)
 
 
-def _draw_delays(axes: Axes, panel: xr.Dataset, dial: str, label: str) -> None:
+def _draw_delays(axes: Axes, panel: xr.Dataset, dial: str, label: str, title: str) -> None:
     for level, color, marker in _LEVELS:
         found = all_delays(panel, level)
         name = rf"loss at {level:g} of $L_{{tr}}(0)$"
         draw_dial(axes, panel[dial].values, found.delay.T, color=color, label=name, marker=marker)
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="delay, steps")
-    axes.set_title(f"delay against {label}")
+    axes.set_title(title)
     if dial == "epsilon":
         dial_ticks(axes.xaxis, panel.epsilon.values)
     right = axes.twinx()
@@ -292,12 +349,15 @@ def _kernel_line(panel: xr.Dataset) -> xr.DataArray:
 FIG3 = Recipe(
     name="fig3",
     statement="Laziness α and misalignment (small ε) lengthen the delay; rich nets end lower.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw, step by step, N=500, D=100, centred; along α: P=450, "
+        "ε=0.25, y=(β·x)², η=0.5·N/α²; map: P=550, η=20·N/α², 2·10⁴ of 1.1·10⁵ steps",
         "quick": "gradient flow, N=500, D=50, centred; along α: P=1000, ε=0.25, y=(β·x)², steps "
-        "of 0.5·N/α²; along ε: P=400, α=1, steps of N/α²; map: P=400",
+        "of 0.5·N/α²; along ε: P=400, steps of N/α², settings of the print unknown; map: P=400",
         "paper": "gradient flow, N=500, D=100, centred; along α: P=450, ε=0.25, y=(β·x)², steps "
-        "of 0.5·N/α²; along ε: P=550, α=0.5, steps of N/α²; map: P=550, 3 seeds",
+        "of 0.5·N/α²; along ε: P=550, steps of N/α², settings of the print unknown; map: P=550, "
+        "5 seeds",
     },
     panels=panels,
     statistics=statistics,

@@ -11,28 +11,33 @@ from lazyrich.plots import draw_net_and_twin, new_figure, step_axis
 from lazyrich.sweeps import grid
 from lazyrich.tasks import EigenvectorTask
 from lazyrich.training import (
+    Alignment,
+    Difficulty,
     Experiment,
     GradientDescent,
     KernelMovement,
     KernelRegression,
+    PrintedDraw,
     Twin,
     WeightNorm,
 )
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run
+from .._runs import Run, along, concordance_of, concordances, each_run
+from .._shared import with_all_claims
 
 INDICES = (1, 70, 100)
 
-# The authors' two units and raw eigenvectors. The print does not say whether f(θ₀) is
-# subtracted; without it the loss is f(θ₀)'s, a hundred times the labels', for every j.
+# The authors' two units, and eigenvectors of the kernel less its mean entry. They subtract
+# f(θ₀); without that the loss is f(θ₀)'s, a hundred times the labels', for every j.
 AUTHORS = Experiment(
-    task=EigenvectorTask(dim=100, n_train=100, n_test=100, scale="norm", remove_mean=True),
+    task=EigenvectorTask(dim=100, n_train=100, n_test=100, scale="norm", less_mean=True),
     net=CommitteeNet(width=2, epsilon=0.25),
     optimizer=GradientDescent(learning_rate=1.0),
     n_steps=25_000,
     probes=(WeightNorm(), Twin(), KernelMovement(n_points=100), KernelRegression()),
 )
+PRINTED = AUTHORS.changed({"printed": PrintedDraw(), "precision": "float64"})
 # A wide machine with trained readouts. Its kernel has 90 modes, so that P = 120 is enough
 # for the kernel as well: j = 70 is slow, j = 100 is none of its modes.
 WIDE = Experiment(
@@ -43,8 +48,12 @@ WIDE = Experiment(
     n_saves=60,
     probes=(WeightNorm(), Twin(), KernelMovement(n_points=200), KernelRegression()),
 )
+# Harder and harder labels, all of them modes of both machines' kernels.
+MORE, MORE_INDICES = "more indices", (1, 10, 30, 50, 70, 90)
+_OVER_INDEX = (Alignment(n_points=100, points="train"), Difficulty())
 _FLOOR = 1e-6  # of the pictures; a line below it is written as a number
 ROWS = {
+    "authors": {"runs": PRINTED},
     "quick": {"runs": WIDE},
     "paper": {
         "runs": AUTHORS,
@@ -55,11 +64,15 @@ ROWS = {
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
-    """For each row of the picture a run for each index and seed."""
-    return {
+    """For each row of the picture a run for each index and seed; and more indices."""
+    found = {
         name: Panel(grid(base, {"index": INDICES, "seed": seeds}), axes=("index",))
         for name, base in ROWS[preset].items()
     }
+    if preset != "authors":
+        base = ROWS[preset]["runs"].model_copy(update={"probes": _OVER_INDEX})
+        found[MORE] = Panel(grid(base, {"index": MORE_INDICES, "seed": seeds}), axes=("index",))
+    return found
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
@@ -68,7 +81,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     top, middle, last = (runs.index.values[place] for place in (0, 1, -1))
 
     def late(run: Run) -> float:
-        return float(run.delay().ratio)
+        return run.delay().ratio
 
     def end(run: Run) -> float:
         return run.relative("test_loss")
@@ -76,7 +89,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     def in_the_middle(function: Callable[[Run], float]) -> list[float]:
         return each_run(runs, function, index=middle)
 
-    return {
+    found = {
         "top eigenvector at once": each_run(runs, late, index=top),
         "middle eigenvector late": in_the_middle(late),
         "middle eigenvector generalises": in_the_middle(end),
@@ -92,18 +105,34 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
             lambda run: run.end("kernel_regression_loss") / run.start("test_loss")
         ),
     }
+    if MORE in panels:
+        more = panels[MORE]
+        pairs = (
+            along(more, "index", lambda run, name=name: run.end(name))
+            for name in ("difficulty", "kernel_distance")
+        )
+        found |= {
+            "alignment falls with j": concordances(
+                more, "index", lambda run: run.start("alignment"), untrained=True
+            ),
+            "hard tasks move the kernel": [
+                concordance_of(*rows) for rows in zip(*pairs, strict=True)
+            ],
+        }
+    return with_all_claims("fig5", panels, found)
 
 
 def draw(panels: Panels, caption: str) -> Figure:
     """An index a column, settings a row: the net, its twin, and regression with K₀."""
     n_columns = panels["runs"].sizes["index"]
-    figure, axes = new_figure(len(panels), n_columns)
-    for row, (name, dataset) in enumerate(panels.items()):
+    rows = {name: panel for name, panel in panels.items() if name != MORE}
+    figure, axes = new_figure(len(rows), n_columns)
+    for row, (name, dataset) in enumerate(rows.items()):
         said = "" if name == "runs" else f"{name}: "
         for column, index in enumerate(dataset.index.values):
             place = axes[row * n_columns + column]
             _draw_index(place, dataset.sel(index=index), f"{said}$j$ = {index}")
-            place.set_xlabel("optimizer steps" if row == len(panels) - 1 else "")
+            place.set_xlabel("optimizer steps" if row == len(rows) - 1 else "")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.suptitle(caption, fontsize=7.5, color="0.35")
@@ -127,8 +156,9 @@ FIG5 = Recipe(
     name="fig5",
     statement="Labels made from eigenvectors of the initial kernel: the first is learned at "
     "once, a middle one late, a last one never.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw; D=100, P=100, N=2, ε=0.25, α=1, η=0.5·N/α², centred",
         "quick": "D=12, P=120, N=200, ε=0.5, α=1, η=0.15·N/α², trained readouts, centred",
         "paper": "D=100, P=100, N=2, ε=0.25, α=1, η=0.5·N/α², centred; "
         "wide: D=12, P=120, N=200, ε=0.5, η=0.15·N/α²",

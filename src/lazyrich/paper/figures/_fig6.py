@@ -7,7 +7,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import GrokkingDelay, rank_correlation
 from lazyrich.plots import (
     COLORS,
     dial_colors,
@@ -19,7 +18,7 @@ from lazyrich.plots import (
 )
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along
+from .._runs import Delays, Run, along, concordances, each_run
 from ._fig6_experiments import RULES, image_panels, published_panels, transformer_panels
 
 
@@ -35,11 +34,11 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     decays = centered.weight_decay.values
     found = {
         "alpha tunes MNIST": _trend(images, image_ratio),
-        "MNIST vanishes at small alpha": along(images, "alpha", image_ratio)[:, 0].tolist(),
-        "because of laziness on MNIST": _trend(images, lambda run: -kernel_at_fit(run)),
-        "alpha tunes MNIST, delay in steps": _trend(
-            images, lambda run: float(image_delay(run).delay)
+        "MNIST vanishes at small alpha": each_run(
+            images, image_ratio, alpha=images.alpha.values[0]
         ),
+        "because of laziness on MNIST": _trend(images, lambda run: -kernel_at_fit(run)),
+        "alpha tunes MNIST, delay in steps": _trend(images, lambda run: image_delay(run).delay),
         "leaves its twin on MNIST": _trend(twin, lambda run: -twin_gap_at_fit(run)),
         "alpha tunes MNIST, centred": _trend(centered.sel(weight_decay=decays.max()), image_ratio),
         "alpha tunes MNIST, centred without decay": _trend(
@@ -52,30 +51,29 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 
 def _trend(panel: xr.Dataset, function: Callable[[Run], float]) -> list[float]:
-    """Rank correlation with α of a function of the runs, for each seed."""
-    return [rank_correlation(panel.alpha.values, row) for row in along(panel, "alpha", function)]
+    """Concordance with α of a function of the runs, for each seed."""
+    return concordances(panel, "alpha", function)
 
 
-def image_delay(run: Run) -> GrokkingDelay:
+def image_delay(run: Run) -> Delays:
     """From a train accuracy of 98 % to a test accuracy of 95 % of the run's best."""
-    return run.accuracy_delay(0.98, 0.95 * float(np.max(run["test_accuracy"])))
+    best = max(float(np.max(run["test_accuracy"])), 1e-6)  # none is right: never generalises
+    return run.accuracy_delay(0.98, 0.95 * best)
 
 
 def image_ratio(run: Run) -> float:
     """Steps to the test accuracy over steps to the train accuracy."""
-    return float(image_delay(run).ratio)
+    return image_delay(run).ratio
 
 
 def kernel_at_fit(run: Run) -> float:
     """How far the kernel has moved when the train accuracy is at 98 %; NaN if it never is."""
-    return run.at("kernel_distance", float(image_delay(run).train_step))
+    return run.at("kernel_distance", image_delay(run).train_step)
 
 
 def twin_gap_at_fit(run: Run) -> float:
     """Gap between the test losses of net and twin there, as a share of the net's."""
-    net, twin = (
-        run.at(f"{who}test_loss", float(image_delay(run).train_step)) for who in ("", "twin_")
-    )
+    net, twin = (run.at(f"{who}test_loss", image_delay(run).train_step) for who in ("", "twin_"))
     return abs(net - twin) / net
 
 
@@ -85,8 +83,7 @@ def transformer_delay(run: Run) -> float:
     Infinite if the test accuracy did not get there; NaN if the train accuracy did not,
     because such a run did not learn and no delay is defined.
     """
-    found = run.accuracy_delay(0.99, 0.95)
-    return float(found.delay) if np.isfinite(found.train_step) else float("nan")
+    return run.accuracy_delay(0.99, 0.95).delay
 
 
 def draw(panels: Panels, caption: str) -> Figure:

@@ -8,7 +8,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import rank_correlation, relative_spread
+from lazyrich.measures import relative_spread
+from lazyrich.nets import MLPNet
 from lazyrich.plots import (
     COLORS,
     dial_colors,
@@ -19,10 +20,13 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment
+from lazyrich.tasks import PolynomialTask
+from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent, Twin
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, run_at, table
+from .._runs import Run, along, concordance_of, measured, run_at, table
+from .._shared import shared_setting, steps_label, with_all_claims
+from ._fig3 import PRINTED_ALPHA, PRINTED_ALPHAS
 
 # Labels are (β·x)², twice those of the other figures.
 _QUICK = CommitteeExperiment(
@@ -40,31 +44,52 @@ BASES = {
     "quick": _QUICK,
     "paper": _QUICK.changed({"dim": 100, "width": 500, "n_train": 450}),
 }
+# The print's own draw, step by step: over α the runs of Figure 3(a), over σ at α = 1 and the
+# rate 0.5·N/σ².
+_SIGMAS = (0.125, 0.25, 0.5, 2.0)
+_PRINTED_SIGMA = PRINTED_ALPHA.changed({"n_steps": 50_000})
 SCALES = {
     "quick": {
         "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
         "weight_scale": [0.5, 1.0, 2.0],
     },
+    # Wider scales, as in the print, take hours to come to rest: the smaller σ, the longer.
     "paper": {
-        "alpha": [2.0**k for k in (-5, -3, -1, 1, 3, 5)],
-        "weight_scale": [0.125, 0.25, 0.5, 1.0, 2.0],
+        "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
+        ("weight_scale", "n_steps"): [(0.5, 3_000_000), (1.0, 500_000), (2.0, 200_000)],
     },
 }
 # Step by step, where equal things are equal to rounding.
-N_DESCENT_STEPS = {"quick": 4_000, "paper": 50_000}
+N_DESCENT_STEPS = {"quick": 4_000, "paper": 5_000}
 OUTPUT_SCALES = (0.3, 1.0, 3.0)
 WEIGHT_SCALES = (0.3, 0.7, 2.0)
 
 
+# §4.1: the third way of being lazy is width, in the parameterisation that has a limit.
+WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
+NTK = Experiment(
+    task=PolynomialTask(dim=10, n_train=100, n_test=200),
+    net=MLPNet(activation="tanh", parameterisation="ntk", initial="normal"),
+    optimizer=GradientDescent(learning_rate=0.2),
+    n_steps=1000,
+    n_saves=40,
+    probes=(Twin(),),
+)
+
+
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """Over α and σ to convergence; and pairs of runs that should be the same one."""
+    if preset == "authors":
+        return {"map": Panel(_printed(seeds), ("alpha", "weight_scale"))}
     base, of_seed = BASES[preset], {"seed": seeds}
     stepped = base.changed({"dynamics": "descent", "n_steps": N_DESCENT_STEPS[preset]})
     # (σ, α, ε) ≡ (1, ασ, εσ) at η/σ²: with rates in units of N/α² that is the same number.
     units = [(sigma, base.epsilon * sigma) for sigma in WEIGHT_SCALES]
     # An α-scaled net at η/α² fits y as an unscaled one at η fits y/α.
     labels = [base.label_scale / alpha for alpha in OUTPUT_SCALES]
+    widths = [(width,) for width in WIDTHS]
     return {
+        "width": Panel(grid(NTK, {"net.widths": widths} | of_seed), ("widths",)),
         "map": Panel(grid(base, {**SCALES[preset], **of_seed}), ("alpha", "weight_scale")),
         "weights": Panel(
             grid(stepped, {"weight_scale": WEIGHT_SCALES} | of_seed), ("weight_scale",)
@@ -75,19 +100,52 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     }
 
 
+def _printed(seeds: Sequence[int]) -> list[CommitteeExperiment]:
+    rates = [(sigma, 0.5 / sigma**2) for sigma in _SIGMAS]
+    over_alpha = grid(PRINTED_ALPHA, {"alpha": PRINTED_ALPHAS, "seed": seeds})
+    over_sigma = grid(_PRINTED_SIGMA, {("weight_scale", "learning_rate"): rates, "seed": seeds})
+    return [*over_alpha, *over_sigma]
+
+
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    rows = [_statistics(panels, seed) for seed in panels["map"].seed.values.tolist()]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    functions = [_of_map] + ([_of_pairs] if "weights" in panels else [])
+    seeds = panels["map"].seed.values.tolist()
+    rows = [
+        {name: value for one in functions for name, value in one(panels, seed).items()}
+        for seed in seeds
+    ]
+    found = {name: [row[name] for row in rows] for name in rows[0]}
+    if "width" in panels:
+        found["width linearizes"] = _slopes(panels["width"])
+    return with_all_claims("fig7", panels, found)
 
 
-def _statistics(panels: Panels, seed: int) -> dict[str, float]:
-    change, loss = (cells_of(panels["map"], seed, function) for function in (_change, _final))
+def _slopes(panel: xr.Dataset) -> list[float]:
+    """Slope over log width of the log of the largest gap between the test losses."""
+    gaps = along(panel, "widths", _twin_gap, untrained=True)
+    return [float(np.polyfit(np.log(WIDTHS), np.log(row), 1)[0]) for row in gaps]
+
+
+def _twin_gap(run: Run) -> float:
+    return float(np.abs(run["test_loss"] - run["twin_test_loss"]).max() / run.start("test_loss"))
+
+
+def _of_map(panels: Panels, seed: int) -> dict[str, float]:
+    # The print's own runs are judged where the print ends, flows where they are at rest.
+    is_flow = shared_setting(panels["map"], "dynamics") == "flow"
+    functions = (_change, _final if is_flow else _end)
+    change, loss = (cells_of(panels["map"], seed, function) for function in functions)
     return {
         "change collapses": _largest_spread(change),
         "final loss collapses": _largest_spread(loss),
         "change falls": _trend(change),
         "final loss grows": _trend(loss),
+    }
+
+
+def _of_pairs(panels: Panels, seed: int) -> dict[str, float]:
+    return {
         "exact equivalence": _largest_gap(
             _curves(panels["weights"], "weight_scale", seed),
             _curves(panels["units"], "alpha", seed),
@@ -108,9 +166,11 @@ def cells_of(
     for alpha in panel.alpha.values:
         for sigma in panel.weight_scale.values:
             run = run_at(panel, alpha=alpha, weight_scale=sigma, seed=seed)
+            if run.status == "missing":  # no cell of this figure
+                continue
             # Products that differ by rounding are one cell.
             place = float(f"{alpha * sigma**2:.9g}")
-            cells[place].append(function(run) if len(run.steps) else float("nan"))
+            cells[place].append(measured(function, run))
     return dict(sorted(cells.items()))
 
 
@@ -119,6 +179,11 @@ def _change(run: Run) -> float:
 
 
 def _final(run: Run) -> float:
+    # Losses far below their start are compared with each other: all of them must be at rest.
+    return run.converged("test_loss", floor=0.0) / run.start("test_loss")
+
+
+def _end(run: Run) -> float:
     return run.relative("test_loss")
 
 
@@ -128,7 +193,7 @@ def _largest_spread(cells: dict[float, list[float]]) -> float:
 
 def _trend(cells: dict[float, list[float]]) -> float:
     places = [place for place, values in cells.items() for _ in values]
-    return rank_correlation(places, [value for values in cells.values() for value in values])
+    return concordance_of(places, [value for values in cells.values() for value in values])
 
 
 def _curves(panel: xr.Dataset, axis: str, seed: int) -> list[np.ndarray]:
@@ -146,35 +211,44 @@ def _largest_gap(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
 def draw(panels: Panels, caption: str) -> Figure:
     """Losses along each dial; the collapse over σ²α; runs that are the same run."""
     panel = panels["map"]
-    figure, axes = new_figure(2, 4)
-    middle = float(panel.alpha.values[panel.sizes["alpha"] // 2])
-    _draw_losses(axes[0], panel, "α = {0:g}", [(a, 1.0) for a in panel.alpha.values])
-    axes[0].set_title("(a) output scale α, σ = 1")
-    _draw_losses(axes[1], panel, "σ = {1:g}", [(middle, s) for s in panel.weight_scale.values])
-    axes[1].set_title(f"(b) weight scale σ, α = {middle:g}")
+    n = 4 if "weights" in panels else 3
+    figure, axes = new_figure(2, n)
+    above, below = axes[:n], axes[n:]
+    # The α at which most σ were run, the middle one of these.
+    n_there = (panel.status != "missing").isel(seed=0).sum("weight_scale")
+    widest = panel.alpha.values[(n_there == n_there.max()).values]
+    middle = float(widest[len(widest) // 2])
+    _draw_losses(above[0], panel, "α = {0:g}", [(a, 1.0) for a in panel.alpha.values])
+    above[0].set_title("(a) output scale α, σ = 1")
+    _draw_losses(above[1], panel, "σ = {1:g}", [(middle, s) for s in panel.weight_scale.values])
+    above[1].set_title(f"(b) weight scale σ, α = {middle:g}")
     equal = [(middle / s**2, s) for s in panel.weight_scale.values]
-    there = [(a, s) for a, s in equal if a in panel.alpha.values]
-    _draw_losses(axes[2], panel, "σ = {1:g}, α = {0:g}", there)
-    axes[2].set_title(f"(c) σ²α = {middle:g}")
-    _draw_collapse(axes[4], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
-    axes[4].set_title("(d–f) how far the weights go")
-    _draw_collapse(axes[5], panel, _final, "final / initial test loss")
-    axes[5].set_title("(d–f) where the test loss ends")
-    _draw_spreads(axes[6], panel)
+    _draw_losses(above[2], panel, "σ = {1:g}, α = {0:g}", equal)
+    above[2].set_title(f"(c) σ²α = {middle:g}")
+    _draw_collapse(below[0], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
+    below[0].set_title("(d–f) how far the weights go")
+    _draw_collapse(below[1], panel, _end, "final / initial test loss")
+    below[1].set_title("(d–f) where the test loss ends")
+    _draw_spreads(below[2], panel)
+    if n == 4:
+        _draw_both_pairs(above[3], below[3], panels)
+    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    return figure
+
+
+def _draw_both_pairs(above: Axes, below: Axes, panels: Panels) -> None:
     _draw_pairs(
-        axes[3],
+        above,
         *(panels["weights"], "weight_scale", "σ = {:g}, α = 1"),
         *(panels["units"].sortby("alpha"), "σ = 1, α and ε times σ"),
         "exact: σ is α and ε at once",
     )
     _draw_pairs(
-        axes[7],
+        below,
         *(panels["outputs"], "alpha", "α = {:.3g}, labels y"),
         *(panels["labels"].sortby("label_scale", ascending=False), "α = 1, labels y/α"),
         "exact: label scale is the third dial",
     )
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
-    return figure
 
 
 def _relative(panel: xr.Dataset) -> xr.Dataset:
@@ -186,15 +260,26 @@ def _draw_losses(
     axes: Axes, panel: xr.Dataset, label: str, places: Sequence[tuple[float, float]]
 ) -> None:
     relative = _relative(panel)
-    for (alpha, sigma), color in dial_colors(places).items():
+    there = [(a, s) for a, s in places if _is_there(panel, a, s)]
+    # The authors' rate is η/σ²: that many more of our steps, where the rate is one for all σ,
+    # are one of theirs.
+    is_one_rate = shared_setting(panel, "learning_rate") is not None
+    for (alpha, sigma), color in dial_colors(there).items():
         one = relative.sel(alpha=alpha, weight_scale=sigma)
-        # The authors' rate is η/σ²: that many more of our steps are one of theirs.
-        theirs = one.assign_coords(save_step=one.save_step * sigma**2)
+        factor = sigma**2 if is_one_rate else 1.0
+        theirs = one.assign_coords(save_step=one.save_step * factor)
         draw_losses(axes, theirs, color=color, label=label.format(alpha, sigma))
-    ylabel, xlabel = "mean squared error / its start", r"steps of $0.5\,N/(\alpha\sigma)^2$"
+    ylabel = "mean squared error / its start"
+    xlabel = rf"{steps_label(panel)}, $\eta=0.5\,N/(\alpha\sigma)^2$"
     step_axis(axes, panel, title="", ylabel=ylabel, xlabel=xlabel)
     axes.set_ylim(0, 1.3)
     legend_below(axes)
+
+
+def _is_there(panel: xr.Dataset, alpha: float, sigma: float) -> bool:
+    if alpha not in panel.alpha.values or sigma not in panel.weight_scale.values:
+        return False
+    return bool((panel.status.sel(alpha=alpha, weight_scale=sigma) != "missing").any())
 
 
 def _draw_collapse(
@@ -222,11 +307,12 @@ def _draw_spreads(axes: Axes, panel: xr.Dataset) -> None:
     """How far apart the runs of a cell are, cell by cell."""
     for function, color, label in (
         (_change, COLORS["net"], "relative change"),
-        (_final, COLORS["norm"], "final test loss"),
+        (_end, COLORS["norm"], "final test loss"),
     ):
         cells = [cells_of(panel, seed, function) for seed in panel.seed.values.tolist()]
         shared = [place for place, values in cells[0].items() if len(values) > 1]
-        spreads = [[relative_spread(one[place]) for place in shared] for one in cells]
+        # A spread of zero has no place on a log axis.
+        spreads = [[relative_spread(one[place]) or np.nan for place in shared] for one in cells]
         draw_dial(axes, shared, spreads, color=color, label=label)
     axes.set(xscale="log", yscale="log", xlabel="σ²α", ylabel="max/min − 1 within equal σ²α")
     axes.set_title("how well they collapse")
@@ -264,12 +350,14 @@ def _draw_pairs(
 FIG7 = Recipe(
     name="fig7",
     statement="Weight scale acts through σ²α, as output scale does; label scale is a third dial.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draw, step by step; D=100, P=450, N=500, ε=0.25, y=(β·x)², "
+        "centred, η=0.5·N/(ασ)²",
         "quick": "D=30, P=250, N=100, ε=0.25, y=(β·x)², centred; gradient flow in steps of "
         "0.5·N/α², pairs by 4000 such steps",
         "paper": "D=100, P=450, N=500, ε=0.25, y=(β·x)², centred; gradient flow in steps of "
-        "0.5·N/α², pairs by 50000 such steps",
+        "0.5·N/α², pairs by 5000 such steps",
     },
     panels=panels,
     statistics=statistics,

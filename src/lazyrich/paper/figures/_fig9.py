@@ -27,23 +27,26 @@ from lazyrich.theory import (
     learning_curve,
     target_power,
 )
-from lazyrich.training import CommitteeExperiment
+from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along
-from .._shared import shared_setting, steps_label
+from .._shared import shared_setting, steps_label, with_all_claims
 
+AUTHORS = CommitteeExperiment(
+    dim=40,
+    width=100,
+    n_train=120,
+    epsilon=0.5,
+    learning_rate=0.5,
+    n_steps=50_000,
+    n_test=10_000,
+    n_saves=160,
+)
+_KEYS = PrintedDraw(input_key=10, test_key=11, target_keys=(12,))
 PRESETS = {
-    "paper": CommitteeExperiment(
-        dim=40,
-        width=100,
-        n_train=120,
-        epsilon=0.5,
-        learning_rate=0.5,
-        n_steps=50_000,
-        n_test=10_000,
-        n_saves=160,
-    ),
+    "authors": AUTHORS.changed({"printed": _KEYS, "n_test": 1000, "precision": "float64"}),
+    "paper": AUTHORS,
     # At the print's 50, 120 and 500 points this net fails, groks and generalises at once.
     "quick": CommitteeExperiment(
         dim=25,
@@ -61,6 +64,9 @@ SIZES = {
     "paper": (50, 90, 120, 200, 350, 500, 800, 1200, 2000),
     "quick": (50, 90, 120, 200, 300, 500, 1000),
 }
+# §5: sizes at which regression with the initial kernel comes to generalise, as shares of D².
+DIMS = {"paper": (10, 16, 25, 40), "quick": (10, 16, 25)}
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 TERMS = ("variance_term", "misalignment_term", "linear_term")
 GENERALISES = 0.1  # share of the initial loss; the threshold of every delay too
 TOGETHER = 1.2  # t_te/t_tr, as in the claim on plenty of data
@@ -69,11 +75,23 @@ TOGETHER = 1.2  # t_te/t_tr, as in the claim on plenty of data
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """The three printed sizes, and a range of sizes around them by gradient flow."""
     base, axes = PRESETS[preset], ("n_train",)
-    flow = base.changed({"dynamics": "flow"})
-    return {
-        "runs": Panel(grid(base, {"n_train": PRINTED, "seed": seeds}), axes),
-        "range": Panel(grid(flow, {"n_train": SIZES[preset], "seed": seeds}), axes),
-    }
+    found = {"runs": Panel(grid(base, {"n_train": PRINTED, "seed": seeds}), axes)}
+    if preset in SIZES:
+        flow = base.changed({"dynamics": "flow"})
+        found["range"] = Panel(grid(flow, {"n_train": SIZES[preset], "seed": seeds}), axes)
+        found |= {_kernel_panel(dim): Panel(_kernel_runs(dim, seeds), axes) for dim in DIMS[preset]}
+    return found
+
+
+def _kernel_panel(dim: int) -> str:
+    return f"kernel, D {dim}"
+
+
+def _kernel_runs(dim: int, seeds: Sequence[int]) -> list[CommitteeExperiment]:
+    """Regression with the initial kernel; the one step of training is not looked at."""
+    sizes = [round(share * dim**2) for share in SHARES]
+    base = CommitteeExperiment(dim=dim, width=500, n_train=1, epsilon=0.1, n_steps=1)
+    return grid(base, {"n_train": sizes, "seed": seeds})
 
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
@@ -82,8 +100,6 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         along(panels["runs"], "n_train", measure)
         for measure in (_final, _ratio, _linear_share, _gap)
     )
-    edges = _measured(panels["range"])
-    lower, upper = _predicted(panels["range"])
     few, right, many = 0, 1, -1
     found = {
         "too little data": final[:, few],
@@ -93,19 +109,27 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         "failure is linear power": share[:, few],
         "failure has more linear power": share[:, few] - share[:, many],
         "terms sum to the loss": gap.max(axis=1),
-        "generalises from the predicted edge": edges["lower"] / lower,
-        "the kernel's edge is where it is predicted": edges["kernel"] / upper,
-        "the delay ends at the predicted edge": edges["upper"] / upper,
+        "worse than random with too little data": final[:, few],
     }
-    return {name: values.tolist() for name, values in found.items()}
+    if "range" in panels:
+        edges = _measured(panels["range"])
+        lower, upper = _predicted(panels["range"])
+        found |= {
+            "generalises from the predicted edge": edges["lower"] / lower,
+            "the kernel's edge is where it is predicted": edges["kernel"] / upper,
+            "the delay ends at the predicted edge": edges["upper"] / upper,
+        }
+    if _kernel_panel(DIMS["quick"][0]) in panels:
+        found["the kernel needs D squared points"] = _dimension_slopes(panels)
+    return with_all_claims("fig9", panels, {name: list(found[name]) for name in found})
 
 
 def _ratio(run: Run) -> float:
-    return float(run.delay().ratio)
+    return run.delay().ratio
 
 
 def _final(run: Run) -> float:
-    return run.relative("test_loss")
+    return run.converged("test_loss") / run.start("test_loss")
 
 
 def _kernel(run: Run) -> float:
@@ -122,6 +146,27 @@ def _gap(run: Run) -> float:
     return float(np.max(np.abs(run["test_loss"] - total) / run["test_loss_error"]))
 
 
+def _dimension_slopes(panels: Panels) -> list[float]:
+    """Slope over log D of the log of the size at which regression with K₀ halves its error."""
+    dims = [dim for dim in DIMS["paper"] if _kernel_panel(dim) in panels]
+    halved = np.array(
+        [
+            [_size_at(panels[_kernel_panel(dim)], row) for row in _kernel_errors(panels, dim)]
+            for dim in dims
+        ]
+    )
+    return [float(np.polyfit(np.log(dims), np.log(column), 1)[0]) for column in halved.T]
+
+
+def _kernel_errors(panels: Panels, dim: int) -> np.ndarray:
+    return along(panels[_kernel_panel(dim)], "n_train", _kernel, untrained=True)
+
+
+def _size_at(panel: xr.Dataset, errors: np.ndarray) -> float:
+    sizes = jnp.asarray(panel.n_train.values, float)
+    return float(fall_step(sizes, jnp.asarray(errors), 0.5))
+
+
 def _measured(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """By seed, the P from which the net and the kernel generalise, and the net at once."""
     asked = {
@@ -131,14 +176,16 @@ def _measured(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     }
     sizes = jnp.asarray(dataset.n_train.values, float)
     return {
-        edge: np.array(
-            [
-                float(fall_step(sizes, jnp.asarray(row), level))
-                for row in along(dataset, "n_train", measure)
-            ]
-        )
+        edge: np.array([_edge(sizes, row, level) for row in along(dataset, "n_train", measure)])
         for edge, (measure, level) in asked.items()
     }
+
+
+def _edge(sizes: jnp.ndarray, row: np.ndarray, level: float) -> float:
+    """The P at which a row falls to a level; a row of nothing but never and NaN has none."""
+    if not np.isfinite(row).any():
+        return float("nan") if np.isnan(row).any() else float("inf")
+    return float(fall_step(sizes, jnp.asarray(row), level))
 
 
 def _spectrum(dataset: xr.Dataset) -> dict[str, jnp.ndarray]:
@@ -161,15 +208,17 @@ def _predicted(dataset: xr.Dataset) -> tuple[float, float]:
 def draw(panels: Panels, caption: str) -> Figure:
     """Above the losses, below their terms; on the right both against P."""
     dataset = panels["runs"]
-    figure, axes = new_figure(2, 4)
+    n = 4 if "range" in panels else 3
+    figure, axes = new_figure(2, n)
     titles = ("too few points", "just right", "plenty")
     for column, (size, title) in enumerate(zip(dataset.n_train.values, titles, strict=True)):
         one = dataset.sel(n_train=size)
-        above, below = axes[column], axes[4 + column]
+        above, below = axes[column], axes[n + column]
         _draw_losses(above, one, f"({'abc'[column]}) {title}: P = {size}")
         _draw_terms(below, one, f"({'def'[column]}) its terms: P = {size}")
-    _draw_final(axes[3], panels["range"])
-    _draw_ratio(axes[7], panels["range"])
+    if "range" in panels:
+        _draw_final(axes[3], panels["range"])
+        _draw_ratio(axes[7], panels["range"])
     for one in axes:
         legend_below(one)
     figure.suptitle(caption, fontsize=7.5, color="0.35")
@@ -259,8 +308,9 @@ FIG9 = Recipe(
     name="fig9",
     statement="Too little data and the network never generalises, plenty and it does so at "
     "once; in between it groks.",
-    n_seeds={"quick": 3, "paper": 5},
+    n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
+        "authors": "the authors' own draws; D=40, N=100, ε=0.5, α=1, η=0.5·N/α², centred",
         "quick": "D=25, N=500, ε=0.06, α=1, gradient flow, centred",
         "paper": "D=40, N=100, ε=0.5, α=1, η=0.5·N/α², centred; on the right by gradient flow",
     },

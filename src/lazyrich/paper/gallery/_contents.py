@@ -1,53 +1,82 @@
 """What stands on the page, from the files that ``reproduce`` left."""
 
-import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .._claims import CLAIMS
+from .._claims import CLAIMS, LATE_CLAIMS, full_name
 from .._provenance import command_line
+from .._results import PRESETS, Result, Results, preset_folder
+from .._verdict import Claim, Verdict
+from .._words import NOT_COMPUTED, SIGNS, by_claim, reading
 from ..figures import FIGURES
-from ._downloads import Download, data_uri, downloads_of, open_panels, sizes_text
+from ._downloads import Download, data_uri, downloads_of, open_panels, read_png, sizes_text
 from ._strip import Strip, strip_of
-
-VERDICTS = {
-    "holds": "✓",
-    "does not hold": "✗",
-    "undecided": "?",
-    "not computed": "–",
-}
-"""Every verdict that the page knows, and its sign."""
 
 
 class Row(NamedTuple):
-    """A claim on the page: as in the claims file, numbers for a reader."""
+    """A claim on the page, with the verdicts on it by preset."""
 
-    figure: str
-    name: str
-    sentence: str
-    where: str
-    statistic: str
-    threshold: str
-    verdict: str
-    median: float
-    interval: tuple[float, float]
-    values: tuple[float, ...]
+    claim: Claim
+    verdicts: Mapping[str, Verdict]
 
     @property
-    def measured(self) -> str:
-        """Median and interval as text."""
-        if self.verdict == "not computed":
-            return ""
-        low, high = map(readable, self.interval)
-        return f"{readable(self.median)} ({low} to {high})"
+    def outcomes(self) -> dict[str, str]:
+        """By preset; not computed where there is none."""
+        return {
+            preset: self.verdicts[preset].outcome if preset in self.verdicts else NOT_COMPUTED
+            for preset in PRESETS
+        }
 
     @property
-    def strip(self) -> Strip | None:
+    def reading(self) -> str:
+        """What the verdicts come to together, in a sentence."""
+        return reading(self.verdicts)
+
+    @property
+    def after(self) -> str:
+        """What had been seen when the claim was written or changed: "pilots", "runs" or ""."""
+        return LATE_CLAIMS.get(full_name(self.claim), "")
+
+    @property
+    def fails(self) -> bool:
+        """Whether the sentence was not found under some preset."""
+        return bool({"does not hold", "not met"} & set(self.outcomes.values()))
+
+    def strip(self, preset: str) -> Strip | None:
         """Where the seeds lie beside the threshold."""
-        return strip_of(self.values, self.threshold)
+        return strip_of(self.verdicts[preset].values, self.claim.low, self.claim.high)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure under one preset.
+
+    Attributes:
+        preset: the name of the settings.
+        called: what they are.
+        result: settings, seeds, notes and verdicts.
+        command: what computes it again.
+        made: versions, commit and machine.
+        picture: as a data URI; "" if there is none.
+        picture_name: the file's name, in its folder.
+        picture_size: width and height in pixels, so that nothing moves when it is shown.
+        downloads: the data behind it.
+        sizes: what the data hold.
+    """
+
+    preset: str
+    called: str
+    result: Result
+    command: str
+    made: tuple[tuple[str, str], ...]
+    picture: str
+    picture_name: str
+    picture_size: tuple[int, int]
+    downloads: tuple[Download, ...]
+    sizes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,33 +87,15 @@ class Entry:
         name: such as "fig1".
         statement: what the print claims.
         rows: its claims.
-        is_computed: whether it is in the claims file; what follows is empty if not.
-        command: what computes it, again or for the first time.
-        preset: the name of its settings.
-        settings: the settings in a line.
-        seeds: the seeds that were run.
-        notes: what went wrong.
-        made: versions, commit and machine.
-        picture: as a data URI.
-        picture_size: width and height in pixels, so that nothing moves when it is shown.
-        downloads: the data behind it.
-        sizes: what the data hold.
+        shown: what was computed, by preset.
+        commands: what computes the presets that are still to come.
     """
 
     name: str
     statement: str
     rows: tuple[Row, ...]
-    is_computed: bool = False
-    command: str = ""
-    preset: str = ""
-    settings: str = ""
-    seeds: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
-    made: tuple[tuple[str, str], ...] = ()
-    picture: str = ""
-    picture_size: tuple[int, int] = (0, 0)
-    downloads: tuple[Download, ...] = ()
-    sizes: tuple[str, ...] = ()
+    shown: tuple[Shown, ...]
+    commands: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -93,112 +104,65 @@ class Entry:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many claims have each verdict, of those that occur."""
-        return count(self.rows)
+        """How many verdicts of each kind there are, over all presets that were computed."""
+        presets = [one.preset for one in self.shown] or list(PRESETS)[:1]
+        return count(row.outcomes[preset] for row in self.rows for preset in presets)
 
 
-def entries_of(folder: Path, figures: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
+def entries_of(out: Path, results: Results) -> list[Entry]:
     """Every figure in the order of the paper, computed or not.
 
     Args:
-        folder: what ``reproduce`` wrote.
-        figures: the claims file's figures.
+        out: the folder that ``reproduce`` wrote.
+        results: what its claims file holds.
     """
-    names = sorted({claim.figure for claim in CLAIMS} | set(FIGURES), key=_number)
-    return [
-        _computed(folder, name, figures[name])
-        if name in figures
-        else Entry(
-            name,
-            FIGURES[name].statement if name in FIGURES else "",
-            tuple(_open_row(claim) for claim in CLAIMS if claim.figure == name),
-            command=command_line(name),
-        )
-        for name in names
-    ]
+    names = dict.fromkeys([*FIGURES, *(claim.figure for claim in CLAIMS), *results])
+    return [_entry(out, name, results.get(name, {})) for name in names]
 
 
-def count(rows: tuple[Row, ...]) -> dict[str, int]:
-    """How many claims have each verdict, of those that occur."""
-    found = Counter(row.verdict for row in rows)
-    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+def count(outcomes: Iterable[str]) -> dict[str, int]:
+    """How many outcomes of each kind there are, of those that occur."""
+    found = Counter(outcomes)
+    return {outcome: found[outcome] for outcome in SIGNS if found[outcome]}
 
 
-def readable(value: float) -> str:
-    """Three digits; ∞ where something was never reached, – where it was not measured."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    rounded = float(f"{value:.3g}")
-    text = f"{rounded:,.0f}" if 1000 <= abs(rounded) < 1e6 else f"{rounded:g}"
-    return text.replace("-", "−")
-
-
-def _number(figure: str) -> tuple[int, str]:
-    digits = "".join(filter(str.isdigit, figure))
-    return int(digits or 0), figure
-
-
-def _computed(folder: Path, name: str, found: Mapping[str, Any]) -> Entry:
-    made = dict(found["provenance"])
-    command = made.pop("command", command_line(name, found["preset"], len(found["seeds"])))
-    rows = [_row(name, row) for row in found["claims"]]
-    judged = {row.name for row in rows}
-    rows += [_open_row(c) for c in CLAIMS if c.figure == name and c.name not in judged]
-    panels = open_panels(folder / f"{name}.nc")
-    picture = folder / f"{name}.png"
-    pixels = picture.read_bytes() if picture.is_file() else b""
+def _entry(out: Path, name: str, results: Mapping[str, Result]) -> Entry:
+    judged = by_claim(results)
+    known = {claim.name for claim in judged}
+    to_come = [claim for claim in CLAIMS if claim.figure == name and claim.name not in known]
+    rows = [Row(claim, verdicts) for claim, verdicts in judged.items()]
+    rows += [Row(claim, {}) for claim in to_come]
+    has = FIGURES[name].n_seeds if name in FIGURES else {}
     return Entry(
         name,
-        FIGURES[name].statement,
+        FIGURES[name].statement if name in FIGURES else "",
         tuple(rows),
-        is_computed=True,
-        command=command,
-        preset=found["preset"],
-        settings=found["settings"],
-        seeds=tuple(found["seeds"]),
-        notes=tuple(found["notes"]),
-        made=tuple(made.items()),
-        picture=data_uri(picture.name, pixels) if pixels else "",
-        picture_size=_size_of(pixels),
-        downloads=tuple(downloads_of(folder, name, panels)),
-        sizes=tuple(sizes_text(panels)),
+        tuple(_shown(out, name, one, results[one]) for one in PRESETS if one in results),
+        tuple(command_line(name, preset) for preset in has if preset not in results),
+    )
+
+
+def _shown(out: Path, name: str, preset: str, result: Result) -> Shown:
+    made = dict(result.provenance)
+    command = made.pop("command", command_line(name, preset, len(result.seeds)))
+    folder = preset_folder(out, preset)
+    panels = open_panels(folder / f"{name}.nc")
+    picture = folder / f"{name}.png"
+    pixels = read_png(picture)
+    return Shown(
+        preset,
+        PRESETS[preset],
+        result,
+        command,
+        tuple(made.items()),
+        data_uri(picture.name, pixels) if pixels else "",
+        str(picture.relative_to(out)),
+        _size_of(pixels),
+        tuple(downloads_of(folder, name, panels)),
+        tuple(sizes_text(panels)),
     )
 
 
 def _size_of(png: bytes) -> tuple[int, int]:
     """Width and height stand at fixed places in a PNG's header."""
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
-
-
-def _row(figure: str, found: Mapping[str, Any]) -> Row:
-    low, high = map(float, found["interval"])
-    return Row(
-        figure,
-        found["name"],
-        found["sentence"],
-        found["where"],
-        found["statistic"],
-        found["threshold"],
-        found["verdict"],
-        float(found["median"]),
-        (low, high),
-        tuple(map(float, found["values"])),
-    )
-
-
-def _open_row(claim: Any) -> Row:
-    nothing = float("nan")
-    return Row(
-        claim.figure,
-        claim.name,
-        claim.sentence,
-        claim.where,
-        claim.statistic,
-        claim.threshold,
-        "not computed",
-        nothing,
-        (nothing, nothing),
-        (),
-    )

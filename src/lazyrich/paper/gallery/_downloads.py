@@ -2,7 +2,9 @@
 
 import base64
 import gzip
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +12,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lazyrich._ground import open_folder, open_regular
+
+from .._files import read_inside, read_panels
+
 MOST_BYTES = 2_000_000
 """The largest file that goes into the page."""
 
+_MOST_READ = 2**28  # much more than any figure has
 _MOST_PLAIN = 200_000  # longer tables are compressed
 
 _KINDS = {
@@ -66,25 +73,26 @@ def data_uri(name: str, content: bytes) -> str:
 
 
 def open_panels(path: Path) -> dict[str, xr.Dataset]:
-    """The panels of a figure's file; none if it is missing or damaged."""
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            return {
-                name: node.to_dataset().load()
-                for name, node in tree.children.items()
-                if "status" in node.data_vars
-            }
-    except (OSError, ValueError, KeyError):
-        return {}
+    """The panels of a figure's file; none if it is missing, damaged or a link."""
+    return read_panels(read_inside(path.parent, path.name, _MOST_READ) or b"")
+
+
+def read_png(path: Path) -> bytes:
+    """A picture; empty if it is missing, no PNG or a link."""
+    pixels = read_inside(path.parent, path.name, _MOST_READ) or b""
+    return pixels if pixels.startswith(b"\x89PNG\r\n\x1a\n") else b""
 
 
 def downloads_of(folder: Path, figure: str, panels: dict[str, xr.Dataset]) -> list[Download]:
     """What one figure offers: dataset, picture as PDF, and the median curves as tables."""
     found = []
     for ending, content in ((".nc", "every run and seed, NetCDF"), (".pdf", "the picture")):
-        path = folder / f"{figure}{ending}"
-        if path.is_file():
-            found.append(_download(path.name, content, path.read_bytes()))
+        named = f"{figure}{ending}"
+        with suppress(OSError), open_folder(folder) as inside:
+            with open_regular(named, inside=inside) as file:
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(MOST_BYTES + 1)
+            found.append(_download(named, content, data, max(size, len(data))))
     for name, panel in panels.items():
         table = median_curves(panel)
         if table.empty:
@@ -94,7 +102,7 @@ def downloads_of(folder: Path, figure: str, panels: dict[str, xr.Dataset]) -> li
         named = f"{figure}_{name}.csv"
         if len(text) > _MOST_PLAIN:
             named, text = f"{named}.gz", gzip.compress(text, mtime=0)
-        found.append(_download(named, content, text))
+        found.append(_download(named, content, text, len(text)))
     return found
 
 
@@ -143,6 +151,6 @@ def _median(values: xr.DataArray) -> tuple[Sequence[str], np.ndarray]:
     return [str(dim) for dim in values.dims[1:]], np.ma.filled(medians, np.nan)
 
 
-def _download(name: str, content: str, data: bytes) -> Download:
-    href = data_uri(name, data) if len(data) <= MOST_BYTES else ""
-    return Download(name, content, len(data), href)
+def _download(name: str, content: str, data: bytes, n_bytes: int) -> Download:
+    href = data_uri(name, data) if n_bytes <= MOST_BYTES else ""
+    return Download(name, content, n_bytes, href)

@@ -1,23 +1,33 @@
 """From the folder of a reproduction to one HTML file."""
 
+import os
 import platform
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
 
-from lazyrich._ground import InputError
+from lazyrich._ground import FileKind, InputError, require_writable, write_file
 from lazyrich.theory import errata
 
-from .._claims import HISTORY
-from .._files import writable_folder, write_whole
-from .._reproduce import read_verdicts
-from ._contents import VERDICTS, Entry, count, entries_of, readable
+from .._claims import CLAIMS, HISTORY, LATE_CLAIMS
+from .._results import PRESETS, read_results
+from .._survives import SURVIVES
+from .._words import LEGEND, SIGNS, describe, readable
+from ._contents import Entry, count, entries_of
 from ._downloads import MOST_BYTES, size_text
+
+_CURE = "make room, move it away or choose another place with --to"
+# What a page begins with; the first version's had its title only.
+_MARKS = (
+    b'<meta name="generator" content="lazyrich report">',
+    b"<title>Lazy to rich: the paper computed again</title>",
+)
 
 
 def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html")) -> Path:
@@ -41,20 +51,21 @@ def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html"
     References:
         Pages open in any browser of the last years; figures are those of Kumar et al. (2024).
     """
-    figures = read_verdicts(out)
-    if to.is_dir():
+    results = read_results(out)
+    if os.path.isdir(to):
         raise InputError(f"--to is the folder {to}; name a file, such as {to / 'report.html'}.")
-    writable_folder(to.parent, option="--to")
-    try:
-        entries = entries_of(out, figures)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{out / 'claims.json'} is not a claims file that can be read; delete it and "
-            "reproduce again."
-        ) from error
-    text = _render(entries, out)
-    write_whole(to, lambda path: path.write_text(text, encoding="utf-8"), option="--to")
+    require_writable(to, kind=_PAGE, cure=_CURE)
+    text = _render(entries_of(out, results), out)
+    write_file(to, text.encode("utf-8", "backslashreplace"), kind=_PAGE, cure=_CURE)
     return to
+
+
+def _is_page(file: BufferedIOBase) -> bool:
+    start = file.read(4096)
+    return start[:15] == b"<!DOCTYPE html>" and any(mark in start for mark in _MARKS)
+
+
+_PAGE = FileKind("a report", _is_page)
 
 
 def _render(entries: Sequence[Entry], out: Path) -> str:
@@ -73,8 +84,14 @@ def _render(entries: Sequence[Entry], out: Path) -> str:
     return environment.get_template("page.html").render(
         entries=entries,
         rows=rows,
-        counts=count(rows),
-        signs=VERDICTS,
+        counts={preset: count(row.outcomes[preset] for row in rows) for preset in PRESETS},
+        presets=PRESETS,
+        signs=SIGNS,
+        legend=LEGEND,
+        survives=SURVIVES,
+        describe=describe,
+        late=LATE_CLAIMS,
+        n_claims=len(CLAIMS),
         errata=errata(),
         history=HISTORY,
         machines=_machines(entries),
@@ -96,15 +113,15 @@ class Machine(NamedTuple):
     """Versions and machine, and the figures that were made with them."""
 
     versions: dict[str, str]
-    entries: list[Entry]
+    made: list[tuple[Entry, str]]
 
 
 def _machines(entries: Sequence[Entry]) -> list[Machine]:
-    computed = [entry for entry in entries if entry.is_computed]
-    names = list(dict.fromkeys(name for entry in computed for name, _ in entry.made))
+    computed = [(entry, shown) for entry in entries for shown in entry.shown]
+    names = list(dict.fromkeys(name for _, shown in computed for name, _ in shown.made))
     found: dict[tuple[str, ...], Machine] = {}
-    for entry in computed:
-        versions = {name: dict(entry.made).get(name, "") for name in names}
+    for entry, shown in computed:
+        versions = {name: dict(shown.made).get(name, "") for name in names}
         machine = found.setdefault(tuple(versions.values()), Machine(versions, []))
-        machine.entries.append(entry)
+        machine.made.append((entry, shown.preset))
     return list(found.values())

@@ -35,7 +35,7 @@ const filter = () => {
   let n = 0;
   for (const row of rows) {
     const text = row.textContent.toLowerCase();
-    const isShown = (!byVerdict.value || row.dataset.verdict === byVerdict.value)
+    const isShown = (!byVerdict.value || row.dataset.verdict.split("|").includes(byVerdict.value))
       && (!byFigure.value || row.dataset.figure === byFigure.value)
       && words.every((word) => text.includes(word));
     row.hidden = !isShown;

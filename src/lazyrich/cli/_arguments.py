@@ -1,0 +1,15 @@
+"""Kinds of arguments that are read by the one reader of typed values."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+def _whole(kind: Any, tokens: Any) -> int:
+    from lazyrich._ground import read_whole_number  # loads jax
+
+    return read_whole_number(tokens[0].value, name=tokens[0].keyword or "the number")
+
+
+WholeNumber = Annotated[int, Parameter(converter=_whole)]
+"""A whole number that is not rounded: 1.5 is refused."""

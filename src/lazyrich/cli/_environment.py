@@ -1,0 +1,99 @@
+"""Environment variables: those that a command needs put right, the others named if they fail."""
+
+import os
+import sys
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+_FEWEST_COLUMNS, _MOST_COLUMNS = 40, 1000
+_OF_LIBRARIES = ("JAX_", "XLA_", "MPLCONFIG", "CUDA_", "OMP_", "HDF5_", "H5PY_", "TMPDIR")
+"""How the variables begin that the libraries below read when they are loaded."""
+
+
+@contextmanager
+def settled_environment() -> Generator[None]:
+    """An environment in which a command runs: for its time, sizes and switches that work.
+
+    Pictures are only ever written to files, so no window system is asked for. Warnings
+    that somebody wants as errors would end libraries while they are loaded.
+    """
+    before = dict(os.environ)
+    filters: Any = warnings.filters
+    wanted, options = filters[:], sys.warnoptions[:]
+    for name in ("COLUMNS", "LINES"):
+        if name in os.environ and not _is_size(os.environ[name]):
+            del os.environ[name]
+    os.environ["MPLBACKEND"] = "agg"
+    if sys.warnoptions:
+        os.environ.pop("PYTHONWARNINGS", None)
+        sys.warnoptions.clear()
+        filters[:] = [one for one in wanted if one[0] != "error"]
+    try:
+        yield
+    finally:
+        sys.warnoptions[:] = options
+        if options:
+            filters[:] = wanted
+        for name in ("COLUMNS", "LINES", "MPLBACKEND", "PYTHONWARNINGS"):
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                os.environ.pop(name, None)
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and _FEWEST_COLUMNS <= int(text[:9]) <= _MOST_COLUMNS
+
+
+class Refused(Exception):
+    """The environment does not let a command run; known before any library is loaded."""
+
+
+def is_debugging() -> bool:
+    """Whether tracebacks are wanted: LAZYRICH_DEBUG=1.
+
+    Raises:
+        Refused: if it is neither 0 nor 1.
+    """
+    given = os.environ.get("LAZYRICH_DEBUG", "")
+    if given not in ("", "0", "1"):
+        raise Refused(f"LAZYRICH_DEBUG is {given!r}; set it to 1 to see tracebacks, or to 0.")
+    return given == "1"
+
+
+@contextmanager
+def loading() -> Generator[None]:
+    """Load libraries; what the environment spoils there is bad input.
+
+    Raises:
+        Refused: naming the variables that may be to blame.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Refused(_cannot("The libraries cannot be loaded", error)) from error
+
+
+def require_devices() -> None:
+    """Have JAX find its devices now, so that a wrong JAX_PLATFORMS does not fail every run.
+
+    Raises:
+        Refused: if there are none of the kind that the environment names.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise Refused(_cannot("JAX finds no device", error)) from error
+
+
+def _cannot(what: str, error: Exception) -> str:
+    read = [name for name in sorted(os.environ) if name.startswith(_OF_LIBRARIES)]
+    named = [name for name in read if name in str(error) or os.environ[name] in str(error)] or read
+    advice = f"look at {', '.join(named)} in the environment" if named else "install lazyrich again"
+    return f"{what} ({type(error).__name__}: {error}); {advice}."

@@ -1,0 +1,169 @@
+"""What people pass as rows and as parameters, as JAX arrays."""
+
+from collections.abc import Iterator
+from numbers import Number
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lazyrich._ground import InputError
+
+Inputs = Any
+"""Rows: an array (n, ...), what converts to one, or a pytree of arrays with n rows each."""
+
+
+class Rows(NamedTuple):
+    """A batch of rows.
+
+    Attributes:
+        leaves: the arrays, each with the rows along its first axis.
+        structure: how the predictor wants them put together.
+    """
+
+    leaves: tuple[Array, ...]
+    structure: Any
+
+    @property
+    def batch(self) -> Any:
+        """The batch as the predictor takes it."""
+        return self.structure.unflatten(self.leaves)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.leaves[0])
+
+
+def as_rows(x: Inputs, name: str = "The inputs") -> Rows:
+    """The inputs as arrays.
+
+    Lists of numbers or of rows, data frames and tensors become one array; dicts, tuples
+    and other pytrees stay as they are, with arrays for leaves.
+
+    Raises:
+        InputError: if there are no rows, if the arrays have unlike numbers of rows, or if
+            something is no array of numbers.
+    """
+    x = _lists_to_arrays(x, name)
+    leaves, structure = jax.tree.flatten(x)
+    if not leaves:
+        raise InputError(f"{name} hold no array; wanted a batch with one row or more.")
+    leaves = tuple(as_array(leaf, name) for leaf in leaves)
+    lengths = [leaf.shape[0] if leaf.ndim else 0 for leaf in leaves]
+    if len(set(lengths)) > 1:
+        raise InputError(
+            f"{name} are arrays of shapes {', '.join(str(leaf.shape) for leaf in leaves)}; all "
+            "of them must have the rows of the batch along their first axis."
+        )
+    if lengths[0] == 0:
+        raise InputError(
+            f"{name} have shape {leaves[0].shape}; wanted a batch with one row or more."
+        )
+    return Rows(leaves, structure)
+
+
+def as_query_rows(x2: Inputs | None, rows: Rows) -> Rows | None:
+    """Other rows, which must be like the first; one program serves both sets."""
+    if x2 is None:
+        return None
+    shapes = ", ".join(str(shape) for shape in _row_shapes(rows))
+    wanted = f"it must hold one row or more of the shape of x's rows, {shapes}."
+    if hasattr(x2, "shape") and 0 in x2.shape[:1]:
+        raise InputError(f"x2 has shape {x2.shape}; {wanted}")
+    other = as_rows(x2, "x2")
+    if other.structure != rows.structure:
+        raise InputError(f"x2 is put together as {other.structure}, x as {rows.structure}.")
+    if _row_shapes(other) != _row_shapes(rows):
+        given = ", ".join(str(leaf.shape) for leaf in other.leaves)
+        raise InputError(f"x2 has shape {given}; {wanted}")
+    return other
+
+
+def in_one_type(rows: Rows, other: Rows) -> tuple[Rows, Rows]:
+    """Both sets in the types that hold both, for one program serves them."""
+    types = [jnp.promote_types(a.dtype, b.dtype) for a, b in _pairs(rows, other)]
+
+    def converted(part: Rows) -> Rows:
+        leaves = (a.astype(t) for a, t in zip(part.leaves, types, strict=True))
+        return Rows(tuple(leaves), part.structure)
+
+    return converted(rows), converted(other)
+
+
+def as_parameters(params: Any) -> Any:
+    """The same tree with what can be an array as an array; whole Python numbers stay."""
+    return jax.tree.map(_parameter, _lists_to_arrays(params, "The parameters", wants_float=True))
+
+
+def as_array(value: Any, name: str) -> Array:
+    """One array of numbers from whatever holds such.
+
+    Raises:
+        InputError: if it holds something else.
+    """
+    if isinstance(value, Array):
+        return value
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise InputError(f"{name} hold masked entries; fill or remove them first.")
+    array = _to_numpy(value)
+    if array is None or not (array.dtype == bool or jnp.issubdtype(array.dtype, np.number)):
+        raise InputError(
+            f"{name} hold a {type(value).__name__} that is no array of numbers; convert it first."
+        )
+    kept = jax.dtypes.canonicalize_dtype(array.dtype)
+    if jnp.issubdtype(kept, np.integer) and array.size and kept != array.dtype:
+        limits = np.iinfo(kept)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise InputError(
+                f"{name} hold whole numbers that do not fit {kept}; switch on jax_enable_x64, or "
+                "make them smaller."
+            )
+    # A copy: the caller's memory may change before the computation has read it.
+    return jnp.array(array)
+
+
+def _to_numpy(value: Any) -> np.ndarray | None:
+    try:
+        if hasattr(value, "detach"):  # a tensor of PyTorch
+            value = value.detach().cpu()
+            return value.float().numpy() if str(value.dtype) == "torch.bfloat16" else value.numpy()
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):
+        return None
+
+
+def _parameter(leaf: Any) -> Any:
+    if isinstance(leaf, Array | bool | int):
+        return leaf
+    if isinstance(leaf, float | complex) or hasattr(leaf, "__array__") or hasattr(leaf, "detach"):
+        return as_array(leaf, "The parameters")
+    return leaf
+
+
+def _lists_to_arrays(tree: Any, name: str, *, wants_float: bool = False) -> Any:
+    """Lists and tuples (of lists) of numbers as arrays; those that hold arrays stay."""
+
+    def is_table(node: Any) -> bool:
+        if not isinstance(node, list | tuple) or hasattr(node, "_fields"):
+            return False
+        numbers = jax.tree.leaves(node)
+        if not numbers or not all(isinstance(n, Number | np.generic) for n in numbers):
+            return False
+        # Whole numbers among the parameters are settings, such as the widths of layers.
+        return not wants_float or any(isinstance(n, float | np.floating) for n in numbers)
+
+    def convert(node: Any) -> Any:
+        return as_array(node, name) if is_table(node) else node
+
+    return jax.tree.map(convert, tree, is_leaf=is_table)
+
+
+def _pairs(rows: Rows, other: Rows) -> Iterator[tuple[Array, Array]]:
+    return zip(rows.leaves, other.leaves, strict=True)
+
+
+def _row_shapes(rows: Rows) -> list[tuple[int, ...]]:
+    return [leaf.shape[1:] for leaf in rows.leaves]

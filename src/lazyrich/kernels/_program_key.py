@@ -1,0 +1,290 @@
+"""When two traced programs are the same program, so that one compilation serves both.
+
+Compilations are kept by what was traced, never by the function that was passed: the same
+function object can mean another program later (a global was rebound, an attribute changed),
+and a new lambda often means an old one. Captured arrays are arguments of a program and no
+part of it.
+"""
+
+import enum
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
+
+import jax
+import jax.extend.core as jex
+import numpy as np
+from jax.core import ShapedArray, Tracer
+
+from ._trace import Step
+
+Kept = TypeVar("Kept")
+
+
+class NoKeyError(Exception):
+    """A program of which it cannot be said when another is the same."""
+
+
+class Cache:
+    """The most recently used of what was made for some keys; safe among threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What was made for this key, or is made now."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        # Not under the lock: making it may run a user's code, which may come back here.
+        made = make()
+        with self._lock:
+            made = self._kept.setdefault(key, made)
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return made
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def program_key(jaxpr: jex.Jaxpr) -> Hashable | None:
+    """Equal for programs that compute the same, with the same derivatives, from all inputs.
+
+    The captured arrays of the outermost program count as inputs; those of programs inside
+    of it (of a derivative rule, say) are compared by value.
+
+    Returns:
+        The key, or None if there is no telling, as with calls back into Python.
+    """
+    try:
+        return _Writer().jaxpr(jaxpr)
+    except NoKeyError:
+        return None
+
+
+class _Writer:
+    """Writes a program down as a tuple.
+
+    Sizes and names of what is written are of one call, during which a derivative rule is
+    asked once for each shape.
+    """
+
+    def __init__(self) -> None:
+        self._rules: dict[Hashable, Hashable] = {}
+        self._in_rule = False
+
+    def jaxpr(self, jaxpr: jex.Jaxpr) -> Hashable:
+        numbers: dict[Any, int] = {}
+
+        def define(var: Any) -> tuple[int, Hashable]:
+            number = numbers[var] = len(numbers)
+            return number, _aval(var.aval)
+
+        def read(atom: Any) -> Hashable:
+            if isinstance(atom, jex.Literal):
+                return "literal", _array(atom.val), _aval(atom.aval)
+            return numbers[atom]
+
+        head = tuple(define(var) for var in (*jaxpr.constvars, *jaxpr.invars))
+        steps = tuple(
+            (
+                eqn.primitive,
+                tuple(read(atom) for atom in eqn.invars),
+                self._parameters(eqn),
+                _context(eqn.ctx),
+                tuple(define(var) for var in eqn.outvars),
+            )
+            for eqn in jaxpr.eqns
+        )
+        return head, steps, tuple(read(atom) for atom in jaxpr.outvars)
+
+    def closed(self, closed: jex.ClosedJaxpr) -> Hashable:
+        return self.jaxpr(closed.jaxpr), tuple(_array(value) for value in closed.consts)
+
+    def _parameters(self, eqn: Any) -> Hashable:
+        if eqn.primitive.name in {"custom_jvp_call", "custom_vjp_call"}:
+            return self._rule(eqn)
+        return tuple((name, self._value(value)) for name, value in sorted(eqn.params.items()))
+
+    def _value(self, value: Any) -> Hashable:
+        if isinstance(value, jex.ClosedJaxpr):
+            return "closed", self.closed(value)
+        if isinstance(value, jex.Jaxpr):
+            return "open", self.jaxpr(value)
+        if isinstance(value, tuple | list):
+            return type(value), tuple(self._value(item) for item in value)
+        if isinstance(value, Mapping):
+            return type(value), tuple((k, self._value(v)) for k, v in sorted(value.items()))
+        return _plain(value)
+
+    def _rule(self, eqn: Any) -> Hashable:
+        """A function with a derivative rule of its own: what it computes and what its rule does.
+
+        The rule is a Python function, whose meaning can change as the predictor's can, so it
+        is traced like the predictor.
+        """
+        params = eqn.params
+        if params.get("symbolic_zeros"):
+            raise NoKeyError
+        inside = self.closed(params["call_jaxpr"])
+        if self._in_rule:  # a rule mostly calls its own function; that has no second derivative
+            return inside
+        functions = _rule_functions(eqn)
+        if functions is not None and _is_of_jax(functions[0]) and _has_one_home(functions[0]):
+            return inside, functions
+        known = (inside, functions)
+        if functions is None or known not in self._rules:
+            self._in_rule = True
+            try:
+                self._rules[known] = self.closed(derivative(eqn))
+            finally:
+                self._in_rule = False
+        return inside, self._rules[known]
+
+
+def derivative(eqn: Any) -> jex.ClosedJaxpr:
+    """The derivative rule of an operation, traced: all tangents, or all cotangents.
+
+    Raises:
+        NoKeyError: if it has no derivative.
+    """
+    apply = Step(eqn, (), ()).apply
+    inputs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+    outputs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
+    moves = [jax.dtypes.issubdtype(value.dtype, np.inexact) for value in inputs]
+
+    def moving(values: list[Any]) -> list[Any]:
+        return [value for value, move in zip(values, moves, strict=True) if move]
+
+    def of(values: list[Any]) -> Callable[..., list[Any]]:
+        def function(chosen: list[Any]) -> list[Any]:
+            fresh = iter(chosen)
+            return apply(*(next(fresh) if m else v for v, m in zip(values, moves, strict=True)))
+
+        return function
+
+    def forward(values: list[Any], tangents: list[Any]) -> Any:
+        return jax.jvp(of(values), (moving(values),), (tangents,))
+
+    def backward(values: list[Any], cotangents: list[Any]) -> Any:
+        results, pull = jax.vjp(of(values), moving(values))
+        return results, pull(cotangents)
+
+    try:
+        if eqn.primitive.name == "custom_jvp_call":
+            return jax.make_jaxpr(forward)(inputs, moving(inputs))
+        return jax.make_jaxpr(backward)(inputs, outputs)
+    except Exception as error:
+        # A rule is a user's function and can fail in any way; it does so again, and is
+        # heard, where the derivative is needed.
+        raise NoKeyError from error
+
+
+def _rule_functions(eqn: Any) -> tuple[Any, ...] | None:
+    """The functions of a derivative rule, if they are found in JAX's record of it.
+
+    They serve to ask each rule once for each shape within one call and no longer: what is
+    not found is asked again, which costs time only.
+    """
+    if eqn.primitive.name == "custom_jvp_call":
+        found = [_wrapped(eqn.params.get("jvp_jaxpr_fun"))]
+    else:
+        found = [_wrapped(eqn.params.get("fwd_jaxpr_thunk")), eqn.params.get("bwd")]
+    if any(function is None for function in found):
+        return None
+    trees = (p for one in found for params in one.params for p in params)
+    structures = tuple(p for p in trees if isinstance(p, jax.tree_util.PyTreeDef))
+    return tuple(one.f for one in found), structures
+
+
+def _wrapped(thunk: Any) -> Any:
+    """The function with its transformations behind a thunk that traces it."""
+    waiting = [getattr(thunk, "f", None)]
+    for _ in range(2):
+        cells = [cell for function in waiting for cell in _cells(function)]
+        for value in cells:
+            if hasattr(value, "call_wrapped"):
+                return value
+        waiting = cells
+    return None
+
+
+def _cells(function: Any) -> list[Any]:
+    """What a function closes over."""
+    return [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+
+
+def _is_of_jax(value: Any) -> bool:
+    """Whether a rule is one of JAX's own functions, whose meaning never changes.
+
+    It must be there once for all, so that it is the same object at the next call.
+    """
+    if isinstance(value, tuple):
+        return all(_is_of_jax(item) for item in value)
+    if isinstance(value, jax.custom_jvp):
+        return _is_of_jax(value.fun) and "<locals>" not in value.fun.__qualname__
+    if value is None or isinstance(value, bool):
+        return True
+    module = getattr(value, "__module__", None) or ""
+    if not callable(value) or module.split(".")[0] != "jax":
+        return False
+    return all(cell is value or _is_of_jax(cell) for cell in _cells(value))
+
+
+def _has_one_home(functions: tuple[Any, ...]) -> bool:
+    """Whether a rule belongs to a function of a module, rather than to one made on the way."""
+    owners = [cell for f in functions for cell in _cells(f) if isinstance(cell, jax.custom_jvp)]
+    return len(owners) == len(functions)
+
+
+def _context(ctx: Any) -> Hashable:
+    """What an operation was told besides its parameters (where to run, sharding, ...)."""
+    return tuple(
+        _plain(getattr(ctx, name))
+        for name in ("compute_type", "threefry_partitionable", "cur_abstract_mesh", "xla_metadata")
+        if hasattr(ctx, name)
+    )
+
+
+def _aval(aval: Any) -> Hashable:
+    if not isinstance(aval, ShapedArray):
+        raise NoKeyError
+    return aval
+
+
+def _plain(value: Any) -> Hashable:
+    """A parameter that is no program, with its type: 1, 1.0 and True are three things."""
+    if value is None or isinstance(value, bool | int | str | bytes | enum.Enum | np.dtype):
+        return type(value), value
+    if isinstance(value, float):
+        return float, value.hex()
+    if isinstance(value, complex):
+        return complex, value.real.hex(), value.imag.hex()
+    if isinstance(value, type):
+        return value
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return _array(value)
+    is_of_jax = type(value).__module__.split(".")[0] in {"jax", "jaxlib"}
+    if is_of_jax and (not callable(value) or isinstance(value, jax.sharding.Mesh)):
+        try:
+            hash(value)
+        except TypeError:
+            raise NoKeyError from None
+        return type(value), value
+    raise NoKeyError(type(value).__name__)
+
+
+def _array(value: Any) -> Hashable:
+    """A constant by its value."""
+    if isinstance(value, Tracer):
+        raise NoKeyError
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise NoKeyError
+    return type(value), array.shape, array.dtype, hashlib.sha256(array.tobytes()).digest()

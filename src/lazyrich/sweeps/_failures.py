@@ -1,0 +1,43 @@
+"""Which failures are an answer, and which a later call should try again."""
+
+import builtins
+from collections.abc import Mapping
+from typing import Any
+
+from ._outcome import Outcome, this_machine
+
+DIED = "its worker died"
+_ENVIRONMENT = (ImportError, OSError, MemoryError)
+
+
+def marked(outcome: Outcome, run: Any) -> Outcome:
+    """A failed outcome that says whose failure it was."""
+    return outcome._replace(machine=outcome.machine | {"run": _name(run)})
+
+
+def is_final(facts: Mapping[str, Any], run: Any) -> bool:
+    """Whether a failure that is kept would come again.
+
+    It would where the same function raised an error of its own on this machine with these
+    versions, or the experiment killed its workers here. It need not where another
+    function, another machine or other versions computed it, where a module, a file or
+    memory was missing, or where bad input was refused, which costs nothing to do again.
+
+    Args:
+        facts: of the failed outcome.
+        run: the function that would compute it now.
+    """
+    error, there, here = facts["error"], facts["machine"], this_machine()
+    if there.get("run") != _name(run) or any(there.get(name) != here[name] for name in here):
+        return False
+    if error.startswith(DIED):
+        return True
+    kind, _, rest = error.partition(":")
+    cause = getattr(builtins, kind, Exception)
+    is_environment = isinstance(cause, type) and issubclass(cause, _ENVIRONMENT)
+    return "Traceback" in rest and not is_environment
+
+
+def _name(run: Any) -> str:
+    module, name = getattr(run, "__module__", ""), getattr(run, "__qualname__", "")
+    return f"{module}.{name}" if name else type(run).__qualname__

@@ -1,0 +1,120 @@
+"""Which way each parameter of a module takes through the kernel, for people to read."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ._block import make_block, parts
+from ._contract import gradient_cost, gram_cost
+from ._model import (
+    Chosen,
+    parameter_dtype,
+    refuse_training_mode,
+    trainable_parameters,
+    unchanged,
+    unwrap,
+)
+from ._plan import plan
+from ._rows import Inputs, Output, n_rows, outputs, require_device, rows
+
+
+@dataclass(frozen=True)
+class ModuleWay:
+    """How one parameter contributes to the kernel.
+
+    Attributes:
+        name: of the parameter.
+        shape: its shape.
+        kind: ``"contraction"`` (cotangents with cotangents, activations with activations),
+            ``"gradients"`` (the gradients of rows by one batched product), ``"jacobian"``
+            (a backward pass for each row and output) or ``"unused"``.
+        reason: where the parameter was met, or why it was not understood.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ModuleExplanation:
+    """The ways of all parameters; printing it shows a table."""
+
+    ways: tuple[ModuleWay, ...]
+
+    def __getitem__(self, name: str) -> ModuleWay:
+        """The way of the parameter of that name."""
+        for way in self.ways:
+            if way.name == name:
+                return way
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        """A table, one parameter a line."""
+        cells = [("parameter", "shape", "way", "reason")]
+        cells += [(w.name, str(w.shape), w.kind, w.reason) for w in self.ways]
+        widths = [max(len(row[k]) for row in cells) for k in range(4)]
+        return "\n".join(
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        )
+
+
+def explain_ntk(
+    model: nn.Module,
+    x: Inputs,
+    *,
+    trace_outputs: bool = False,
+    output: Output = None,
+    params: Chosen = None,
+) -> ModuleExplanation:
+    """How `ntk` treats each parameter of a module.
+
+    Args:
+        model: a module.
+        x: rows; three are run.
+        trace_outputs: whether the traced kernel is meant.
+        output: as for `ntk`.
+        params: as for `ntk`.
+
+    Returns:
+        One way for each parameter; printed, it is a table.
+
+    Raises:
+        InputError: as `ntk`.
+
+    Example:
+        >>> import torch
+        >>> print(explain_ntk(nn.Sequential(nn.Linear(2, 3), nn.PReLU()), torch.ones(3, 2)))
+        parameter  shape   way        reason
+        0.weight   (3, 2)  gradients  a product
+        0.bias     (3,)    gradients  a sum
+        1.weight   (1,)    jacobian   the operation PreluKernel is not followed
+    """
+    model = unwrap(model)
+    parameters = trainable_parameters(model, params)
+    n_rows(x)
+    require_device(x, parameters)
+    refuse_training_mode(model)
+    with unchanged(model):
+        few = rows(x, 0, 3)
+        routes = plan(outputs(model, few, output), parameters)
+        block = make_block(model, few, output, parameters, routes, parameter_dtype(parameters))
+        found = parts(block, 0, block.values.shape[1] if not trace_outputs else 1)
+    ways = []
+    for name, parameter in parameters.items():
+        route = routes[name]
+        if not route.is_used:
+            kind = "unused"
+        elif not route.meetings:
+            kind = "jacobian"
+        elif not isinstance(factors := found[name], Tensor):
+            is_gram = gram_cost(factors, factors, traced=trace_outputs) <= gradient_cost(
+                factors, factors, traced=trace_outputs
+            )
+            kind = "contraction" if is_gram else "gradients"
+        else:
+            kind = "gradients"
+        ways.append(ModuleWay(name, tuple(parameter.shape), kind, route.reason))
+    return ModuleExplanation(tuple(ways))

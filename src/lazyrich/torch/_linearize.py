@@ -1,0 +1,125 @@
+"""The linearized network of a module, as a module that any optimizer trains."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lazyrich._ground import InputError
+
+from ._model import trainable_parameters, unwrap
+from ._rows import Output
+from ._scale import chosen_output, frozen_copy
+
+_ModelFunction = Callable[..., Tensor]
+
+
+class LinearizedModule(nn.Module):
+    """f(θ₀, x) + ∂f/∂θ(θ₀, x)·(θ − θ₀); see `linearize`."""
+
+    def __init__(self, model: nn.Module, output: Output) -> None:
+        """Linearize a module; use `linearize`."""
+        super().__init__()
+        self.output = output
+        self.initial = frozen_copy(model)
+        self.names = list(trainable_parameters(model))
+        values = dict(model.named_parameters())
+        # A dot is not allowed in the name of a parameter.
+        self.parameters_now = nn.ParameterList(
+            [nn.Parameter(values[name].detach().clone()) for name in self.names]
+        )
+        self.way = "jvp"
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The linearized outputs of a batch."""
+        initial = dict(self.initial.named_parameters())
+        start = tuple(initial[name].detach() for name in self.names)
+        change = tuple(now - p for now, p in zip(self.parameters_now, start, strict=True))
+
+        def function(*values: Tensor) -> Tensor:
+            state = dict(zip(self.names, values, strict=True))
+            result = functional_call(self.initial, state, args, kwargs, tie_weights=True)
+            return chosen_output(result, self.output)
+
+        # Fused attention has no derivative of the derivative; the plain way has.
+        with sdpa_kernel(SDPBackend.MATH):
+            if self.way == "jvp":
+                try:
+                    with warnings.catch_warnings():
+                        # What forward mode loads at its first call is itself deprecated.
+                        warnings.simplefilter("ignore", DeprecationWarning)
+                        both = jvp(function, start, change)
+                    return both[0] + both[1]
+                except (RuntimeError, NotImplementedError) as error:
+                    if "out of memory" in str(error):
+                        raise
+                    self.way = "double backward"
+            return _double_backward(function, start, change)
+
+    def train(self, mode: bool = True) -> "LinearizedModule":
+        """Set the flag; the module at θ₀ stays in evaluation mode."""
+        super().train(mode)
+        self.initial.eval()
+        return self
+
+
+def _double_backward(
+    function: _ModelFunction, start: tuple[Tensor, ...], change: tuple[Tensor, ...]
+) -> Tensor:
+    """Jv as the derivative of Jᵀu with respect to u, which is linear in u."""
+    with torch.enable_grad():
+        leaves = tuple(p.detach().requires_grad_() for p in start)
+        value = function(*leaves)
+        u = torch.zeros_like(value, requires_grad=True)
+        pulled = torch.autograd.grad(value, leaves, u, create_graph=True, allow_unused=True)
+        pairs = [(g, v) for g, v in zip(pulled, change, strict=True) if g is not None]
+        if not pairs or not any(g.requires_grad for g, _ in pairs):
+            raise InputError(
+                "The model has no second derivative that PyTorch can form, so it cannot be "
+                "linearized; replace the operation without one, or use lazyrich.torch.ntk, which "
+                "needs first derivatives only."
+            )
+        kept = [(g, v) for g, v in pairs if g.requires_grad]
+        (slope,) = torch.autograd.grad(
+            [g for g, _ in kept], u, [v for _, v in kept], create_graph=True
+        )
+    return value.detach() + slope
+
+
+def linearize(model: nn.Module, *, output: Output = None) -> LinearizedModule:
+    """The linearized network f(θ₀, x) + ∂f/∂θ(θ₀, x)·(θ − θ₀) at the present parameters.
+
+    Exactly lazy: its tangent kernel is the one of ``model`` now and never changes. It is
+    computed by forward-mode differentiation (``torch.func.jvp``), or by a double backward
+    pass if an operation has no forward mode; attention takes its plain path meanwhile.
+    The module is in evaluation mode inside, whatever ``train()`` says: batch norm has its
+    running statistics, dropout is off.
+
+    Args:
+        model: the module; θ₀ are its parameters now, of which copies are kept.
+        output: from what the model returns to a tensor; None takes it as it is.
+
+    Returns:
+        A module with trainable copies of the trainable parameters, in their order. Equal to
+        ``model`` (in evaluation mode) until they are changed. ``way`` says how it was
+        computed.
+
+    Raises:
+        InputError: if nothing is trainable, or if an operation has no second derivative.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> linearized = linearize(model)
+        >>> x = torch.ones(1, 2)
+        >>> bool(linearized(x) == model(x))
+        True
+
+    References:
+        Lee et al. (2019), "Wide neural networks of any depth evolve as linear models under
+        gradient descent".
+    """
+    return LinearizedModule(unwrap(model), output)

@@ -1,0 +1,191 @@
+"""The module behind its wrappers, its trainable parameters, and a state that stays as it was."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lazyrich._ground import InputError
+
+Chosen = Sequence[str] | Callable[[str], bool] | None
+"""Which parameters count: names or beginnings of names, a test of a name, None for all."""
+
+# What splits parameters among processes: a kernel needs each of them whole.
+_SHARDED = ("FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine")
+_WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")
+
+
+def unwrap(model: Any) -> nn.Module:
+    """The module that the user wrote, out of DDP, ``torch.compile`` and the like.
+
+    Args:
+        model: a module, or a wrapper around one.
+
+    Returns:
+        The innermost module. It shares its parameters with the wrapper.
+
+    Raises:
+        InputError: if it is no module, or one whose parameters are split among processes.
+
+    Example:
+        >>> unwrap(nn.DataParallel(nn.Linear(2, 1)))
+        Linear(in_features=2, out_features=1, bias=True)
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model is a {type(model).__name__}; it must be a torch.nn.Module (an instance, "
+            "not a class or a state dict)."
+        )
+    while True:
+        kinds = {kind.__name__ for kind in type(model).__mro__}
+        if kinds & set(_SHARDED) or _has_sharded_parameters(model):
+            raise InputError(
+                f"{type(model).__name__} splits parameters among processes, and a tangent kernel "
+                "needs them whole; gather the parameters into a plain copy of the module first."
+            )
+        if not kinds & set(_WRAPPERS):
+            return model
+        model = model._orig_mod if hasattr(model, "_orig_mod") else model.module
+
+
+def _has_sharded_parameters(model: nn.Module) -> bool:
+    return any(
+        type(p).__name__ == "DTensor" or hasattr(p, "ds_id") for p in model.parameters(recurse=True)
+    )
+
+
+def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, nn.Parameter]:
+    """The parameters that the kernel differentiates with respect to, by name.
+
+    Args:
+        model: a module without wrappers.
+        params: names or beginnings of names (``"layer4"``), or a test of a name; None for
+            all. Frozen parameters (``requires_grad=False``) are left out in any case.
+
+    Returns:
+        The parameters, each once, also where it is tied.
+
+    Raises:
+        InputError: if there is none, if a name fits none, or if one is complex.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+        >>> list(trainable_parameters(model, ["1"]))
+        ['1.weight', '1.bias']
+    """
+    every = dict(model.named_parameters())
+    chosen = {name: p for name, p in every.items() if p.requires_grad and _is_chosen(name, params)}
+    if params is not None and not callable(params):
+        for name in params:
+            if not any(_is_chosen(known, [name]) for known in every):
+                raise InputError(
+                    f"params names {name!r}, and no parameter of the model begins with it; "
+                    f"the model has {_some(list(every))}."
+                )
+    if not chosen:
+        frozen = "all of them frozen" if every else "none at all"
+        raise InputError(
+            f"The model has no trainable parameter to differentiate ({len(every)} parameters, "
+            f"{frozen if params is None else 'none chosen'}); set requires_grad=True on those "
+            "that count, or choose others with params=."
+        )
+    for name, parameter in chosen.items():
+        if parameter.is_complex():
+            raise InputError(
+                f"The parameter {name!r} is complex, and the tangent kernel of a complex parameter "
+                "is not defined here; train its real and imaginary parts as real parameters."
+            )
+    return chosen
+
+
+def _is_chosen(name: str, params: Chosen) -> bool:
+    if params is None:
+        return True
+    if callable(params):
+        return bool(params(name))
+    return any(name == one or name.startswith(f"{one}.") for one in params)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Generator[None]:
+    """Run the model with gradients on, and leave nothing of it changed.
+
+    Buffers, modes, random number generators and autocast are as before afterwards, also
+    after an error. Gradients are never accumulated into ``.grad``: callers use
+    ``torch.autograd.grad``.
+    """
+    modes = {module: module.training for module in model.modules()}
+    buffers = [
+        (module, name, value, None if value is None else value.detach().clone())
+        for module in model.modules()
+        for name, value in module._buffers.items()
+    ]
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices))
+        stack.enter_context(torch.enable_grad())
+        for kind in {p.device.type for p in model.parameters()} | {"cpu"}:
+            if torch.amp.is_autocast_available(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        try:
+            yield
+        finally:
+            for module, is_training in modes.items():
+                module.training = is_training
+            for module, name, value, copy in buffers:
+                module._buffers[name] = value
+                if value is not None and copy is not None and not _is_same(value, copy):
+                    with torch.no_grad():
+                        value.copy_(copy)
+
+
+def _is_same(value: Tensor, copy: Tensor) -> bool:
+    return torch.equal(value, copy) if not value.is_meta else True
+
+
+def refuse_training_mode(model: nn.Module) -> None:
+    """Refuse layers that, in training mode, mix rows or draw random numbers.
+
+    Raises:
+        InputError: naming the first such layer.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if module.training or module.running_mean is None:
+                why = (
+                    "keeps no running statistics; make it with track_running_stats=True"
+                    if module.running_mean is None
+                    else "is in training mode; call model.eval() first"
+                )
+                raise InputError(
+                    f"The batch norm layer {name!r} {why}, since its output for one row depends on "
+                    "the other rows, so there is no tangent kernel of a row."
+                )
+        elif _is_random(module) and module.training:
+            raise InputError(
+                f"The dropout layer {name!r} is in training mode and draws random numbers; "
+                "call model.eval() first."
+            )
+
+
+def _is_random(module: nn.Module) -> bool:
+    is_dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    rate = getattr(module, "dropout", None)
+    return is_dropout or (
+        isinstance(module, nn.RNNBase | nn.MultiheadAttention)
+        and isinstance(rate, float)
+        and rate > 0
+        and (not isinstance(module, nn.RNNBase) or module.num_layers > 1)
+    )
+
+
+def parameter_dtype(parameters: Mapping[str, Tensor]) -> torch.dtype:
+    """The type in which products are formed: float64 if a parameter is, float32 otherwise."""
+    is_double = any(p.dtype == torch.float64 for p in parameters.values())
+    return torch.float64 if is_double else torch.float32

@@ -1,0 +1,190 @@
+"""The tangent kernel of any module, exact, on the device where it lives."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lazyrich._ground import InputError
+
+from ._block import Block, bytes_per_row, kernel, make_block, parts
+from ._memory import budget
+from ._model import (
+    Chosen,
+    parameter_dtype,
+    refuse_training_mode,
+    trainable_parameters,
+    unchanged,
+    unwrap,
+)
+from ._plan import plan
+from ._rows import (
+    Inputs,
+    Output,
+    given_outputs,
+    n_rows,
+    outputs,
+    refuse_mixed_rows,
+    require_device,
+    rows,
+)
+
+
+def ntk(
+    model: nn.Module,
+    x: Inputs,
+    x2: Inputs | None = None,
+    *,
+    trace_outputs: bool = False,
+    output: Output = None,
+    params: Chosen = None,
+    memory: str | int | None = None,
+) -> Tensor:
+    """The empirical tangent kernel Θ[i, j, a, b] = ∇f_a(x_i) · ∇f_b(x′_j) of a module.
+
+    Exact, with respect to the trainable parameters at their present values. Where a
+    parameter meets the rows through a matrix product, a convolution, a table, a gain or a
+    bias, whatever module or function that stands in, cotangents and activations are
+    contracted, (g·g′)∘(h·h′), or the gradients of rows are formed by one batched product,
+    whichever costs less; a parameter used several times is taken at all its places. A
+    parameter used in a way that is not understood has its Jacobian formed row by row,
+    that parameter alone (`explain_ntk` tells). The model is left as it was: modes,
+    buffers, gradients, random numbers.
+
+    Args:
+        model: any module, also in DDP, ``torch.compile`` or Accelerate wrappers.
+        x: n rows: a tensor, a tuple of arguments, or a dict of named arguments.
+        x2: m other rows; None means the rows of ``x``.
+        trace_outputs: whether to sum over equal outputs, Σ_a Θ[i, j, a, a].
+        output: from what the model returns to a tensor (n,) or (n, c), such as
+            ``lambda out: out.logits[:, -1]``.
+        params: names or beginnings of names of the parameters that count, or a test of a
+            name; None for all trainable ones.
+        memory: bound on the memory used, such as ``"2GiB"``; None is half of what is free.
+
+    Returns:
+        Θ of shape (n, m, c, c), on the device of the model, without a graph; of shape
+        (n, m) if traced or if the outputs are (n,). Float64 if a parameter is, else
+        float32, also for half types. Symmetric and positive semidefinite if ``x2`` is None.
+
+    Raises:
+        InputError: if rows are mixed (batch norm in training mode), if dropout is on, if
+            the outputs are not real numbers (n,) or (n, c), if nothing is trainable, if
+            devices differ, if parameters are complex or split among processes, or if an
+            output is NaN.
+
+    Example:
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> ntk(model, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), trace_outputs=True)
+        tensor([[5., 3.],
+                [3., 9.]])
+
+    References:
+        Novak et al. (2022), "Fast finite width neural tangent kernel".
+    """
+    model = unwrap(model)
+    parameters = trainable_parameters(model, params)
+    batches = _batches(x, x2, parameters)
+    refuse_training_mode(model)
+    with unchanged(model):
+        return _kernel(
+            model, batches, output, parameters, trace_outputs, budget(memory, parameters)
+        )
+
+
+def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
+    batches = [x] if x2 is None else [x, x2]
+    for name, batch in zip(("x", "x2"), batches, strict=False):
+        n_rows(batch, name)
+        require_device(batch, parameters, name)
+    return batches
+
+
+def _kernel(
+    model: nn.Module,
+    batches: Sequence[Inputs],
+    output: Output,
+    parameters: dict[str, nn.Parameter],
+    traced: bool,
+    memory: float,
+) -> Tensor:
+    dtype = parameter_dtype(parameters)
+    for batch in batches:
+        whole, is_vector = _checked_outputs(model, batch, output)
+    c = whole.shape[1]
+    summed = traced or c == 1
+    _refuse_large(n_rows(batches[0]), n_rows(batches[-1]), 1 if summed else c, dtype, memory)
+    pilot = outputs(model, rows(batches[0], 0, 3), output)
+    routes = plan(pilot, parameters)
+    size = max(1, int(memory / 4 / bytes_per_row(pilot, parameters, routes)))
+    del pilot
+    counts = [n_rows(batch) for batch in batches]
+    starts = [range(0, count, size) for count in counts]
+
+    def block(which: int, start: int) -> Block:
+        chosen = rows(batches[which], start, start + size)
+        return make_block(model, chosen, output, parameters, routes, dtype)
+
+    result = torch.zeros(
+        (counts[0], counts[-1]) if summed else (counts[0], c, counts[-1], c),
+        dtype=dtype,
+        device=whole.device,
+    )
+    for i in starts[0]:
+        mine = block(0, i)
+        for j in starts[-1]:
+            if len(batches) == 1 and j < i:
+                continue
+            yours = mine if len(batches) == 1 and j == i else block(len(batches) - 1, j)
+            piece = _piece(mine, yours, c, traced=summed)
+            _put(result, piece, i, j, traced=summed)
+            if len(batches) == 1 and j > i:
+                _put(result, piece.T if summed else piece.permute(2, 3, 0, 1), j, i, traced=summed)
+    if summed:
+        return result if traced or is_vector else result[:, :, None, None]
+    return result.permute(0, 2, 1, 3)
+
+
+def _checked_outputs(model: nn.Module, batch: Inputs, output: Output) -> tuple[Tensor, bool]:
+    with torch.no_grad():
+        given = given_outputs(model, batch, output)
+    whole = given if given.ndim == 2 else given[:, None]
+    refuse_mixed_rows(model, batch, whole, output)
+    return whole, given.ndim == 1
+
+
+def _piece(mine: Block, yours: Block, c: int, *, traced: bool) -> Tensor:
+    """The kernel of two blocks; traced, a few outputs at a time."""
+    step = _outputs_at_once(mine, c) if traced else c
+    total: Tensor | float = 0.0
+    for start in range(0, c, step):
+        stop = min(start + step, c)
+        left = parts(mine, start, stop)
+        right = left if yours is mine else parts(yours, start, stop)
+        total = total + kernel(left, right, traced=traced)
+    if not isinstance(total, Tensor):
+        shape = (mine.n, yours.n) if traced else (mine.n, c, yours.n, c)
+        return torch.zeros(shape, dtype=mine.dtype, device=mine.values.device)
+    return total
+
+
+def _outputs_at_once(block: Block, c: int) -> int:
+    formed = sum(p.numel() for p in block.parameters.values())
+    return max(1, min(c, (1 << 27) // max(1, formed)))
+
+
+def _put(result: Tensor, piece: Tensor, i: int, j: int, *, traced: bool) -> None:
+    if traced:
+        result[i : i + piece.shape[0], j : j + piece.shape[1]] = piece
+    else:
+        result[i : i + piece.shape[0], :, j : j + piece.shape[2]] = piece
+
+
+def _refuse_large(n: int, m: int, c: int, dtype: torch.dtype, memory: float) -> None:
+    size = float(n) * m * c * c * (8 if dtype == torch.float64 else 4)
+    if size > memory:
+        raise InputError(
+            f"The kernel of {n} × {m} rows and {c} outputs takes {size / 2**30:.3g} GiB, more than "
+            f"the {memory / 2**30:.3g} GiB that may be used; take fewer rows, trace_outputs=True, "
+            "fewer outputs with output=, or lazyrich.torch.sketch."
+        )

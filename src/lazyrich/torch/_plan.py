@@ -1,0 +1,274 @@
+"""Which way each parameter of a batch takes: through its sites, or through its Jacobian."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from lazyrich._ground import InputError
+
+from ._graph import Graph, Node, edge, gradients, value_shape
+from ._sites import Product, Site, Sum, site
+
+# A value computed from parameters alone (a normalised weight, an embedding of positions)
+# is followed through this many operations before its parameters take their Jacobian.
+_MOST_STEPS = 40
+# Views under which a matrix stays a matrix, its axes exchanged.
+_TRANSPOSES = ("T", "Transpose", "Permute")
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A site, and how its rows are laid out.
+
+    Attributes:
+        site: where the value meets the rows.
+        source: the node of the value; None if it is the parameter itself, as it is or
+            transposed.
+        is_transposed: whether the value is the parameter's transpose.
+        rows_first: whether the N leading entries of the site are rows times positions
+            and not positions times rows.
+    """
+
+    site: Site
+    source: Node | None
+    is_transposed: bool
+    rows_first: bool
+
+
+@dataclass
+class Route:
+    """How one parameter is treated.
+
+    Attributes:
+        meetings: its sites; empty if its Jacobian is formed or no output depends on it.
+        reason: why, in words.
+        is_used: whether an output depends on it.
+        decisions: how the rows of each site that was tried are laid out, in order.
+    """
+
+    meetings: list[Meeting] = field(default_factory=list)
+    reason: str = ""
+    is_used: bool = True
+    decisions: list[bool | None] = field(default_factory=list)
+
+
+@torch.no_grad()  # of sites, products and sums; the graph itself stands already
+def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Route]:
+    """The route of every parameter.
+
+    Every reader of a parameter has to be understood, its rows have to be found, and the
+    gradient that follows from its sites has to be the one that autograd computes for
+    random cotangents; otherwise this parameter's Jacobian is formed.
+
+    Args:
+        outputs: (n, c) with its graph; a few rows are enough.
+        parameters: by name.
+
+    Returns:
+        A route for each name.
+    """
+    if outputs.grad_fn is None:
+        raise InputError(
+            "The outputs carry no gradient; the model detaches them or runs under no_grad inside, "
+            "so there is no tangent kernel: choose other outputs with output=."
+        )
+    graph = Graph(outputs)
+    probe = _Probe(outputs)
+    first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
+    probe.compute(dict.fromkeys(first + [r.node for node in first for r in graph.readers(node)]))
+    routes = {name: _route(graph, p, probe.rows_first) for name, p in parameters.items()}
+    checked = {name: route for name, route in routes.items() if route.meetings}
+    exact = probe.of_parameters([parameters[name] for name in checked])
+    for (name, route), wanted in zip(checked.items(), exact, strict=True):
+        found = sum(_total(m, probe, parameters[name]) for m in route.meetings)
+        if wanted is None or not _is_close(found, wanted):
+            routes[name] = Route(reason="its sites do not add up to its gradient")
+    return routes
+
+
+@torch.no_grad()
+def replan(
+    outputs: Tensor, parameters: Mapping[str, nn.Parameter], routes: Mapping[str, Route]
+) -> dict[str, Route]:
+    """The routes of other rows, from a plan that was made and checked on a few.
+
+    Args:
+        outputs: (n, c) of the other rows, with its graph.
+        parameters: by name.
+        routes: what `plan` found.
+
+    Returns:
+        The same routes through the new graph; where the graph is another one, a new plan.
+    """
+    graph = Graph(outputs)
+    again = {}
+    for name, route in routes.items():
+        decisions = iter(route.decisions)
+        again[name] = route
+        if route.meetings:
+            again[name] = _route(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
+            if again[name].decisions != route.decisions or not again[name].meetings:
+                return plan(outputs, parameters)
+    return again
+
+
+class _Probe:
+    """Gradients at nodes for random cotangents, and for the same with every row scaled.
+
+    Since rows do not mix, an entry of a gradient that belongs to a row is scaled by that
+    row's factor: this tells which entries belong to which row.
+    """
+
+    def __init__(self, outputs: Tensor) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.outputs, self.n = outputs, len(outputs)
+        self.scales = (1 + torch.rand(self.n, generator=generator)).to(outputs)
+        self.cotangent = torch.randn(outputs.shape, generator=generator).to(outputs)
+        self._plain: dict[Node, Tensor | None] = {}
+        self._scaled: dict[Node, Tensor | None] = {}
+
+    def of_parameters(self, parameters: list[nn.Parameter]) -> list[Tensor | None]:
+        return gradients(self.outputs, parameters, self.cotangent)
+
+    def compute(self, nodes: Iterable[Node]) -> None:
+        """Compute both gradients at several nodes in one backward pass each."""
+        new = [node for node in nodes if node not in self._plain]
+        edges = [edge(node) for node in new]
+        scaled = self.cotangent * self.scales[:, None]
+        self._plain |= dict(zip(new, gradients(self.outputs, edges, self.cotangent), strict=True))
+        self._scaled |= dict(zip(new, gradients(self.outputs, edges, scaled), strict=True))
+
+    def at(self, node: Node) -> Tensor | None:
+        self.compute([node])
+        return self._plain[node]
+
+    def rows_first(self, one: Site) -> bool | None:
+        """The layout of a site's rows; None if its leading axis is not made of rows."""
+        plain = self.at(one.node)
+        scaled = self._scaled[one.node]
+        if plain is None or scaled is None:
+            return None
+        make = one.cotangent if isinstance(one, Product) else one.gradient
+        before, after = make(plain).flatten(1), make(scaled).flatten(1)
+        n_positions, rest = divmod(len(before), self.n)
+        if rest:
+            return None
+        tolerance = torch.finfo(self.outputs.dtype).eps ** 0.5
+        for rows_first in (True, False):
+            scales = self.scales.repeat_interleave(n_positions)
+            if not rows_first:
+                scales = self.scales.repeat(n_positions)
+            gap = (after - scales[:, None] * before).norm()
+            if bool(gap <= tolerance * before.norm()):
+                return rows_first
+        return None
+
+
+def _route(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]) -> Route:
+    """Follow a parameter through values computed from it alone to all its sites."""
+    readers = graph.readers_of_parameter(parameter)
+    if not readers:
+        return Route(reason="no output depends on it", is_used=False)
+    waiting = deque([(None, False, tuple(parameter.shape), readers)])
+    seen: set[Node] = set()
+    meetings: list[Meeting] = []
+    decisions: list[bool | None] = []
+    while waiting:
+        source, is_transposed, shape, readers = waiting.popleft()
+        for reader in readers:
+            found = site(reader, shape)
+            if found is not None:
+                decisions.append(layout(found))
+                if decisions[-1] is not None:
+                    meetings.append(Meeting(found, source, is_transposed, decisions[-1]))
+                    continue
+            node, further = reader.node, graph.readers(reader.node)
+            if reader.position < 0 or len(seen) >= _MOST_STEPS or not further:
+                return Route(reason=f"the operation {reader.name} is not followed")
+            if node in seen:
+                continue
+            seen.add(node)
+            is_matrix = source is None and not is_transposed and len(shape) == 2
+            if is_matrix and reader.name in _TRANSPOSES and _is_flipped(node, shape):
+                waiting.append((None, True, shape[::-1], further))
+            else:
+                waiting.append((node, False, value_shape(node), further))
+    return Route(meetings, _describe(meetings), decisions=decisions)
+
+
+def _is_flipped(node: Node, shape: tuple[int, ...]) -> bool:
+    """Whether a view exchanges the two axes of a matrix."""
+    if type(node).__name__.startswith("Permute"):
+        return [d % 2 for d in node._saved_dims] == [1, 0]
+    return value_shape(node) == shape[::-1]
+
+
+def _describe(meetings: list[Meeting]) -> str:
+    derived = any(m.source is not None for m in meetings)
+    kinds = {"a product" if isinstance(m.site, Product) else "a sum" for m in meetings}
+    times = "" if len(meetings) == 1 else f", {len(meetings)} times"
+    return " and ".join(sorted(kinds)) + times + (", through other operations" if derived else "")
+
+
+def _total(meeting: Meeting, probe: _Probe, parameter: nn.Parameter) -> Tensor | float:
+    """The gradient summed over rows that follows from one site."""
+    g = probe.at(meeting.site.node)
+    if g is None:
+        return 0.0
+    one = meeting.site
+    if isinstance(one, Sum):
+        total = one.gradient(g).double().sum((0, 1))
+    else:
+        total = _product_total(one, g, parameter, meeting)
+    return pull_back(meeting, total[None], parameter)[0]
+
+
+def _product_total(one: Product, g: Tensor, parameter: nn.Parameter, meeting: Meeting) -> Tensor:
+    cotangent = one.cotangent(g).double()
+    if one.activation.is_floating_point():
+        activation = one.activation.double()
+        left, right = activation, cotangent
+        if not one.activation_first:
+            left, right = right, left
+        return torch.einsum("nsp,nsq->pq", left, right)
+    shape = tuple(parameter.shape) if meeting.source is None else value_shape(meeting.source)
+    if meeting.is_transposed:
+        shape = shape[::-1]
+    total = cotangent.new_zeros(shape)
+    return total.index_add_(0, one.activation.reshape(-1), cotangent.reshape(-1, shape[1]))
+
+
+def pull_back(meeting: Meeting, gradient: Tensor, parameter: nn.Parameter) -> Tensor:
+    """From gradients of a meeting's value to gradients of the parameter.
+
+    Args:
+        meeting: whose value it is.
+        gradient: (k, …), the value's entries in their order.
+        parameter: the parameter.
+
+    Returns:
+        (k, *parameter.shape).
+    """
+    k = len(gradient)
+    if meeting.source is None:
+        if meeting.is_transposed:
+            return gradient.reshape(k, *parameter.shape[::-1]).transpose(1, 2)
+        return gradient.reshape(k, *parameter.shape)
+    shape, dtype = value_shape(meeting.source), meeting.source._input_metadata[0].dtype
+    cotangents = gradient.reshape(k, *shape).to(dtype)
+    rows = [
+        torch.autograd.grad(edge(meeting.source), parameter, one, retain_graph=True)[0]
+        for one in cotangents
+    ]
+    return torch.stack(rows).to(gradient.dtype)
+
+
+def _is_close(found: Tensor | float, exact: Tensor) -> bool:
+    if not isinstance(found, Tensor):
+        return not bool(exact.any())
+    tolerance = 50 * torch.finfo(exact.dtype).eps ** 0.75
+    gap = (found - exact.double()).norm()
+    return bool(gap <= tolerance * exact.double().norm()) or bool(gap == 0)

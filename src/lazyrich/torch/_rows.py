@@ -1,0 +1,178 @@
+"""Rows in, one row of outputs each: the model as a function of a batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lazyrich._ground import InputError
+
+# So few rows are run one by one.
+_FEW = 8
+
+Inputs = Any
+"""A tensor, a tuple of tensors (positional), or a dict of tensors (by keyword)."""
+
+Output = Callable[[Any], Tensor] | None
+"""From what the model returns to a tensor (n,) or (n, c); None takes it as it is."""
+
+
+def n_rows(x: Inputs, name: str = "x") -> int:
+    """The common length of the leading axes of a batch.
+
+    Raises:
+        InputError: if there is no tensor, no row, or if the lengths differ.
+    """
+    tensors = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
+    if not tensors:
+        raise InputError(
+            f"{name} is a {type(x).__name__} without a tensor; give a tensor, a tuple of tensors, "
+            "or a dict of tensors by the names of the model's arguments."
+        )
+    lengths = {int(t.shape[0]) if t.ndim else -1 for t in tensors}
+    if len(lengths) > 1 or -1 in lengths:
+        shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
+        raise InputError(
+            f"The tensors of {name} have shapes {shapes}; all of them must have one row for each "
+            "example along the first axis."
+        )
+    if lengths == {0}:
+        raise InputError(f"{name} has no rows; give one example or more.")
+    for tensor in tensors:
+        is_float = tensor.is_floating_point()
+        if is_float and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{name} holds NaN or infinite entries; remove or repair them first.")
+    return lengths.pop()
+
+
+def rows(x: Inputs, start: int, stop: int) -> Inputs:
+    """Some rows of a batch, of every tensor in it."""
+    return pytree.tree_map(lambda leaf: leaf[start:stop] if isinstance(leaf, Tensor) else leaf, x)
+
+
+def require_device(x: Inputs, parameters: dict[str, nn.Parameter], name: str = "x") -> None:
+    """Refuse inputs on another device than the model.
+
+    Raises:
+        InputError: naming both devices.
+    """
+    devices = {p.device for p in parameters.values()}
+    for leaf in pytree.tree_leaves(x):
+        if isinstance(leaf, Tensor) and len(devices) == 1 and leaf.device not in devices:
+            home = devices.pop()
+            raise InputError(
+                f"{name} is on {leaf.device} and the model on {home}; "
+                f"move it with .to({str(home)!r})."
+            )
+
+
+def outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
+    """The outputs of a batch as (n, c); c is 1 where they are (n,)."""
+    value = given_outputs(model, x, output)
+    return value if value.ndim == 2 else value[:, None]
+
+
+def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
+    """The outputs of a batch as the model or ``output`` gives them.
+
+    Args:
+        model: a module without wrappers.
+        x: a batch.
+        output: from what the model returns to a tensor.
+
+    Returns:
+        Shape (n, c) or (n,).
+
+    Raises:
+        InputError: if that is not a real tensor of shape (n,) or (n, c).
+    """
+    value = output(call(model, x)) if output is not None else call(model, x)
+    if not isinstance(value, Tensor):
+        where = "output= returned" if output is not None else "The model returned"
+        raise InputError(
+            f"{where} a {type(value).__name__}, not a tensor; give "
+            "output=lambda out: out.logits (or out[0], out['logits']) to choose one."
+        )
+    n = n_rows(x)
+    if value.ndim not in (1, 2) or len(value) != n or 0 in value.shape:
+        raise InputError(
+            f"The model returned shape {tuple(value.shape)} for {n} rows; wanted ({n},) or "
+            f"({n}, c): choose the outputs that count with output=, such as "
+            "output=lambda out: out[:, -1]."
+        )
+    if not value.is_floating_point():
+        raise InputError(
+            f"The model returned {value.dtype} numbers; a tangent kernel needs real outputs "
+            "(the logits, not their argmax)."
+        )
+    return value
+
+
+def call(model: nn.Module, x: Inputs) -> Any:
+    """The model on a batch: a tensor, a tuple of arguments, or a dict of named ones."""
+    if isinstance(x, dict):
+        return model(**x)
+    if isinstance(x, list | tuple):
+        return model(*x)
+    return model(x)
+
+
+def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
+    """Refuse a model whose output for one row depends on the other rows.
+
+    Two random halves of the batch are computed alone; up to eight rows one by one.
+
+    Args:
+        model: a module without wrappers.
+        x: a batch.
+        whole: its outputs, (n, c).
+        output: as for `outputs`.
+
+    Raises:
+        InputError: if the two differ by more than rounding, or if an output is not finite.
+    """
+    whole = whole.detach()
+    if not torch.isfinite(whole).all():
+        bad = [int(i) for i in (~torch.isfinite(whole)).any(1).nonzero()[:3, 0]]
+        raise InputError(
+            f"The model's outputs are NaN or infinite, first in rows {bad}; there is no kernel of "
+            "a model that has diverged."
+        )
+    n = len(whole)
+    if n < 2:
+        return
+    scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
+    for index in _parts(n):
+        index = index.to(whole.device)
+        try:
+            with torch.no_grad():
+                alone = outputs(model, _take(x, index), output)
+        except RuntimeError as error:
+            raise InputError(
+                f"The model runs on {n} rows and not on {len(index)} of them alone ({error}), so "
+                "its output for one row depends on the other rows; give inputs whose first axis "
+                "is the batch."
+            ) from error
+        gap = float((alone - whole[index]).abs().max())
+        if gap > 1e3 * torch.finfo(whole.dtype).eps * scale:
+            raise InputError(
+                f"The model's output for one row depends on the other rows (by {gap / scale:.1g} "
+                "of its size), so there is no tangent kernel of a row; call model.eval(), or "
+                "give inputs whose first axis is the batch."
+            )
+
+
+def _parts(n: int) -> list[Tensor]:
+    """Every row alone if there are few, else two random halves."""
+    if n <= _FEW:
+        return list(torch.arange(n)[:, None])
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    return [order[: n // 2], order[n // 2 :]]
+
+
+def _take(x: Inputs, index: Tensor) -> Inputs:
+    return pytree.tree_map(
+        lambda leaf: leaf[index.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, x
+    )

@@ -1,0 +1,99 @@
+"""α[f(θ) − f(θ₀)] of a module: the output scale that makes training lazy or rich."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lazyrich._ground import InputError, require_finite, require_positive
+
+from ._model import unwrap
+from ._rows import Output
+
+
+class ScaledModule(nn.Module):
+    """α[f(θ, x) − f(θ₀, x)], or αf(θ, x) without centring; see `scale_output`."""
+
+    def __init__(self, model: nn.Module, alpha: float, *, center: bool, output: Output) -> None:
+        """Wrap a module; use `scale_output`."""
+        super().__init__()
+        self.model = model
+        self.alpha = float(alpha)
+        self.output = output
+        self.initial = frozen_copy(model) if center else None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The scaled outputs of a batch."""
+        value = chosen_output(self.model(*args, **kwargs), self.output)
+        if self.initial is not None:
+            with torch.no_grad():
+                start = chosen_output(self.initial(*args, **kwargs), self.output)
+            value = value - start
+        return self.alpha * value
+
+    def train(self, mode: bool = True) -> "ScaledModule":
+        """Set the mode of the trained module; the one at θ₀ stays in evaluation mode."""
+        super().train(mode)
+        if self.initial is not None:
+            self.initial.eval()
+        return self
+
+
+def scale_output(
+    model: nn.Module, alpha: float, *, center: bool = True, output: Output = None
+) -> ScaledModule:
+    """The module α[f(θ, x) − f(θ₀, x)], trained lazily for large α and richly for small.
+
+    The module trains the parameters of ``model`` itself. Train it at the rate η₀/α² with
+    SGD, so that the function moves at one speed for every α; with Adam at η₀/α.
+
+    Args:
+        model: the module; θ₀ are its parameters now.
+        alpha: α, above zero.
+        center: whether to subtract f(θ₀, x), computed by a frozen copy in evaluation mode.
+            Do not combine it with weight decay, which pulls f(θ) but not f(θ₀) to zero.
+        output: from what the model returns to a tensor; None takes it as it is.
+
+    Returns:
+        A module whose output is a tensor; exactly zero at θ₀ if centred (and if the model
+        computes the same in training mode as in evaluation mode).
+
+    Raises:
+        InputError: if ``alpha`` is not above zero and finite, or ``model`` is no module.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> scaled = scale_output(model, 10.0)
+        >>> scaled(torch.ones(1, 2))
+        tensor([[0.]], grad_fn=<MulBackward0>)
+
+    References:
+        Kumar et al. (2024), Eq. 2; Chizat, Oyallon and Bach (2019).
+    """
+    require_finite(alpha=alpha)
+    require_positive(alpha=alpha)
+    return ScaledModule(unwrap(model), alpha, center=center, output=output)
+
+
+def frozen_copy(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose parameters are constants."""
+    copied = copy.deepcopy(model).eval()
+    for parameter in copied.parameters():
+        parameter.requires_grad_(False)
+    return copied
+
+
+def chosen_output(value: Any, output: Output) -> Tensor:
+    """A tensor out of what a model returned.
+
+    Raises:
+        InputError: if it is none.
+    """
+    value = output(value) if output is not None else value
+    if not isinstance(value, Tensor):
+        raise InputError(
+            f"The model returned a {type(value).__name__}, not a tensor; give "
+            "output=lambda out: out.logits (or out[0], out['logits']) to choose one."
+        )
+    return value

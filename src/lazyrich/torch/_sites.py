@@ -1,0 +1,310 @@
+"""How each kind of operation turns a cotangent into the gradient of a value that it reads.
+
+A site is one place where a value (a parameter, or something computed from parameters
+alone) meets the rows. From the cotangent g of the operation's result follows the
+gradient of the value: a product of g and an activation (`Product`), or a sum of g times
+something (`Sum`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lazyrich.torch._graph import Node, Reader, value_shape
+from lazyrich.torch._patches import patches, transposed_patches
+
+
+@dataclass(frozen=True)
+class Product:
+    """The gradient of a matrix: Σ over positions of cotangent times activation.
+
+    Attributes:
+        node: whose cotangent is meant.
+        activation: (N, s, q), or whole numbers (N, s) for the rows of a table.
+        cotangent: from the node's cotangent to (N, s, r).
+        activation_first: whether the matrix is (q, r) and not (r, q).
+    """
+
+    node: Node
+    activation: Tensor
+    cotangent: Callable[[Tensor], Tensor]
+    activation_first: bool
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The gradient of a value that is added or multiplied entry by entry.
+
+    Attributes:
+        node: whose cotangent is meant.
+        gradient: from the node's cotangent to (N, s, p), p entries of the value.
+    """
+
+    node: Node
+    gradient: Callable[[Tensor], Tensor]
+
+
+Site = Product | Sum
+
+
+def site(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    """The site of a value of a shape in the operation that reads it.
+
+    Args:
+        reader: the operation, and which argument the value is.
+        shape: the value's shape.
+
+    Returns:
+        The site; None if this operation, or this argument of it, is not understood.
+    """
+    rule = _RULES.get(reader.name)
+    return None if rule is None or reader.position < 0 else rule(reader, shape)
+
+
+def _addmm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    if reader.position == 0:
+        if len(shape) > 1 and shape[0] != 1:
+            return None
+        return _sum_to(node, shape, lambda g: node._saved_beta * g)
+    if reader.position == 2:
+        return _product(node, node._saved_mat1, node._saved_alpha)
+    return None
+
+
+def _mm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    return _product(reader.node, reader.node._saved_self) if reader.position == 1 else None
+
+
+def _product(node: Node, activation: Tensor, scale: float | int = 1) -> Product | None:
+    """Result (N, r) = scale · activation (N, q) times the value (q, r)."""
+    if activation is None or activation.ndim != 2:
+        return None
+    return Product(node, activation[:, None], lambda g: scale * g[:, None], activation_first=True)
+
+
+def _linear(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    """The fused linear layer that some devices have: the value is (r, q)."""
+    node = reader.node
+    if reader.position == 1:
+        flat = node._saved_input.flatten(0, -2) if node._saved_input.ndim > 1 else None
+        if flat is None:
+            return None
+        return Product(
+            node, flat[:, None], lambda g: g.flatten(0, -2)[:, None], activation_first=False
+        )
+    return _sum_to(node, shape, lambda g: g) if reader.position == 2 else None
+
+
+def _add(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    scale = reader.node._saved_alpha if reader.position == 1 else 1
+    return _sum_to(reader.node, shape, lambda g: scale * g)
+
+
+def _sub(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    scale = -reader.node._saved_alpha if reader.position == 1 else 1
+    return _sum_to(reader.node, shape, lambda g: scale * g)
+
+
+def _mul(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    other = node._saved_self if reader.position == 1 else node._saved_other
+    if not isinstance(other, Tensor):
+        return None
+    return _sum_to(node, shape, lambda g: g * other)
+
+
+def _div(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    if reader.position != 0 or not isinstance(node._saved_other, Tensor):
+        return None
+    return _sum_to(node, shape, lambda g: g / node._saved_other)
+
+
+def _expand(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    return _sum_to(reader.node, shape, lambda g: g)
+
+
+def _sum_to(node: Node, shape: tuple[int, ...], gradient: Callable[[Tensor], Tensor]) -> Sum | None:
+    """A value of a shape that is broadcast, over the rows too, against the node's result."""
+    full = value_shape(node)
+    padded = (1,) * (len(full) - len(shape)) + shape
+    if len(padded) != len(full) or not full or padded[0] != 1:
+        return None
+    lead = 1  # axes that the value does not have: the rows lie along one of them
+    while lead < len(full) - 1 and padded[lead] == 1 != full[lead]:
+        lead += 1
+    axes = [axis for axis in range(lead, len(full)) if padded[axis] == 1 != full[axis]]
+
+    def entries(g: Tensor) -> Tensor:
+        values = gradient(g)
+        values = values.sum(axes, keepdim=True) if axes else values
+        return values.reshape(_size(full[:lead]), 1, -1)
+
+    return Sum(node, entries)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _embedding(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    if node._saved_scale_grad_by_freq:
+        return None
+    return _lookup(node, node._saved_indices, int(node._saved_padding_idx), shape)
+
+
+def _index(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    indices = [one for one in node._saved_indices if one is not None]
+    if len(shape) != 2 or len(indices) != 1 or node._saved_indices[0] is None:
+        return None
+    if indices[0].dtype not in (torch.int64, torch.int32):
+        return None
+    return _lookup(node, torch.remainder(indices[0], shape[0]), -1, shape)
+
+
+def _index_select(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    if len(shape) != 2 or node._saved_dim not in (0, -2, 2**64 - 2):
+        return None
+    return _lookup(node, node._saved_index, -1, shape)
+
+
+def _lookup(node: Node, indices: Tensor, padding: int, shape: tuple[int, ...]) -> Site | None:
+    if len(shape) != 2:
+        return None
+    width = value_shape(node)[-1]
+    flat = indices.reshape(-1)
+    keep = (flat != padding)[:, None, None]
+    return Product(
+        node,
+        flat[:, None],
+        lambda g: g.reshape(-1, 1, width) * keep,
+        activation_first=True,
+    )
+
+
+def _layer_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    n_features = _size(tuple(node._saved_normalized_shape))
+
+    def flat(g: Tensor) -> Tensor:
+        return g.reshape(-1, 1, n_features)
+
+    if reader.position == 2:
+        return Sum(node, flat)
+    if reader.position != 1:
+        return None
+    normalized = (node._saved_input - node._saved_result1) * node._saved_result2
+    return Sum(node, lambda g: flat(g * normalized))
+
+
+def _batch_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    if node._saved_training:
+        return None
+    if reader.position == 2:
+        return Sum(node, _positions)
+    if reader.position != 1:
+        return None
+    width = node._saved_input.shape[1]
+    broadcast = (1, width) + (1,) * (node._saved_input.ndim - 2)
+    mean = node._saved_running_mean.reshape(broadcast)
+    deviation = (node._saved_running_var + node._saved_eps).sqrt().reshape(broadcast)
+    normalized = (node._saved_input - mean) / deviation
+    return Sum(node, lambda g: _positions(g * normalized))
+
+
+def _group_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    if reader.position == 2:
+        return Sum(node, _positions)
+    if reader.position != 1:
+        return None
+    values = node._saved_input
+    grouped = values.reshape(len(values), node._saved_group, -1)
+    centred = grouped - node._saved_result1.reshape(len(values), -1, 1)
+    normalized = (centred * node._saved_result2.reshape(len(values), -1, 1)).reshape(values.shape)
+    return Sum(node, lambda g: _positions(g * normalized))
+
+
+def _positions(g: Tensor) -> Tensor:
+    """(N, channels, …) to (N, 1, channels), summed over positions."""
+    return g.flatten(2).sum(2)[:, None] if g.ndim > 2 else g[:, None]
+
+
+def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
+    node = reader.node
+    if reader.position == 2:
+        return Sum(node, _positions)
+    if reader.position != 1 or len(shape) != node._saved_input.ndim:
+        return None
+    how = {
+        "size": shape[2:],
+        "stride": tuple(node._saved_stride),
+        "padding": tuple(node._saved_padding),
+        "dilation": tuple(node._saved_dilation),
+    }
+    if node._saved_transposed:
+        return _transposed_convolution(node, shape, how)
+    activation, groups = node._saved_input, node._saved_groups
+
+    def pixels(g: Tensor) -> Tensor:
+        return g.flatten(2).transpose(1, 2)
+
+    if groups == 1:
+        unfolded = patches(activation, **how)
+        return Product(node, unfolded, pixels, activation_first=False)
+
+    def per_group(g: Tensor) -> Tensor:
+        h = patches(activation, **how)
+        n, s, _ = h.shape
+        h, g = h.reshape(n, s, groups, -1), pixels(g).reshape(n, s, groups, -1)
+        return torch.einsum("nsgr,nsgq->ngrq", g, h).reshape(n, 1, -1)
+
+    return Sum(node, per_group)
+
+
+def _transposed_convolution(node: Node, shape: tuple[int, ...], how: dict) -> Site | None:
+    """Inputs and outputs change places: patches are cut from the cotangent."""
+    activation, groups = node._saved_input.flatten(2).transpose(1, 2), node._saved_groups
+    positions = tuple(node._saved_input.shape[2:])
+
+    def cut(g: Tensor) -> Tensor:
+        return transposed_patches(g, positions=positions, **how)
+
+    if groups == 1:
+        return Product(node, activation, cut, activation_first=True)
+
+    def per_group(g: Tensor) -> Tensor:
+        n, s, _ = activation.shape
+        h, cots = activation.reshape(n, s, groups, -1), cut(g).reshape(n, s, groups, -1)
+        return torch.einsum("nsgq,nsgr->ngqr", h, cots).reshape(n, 1, -1)
+
+    return Sum(node, per_group)
+
+
+_RULES: dict[str, Callable[[Reader, tuple[int, ...]], Site | None]] = {
+    "Add": _add,
+    "Addmm": _addmm,
+    "Convolution": _convolution,
+    "Div": _div,
+    "Embedding": _embedding,
+    "Expand": _expand,
+    "Index": _index,
+    "IndexSelect": _index_select,
+    "Linear": _linear,
+    "Mm": _mm,
+    "Mul": _mul,
+    "NativeBatchNorm": _batch_norm,
+    "NativeGroupNorm": _group_norm,
+    "NativeLayerNorm": _layer_norm,
+    "Sub": _sub,
+}

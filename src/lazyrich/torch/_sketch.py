@@ -1,0 +1,331 @@
+"""A tangent kernel of any size, seen through a few random directions of the outputs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lazyrich._ground import InputError
+
+from ._estimate import Estimate, jackknife
+from ._memory import budget
+from ._model import (
+    Chosen,
+    parameter_dtype,
+    refuse_training_mode,
+    trainable_parameters,
+    unchanged,
+    unwrap,
+)
+from ._rows import Inputs, Output, n_rows, outputs, refuse_mixed_rows, require_device
+
+_N_PERMUTATIONS = 16
+
+
+@dataclass(frozen=True)
+class LabelEnergy:
+    """yᵀKy, and what permuted labels score.
+
+    Attributes:
+        value: yᵀKy, exactly.
+        null: the same for permuted rows of the labels.
+    """
+
+    value: float
+    null: tuple[float, ...]
+
+    @property
+    def z_score(self) -> float:
+        """Distance from the mean of the null in its standard deviations; NaN if it has none."""
+        deviation = float(np.std(self.null, ddof=1))
+        return (self.value - float(np.mean(self.null))) / deviation if deviation else float("nan")
+
+    @property
+    def p_value(self) -> float:
+        """Share of permutations, the labels themselves among them, that score as high."""
+        return (1 + sum(one >= self.value for one in self.null)) / (1 + len(self.null))
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The products g_i·g_j of m random directions g_i = Jᵀu_i.
+
+    Two sketches can be compared if they were made with the same rows, seed and m.
+
+    Attributes:
+        groups: by parameter group, the m × m products.
+        n: number of rows.
+        n_outputs: number of outputs.
+        seed: of the directions.
+        is_centered: whether the directions, and so the kernel, are centred over rows.
+        labels: energy of the labels; None if there were none.
+    """
+
+    groups: Mapping[str, np.ndarray]
+    n: int
+    n_outputs: int
+    seed: int
+    is_centered: bool
+    labels: LabelEnergy | None = None
+
+    @cached_property
+    def products(self) -> np.ndarray:
+        """The m × m products, summed over parameter groups."""
+        return np.sum(list(self.groups.values()), axis=0)
+
+    def of_group(self, name: str) -> "Sketch":
+        """The sketch of one group's part of the kernel."""
+        if name not in self.groups:
+            raise InputError(f"The sketch has no group {name!r}; it has {', '.join(self.groups)}.")
+        kept = {name: self.groups[name]}
+        return Sketch(kept, self.n, self.n_outputs, self.seed, self.is_centered)
+
+    def trace(self) -> Estimate:
+        """tr K, estimated by the mean of S_ii."""
+        return jackknife(lambda s: np.diagonal(s).mean(), self.products)
+
+    def norm(self) -> Estimate:
+        """‖K‖ (Frobenius), from the mean of S_ij² over i ≠ j."""
+        return jackknife(lambda s: np.sqrt(_product(s, s)), self.products)
+
+    def effective_rank(self) -> Estimate:
+        """(tr K)²/‖K‖²: 1 for one direction, the number of entries for the identity."""
+        return jackknife(lambda s: np.diagonal(s).mean() ** 2 / _product(s, s), self.products)
+
+    def cosine(self, other: "Sketch") -> Estimate:
+        """⟨K, K′⟩/(‖K‖‖K′‖) with a sketch of the same rows: 1 for equal kernels up to scale."""
+        _require_same(self, other)
+        return jackknife(_cosine, self.products, other.products, upper=1.0)
+
+    def growth(self, other: "Sketch") -> Estimate:
+        """tr K′/tr K: how much larger the other kernel is."""
+        _require_same(self, other)
+        return jackknife(
+            lambda s, t: np.diagonal(t).mean() / np.diagonal(s).mean(),
+            self.products,
+            other.products,
+        )
+
+    def distance(self, other: "Sketch") -> Estimate:
+        """‖K′ − K‖/‖K‖."""
+        _require_same(self, other)
+        return jackknife(
+            lambda s, t: np.sqrt(_product(t - s, t - s) / _product(s, s)),
+            self.products,
+            other.products,
+        )
+
+
+def _product(s: np.ndarray, t: np.ndarray) -> float:
+    """⟨K, K′⟩ from the mean of S_ij T_ij over i ≠ j."""
+    m = len(s)
+    return float(((s * t).sum() - (np.diagonal(s) * np.diagonal(t)).sum()) / (m * (m - 1)))
+
+
+def _cosine(s: np.ndarray, t: np.ndarray) -> float:
+    return _product(s, t) / np.sqrt(_product(s, s) * _product(t, t))
+
+
+def _require_same(one: Sketch, other: Sketch) -> None:
+    mine = (len(one.products), one.n, one.n_outputs, one.seed, one.is_centered)
+    yours = (len(other.products), other.n, other.n_outputs, other.seed, other.is_centered)
+    if mine != yours:
+        raise InputError(
+            f"The sketches have (directions, rows, outputs, seed, centred) {mine} and {yours}; "
+            "make both with the same rows and settings."
+        )
+
+
+def sketch(
+    model: nn.Module,
+    x: Inputs,
+    m: int = 32,
+    *,
+    y: Tensor | None = None,
+    center: bool = True,
+    seed: int = 0,
+    output: Output = None,
+    params: Chosen = None,
+    groups: Callable[[str], str] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    memory: str | int | None = None,
+) -> Sketch:
+    """The tangent kernel of a module through m random directions, for networks of any size.
+
+    Random output vectors u_i (n × c, independent entries ±1) are pulled back,
+    g_i = Jᵀu_i, by one ordinary backward pass each, and their products S_ij = g_i·g_j are
+    kept: tr K ≈ mean S_ii, ‖K‖² ≈ mean over i ≠ j of S_ij², and ⟨K, K′⟩ of the kernels at
+    two times from two sketches with the same directions. The model is left as it was.
+
+    Args:
+        model: a module.
+        x: n rows.
+        m: number of directions; 32 give the cosine of two kernels to about ±0.02.
+        y: labels (n,) or (n, c), or classes as whole numbers (n,), for the label energy:
+            17 more backward passes.
+        center: whether to centre over rows. Do: an uncentred kernel is dominated by its
+            constant mode, which hardly moves.
+        seed: of the directions and permutations; the same for sketches to be compared.
+        output: from what the model returns to a tensor (n,) or (n, c).
+        params: which parameters count, as for `ntk`.
+        groups: from a parameter's name to its group; None groups by module.
+        optimizer: an Adam whose state preconditions the kernel: J D⁻¹ Jᵀ with
+            D = √v̂ + ε.
+        memory: bound on the memory used; None is half of what is free.
+
+    Returns:
+        The sketch.
+
+    Raises:
+        InputError: as `ntk`; also if ``m`` is below 3, if ``y`` does not fit, or if the
+            optimizer has no second moments.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 50), nn.Tanh(), nn.Linear(50, 1))
+        >>> x = torch.randn(20, 3)
+        >>> start = sketch(model, x)
+        >>> round(start.cosine(sketch(model, x)).value, 6)
+        1.0
+    """
+    if isinstance(m, bool) or not isinstance(m, int) or m < 3:
+        raise InputError(f"m is {m!r}; it must be a whole number of three directions or more.")
+    model = unwrap(model)
+    parameters = trainable_parameters(model, params)
+    n_rows(x)
+    require_device(x, parameters)
+    refuse_training_mode(model)
+    scales = None if optimizer is None else _preconditioner(optimizer, parameters)
+    named = {name: (groups or _module_of)(name) for name in parameters}
+    with unchanged(model):
+        values = outputs(model, x, output)
+        refuse_mixed_rows(model, x, values, output)
+        generator = torch.Generator().manual_seed(seed)
+        directions = torch.randint(0, 2, (m, *values.shape), generator=generator) * 2.0 - 1.0
+        if center:
+            # The projection has variance 1 − 1/n on its diagonal, as the centred kernel asks.
+            directions = directions - directions.mean(1, keepdim=True)
+        found = _products(values, directions, parameters, named, scales, budget(memory, parameters))
+        labels = None
+        if y is not None:
+            labels = _label_energy(values, _label_matrix(y, values), parameters, scales, generator)
+    return Sketch(found, len(values), values.shape[1], seed, center, labels)
+
+
+def _module_of(name: str) -> str:
+    return name.rsplit(".", 1)[0] if "." in name else name
+
+
+def _products(
+    values: Tensor,
+    directions: Tensor,
+    parameters: dict[str, nn.Parameter],
+    named: dict[str, str],
+    scales: dict[str, Tensor] | None,
+    memory: float,
+) -> dict[str, np.ndarray]:
+    """The products of every group, as many parameters at a time as memory allows."""
+    dtype = parameter_dtype(parameters)
+    m = len(directions)
+    found = {group: np.zeros((m, m)) for group in named.values()}
+    for names in _chunks(parameters, memory / 4 / (8 * m)):
+        chosen = [parameters[name] for name in names]
+        pulled = [_pulled(values, direction.to(values), chosen, dtype) for direction in directions]
+        for k, name in enumerate(names):
+            rows = torch.stack([one[k] for one in pulled])
+            if scales is not None:
+                rows = rows * scales[name].reshape(1, -1).to(rows)
+            found[named[name]] += (rows @ rows.T).double().cpu().numpy()
+    return found
+
+
+def _chunks(parameters: Mapping[str, nn.Parameter], most: float) -> list[list[str]]:
+    chunks: list[list[str]] = [[]]
+    size = 0
+    for name, parameter in parameters.items():
+        if chunks[-1] and size + parameter.numel() > most:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(name)
+        size += parameter.numel()
+    return chunks
+
+
+def _pulled(
+    values: Tensor, direction: Tensor, chosen: list[nn.Parameter], dtype: torch.dtype
+) -> list[Tensor]:
+    """Jᵀu, flat, for each parameter."""
+    arrived = torch.autograd.grad(values, chosen, direction, retain_graph=True, allow_unused=True)
+    return [
+        torch.zeros(p.numel(), dtype=dtype, device=p.device)
+        if g is None
+        else g.reshape(-1).to(dtype)
+        for p, g in zip(chosen, arrived, strict=True)
+    ]
+
+
+def _label_matrix(y: Any, values: Tensor) -> Tensor:
+    """The labels as (n, c), centred over rows; classes as one-hot rows."""
+    n, c = values.shape
+    y = torch.as_tensor(y).detach().to(values.device)
+    if not y.is_floating_point() and y.ndim == 1 and c > 1:
+        if len(y) != n or int(y.min()) < 0 or int(y.max()) >= c:
+            raise InputError(
+                f"y has {len(y)} classes from {int(y.min())} to {int(y.max())}; wanted {n} whole "
+                f"numbers from 0 to {c - 1}."
+            )
+        y = nn.functional.one_hot(y.long(), c)
+    y = y.to(values.dtype)
+    y = y[:, None] if y.ndim == 1 else y
+    if y.shape != values.shape:
+        raise InputError(
+            f"y has shape {tuple(y.shape)} and the outputs {tuple(values.shape)}; wanted labels "
+            "of the outputs' shape, or classes as whole numbers."
+        )
+    return y - y.mean(0)
+
+
+def _label_energy(
+    values: Tensor,
+    y: Tensor,
+    parameters: dict[str, nn.Parameter],
+    scales: dict[str, Tensor] | None,
+    generator: torch.Generator,
+) -> LabelEnergy:
+    chosen, dtype = list(parameters.values()), parameter_dtype(parameters)
+
+    def energy(labels: Tensor) -> float:
+        pulled = _pulled(values, labels, chosen, dtype)
+        if scales is not None:
+            pulled = [
+                g * scales[name].reshape(-1).to(g)
+                for name, g in zip(parameters, pulled, strict=True)
+            ]
+        return float(sum((g.double() ** 2).sum() for g in pulled))
+
+    orders = [torch.randperm(len(y), generator=generator) for _ in range(_N_PERMUTATIONS)]
+    null = tuple(energy(y[order.to(y.device)]) for order in orders)
+    return LabelEnergy(energy(y), null)
+
+
+def _preconditioner(
+    optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """D^(−1/2) of Adam's step for every parameter."""
+    scales = {}
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in parameters.items():
+        state = optimizer.state.get(parameter, {})
+        if "exp_avg_sq" not in state or id(parameter) not in groups:
+            raise InputError(
+                f"The optimizer holds no second moment of {name!r}; give the Adam or AdamW that "
+                "trains the model, after its first step."
+            )
+        group = groups[id(parameter)]
+        correction = 1 - group["betas"][1] ** float(state["step"])
+        second = (state["exp_avg_sq"].detach() / correction).sqrt() + group["eps"]
+        scales[name] = second.rsqrt()
+    return scales

@@ -1,0 +1,229 @@
+"""Oracle: closed forms of linear networks whose meaning changes between two calls."""
+
+import dataclasses
+import gc
+import threading
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lazyrich.kernels import _ntk as module
+from lazyrich.kernels import (
+    check_predictor,
+    explain_ntk,
+    linearize,
+    ntk,
+    ntk_operator,
+    richness,
+)
+
+ONE, X = jnp.ones(1), jnp.ones((1, 1))
+SCALE = 1.0
+
+
+def scaled(p, x):
+    return SCALE * (x @ p)
+
+
+def set_scale(value):
+    globals()["SCALE"] = value
+
+
+def kernel(predict):
+    return ntk(predict, ONE, X)
+
+
+def by_operator(predict):
+    return ntk_operator(predict, ONE, X)(jnp.ones(1))
+
+
+def by_slope(predict):
+    return linearize(predict, ONE)(2 * ONE, X) ** 2 / 4
+
+
+def by_kernel_of_twin(predict):
+    return ntk(linearize(predict, ONE), ONE, X)
+
+
+@pytest.mark.parametrize("measure", [kernel, by_operator, by_slope, by_kernel_of_twin])
+def test_a_rebound_global_is_seen(measure):
+    for scale in (1.0, 3.0, 1.0):
+        set_scale(scale)
+        np.testing.assert_allclose(np.ravel(measure(scaled))[0], scale**2, rtol=1e-12)
+
+
+def test_richness_explanations_and_checks_see_the_predictor_of_now():
+    power = [1]
+
+    def predict(p, x):
+        return (x @ p) ** power[0] if power[0] else x @ jax.lax.stop_gradient(p)
+
+    assert float(richness(predict, ONE, 2 * ONE, X).kernel_distance) == 0
+    assert explain_ntk(predict, ONE, X)["params"].kind != "unused"
+    check_predictor(predict, ONE, X)
+    power[0] = 2
+    # K₀ = (2·1)² and K = (2·2)² on the input 1.
+    np.testing.assert_allclose(richness(predict, ONE, 2 * ONE, X).kernel_distance, 3.0)
+    power[0] = 0
+    assert explain_ntk(predict, ONE, X)["params"].kind == "unused"
+    power[0] = jnp.nan
+    with pytest.raises(ValueError, match="NaN"):
+        check_predictor(predict, ONE, X)
+
+
+class Layer:
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, p, x):
+        return self.scale * (x @ p)
+
+    def method(self, p, x):
+        return self(p, x)
+
+    def __eq__(self, other):
+        return True
+
+    def __hash__(self):
+        return 0
+
+
+def test_changed_attributes_and_arrays_changed_in_place_are_seen():
+    layer, array = Layer(1.0), np.ones(1)
+    assert float(kernel(layer)[0, 0]) == 1
+    operator = ntk_operator(lambda p, x: x @ (array * p), ONE, X)
+    layer.scale = 3.0
+    assert float(kernel(layer)[0, 0]) == 9
+    assert float(kernel(layer.method)[0, 0]) == 9
+    assert float(kernel(lambda p, x: x @ (array * p))[0, 0]) == 1
+    array[0] = 3.0
+    assert float(kernel(lambda p, x: x @ (array * p))[0, 0]) == 9
+    # An operator is the predictor as it was when the operator was made.
+    assert float(operator(jnp.ones(1))[0]) == 1
+
+
+def test_objects_that_equal_one_another_are_not_confused():
+    assert [float(kernel(Layer(scale))[0, 0]) for scale in (1.0, 2.0)] == [1, 4]
+    twins = [linearize(Layer(scale), ONE) for scale in (1.0, 2.0)]
+    call = jax.jit(lambda twin: twin(2 * ONE, X))
+    assert [float(call(twin)[0]) for twin in twins] == [2, 4]
+
+
+@dataclasses.dataclass
+class Unhashable:
+    scale: float
+
+    def __call__(self, p, x):
+        return self.scale * (x @ p)
+
+
+def test_a_predictor_without_a_hash_works_everywhere():
+    predict = Unhashable(3.0)
+    assert float(kernel(predict)[0, 0]) == 9
+    assert float(by_operator(predict)[0]) == 9
+    assert float(kernel(linearize(predict, ONE))[0, 0]) == 9
+    twin = jax.jit(lambda twin: twin(ONE, X))(linearize(predict, ONE))
+    assert float(twin[0]) == 3
+    check_predictor(predict, ONE, X)
+    assert float(richness(predict, ONE, 2 * ONE, X).kernel_distance) == 0
+    assert explain_ntk(predict, ONE, X)["params"].kind == "jacobian"
+
+
+def rule(scale):
+    """x ↦ x with a derivative of its own."""
+
+    @jax.custom_jvp
+    def identity(x):
+        return x
+
+    identity.defjvp(lambda primals, tangents: (primals[0], scale * tangents[0]))
+    return identity
+
+
+def rule_back(scale):
+    @jax.custom_vjp
+    def identity(x):
+        return x
+
+    identity.defvjp(lambda x: (x, None), lambda _, g: (scale * g,))
+    return identity
+
+
+@pytest.mark.parametrize("make", [rule, rule_back])
+@pytest.mark.parametrize("kind", [float, jnp.asarray, np.array])
+def test_equal_functions_with_unlike_rules_are_not_confused(make, kind):
+    for scale in (1.0, 3.0):
+        identity = make(kind(scale))
+        value = kernel(lambda p, x: identity(x @ p))  # noqa: B023
+        np.testing.assert_allclose(value, scale**2, rtol=1e-6)
+
+
+def test_a_rule_that_reads_a_changed_value_is_asked_again():
+    scale = [1.0]
+
+    @jax.custom_vjp
+    def identity(x):
+        return x
+
+    identity.defvjp(lambda x: (x, None), lambda _, g: (scale[0] * g,))
+    for value in (1.0, 3.0):
+        scale[0] = value
+        np.testing.assert_allclose(kernel(lambda p, x: identity(x @ p)), value**2, rtol=1e-12)
+
+
+def count_compilations(monkeypatch):
+    made = []
+    inner = module._kernel
+
+    def counted(*arguments):
+        made.append(0)
+        return inner(*arguments)
+
+    monkeypatch.setattr(module, "_kernel", counted)
+    return made
+
+
+def test_new_functions_of_one_program_compile_once(monkeypatch):
+    made = count_compilations(monkeypatch)
+    weights, x = jnp.ones((3, 2)), jnp.ones((2, 3))
+    for alpha in jnp.linspace(1.0, 2.0, 5):
+        mask = np.asarray([1.0, float(alpha), 0.0])
+
+        def predict(p, x, alpha=alpha, mask=mask):
+            return alpha * jax.nn.relu((x * mask) @ p)
+
+        value = ntk(predict, weights, x, trace_outputs=True)
+        np.testing.assert_allclose(value, 2 * alpha**2 * (1 + alpha**2), rtol=1e-12)
+    assert len(made) == 1
+
+
+def test_captured_arrays_are_not_kept_alive():
+    array = jnp.arange(1000.0)
+    seen = weakref.ref(array)
+    float(ntk(lambda p, x: x @ (p * array[:1]), ONE, X)[0, 0])
+    del array
+    gc.collect()
+    assert seen() is None
+
+
+def test_threads_do_not_mix_their_predictors():
+    results = {}
+
+    def work(k):
+        results[k] = [float(ntk(lambda p, x: k * (x @ p), ONE, X)[0, 0]) for _ in range(3)]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {k: [k**2] * 3 for k in range(1, 5)}
+
+
+def test_numbers_of_unlike_types_are_unlike_programs():
+    for factor, wanted in ((1, 1.0), (True, 1.0), (2, 4.0), (2.0, 4.0), (-0.0, 0.0), (0.0, 0.0)):
+        value = ntk(lambda p, x: x @ (factor * p), ONE, X)  # noqa: B023
+        assert float(value[0, 0]) == wanted

@@ -1,0 +1,161 @@
+"""Oracle: whole-batch Jacobians, which show whether a row's output depends on another row."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lazyrich._ground import InputError
+from lazyrich.kernels import check_predictor, ntk, ntk_operator
+from lazyrich.kernels._predictor_call import predictor_call
+
+RNG = np.random.default_rng(0)
+X = jnp.asarray(RNG.normal(size=(4, 3)))
+W = jnp.asarray(RNG.normal(size=(3, 2)))
+
+
+def hidden_by_while(z):
+    return jax.lax.while_loop(lambda s: s[0] < 2, lambda s: (s[0] + 1, s[1] + z.mean(0)), (0, z))[1]
+
+
+def running_mean(z):
+    def turn(total, row):
+        return total + row, total + row
+
+    return jax.lax.scan(turn, jnp.zeros(z.shape[1]), z)[1]
+
+
+@jax.custom_jvp
+def mixing_rule(z):
+    return z
+
+
+mixing_rule.defjvp(lambda p, t: (p[0], t[0] - t[0].mean(0)))
+
+
+@jax.custom_vjp
+def mixing_rule_back(z):
+    return z
+
+
+mixing_rule_back.defvjp(lambda z: (z, None), lambda _, g: (g - g.mean(0),))
+
+MIXING = {
+    "cumsum": lambda w, x: jnp.cumsum(x @ w, 0),
+    "mean": lambda w, x: (x - x.mean(0)) @ w,
+    "batch norm without epsilon": lambda w, x: (lambda z: (z - z.mean(0)) / z.std(0))(x @ w),
+    "sorted": lambda w, x: jnp.sort(x @ w, 0),
+    "softmax over rows": lambda w, x: jax.nn.softmax(x @ w, 0),
+    "maximum": lambda w, x: x @ w - (x @ w).max(0),
+    "next row": lambda w, x: jnp.roll(x, 1, 0) @ w,
+    "reversed": lambda w, x: x[::-1] @ w,
+    "first row": lambda w, x: x @ w + x[0] @ w,
+    "Gram matrix": lambda w, x: (x @ x.T) @ (x @ w),
+    "norm of all": lambda w, x: x @ w / jnp.linalg.norm(x),
+    "scan": lambda w, x: running_mean(x @ w),
+    "while": lambda w, x: hidden_by_while(x) @ w,
+    "cond on all": lambda w, x: jax.lax.cond(x.sum() > 0, lambda: x @ w, lambda: 2 * (x @ w)),
+    "wrong reshape": lambda w, x: x.T.reshape(x.shape) @ w,
+    "convolution": lambda w, x: jnp.apply_along_axis(
+        lambda c: jnp.convolve(c, jnp.ones(3))[1:-1], 0, x
+    ) @ w,
+    "inside jit": lambda w, x: jax.jit(lambda z: z - z.mean(0))(x @ w),
+    "gather": lambda w, x: (x @ w)[jnp.argsort(x[:, 0])],
+    "a rule for tangents": lambda w, x: mixing_rule(x @ w),
+    "a rule for cotangents": lambda w, x: mixing_rule_back(x @ w),
+    "number of rows": lambda w, x: x @ w / len(x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_rows_that_mix_are_refused(name):
+    with pytest.raises(InputError, match="its own row alone"):
+        ntk(MIXING[name], W, X)
+
+
+@pytest.mark.parametrize("ask", [check_predictor, ntk_operator, ntk])
+@pytest.mark.parametrize("x", [X, jnp.asarray([[1.0, 2, 3], [4, 5, 6], [1, 2, 3]])])
+def test_every_way_of_asking_sees_the_mean(ask, x):
+    with pytest.raises(InputError, match="mixes the rows"):
+        ask(MIXING["mean"], W, x)
+
+
+def test_mixed_integer_rows_are_refused():
+    table = jnp.asarray(RNG.normal(size=(7, 2)))
+    tokens = jnp.asarray(RNG.integers(0, 7, (5, 3)))
+    for mix in (lambda t: t + t.max(0), lambda t: jnp.sort(t, 0), lambda t: t[::-1]):
+        with pytest.raises(InputError, match="mixes the rows"):
+            ntk(lambda p, t: p[mix(t) % 7].sum(1), table, tokens)  # noqa: B023
+
+
+def test_under_jit_a_mixed_kernel_is_nan_and_never_a_number():
+    kernel = jax.jit(lambda w, x: ntk(MIXING["mean"], w, x))(W, X)
+    assert np.isnan(kernel).all()
+    product = jax.jit(lambda w, x: ntk_operator(MIXING["cumsum"], w, x)(jnp.ones((4, 2))))(W, X)
+    assert np.isnan(product).all()
+
+
+def loop_over_rows(w, x):
+    def turn(k, filled):
+        return filled.at[k].set(x[k] @ w)
+
+    return jax.lax.fori_loop(0, len(x), turn, jnp.zeros((len(x), 2)))
+
+
+def until_small(row):
+    return jax.lax.while_loop(lambda r: (r**2).sum() > 1, lambda r: r / 2, row)
+
+
+ROW_WISE = {
+    "vmap": (lambda w, x: jax.vmap(lambda row: row @ w)(x), True),
+    "lax.map": (lambda w, x: jax.lax.map(lambda row: row @ w, x), True),
+    "scan over rows": (lambda w, x: jax.lax.scan(lambda s, r: (s, r @ w), 0, x)[1], True),
+    "softmax": (lambda w, x: jax.nn.softmax(x @ w), True),
+    "layer norm": (
+        lambda w, x: (lambda z: (z - z.mean(1, keepdims=True)) / z.std(1, keepdims=True))(x @ w),
+        True,
+    ),
+    "cumsum along features": (lambda w, x: jnp.cumsum(x @ w, 1), True),
+    "sorted features": (lambda w, x: jnp.sort(x @ w, 1), True),
+    "merged rows": (
+        lambda w, x: jnp.tanh(x.reshape(-1, 1) @ w[:1]).reshape(len(x), 3, 2).mean(1),
+        True,
+    ),
+    "one-hot": (
+        lambda w, x: jax.nn.one_hot((x[:, 0] > 0).astype(int), 3, dtype=x.dtype) @ w + x @ w,
+        True,
+    ),
+    "set features": (lambda w, x: x.at[:, 0].set(0.0) @ w, True),
+    "own column": (lambda w, x: jnp.take_along_axis(x @ w, (x[:, :1] > 0) * 1, 1), True),
+    "cond under vmap": (
+        lambda w, x: jax.vmap(lambda r: jax.lax.cond(r[0] > 0, lambda: r @ w, lambda: r @ w * 2))(
+            x
+        ),
+        True,
+    ),
+    "picked by number": (lambda w, x: (x @ w)[jnp.arange(len(x)), (x[:, 0] > 0) * 1], False),
+    "loop that writes rows": (loop_over_rows, False),
+    "while under vmap": (lambda w, x: jax.vmap(until_small)(x) @ w, False),
+    "mean taken away and added": (lambda w, x: (x - 0 * x.mean(0)) @ w, False),
+}
+
+
+@pytest.mark.parametrize("name", ROW_WISE)
+def test_independent_rows_are_not_refused(name):
+    predict, is_shown = ROW_WISE[name]
+    assert predictor_call(predict, W, X).is_row_wise() == is_shown
+    jacobian = np.asarray(jax.jacrev(predict)(W, X)).reshape(4, -1, W.size)
+    wanted = np.einsum("iap,jbp->ijab", jacobian, jacobian)
+    kernel = np.asarray(ntk(predict, W, X))
+    np.testing.assert_allclose(kernel.reshape(wanted.shape), wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_permuted_rows_permute_the_kernel():
+    order = np.asarray([2, 0, 3, 1])
+
+    def predict(w, x):
+        return jnp.tanh(x @ w)
+
+    kernel = np.asarray(ntk(predict, W, X))
+    permuted = ntk(predict, W, X[order])
+    np.testing.assert_allclose(permuted, kernel[order][:, order], rtol=1e-12)

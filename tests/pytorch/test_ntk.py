@@ -1,0 +1,135 @@
+"""Oracle: explicit float64 Jacobians, one backward pass a row and output; the same net in JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from oracles import torch_zoo  # noqa: E402
+from torch import nn  # noqa: E402
+
+import lazyrich as lr  # noqa: E402
+import lazyrich.torch as lzt  # noqa: E402
+
+
+def gap(found, wanted):
+    return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize("name", torch_zoo.zoo())
+def test_kernel_is_that_of_explicit_jacobians(name):
+    model, x = torch_zoo.made(name)
+    wanted = torch_zoo.kernel(model, x).detach()
+    assert gap(lzt.ntk(model, x), wanted) < 1e-12
+    traced = torch.einsum("ijaa->ij", wanted)
+    assert gap(lzt.ntk(model, x, trace_outputs=True), traced) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["mlp", "tied", "vision transformer", "resnet", "lstm"])
+def test_blocks_of_rows_change_nothing(name):
+    model, x = torch_zoo.made(name)
+    whole = lzt.ntk(model, x)
+    assert gap(lzt.ntk(model, x, memory=100_000), whole) < 1e-12
+    traced = lzt.ntk(model, x, trace_outputs=True)
+    assert gap(lzt.ntk(model, x, trace_outputs=True, memory=100_000), traced) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["mlp", "tied", "resnet"])
+def test_other_rows_are_a_part_of_the_whole_kernel(name):
+    model, x = torch_zoo.made(name)
+    whole = lzt.ntk(model, x)
+    part = lzt.ntk(model, x[:3], x[1:])
+    assert gap(part, whole[:3, 1:]) < 1e-12
+
+
+def test_permuted_rows_permute_the_kernel():
+    model, x = torch_zoo.made("vision transformer")
+    order = torch.tensor([2, 0, 3, 1])
+    assert gap(lzt.ntk(model, x[order]), lzt.ntk(model, x)[order][:, order]) < 1e-12
+
+
+def test_as_in_jax():
+    model, x = torch_zoo.made("mlp")
+    weights = [p.detach().numpy() for p in model.parameters()]
+
+    def predict(params, x):
+        a, b, c, d = params
+        return jax.nn.relu(x @ a.T + b) @ c.T + d
+
+    with jax.enable_x64(True):
+        wanted = lr.ntk(predict, [jnp.asarray(w) for w in weights], jnp.asarray(x.numpy()))
+        np.testing.assert_allclose(lzt.ntk(model, x).numpy(), wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_chosen_and_frozen_parameters():
+    model, x = torch_zoo.made("mlp")
+    total = lzt.ntk(model, x)
+    first, second = lzt.ntk(model, x, params=["0"]), lzt.ntk(model, x, params=["2"])
+    assert gap(first + second, total) < 1e-12
+    by_test = lzt.ntk(model, x, params=lambda name: name.startswith("2"))
+    assert torch.equal(by_test, second)
+    model[0].requires_grad_(False)
+    assert gap(lzt.ntk(model, x), second) < 1e-12
+
+
+def test_vector_outputs_give_a_matrix_and_one_output_keeps_its_axes():
+    model, x = nn.Linear(3, 1), torch.randn(4, 3)
+    assert lzt.ntk(model, x).shape == (4, 4, 1, 1)
+    assert lzt.ntk(model, x, output=lambda out: out[:, 0]).shape == (4, 4)
+    wanted = x @ x.T + 1
+    torch.testing.assert_close(lzt.ntk(model, x, trace_outputs=True), wanted)
+
+
+def test_dicts_and_objects():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, values, mask):
+            return {"logits": self.layer(values * mask), "hidden": values}
+
+    x = {"values": torch.randn(4, 3), "mask": torch.ones(4, 3)}
+    found = lzt.ntk(Model(), x, output=lambda out: out["logits"], trace_outputs=True)
+    torch.testing.assert_close(found, 2 * (x["values"] @ x["values"].T + 1))
+
+
+def test_half_types_have_float32_products():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(300, 20), nn.ReLU(), nn.Linear(20, 2)), torch.randn(6, 300)
+    half = nn.Sequential(*[nn.Linear(300, 20), nn.ReLU(), nn.Linear(20, 2)])
+    half.load_state_dict(model.state_dict())
+    half = half.bfloat16()
+    found = lzt.ntk(half, x.bfloat16())
+    assert found.dtype == torch.float32
+    assert gap(found, lzt.ntk(model, x)) < 0.03
+
+
+def test_autocast_outside_changes_nothing():
+    model, x = nn.Linear(30, 2), torch.randn(6, 30)
+    wanted = lzt.ntk(model, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        assert torch.equal(lzt.ntk(model, x), wanted)
+        assert torch.is_autocast_enabled("cpu")
+
+
+# What torch.compile loads at its first call is deprecated in newer versions.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_wrappers_are_taken_off():
+    model, x = torch_zoo.made("mlp")
+    wanted = lzt.ntk(model, x)
+    assert torch.equal(lzt.ntk(nn.DataParallel(model), x), wanted)
+    assert torch.equal(lzt.ntk(torch.compile(model), x), wanted)
+
+
+def test_explanation_names_what_is_not_understood():
+    model, x = torch_zoo.made("parametrized")
+    ways = lzt.explain_ntk(model, x)
+    assert ways["1.weight"].kind == "jacobian"
+    assert ways["2.weight"].kind == "gradients"
+    lookup, tokens = torch_zoo.made("lookup")
+    ways = lzt.explain_ntk(lookup, tokens)
+    assert ways["unused"].kind == "unused"
+    assert len(str(ways).splitlines()) == 5

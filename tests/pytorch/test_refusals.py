@@ -1,0 +1,104 @@
+"""Oracle: law, what has no kernel of a row is refused in one sentence that says what to do."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+import lazyrich.torch as lzt  # noqa: E402
+from lazyrich.torch._model import unwrap  # noqa: E402
+
+
+class Centred(nn.Module):
+    """Subtracts the mean over rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.layer(x - x.mean(0))
+
+
+class Pairs(Centred):
+    """Every second row sees the one before."""
+
+    def forward(self, x):
+        return self.layer(x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1) + x)
+
+
+class FullyShardedDataParallel(nn.Module):
+    """Only the name counts."""
+
+
+X = torch.randn(4, 3)
+LINEAR = nn.Linear(3, 2)
+REFUSED = {
+    "batch norm in training": (nn.Sequential(LINEAR, nn.BatchNorm1d(2)), X, {}, "model.eval()"),
+    "batch norm without statistics": (
+        nn.Sequential(LINEAR, nn.BatchNorm1d(2, track_running_stats=False)).eval(),
+        X,
+        {},
+        "running statistics",
+    ),
+    "dropout": (nn.Sequential(LINEAR, nn.Dropout(0.5)), X, {}, "model.eval()"),
+    "mixed rows": (Centred(), X, {}, "depends on the other rows"),
+    "mixed pairs": (Pairs(), X, {}, "depends on the other rows"),
+    "three axes": (LINEAR, torch.randn(4, 5, 3), {}, "output=lambda out: out[:, -1]"),
+    "scalar": (LINEAR, X, {"output": lambda out: out.sum()}, "wanted (4,) or (4, c)"),
+    "classes": (LINEAR, X, {"output": lambda out: out.argmax(1)}, "real outputs"),
+    "tuple": (LINEAR, X, {"output": lambda out: (out, 1)}, "output= returned a tuple"),
+    "no tensor": (nn.LSTM(3, 2, batch_first=True), torch.randn(2, 4, 3), {}, "output=lambda"),
+    "nothing trainable": (nn.Linear(3, 2).requires_grad_(False), X, {}, "requires_grad=True"),
+    "no parameters": (nn.ReLU(), X, {}, "no trainable parameter"),
+    "unknown name": (LINEAR, X, {"params": ["wieght"]}, "'wieght'"),
+    "complex": (nn.Linear(3, 2, dtype=torch.complex64), X, {}, "complex"),
+    "sharded": (FullyShardedDataParallel(), X, {}, "splits parameters among processes"),
+    "detached": (LINEAR, X, {"output": lambda out: out.detach()}, "carry no gradient"),
+    "no rows": (LINEAR, X[:0], {}, "no rows"),
+    "no tensor in x": (LINEAR, [1.0, 2.0], {}, "without a tensor"),
+    "unequal rows": (nn.Bilinear(3, 3, 2), (X, X[:3]), {}, "one row for each"),
+    "NaN in x": (LINEAR, X * torch.nan, {}, "NaN or infinite"),
+    "memory": (LINEAR, X, {"memory": "2 apples"}, "'2GiB'"),
+    "too large": (LINEAR, X, {"memory": 100}, "sketch"),
+    "another device": (nn.Linear(3, 2, device="meta"), X, {}, "x is on cpu and the model on meta"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_in_one_sentence(name):
+    model, x, kwargs, words = REFUSED[name]
+    with pytest.raises(lzt.InputError) as caught:
+        lzt.ntk(model, x, **kwargs)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [nn.Linear, {"weight": X}, None])
+def test_only_modules(model):
+    with pytest.raises(lzt.InputError, match=r"torch\.nn\.Module"):
+        unwrap(model)
+
+
+def test_diverged_model():
+    model = nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight[0, 0] = torch.inf
+    with pytest.raises(lzt.InputError, match="diverged"):
+        lzt.ntk(model, X)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"m": 2}, "three directions"),
+        ({"m": True}, "three directions"),
+        ({"y": torch.zeros(3, 2)}, "shape"),
+        ({"y": torch.tensor([0, 1, 2, 0])}, "from 0 to 1"),
+        ({"optimizer": torch.optim.SGD(LINEAR.parameters(), 0.1)}, "Adam"),
+    ],
+)
+def test_sketch_refuses(kwargs, words):
+    with pytest.raises(lzt.InputError, match=words):
+        lzt.sketch(LINEAR, X, **kwargs)
