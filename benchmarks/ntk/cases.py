@@ -91,3 +91,142 @@ CASES = {
     "mlp_traced": (mlp, mlp_inputs, True),
     "transformer": (transformer, transformer_inputs, False),
 }
+
+
+# --- one network against another -----------------------------------------------------------
+# How the kernel's time grows when parameters enter more than once or in another notation.
+
+
+def quadratic_once(w, x):
+    """The paper's activation with the product written once."""
+    fields = x @ w
+    return (fields + 0.01 * fields**2).mean(1)
+
+
+def quadratic_twice(w, x):
+    return ((x @ w) + 0.01 * (x @ w) ** 2).mean(1)
+
+
+def quadratic_rows(w, x):
+    rows = jax.vmap(lambda row: row @ w)
+    return (rows(x) + 0.01 * rows(x) ** 2).mean(1)
+
+
+def silu_once(w, x):
+    return jax.nn.silu(x @ w).mean(1)
+
+
+def silu_twice(w, x):
+    return ((x @ w) * jax.nn.sigmoid(x @ w)).mean(1)
+
+
+def tied(times):
+    """One matrix used as every layer."""
+
+    def predict(params, x):
+        for _ in range(times):
+            x = jnp.tanh(x @ params["w"])
+        return x @ params["v"]
+
+    return predict
+
+
+def antisymmetric(params, x):
+    return jnp.tanh(x @ (params["w"] - params["w"].T)) @ params["v"]
+
+
+def branch(params, x):
+    return jnp.tanh(x @ params["w"]) @ params["v"]
+
+
+def siamese(params, x):
+    return jnp.tanh(branch(params, x) - branch(params, jnp.sin(x)))
+
+
+def logits_apart(params, tokens):
+    hidden = jnp.tanh(params["table"][tokens].sum(1) @ params["w"])
+    return hidden @ params["out"]
+
+
+def logits_tied(params, tokens):
+    hidden = jnp.tanh(params["table"][tokens].sum(1) @ params["w"])
+    return hidden @ params["table"].T[:, :3]
+
+
+def layers_scanned(params, x):
+    return jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, params["layers"])[0] @ params["v"]
+
+
+def layers_written_out(params, x):
+    for k in range(params["layers"].shape[0]):
+        x = jnp.tanh(x @ params["layers"][k])
+    return x @ params["v"]
+
+
+def convolve(x, filters, stride=1):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, filters, (stride, stride), "SAME", dimension_numbers=numbers
+    )
+
+
+def resnet(params, x):
+    """Widths 16, 32, 64, two convolutions in each block, without normalisation."""
+    x = jax.nn.relu(convolve(x, params["stem"]))
+    for k, stride in enumerate((1, 2, 2)):
+        block = params["blocks"][k]
+        inner = jax.nn.relu(convolve(x, block["first"], stride) + block["bias"])
+        x = jax.nn.relu(convolve(x, block["skip"], stride) + convolve(inner, block["second"]))
+    return x.mean((1, 2)) @ params["out"]
+
+
+def quadratic_inputs(n_rows=500, width=500, dim=100):
+    rng = np.random.default_rng(3)
+    return _single(rng.normal(size=(dim, width))), _single(rng.normal(size=(n_rows, dim)) / 10)
+
+
+def square_inputs(n_rows=500, size=200, n_outputs=10, n_layers=6):
+    rng = np.random.default_rng(4)
+    params = {"w": (size, size), "v": (size, n_outputs), "layers": (n_layers, size, size)}
+    params = {name: rng.normal(size=s) / np.sqrt(size) for name, s in params.items()}
+    return _single(params), _single(rng.normal(size=(n_rows, size)))
+
+
+def table_inputs(n_rows=200, n_words=2000, d_model=64):
+    rng = np.random.default_rng(5)
+    params = {"table": (n_words, d_model), "w": (d_model, d_model), "out": (d_model, 3)}
+    params = {name: rng.normal(size=s) / 8 for name, s in params.items()}
+    return _single(params), rng.integers(0, n_words, (n_rows, 3)).astype(np.int32)
+
+
+def resnet_inputs(n_rows=32, size=32, widths=(16, 32, 64)):
+    rng = np.random.default_rng(6)
+
+    def filters(k, n_in, n_out):
+        return rng.normal(size=(k, k, n_in, n_out)) * np.sqrt(2 / (k * k * n_in))
+
+    blocks, n_in = [], widths[0]
+    for n_out in widths:
+        block = {"first": filters(3, n_in, n_out), "second": filters(3, n_out, n_out)}
+        blocks.append(block | {"skip": filters(1, n_in, n_out), "bias": np.zeros(n_out)})
+        n_in = n_out
+    params = {"stem": filters(3, 3, widths[0]), "blocks": blocks}
+    params["out"] = rng.normal(size=(n_in, 10)) / np.sqrt(n_in)
+    return _single(params), _single(rng.normal(size=(n_rows, size, size, 3)))
+
+
+# name: (baseline, network, inputs, traced, the most the ratio of times may be); without a
+# baseline the kernel by plain Jacobians of the same network is the baseline.
+RATIOS = {
+    "quadratic_twice": (quadratic_once, quadratic_twice, quadratic_inputs, False, 1.3),
+    "quadratic_rows": (quadratic_once, quadratic_rows, quadratic_inputs, False, 1.3),
+    "silu_twice": (silu_once, silu_twice, quadratic_inputs, False, 1.3),
+    "tied_2": (tied(1), tied(2), square_inputs, True, 6),
+    "tied_4": (tied(1), tied(4), square_inputs, True, 24),
+    "tied_8": (tied(1), tied(8), square_inputs, True, 96),
+    "antisymmetric": (branch, antisymmetric, square_inputs, True, 8),
+    "siamese": (branch, siamese, square_inputs, False, 4),
+    "logits_tied": (logits_apart, logits_tied, table_inputs, False, 2),
+    "layers_scanned": (layers_written_out, layers_scanned, square_inputs, True, 1.3),
+    "resnet": (None, resnet, resnet_inputs, True, 1),
+}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._structured_plan import Plan, jacobian_cost, structured_cost
+from ._structured_plan import Group, Member, Plan, jacobian_cost, structured_cost
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,15 @@ def _way(plan: Plan, param: int, name: str, *, traced: bool) -> Way:
     dear = jacobian_cost(int(np.prod(shape)), plan.n_outputs, traced)
     if not plan.entries.is_used[param]:
         return Way(name, shape, "unused", "no gradient reaches it", 0, 0)
-    if param in plan.explicit:
-        cost = 0 if param in plan.constant else dear
+    members = plan.structured(param)
+    if not members:
+        is_constant = dict(zip(plan.explicit, plan.constant, strict=False)).get(param, False)
+        cost = 0 if is_constant else dear
         return Way(name, shape, "jacobian", _why_jacobian(plan, param), cost, dear)
-    members = [(g, m) for g in plan.groups for m in g.members if m.site.param == param]
-    cost = structured_cost(
-        plan.program, plan.groups, plan.crosses, param, c=plan.n_outputs, traced=traced
-    )
-    kinds = "+".join(dict.fromkeys(m.site.kind for _, m in members))
+    cost = structured_cost(plan.groups, plan.crosses, param, c=plan.n_outputs, traced=traced)
+    sizes = [way.size for way in plan.bottlenecks if way.param == param]
+    cost += jacobian_cost(2 * sum(sizes), plan.n_outputs, traced)
+    kinds = "+".join(dict.fromkeys(m.kind for _, m in members))
     return Way(name, shape, kinds, _why_structured(members), cost, dear)
 
 
@@ -126,16 +127,17 @@ def _why_jacobian(plan: Plan, param: int) -> str:
     return plan.notes.get(param, "forming Jacobians costs less")
 
 
-def _why_structured(members: list) -> str:
+def _why_structured(members: list[tuple[Group, Member]]) -> str:
     group = members[0][0]
     words = []
-    if len(members) > 1:
-        words.append(f"{len(members)} entries")
-    batches, positions = group.sizes[0], len(group.live)
-    if batches > 1:
-        words.append(f"{batches} batches")
-    if group.sizes[1] > 1:
-        words.append(f"{positions} of {group.sizes[1]} positions live")
+    n_entries = sum(len(member.entries) for _, member in members)
+    if n_entries > 1:
+        words.append(f"{n_entries} entries")
+    if group.n_batches > 1:
+        words.append(f"{group.n_batches} batches")
+    n_positions = sum(tap.n_positions for tap in group.taps)
+    if n_positions > len(group.taps):
+        words.append(f"{group.n_positions} of {n_positions} positions live")
     if group.is_constant:
         words.append("cotangents equal for all rows")
     return ", ".join(words) or "cotangents with activations"

@@ -5,7 +5,7 @@ results follow from those of its arguments. The answer errs on one side: what is
 independent of a row is so for all values, what is found dependent may not be.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from ._program_key import NoKeyError, derivative
 from ._row_masks import ENTRYWISE, RULES, Masks, Rule, everything
 from ._trace import Program, Step, flatten
+from ._trace_loops import scan_counts
 
 N_ROWS = 3
 """Rows with which a program is looked at: enough for a reversal to show."""
@@ -93,7 +94,7 @@ def _branches(step: Step, masks: Masks) -> Masks:
 
 def _scan(step: Step, masks: Masks) -> Masks:
     params = step.params
-    body, (n_constants, n_carry) = _closed(params["jaxpr"]), _scan_counts(params, len(masks))
+    body, (n_constants, n_carry) = _closed(params["jaxpr"]), scan_counts(params, len(masks))
     constants = masks[:n_constants]
     carry = masks[n_constants : n_constants + n_carry]
     sequences = masks[n_constants + n_carry :]
@@ -109,16 +110,6 @@ def _scan(step: Step, masks: Masks) -> Masks:
     items = [np.bitwise_or.reduce(sequence, axis=0) for sequence in sequences]
     carry = _fixed_point(lambda c: _turn(body, constants, c, items, n_carry)[0], carry)
     return [*carry, *(item[None] for item in _turn(body, constants, carry, items, n_carry)[1])]
-
-
-def _scan_counts(params: Mapping[str, Any], n_arguments: int) -> tuple[int, int]:
-    """How many arguments of a scan are constants, and how many are carried."""
-    if "num_carry" in params:  # JAX before 0.11
-        return params["num_consts"], params["num_carry"]
-    sizes = [len(tuple(part)) for part in params["ft_in"].unpack()]
-    if len(sizes) != 3 or sum(sizes) != n_arguments:
-        raise KeyError("ft_in")
-    return sizes[0], sizes[1]
 
 
 def _turn(

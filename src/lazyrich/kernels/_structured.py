@@ -1,43 +1,37 @@
-"""The plan of a tangent kernel: which parameter takes which way, and the factors it needs.
+"""Making the plan of a tangent kernel: which parameter takes which way.
 
 Rows of the batch are independent, so the kernel of rows i and j is made of what each
 row has by itself: cotangents g of the tapped values, activations h at the entries, and,
 for the parameters that take the long way, whole Jacobians.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._structured_plan import Group, Member, Plan, jacobian_cost, structured_cost
-from ._structured_shared import Cross, all_pairs, orientation
+from ._structured_factors import Factors, row_factors
+from ._structured_groups import gather, restrict
+from ._structured_plan import (
+    Cross,
+    Group,
+    Member,
+    Plan,
+    jacobian_cost,
+    member_cost,
+    structured_cost,
+)
+from ._structured_shared import Overlap, classes, overlaps
 from ._trace import Program, trace
-from ._trace_liveness import liveness
-from ._trace_sites import Site, entries
+from ._trace_sites import Entries, entries
 
+# Near a tie the structured way is better: it needs less memory.
+_MARGIN = 1.5
 
-class Factors(NamedTuple):
-    """What every row has by itself; the leading axis of each array is the row.
-
-    Attributes:
-        cotangents: g for every group, (n, c, batches, positions, units); without the
-            row axis where it is the same for every row.
-        activations: for every group and member h of (n, batches, positions, k), or the
-            indices (n, positions) of a lookup.
-        weights: for every group and member its scale (n,).
-        jacobians: for every explicit parameter (n, c, p), or (c, p) if constant.
-    """
-
-    cotangents: tuple[Array, ...]
-    activations: tuple[tuple[Array | None, ...], ...]
-    weights: tuple[tuple[Array | None, ...], ...]
-    jacobians: tuple[Array, ...]
+_Overlaps = Mapping[int, Mapping[tuple[int, int], Overlap]]
 
 
 def make_plan(
@@ -51,250 +45,48 @@ def make_plan(
         row: one row of the input or its shape.
         traced: whether only the sum over equal outputs is wanted.
     """
-    program = trace(row_predict, list(leaves), row)
-    n_params = len(leaves)
-    found = entries(program, n_params)
+    program = trace(row_predict, list(leaves), row, opens_loops=True)
+    found = entries(program, len(leaves))
+    groups, shared, notes = _candidates(program, found)
     (n_outputs,) = program.shapes[program.outputs[0]].shape
-    used = tuple(p for p in range(n_params) if found.is_used[p])
-    structured = {p for p, sites in enumerate(found.sites) if sites}
-    shared = {p for p in structured if not _are_disjoint(program, found.sites[p])}
-    unlike = {p for p in shared if not _are_alike(program, found.sites[p])}
-    structured -= unlike
-    groups, left_over = _groups(program, [s for p in structured for s in found.sites[p]])
-    structured -= left_over
-    groups = _restrict(groups, structured)
-    notes = dict.fromkeys(unlike, "enters several times, in unlike ways")
-    notes |= dict.fromkeys(left_over, "adds to a value of no other parameter")
-    draft = Plan(program, n_params, n_outputs, groups, used, frozenset(), found, notes)
+    used = tuple(p for p in range(len(leaves)) if found.is_used[p])
+    draft = Plan(
+        program, len(leaves), n_outputs, groups, used, (), (False,) * len(used), found, notes
+    )
     varying = _row_dependence(draft)
     groups = tuple(
         replace(group, is_constant=not varies)
         for group, varies in zip(groups, varying.cotangents, strict=True)
     )
-    structured -= _dearer(program, groups, structured, shared, n_outputs, traced)
-    same = {p for p, varies in zip(used, varying.jacobians, strict=True) if not varies}
+    structured, formed = _ways(draft, groups, shared, traced=traced)
+    kept, early, late = _split(groups, structured, formed, n_outputs)
+    structured = {m.param for g in (*kept, *early, *late) for m in g.members}
     explicit = tuple(p for p in used if p not in structured)
-    groups = _restrict(groups, structured)
+    varies = dict(zip(used, varying.jacobians, strict=True))
+    same = [not varies[p] for p in explicit] + [_is_same(groups, g, varying) for g in early]
     return replace(
         draft,
-        groups=groups,
+        groups=(*kept, *late),
         explicit=explicit,
-        constant=frozenset(same.intersection(explicit)),
-        crosses=_crosses(program, groups, shared & structured),
+        formed=early,
+        constant=tuple(same),
+        crosses=_crosses(kept, shared),
+        bottlenecks=tuple(found.bottlenecks[p] for p in found.bottlenecks if p in structured),
     )
 
 
-def factors(plan: Plan, leaves: Sequence[Array], rows: Array) -> Factors:
-    """The factors of some rows, by one backward pass per output for all parameters.
-
-    Args:
-        plan: the plan.
-        leaves: the parameter arrays.
-        rows: rows of the input, (n, ...).
-    """
-    member_axes = tuple(tuple(0 for _ in group.members) for group in plan.groups)
-    cotangent_axes = tuple(None if group.is_constant else 0 for group in plan.groups)
-    jacobian_axes = tuple(None if param in plan.constant else 0 for param in plan.explicit)
-    axes = Factors._make((cotangent_axes, member_axes, member_axes, jacobian_axes))
-    return jax.vmap(lambda row: row_factors(plan, leaves, row), out_axes=axes)(rows)
-
-
-def row_factors(plan: Plan, leaves: Sequence[Array], row: Array) -> Factors:
-    """The factors of one row."""
-    program = plan.program
-    wanted = _wanted_slots(plan)
-    zeros = {g.tap: jnp.zeros(*_spec(program, g.tap)) for g in plan.groups}
-
-    def outputs(perturb: Mapping[int, Array], explicit: Sequence[Array]):
-        replaced = list(leaves)
-        for param, value in zip(plan.explicit, explicit, strict=True):
-            replaced[param] = value
-        values = program.run((*replaced, row), perturb=perturb)
-        return values[program.outputs[0]], {slot: values[slot] for slot in wanted}
-
-    chosen = [leaves[param] for param in plan.explicit]
-    output, pull_back, values = jax.vjp(outputs, zeros, chosen, has_aux=True)
-    basis = jnp.eye(plan.n_outputs, dtype=output.dtype)
-    taps, jacobians = jax.vmap(pull_back)(basis)
-    dtype = product_dtype(program)
-    return Factors(
-        tuple(_arrange_cotangent(program, g, taps[g.tap]).astype(dtype) for g in plan.groups),
-        tuple(tuple(_activation(g, m, values, dtype) for m in g.members) for g in plan.groups),
-        tuple(tuple(_weight(m, values, dtype) for m in g.members) for g in plan.groups),
-        tuple(jacobian.reshape(plan.n_outputs, -1).astype(dtype) for jacobian in jacobians),
-    )
-
-
-def product_dtype(program: Program) -> Any:
-    """The type in which factors are multiplied.
-
-    Activations can be integers or Booleans, whose own products wrap around, and products
-    of half-precision activations can overflow where the kernel does not.
-    """
-    return jnp.promote_types(jnp.float32, program.shapes[program.outputs[0]].dtype)
-
-
-def _spec(program: Program, slot: int) -> tuple[tuple[int, ...], Any]:
-    return program.shapes[slot].shape, program.shapes[slot].dtype
-
-
-def _wanted_slots(plan: Plan) -> set[int]:
-    members = [m for group in plan.groups for m in group.members]
-    slots = {m.site.activation for m in members if m.site.activation >= 0}
-    return slots | {slot for m in members for slot, _ in m.site.scale.factors}
-
-
-def _arrange_cotangent(program: Program, group: Group, cotangent: Array) -> Array:
-    n_outputs = cotangent.shape[0]
-    long = [size for size in program.shapes[group.tap].shape if size != 1]
-    cotangent = cotangent.reshape(n_outputs, *long)
-    cotangent = cotangent.transpose(0, *(1 + axis for axis in group.order))
-    cotangent = cotangent.reshape(n_outputs, *group.sizes)
-    if len(group.live) < group.sizes[1]:
-        cotangent = cotangent[:, :, group.live]
-    return cotangent
-
-
-def _activation(
-    group: Group, member: Member, values: Mapping[int, Array], dtype: Any
-) -> Array | None:
-    site = member.site
-    if site.kind == "addition":
-        return None
-    value = jnp.asarray(values[site.activation]).transpose(member.order)
-    if site.kind == "lookup":
-        return _row_numbers(site, value.reshape(group.sizes[1])[group.live])
-    value = value.reshape(group.sizes[0], group.sizes[1], -1).astype(dtype)
-    return value[:, group.live] if len(group.live) < group.sizes[1] else value
-
-
-def _row_numbers(site: Site, indices: Array) -> Array:
-    """The rows of the table that a lookup reads; −1 for a lookup that reads none.
-
-    Indices beyond the table mean its first or last row, or no row at all, as the lookup's
-    mode says.
-    """
-    # The type of the indices can be too narrow for the table's length.
-    last = min(site.n_table - 1, int(jnp.iinfo(indices.dtype).max))
-    rows = jnp.clip(indices, 0, last).astype(int)
-    return rows if site.clips else jnp.where(rows == indices, rows, -1)
-
-
-def _weight(member: Member, values: Mapping[int, Array], dtype: Any) -> Array | None:
-    scale = member.site.scale
-    return scale.value(values, dtype) if scale.factors else None
-
-
-# --- making the plan -----------------------------------------------------------------
-
-
-def _are_disjoint(program: Program, sites: Sequence[Site]) -> bool:
-    """Whether several entries of one parameter use different entries of its array."""
-    if len(sites) == 1:
-        return True
-    if all(site.view.is_whole() for site in sites):
-        return False
-    places = [np.unique(site.view.places(program)) for site in sites]
-    return len(np.unique(np.concatenate(places))) == sum(len(p) for p in places)
-
-
-def _are_alike(program: Program, sites: Sequence[Site]) -> bool:
-    """Whether products between all pairs of entries can be formed from factors."""
-    pairs = itertools.combinations(sites, 2)
-    return all(orientation(program, a, b) is not None for a, b in pairs)
-
-
-def _crosses(program: Program, groups: Sequence[Group], shared: set[int]) -> tuple[Cross, ...]:
-    crosses: list[Cross] = []
-    for param in shared:
-        crosses += all_pairs(
-            [
-                ((k, m), member.site)
-                for k, group in enumerate(groups)
-                for m, member in enumerate(group.members)
-                if member.site.param == param
-            ],
-            program,
-        )
-    return tuple(crosses)
-
-
-def _groups(program: Program, sites: Sequence[Site]) -> tuple[tuple[Group, ...], set[int]]:
-    """Gather the entries that share a cotangent; which parameters found no place?"""
-    groups: dict[tuple, Group] = {}
-    live = liveness(program)
-    for site in sites:
-        if site.kind == "addition":
-            continue
-        key = (site.tap, site.roles)
-        group = groups.get(key) or _empty_group(program, site, live[site.tap])
-        member = Member(site, _activation_order(program, site))
-        groups[key] = replace(group, members=(*group.members, member))
-    left_over: set[int] = set()
-    for site in sites:
-        if site.kind != "addition":
-            continue
-        key = next((k for k in groups if k[0] == site.tap and _fits(k[1], site.roles)), None)
-        if key is None:
-            left_over.add(site.param)
-            continue
-        member = Member(site, same=_same_positions(program, key[1], site))
-        groups[key] = replace(groups[key], members=(*groups[key].members, member))
-    return tuple(groups.values()), left_over
-
-
-def _empty_group(program: Program, site: Site, live: np.ndarray) -> Group:
-    order = tuple(
-        axis
-        for wanted in ("batch", "position", "unit")
-        for axis, role in enumerate(site.roles)
-        if role == wanted
-    )
-    long = [size for size in program.shapes[site.tap].shape if size != 1]
-    sizes = [1, 1, 1]
-    for size, role in zip(long, site.roles, strict=True):
-        sizes[("batch", "position", "unit").index(role)] *= size
-    mask = live.reshape(long).transpose(order).reshape(sizes)
-    return Group(
-        site.tap, order, (sizes[0], sizes[1], sizes[2]), np.flatnonzero(mask.any((0, 2))), ()
-    )
-
-
-def _activation_order(program: Program, site: Site) -> tuple[int, ...]:
-    """The activation's axes: batch and positions as at the tap, then all others."""
-    assert site.activation_axes is not None
-    leading = [
-        site.activation_axes[label]
-        for wanted in ("batch", "position")
-        for label, role in zip(site.axes, site.roles, strict=True)
-        if role == wanted
-    ]
-    rank = len(program.shapes[site.activation].shape)
-    return (*leading, *(axis for axis in range(rank) if axis not in leading))
-
-
-def _fits(roles: tuple, addition: tuple) -> bool:
-    """Whether an addition can share a group: it must differ along units and batches."""
-    return all(
-        own == "unit" or role == "position" for role, own in zip(roles, addition, strict=True)
-    )
-
-
-def _same_positions(program: Program, roles: tuple, site: Site) -> np.ndarray:
-    """(T, T′) of zeros and ones: do two positions add the same entries of the parameter?"""
-    long = [size for size in program.shapes[site.tap].shape if size != 1]
-    same = np.ones((1, 1))
-    for size, role, own in zip(long, roles, site.roles, strict=True):
-        if role == "position":
-            same = np.kron(same, np.eye(size) if own == "unit" else np.ones((size, size)))
-    return same
-
-
-def _restrict(groups: Sequence[Group], params: set[int]) -> tuple[Group, ...]:
-    kept = [
-        replace(g, members=tuple(m for m in g.members if m.site.param in params)) for g in groups
-    ]
-    return tuple(group for group in kept if group.members)
+def _candidates(
+    program: Program, found: Entries
+) -> tuple[tuple[Group, ...], _Overlaps, dict[int, str]]:
+    """All that could be structured, the overlaps of uses, and why some could not."""
+    uses = {p: classes(sites) for p, sites in enumerate(found.sites) if sites}
+    shared = {p: overlaps(program, [sites[0] for sites in uses[p]]) for p in uses}
+    unlike = {p for p, pairs in shared.items() if pairs is None}
+    groups, left_over = gather(program, {p: use for p, use in uses.items() if p not in unlike})
+    notes = dict.fromkeys(unlike, "enters several times, in unlike ways")
+    notes |= dict.fromkeys(left_over, "adds to a value of no other parameter")
+    kept = {p: pairs for p, pairs in shared.items() if pairs is not None and p not in left_over}
+    return restrict(groups, set(kept)), kept, notes
 
 
 def _row_dependence(plan: Plan) -> Any:
@@ -312,21 +104,79 @@ def _row_dependence(plan: Plan) -> Any:
     return structures[0].unflatten(slot in varying for slot in traced.outputs)
 
 
-def _dearer(
-    program: Program,
-    groups: Sequence[Group],
-    params: set[int],
-    shared: set[int],
-    c: int,
-    traced: bool,
-) -> set[int]:
-    """The parameters for which forming Jacobians costs less than contracting factors."""
-    dearer = set()
-    for param in params:
+def _ways(
+    draft: Plan, groups: Sequence[Group], shared: _Overlaps, *, traced: bool
+) -> tuple[set[int], set[tuple[int, int]]]:
+    """By cost: the structured parameters, and of them the uses that form Jacobians."""
+    program, c, narrow = draft.program, draft.n_outputs, draft.entries.bottlenecks
+    structured, formed = set(), set()
+    for param, pairs in shared.items():
         size = int(np.prod(program.shapes[program.inputs[param]].shape))
-        crosses = _crosses(program, groups, shared & {param})
-        cost = structured_cost(program, groups, crosses, param, c=c, traced=traced)
-        # Near a tie the structured way is better: it needs less memory.
-        if cost > 1.5 * jacobian_cost(size, c, traced):
-            dearer.add(param)
-    return dearer
+        crosses = _crosses(groups, {param: pairs})
+        cost = structured_cost(groups, crosses, param, c=c, traced=traced)
+        cost += jacobian_cost(2 * narrow[param].size, c, traced) if param in narrow else 0
+        if cost <= _MARGIN * jacobian_cost(size, c, traced):
+            structured.add(param)
+            continue
+        own = [(g, m) for g in groups for m in g.members if m.param == param]
+        if pairs or param in narrow or any(m.kind != "contraction" for _, m in own):
+            continue
+        structured.add(param)
+        for g, m in own:
+            n_entries = g.n_batches * g.n_units * m.n_inner
+            if member_cost(g, m, c, traced) > _MARGIN * jacobian_cost(n_entries, c, traced):
+                formed.add((param, m.use))
+    return structured, formed
+
+
+def _split(
+    groups: Sequence[Group], structured: set[int], formed: set[tuple[int, int]], c: int
+) -> tuple[tuple[Group, ...], tuple[Group, ...], tuple[Group, ...]]:
+    """The groups without Jacobians, and those that form them early and late.
+
+    Early is with the factors, so that the factors need not be kept; late is when a block
+    of the kernel is computed, a part at a time, if the Jacobian is larger than they are.
+    """
+    early, late, rest = [], [], []
+    for group in restrict(groups, structured):
+        for member in group.members:
+            if (member.param, member.use) not in formed:
+                continue
+            alone = replace(group, members=(member,), forms_jacobians=True)
+            (early if _is_smaller(group, member, c) else late).append(alone)
+        kept = tuple(m for m in group.members if (m.param, m.use) not in formed)
+        rest.append(replace(group, members=kept))
+    # An addition shares the products of a group's cotangents; alone it is dear.
+    lonely = {
+        m.param for g in rest if all(m.kind == "addition" for m in g.members) for m in g.members
+    }
+    kept = restrict(rest, structured - lonely)
+    return kept, tuple(early), tuple(late)
+
+
+def _is_smaller(group: Group, member: Member, c: int) -> bool:
+    """Whether a Jacobian has fewer numbers than the factors that it is made of."""
+    units, inner = group.n_units, member.n_inner
+    return c * units * inner <= group.n_positions * (c * units + inner)
+
+
+def _is_same(groups: Sequence[Group], chosen: Group, varying: Factors) -> bool:
+    """Whether the Jacobian of a group's only member is the same for every row."""
+    (member,) = chosen.members
+    k = next(k for k, group in enumerate(groups) if member in group.members)
+    m = groups[k].members.index(member)
+    return not (varying.cotangents[k] or varying.activations[k][m])
+
+
+def _crosses(groups: Sequence[Group], shared: _Overlaps) -> tuple[Cross, ...]:
+    where = {
+        (member.param, member.use): (k, m)
+        for k, group in enumerate(groups)
+        for m, member in enumerate(group.members)
+    }
+    return tuple(
+        Cross(where[param, i], where[param, j], overlap)
+        for param, pairs in shared.items()
+        for (i, j), overlap in pairs.items()
+        if (param, i) in where
+    )

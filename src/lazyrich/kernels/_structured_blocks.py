@@ -8,14 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._structured import Factors, factors
 from ._structured_contract import contract
-from ._structured_plan import Plan
+from ._structured_factors import Factors, factors, product_dtype
+from ._structured_plan import Plan, multiplies_cotangents_first
 
 # Factors of all rows are kept if they fit here; else each block makes its own again.
 _FACTOR_BYTES = 512 * 2**20
 # What one backward pass, or one block of the kernel with its temporaries, may take.
 _WORK_BYTES = 256 * 2**20
+# XLA compiles convolutions inside loops to code that is up to thirty times slower on
+# processors, so their chunks are larger, and so many of them are written out.
+_CONVOLUTION_BYTES = 2**30
+_MOST_WRITTEN_OUT = 8
 # Rows × outputs of a block: large enough for fast matrix products, small enough for the
 # block to be mirrored and summed while it is in the cache.
 _FULL_EXTENT = 512
@@ -40,11 +44,12 @@ class Layout:
 def make_layout(plan: Plan, n_rows: int, *, traced: bool, block_size: int | None) -> Layout:
     """Choose the blocks for a number of rows (of both sets together)."""
     program, c = plan.program, plan.n_outputs
-    item = max(program.shapes[slot].dtype.itemsize for slot in program.outputs)
+    item = product_dtype(program).itemsize
     row_bytes = _factor_bytes(plan)
     rowwise = program.depends_on(program.inputs[-1:])
     every = sum(int(np.prod(program.shapes[slot].shape)) for slot in rowwise)
-    chunk = max(1, _WORK_BYTES // max(1, (c + 1) * every * item + row_bytes))
+    work = max(_WORK_BYTES, _CONVOLUTION_BYTES) if _convolves(plan) else _WORK_BYTES
+    chunk = max(1, work // max(1, (c + 1) * every * item + row_bytes))
     if block_size is not None:
         chunk = min(chunk, block_size)
         block = block_size
@@ -157,13 +162,26 @@ def _chunked_factors(plan: Plan, leaves: Sequence[Array], rows: Array, chunk: in
     n = len(rows)
     if n <= chunk:
         return factors(plan, leaves, rows)
+    chunk = _even(n, chunk)
     n_chunks = -(-n // chunk)
     padding = jnp.repeat(rows[-1:], n_chunks * chunk - n, axis=0)
     chunks = jnp.concatenate([rows, padding]).reshape(n_chunks, chunk, *rows.shape[1:])
-    stacked = jax.lax.map(lambda part: factors(plan, leaves, part), chunks)
+    if _convolves(plan) and n_chunks <= _MOST_WRITTEN_OUT:
+        made = []
+        for part in chunks:
+            # One after the other, for memory's sake.
+            part, made = jax.lax.optimization_barrier((part, made))
+            made.append(factors(plan, leaves, part))
+        stacked = jax.tree.map(lambda *a: jnp.stack(a), *made)
+    else:
+        stacked = jax.lax.map(lambda part: factors(plan, leaves, part), chunks)
     joined = _map_rows(plan, lambda a: a.reshape(-1, *a.shape[2:])[:n], stacked)
     # What is the same for every row was made once for each chunk.
     return _map_constants(plan, lambda a: a[0], joined)
+
+
+def _convolves(plan: Plan) -> bool:
+    return any(step.name == "conv_general_dilated" for step in plan.program.steps)
 
 
 def _map_rows(plan: Plan, function: Callable[[Array], Array], given: Factors) -> Factors:
@@ -187,21 +205,28 @@ def _map(
         for group, a in zip(plan.groups, given.cotangents, strict=True)
     )
     jacobians = tuple(
-        constants(a) if param in plan.constant else rows(a)
-        for param, a in zip(plan.explicit, given.jacobians, strict=True)
+        constants(a) if is_constant else rows(a)
+        for is_constant, a in zip(plan.constant, given.jacobians, strict=True)
     )
-    activations, weights = jax.tree.map(rows, (given.activations, given.weights))
-    return Factors(cotangents, activations, weights, jacobians)
+    rest = (given.activations, given.weights, given.bottlenecks)
+    activations, weights, narrow = jax.tree.map(rows, rest)
+    return Factors(cotangents, activations, weights, jacobians, narrow)
 
 
 def _factor_bytes(plan: Plan) -> int:
     """Bytes of the factors of one row."""
     shapes, c = plan.program.shapes, plan.n_outputs
-    slots = [m.site.activation for g in plan.groups for m in g.members if m.site.activation >= 0]
-    slots += [plan.program.inputs[param] for param in plan.explicit for _ in range(c)]
-    count = sum(int(np.prod(shapes[slot].shape)) for slot in slots)
-    count += sum(c * g.sizes[0] * len(g.live) * g.sizes[2] for g in plan.groups)
-    return count * shapes[plan.program.outputs[0]].dtype.itemsize
+    count = sum(c * int(np.prod(shapes[plan.program.inputs[p]].shape)) for p in plan.explicit)
+    for group in (*plan.groups, *plan.formed):
+        count += c * group.n_batches * group.n_positions * group.n_units
+        for member in group.members:
+            count += group.n_batches * group.n_positions * (member.n_inner or member.depth())
+    for group in plan.formed:
+        count += c * group.n_batches * group.n_units * group.members[0].n_inner
+    for way in plan.bottlenecks:
+        # The derivative on all other ways is held for a moment.
+        count += c * (2 * way.size + int(np.prod(shapes[plan.program.inputs[way.param]].shape)))
+    return count * product_dtype(plan.program).itemsize
 
 
 def _pair_numbers(plan: Plan, traced: bool) -> int:
@@ -209,15 +234,22 @@ def _pair_numbers(plan: Plan, traced: bool) -> int:
     c = 1 if traced else plan.n_outputs
     count = c * c
     for group in plan.groups:
-        batches, positions, units = group.sizes[0], len(group.live), group.sizes[2]
+        batches, positions = group.n_batches, group.n_positions
         count += batches * positions**2 + c * c
-        if not (traced or group.is_plain or group.is_constant):
-            count += c * batches * positions * units
+        if traced or group.is_plain or group.is_constant or group.forms_jacobians:
+            continue
+        if multiplies_cotangents_first(group, c):
+            count += c * c * batches * positions**2
+        else:
+            count += c * batches * positions * group.n_units
+    for cross in plan.crosses:
+        k, q = cross.left[0], cross.right[0]
+        pairs = plan.groups[k].n_positions * plan.groups[q].n_positions
+        count += pairs * (2 * plan.n_outputs if cross.overlap.is_turned else c * c) + c * c
     return count
 
 
 def work_bytes(plan: Plan, layout: Layout, n: int, m: int, *, traced: bool) -> int:
     """Bytes that one block of an n × m kernel and its temporaries take."""
     pairs = min(layout.block_size, n) * min(layout.block_size, m)
-    item = plan.program.shapes[plan.program.outputs[0]].dtype.itemsize
-    return pairs * _pair_numbers(plan, traced) * item
+    return pairs * _pair_numbers(plan, traced) * product_dtype(plan.program).itemsize

@@ -1,107 +1,164 @@
-"""Parameters that enter several times: the products between different entries.
+"""Parameters that enter several times: which entries of the array the entries share.
 
 The Jacobian of a shared parameter is a sum over its entries, and the kernel holds the
-products of all pairs of them. Two entries through the same matrix, or through a matrix
-and its transpose (a tied embedding), can be multiplied without forming Jacobians.
+products of all pairs of them. Entries that use the array in one and the same way are one
+entry with more positions. The rest is compared in pairs: two entries can use parts of the
+array that overlap, or one the array and the other its transpose (a tied embedding).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ._trace import Program
 from ._trace_sites import Site
 
 
 @dataclass(frozen=True)
-class Cross:
-    """A pair of different entries of one parameter.
+class Overlap:
+    """The parameter entries that two uses of a parameter share.
 
     Attributes:
-        left: group and member of the entry on the left.
-        right: group and member of the entry on the right.
-        is_transposed: whether the units of one are the contracted axes of the other.
+        is_turned: whether the units of one are the contracted axes of the other.
+        left: of the first use, the units and the contracted entries that are shared.
+        right: of the second use, those of its units and contracted entries that are the
+            same, or, if turned, first the contracted entries and then the units.
     """
 
-    left: tuple[int, int]
-    right: tuple[int, int]
-    is_transposed: bool
+    is_turned: bool
+    left: tuple[np.ndarray, np.ndarray]
+    right: tuple[np.ndarray, np.ndarray]
 
 
-def orientation(program: Program, left: Site, right: Site) -> bool | None:
-    """Whether two entries are transposed to each other; None if they are not comparable."""
-    if "addition" in (left.kind, right.kind):
+def classes(sites: Sequence[Site]) -> list[list[Site]]:
+    """Gather the entries that use a parameter in one and the same way."""
+    gathered: list[tuple[tuple, list[Site]]] = []
+    for site in sites:
+        key = _key(site)
+        for other, members in gathered:
+            if all(np.array_equal(a, b) for a, b in zip(key, other, strict=True)):
+                members.append(site)
+                break
+        else:
+            gathered.append((key, [site]))
+    return [members for _, members in gathered]
+
+
+def overlaps(program: Program, sites: Sequence[Site]) -> dict[tuple[int, int], Overlap] | None:
+    """What pairs of unlike uses of one parameter share.
+
+    Args:
+        program: the predictor.
+        sites: one entry of each class.
+
+    Returns:
+        For each ordered pair that shares entries, which; None if it cannot be said in
+        terms of units and contracted entries.
+    """
+    if len(sites) == 1 or _are_apart(program, sites):
+        return {}
+    if any(s.kind == "addition" or "batch" in s.roles or s.n_groups > 1 for s in sites):
         return None
-    if "batch" in left.roles or "batch" in right.roles:
+    tables = _tables(sites)
+    if tables is None:
         return None
-    first, second = _places(program, left), _places(program, right)
-    if first.shape == second.shape and (first == second).all():
-        return False
-    if first.shape == second.T.shape and (first == second.T).all():
-        return True
+    found = {}
+    for i, first in enumerate(tables):
+        for j, second in enumerate(tables):
+            overlap = _overlap(first, second) if i != j else None
+            if overlap is not None:
+                found[i, j] = overlap
+    return found
+
+
+def _key(site: Site) -> tuple:
+    """Equal (as arrays) for entries whose factors can stand in one array."""
+    axes = (_axes(site, "batch"), _axes(site, "unit"), site.inner_axes)
+    if site.strides is None:
+        chain = tuple((id(step), result) for step, result in site.view.chain)
+        return (site.kind, site.n_groups, chain, *axes)
+    return (site.kind, site.n_groups, site.strides.start, *map(site.strides.offsets, axes))
+
+
+def _axes(site: Site, role: str) -> tuple[int, ...]:
+    """The view's axes along the tap's axes of a role, in the order of the cotangent's."""
+    axes = (site.batch_axes if role == "batch" else site.unit_axes) or {}
+    return tuple(
+        axes[label] for label, own in zip(site.axes, site.roles, strict=True) if own == role
+    )
+
+
+def _are_apart(program: Program, sites: Sequence[Site]) -> bool:
+    """Whether no two entries use the same entry of the parameter."""
+    shape = program.shapes[program.inputs[sites[0].param]].shape
+    is_taken = np.zeros(int(np.prod(shape)), bool)
+    for site in sites:
+        if site.strides is None:
+            return False
+        acting = [axis for axis, step in enumerate(site.strides.steps) if step]
+        places = site.strides.start + site.strides.offsets(acting)
+        if is_taken[places].any():
+            return False
+        is_taken[places] = True
+    return True
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A use of a parameter as a table: rows, columns, and which of the two are the units."""
+
+    has_unit_rows: bool
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def _tables(sites: Sequence[Site]) -> list[_Table] | None:
+    """All uses as parts of one table; None if there is no such table.
+
+    Rows are the axes with the longer steps, so that an entry of the parameter has one row
+    and one column.
+    """
+    if any(site.strides is None for site in sites):
+        return None
+    lengths = []
+    for site in sites:
+        shortest = _shortest(site, _axes(site, "unit")), _shortest(site, site.inner_axes)
+        if min(shortest) > 0:
+            lengths.append(max(shortest))
+    length = min(lengths, default=np.iinfo(np.int64).max)
+    tables = [_table(site, length) for site in sites]
+    return None if any(table is None for table in tables) else tables  # ty: ignore
+
+
+def _shortest(site: Site, axes: Sequence[int]) -> int:
+    assert site.strides is not None
+    return min(
+        (abs(site.strides.steps[axis]) for axis in axes if site.strides.steps[axis]), default=0
+    )
+
+
+def _table(site: Site, length: int) -> _Table | None:
+    assert site.strides is not None
+    row, column = divmod(site.strides.start, length)
+    units = site.strides.offsets(_axes(site, "unit"))
+    inner = site.strides.offsets(site.inner_axes)
+    for has_unit_rows in (True, False):
+        rows, columns = (units, inner) if has_unit_rows else (inner, units)
+        columns = columns + column
+        if (rows % length == 0).all() and columns.min() >= 0 and columns.max() < length:
+            return _Table(has_unit_rows, rows // length + row, columns)
     return None
 
 
-def cross_cost(program: Program, left: Site, right: Site, pairs: int, c: int) -> int:
-    """Multiplications for each pair of rows and of the c (or c², in full) outputs."""
-    units, inner = _places(program, left).shape
-    return pairs * (c * (units + inner) + c * c)
-
-
-def cross_term(
-    sites: tuple[Site, Site],
-    cotangents: tuple[Array, Array],
-    activations: tuple[Array, Array],
-    *,
-    is_transposed: bool,
-    is_traced: bool,
-) -> Array:
-    """Σ over the parameter of one entry's Jacobian times the other's, (i, j[, c, d]).
-
-    Args:
-        sites: the two entries.
-        cotangents: g of both, (rows, c, positions, units).
-        activations: h of both, (rows, positions, k), with their scales; the indices
-            (rows, positions) of a lookup.
-        is_transposed: see `Cross`.
-        is_traced: whether to sum over equal outputs.
-    """
-    g, f = cotangents
-    h, e = (
-        jax.nn.one_hot(a, site.n_table, dtype=g.dtype) if a.ndim == 2 else a
-        for a, site in zip(activations, sites, strict=True)
-    )
-    outputs = "icjtu,ijctu->ij" if is_traced else "icjtu,ijdtu->ijcd"
-    if is_transposed:
-        near = jnp.einsum("icto,juo->icjtu", g, e)
-        far = jnp.einsum("itk,jduk->ijdtu", h, f)
-        return jnp.einsum(outputs, near, far)
-    kernel = jnp.einsum("itk,juk->ijtu", h, e)
-    mixed = jnp.einsum("ijtu,jduo->ijdto", kernel, f)
-    pattern = "icto,ijcto->ij" if is_traced else "icto,ijdto->ijcd"
-    return jnp.einsum(pattern, g, mixed)
-
-
-def all_pairs(sites: Sequence[tuple[tuple[int, int], Site]], program: Program) -> list[Cross]:
-    """Both orders of every pair of different entries of one parameter."""
-    crosses = []
-    for left, first in sites:
-        for right, second in sites:
-            turned = orientation(program, first, second) if left != right else None
-            if turned is not None:
-                crosses.append(Cross(left, right, turned))
-    return crosses
-
-
-def _places(program: Program, site: Site) -> np.ndarray:
-    """Which parameter entries act, (units, contracted), in the order of the factors."""
-    places = site.view.places(program)
-    assert site.unit_axes is not None
-    units = [site.unit_axes[label] for label in site.axes if label in site.unit_axes]
-    short = [a for a in range(places.ndim) if a not in units and a not in site.inner_axes]
-    n_units = int(np.prod([places.shape[axis] for axis in units]))
-    return places.transpose(*units, *site.inner_axes, *short).reshape(n_units, -1)
+def _overlap(first: _Table, second: _Table) -> Overlap | None:
+    rows = np.intersect1d(first.rows, second.rows, assume_unique=True, return_indices=True)[1:]
+    columns = np.intersect1d(
+        first.columns, second.columns, assume_unique=True, return_indices=True
+    )[1:]
+    if rows[0].size == 0 or columns[0].size == 0:
+        return None
+    left, right = zip(rows, columns, strict=True)
+    if not first.has_unit_rows:
+        left, right = left[::-1], right[::-1]
+    return Overlap(first.has_unit_rows != second.has_unit_rows, left, right)

@@ -1,146 +1,78 @@
-"""A predictor as a flat list of primitive steps, which can be run again with perturbations.
+"""From a function to a flat program, without what is written twice or reaches no output.
 
-JAX's own trace nests one function in another (``jit``, ``checkpoint``) and shares
-variable objects between calls. Here the nests are opened and every value gets a
-number of its own, its slot, so that an analysis can say "slot 17" and mean one value.
+Calls are opened, loops over few steps are written out, what is known when the program is
+traced is computed, and equal operations on equal values become one. So a product that is
+written twice enters the tangent kernel once.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+
+from ._trace_contractions import without_scales, without_transposes
+from ._trace_equal import constant_key, operation_key
+from ._trace_loops import open_loop
+from ._trace_program import Program, Step
+
+__all__ = ["Program", "Step", "flatten", "trace"]
 
 # Calls that mean nothing but "run this inside". Functions with a derivative rule of
 # their own (custom_jvp, custom_vjp) stay closed: their rule is what counts.
 _TRANSPARENT = frozenset({"jit", "pjit", "closed_call", "core_call", "remat", "remat2"})
 _TRANSPARENT |= {"checkpoint"}
+_IDENTITIES = frozenset({"copy", "copy_p", "name", "optimization_barrier"})
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One primitive operation from slots to slots."""
-
-    eqn: Any
-    ins: tuple[int, ...]
-    outs: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """The primitive's name."""
-        return self.eqn.primitive.name
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The primitive's static parameters."""
-        return self.eqn.params
-
-    @cached_property
-    def apply(self) -> Callable[..., list[Any]]:
-        """The operation as a function of its inputs' values."""
-        primitive, params = self.eqn.primitive, self.eqn.params
-        if not any(_holds_program(value) for value in params.values()):
-            if primitive.multiple_results:
-                return lambda *values: list(primitive.bind(*values, **params))
-            return lambda *values: [primitive.bind(*values, **params)]
-        return _nested(self.eqn)
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A traced function in flat form.
-
-    Attributes:
-        steps: the operations, in an order in which they can be run.
-        shapes: shape and dtype of every slot.
-        inputs: the slots of the flattened arguments.
-        outputs: the slots of the flattened results.
-        constants: values known when traced (literals and captured arrays).
-    """
-
-    steps: tuple[Step, ...]
-    shapes: tuple[jax.ShapeDtypeStruct, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    constants: Mapping[int, Any]
-
-    @cached_property
-    def consumers(self) -> Mapping[int, tuple[Step, ...]]:
-        """Which steps read each slot; one that reads it twice is listed twice."""
-        readers: dict[int, list[Step]] = {}
-        for step in self.steps:
-            for slot in step.ins:
-                readers.setdefault(slot, []).append(step)
-        return {slot: tuple(steps) for slot, steps in readers.items()}
-
-    def run(
-        self, arguments: Iterable[Any], *, perturb: Mapping[int, Array] | None = None
-    ) -> dict[int, Any]:
-        """Run the program.
-
-        Args:
-            arguments: one value for each input.
-            perturb: values to be added to slots as soon as they are computed.
-
-        Returns:
-            The value of every slot.
-        """
-        perturb = perturb or {}
-        values = dict(self.constants)
-        values.update(zip(self.inputs, arguments, strict=True))
-        for step in self.steps:
-            results = step.apply(*(values[slot] for slot in step.ins))
-            for slot, value in zip(step.outs, results, strict=True):
-                values[slot] = value + perturb[slot] if slot in perturb else value
-        return values
-
-    def depends_on(self, inputs: Iterable[int]) -> frozenset[int]:
-        """The slots whose value can change when the given input slots change."""
-        reached = set(inputs)
-        for step in self.steps:
-            if not reached.isdisjoint(step.ins):
-                reached.update(step.outs)
-        return frozenset(reached)
-
-
-def trace(function: Callable[..., Any], *arguments: Any) -> Program:
+def trace(function: Callable[..., Any], *arguments: Any, opens_loops: bool = False) -> Program:
     """Trace a function and flatten it.
 
     Args:
         function: any traceable function.
         *arguments: example arguments, pytrees of arrays or of their shapes.
+        opens_loops: whether to write out loops over few steps, and to take what scales a
+            parameter out of contractions. The last array of the arguments then is the
+            data; a loop over the others (parameters) may be longer.
 
     Returns:
-        The program, with one input per array of the flattened arguments, and without
-        the steps that do not reach an output.
+        The program, with one input per array of the flattened arguments, without the
+        steps that do not reach an output and with no step twice.
     """
-    return flatten(jax.make_jaxpr(function)(*arguments))
+    return flatten(jax.make_jaxpr(function)(*arguments), opens_loops=opens_loops)
 
 
-def flatten(closed: jex.ClosedJaxpr) -> Program:
-    """A traced function in flat form, without the steps that do not reach an output."""
-    builder = _Builder()
+def flatten(closed: jex.ClosedJaxpr, *, opens_loops: bool = False) -> Program:
+    """A traced function in flat form, as `trace` gives it."""
+    builder = _Builder(opens_loops=opens_loops)
     inputs = tuple(builder.slot(var.aval) for var in closed.jaxpr.invars)
+    builder.params, builder.rowwise = frozenset(inputs[:-1]), {*inputs[-1:]}
     outputs = tuple(builder.inline(closed.jaxpr, closed.consts, inputs))
-    return Program(
-        steps=_reaching(builder.steps, outputs),
+    program = Program(
+        steps=tuple(builder.steps),
         shapes=tuple(builder.shapes),
         inputs=inputs,
         outputs=outputs,
         constants=builder.constants,
     )
+    return replace(program, steps=program.steps_to(outputs))
 
 
 class _Builder:
-    def __init__(self) -> None:
+    def __init__(self, *, opens_loops: bool) -> None:
+        self.opens_loops = opens_loops
+        self.params: frozenset[int] = frozenset()
         self.steps: list[Step] = []
         self.shapes: list[jax.ShapeDtypeStruct] = []
         self.constants: dict[int, Any] = {}
+        self.makers: dict[int, Step] = {}
+        self.rowwise: set[int] = set()
+        # Results by operation and inputs. The identity of an object is part of some keys,
+        # so the objects must live as long as the keys.
+        self._known: dict[Any, tuple[int, ...]] = {}
+        self._alive: list[Any] = []
 
     def slot(self, aval: Any) -> int:
         self.shapes.append(
@@ -149,11 +81,15 @@ class _Builder:
         return len(self.shapes) - 1
 
     def constant(self, aval: Any, value: Any) -> int:
-        slot = self.slot(aval)
-        self.constants[slot] = value
-        return slot
+        key = constant_key(value)
+        if key not in self._known:
+            slot = self.slot(aval)
+            self.constants[slot] = value
+            self._known[key] = (slot,)
+        return self._known[key][0]
 
     def inline(self, jaxpr: Any, consts: Iterable[Any], inputs: Iterable[int]) -> list[int]:
+        self._alive.append(jaxpr)
         slots = dict(zip(jaxpr.invars, inputs, strict=True))
         for var, value in zip(jaxpr.constvars, consts, strict=True):
             slots[var] = self.constant(var.aval, value)
@@ -168,59 +104,69 @@ class _Builder:
 
         for eqn in jaxpr.eqns:
             ins = tuple(read(atom) for atom in eqn.invars)
-            inner = _transparent(eqn)
-            if inner is not None:
-                outs = self.inline(*inner, ins)
-                slots.update(zip(eqn.outvars, outs, strict=True))
-                continue
-            outs = tuple(self.slot(var.aval) for var in eqn.outvars)
-            slots.update(zip(eqn.outvars, outs, strict=True))
-            self.steps.append(Step(eqn, ins, outs))
+            slots.update(zip(eqn.outvars, self._outputs(eqn, ins), strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
+    def call(self, function: Callable[..., Any], *slots: int) -> list[int]:
+        """Add what a function does to the values of some slots."""
+        closed = jax.make_jaxpr(function)(*(self.shapes[slot] for slot in slots))
+        return self.inline(closed.jaxpr, closed.consts, slots)
 
-def _transparent(eqn: Any) -> tuple[Any, tuple[Any, ...]] | None:
-    """The inside of a call that can be opened, with its constants."""
-    if eqn.primitive.name not in _TRANSPARENT:
-        return None
-    inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-    if isinstance(inner, jex.ClosedJaxpr):
-        return inner.jaxpr, tuple(inner.consts)
-    if isinstance(inner, jex.Jaxpr):
-        return inner, ()
-    return None
+    def _outputs(self, eqn: Any, ins: tuple[int, ...]) -> Iterable[int]:
+        """The slots of an operation's results, which may exist already."""
+        if eqn.primitive.name in _TRANSPARENT:
+            inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+            if isinstance(inner, jex.ClosedJaxpr):
+                return self.inline(inner.jaxpr, tuple(inner.consts), ins)
+            if isinstance(inner, jex.Jaxpr):
+                return self.inline(inner, (), ins)
+        if self.opens_loops:
+            opened = open_loop(self, eqn, ins)
+            if opened is not None:
+                return opened
+        if self._is_identity(eqn, ins):
+            return ins
+        if eqn.primitive.name == "dot_general":
+            plain = without_transposes(self, eqn, ins)
+            if plain is None and self.opens_loops:
+                plain = without_scales(self, eqn, ins)
+            if plain is not None:
+                return plain
+        key = operation_key(eqn, ins)
+        if eqn.effects or key not in self._known:
+            outs = tuple(self.slot(var.aval) for var in eqn.outvars)
+            self.steps.append(Step(eqn, ins, outs))
+            self._known[key] = outs
+            self.makers.update(dict.fromkeys(outs, self.steps[-1]))
+            if not self.rowwise.isdisjoint(ins):
+                self.rowwise.update(outs)
+            self._compute(self.steps[-1])
+        return self._known[key]
 
+    def _is_identity(self, eqn: Any, ins: tuple[int, ...]) -> bool:
+        name = eqn.primitive.name
+        if name in _IDENTITIES:
+            return True
+        if len(ins) != 1:
+            return False
+        before, after = self.shapes[ins[0]], eqn.outvars[0].aval
+        if name == "convert_element_type":
+            return before.dtype == after.dtype
+        if name in {"reshape", "squeeze", "broadcast_in_dim"}:
+            return before.shape == after.shape
+        return name == "transpose" and tuple(eqn.params["permutation"]) == tuple(
+            range(len(after.shape))
+        )
 
-def _holds_program(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return any(_holds_program(item) for item in value)
-    return isinstance(value, (jex.Jaxpr, jex.ClosedJaxpr)) or callable(value)
-
-
-def _nested(eqn: Any) -> Callable[..., list[Any]]:
-    """An operation with programs inside, by JAX's own evaluation of a one-step program.
-
-    How such an operation is bound differs between JAX versions; how a program is
-    evaluated does not.
-    """
-    distinct = list(dict.fromkeys(v for v in eqn.invars if not isinstance(v, jex.Literal)))
-    template = jax.make_jaxpr(lambda *a: list(a))(
-        *(jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in distinct)
-    )
-    single = template.jaxpr.replace(invars=distinct, outvars=list(eqn.outvars), eqns=[eqn])
-    evaluate = jex.jaxpr_as_fun(jex.ClosedJaxpr(single, ()))
-    first = {var: eqn.invars.index(var) for var in distinct}
-
-    def apply(*values: Any) -> list[Any]:
-        return list(evaluate(*(jnp.asarray(values[first[var]]) for var in distinct)))
-
-    return apply
-
-
-def _reaching(steps: list[Step], outputs: Iterable[int]) -> tuple[Step, ...]:
-    needed, kept = set(outputs), []
-    for step in reversed(steps):
-        if not needed.isdisjoint(step.outs):
-            needed.update(step.ins)
-            kept.append(step)
-    return tuple(reversed(kept))
+    def _compute(self, step: Step) -> None:
+        """Compute a loop's counter, and what is made of it, when the loop is written out."""
+        shapes = [self.shapes[slot] for slot in (*step.ins, *step.outs)]
+        is_number = all(
+            shape.shape == () and isinstance(shape.dtype, np.dtype) and shape.dtype.kind in "iub"
+            for shape in shapes
+        )
+        is_known = all(isinstance(self.constants.get(slot), np.ndarray) for slot in step.ins)
+        if is_number and is_known and not step.eqn.effects:
+            with jax.ensure_compile_time_eval():
+                values = step.apply(*(self.constants[slot] for slot in step.ins))
+            self.constants.update(zip(step.outs, map(np.asarray, values), strict=True))

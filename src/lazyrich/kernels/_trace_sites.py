@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax
-import numpy as np
 
 from ._trace import Program, Step
-from ._trace_views import Scalars, Scale, View, is_complex, scalar_factor, views
+from ._trace_bottlenecks import Bottleneck, bottleneck
+from ._trace_conv import filter_axes, is_plain_convolution, result_axes
+from ._trace_views import Scalars, Scale, Strides, View, is_complex, is_real, scalar_factor, views
 
 Role = Literal["batch", "position", "unit"]
+
+_IS_OUTPUT = "is itself the output"
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,16 @@ class Site:
         roles: the role of each of ``axes``.
         scale: factor between the cotangent at the tap and the derivative.
         view: which rearrangement of the parameter enters.
+        strides: where the entries of the view stand in the parameter, if it can be said.
         activation: slot of h (a contraction) or of the indices (a lookup), else -1.
         activation_axes: for each label, its axis of the activation.
         n_table: number of rows of the table of a lookup.
         clips: whether a lookup beyond the table reads its nearest row, else none.
-        unit_axes: for each label of a unit axis, its axis of the view.
+        batch_axes: for each label of a batch axis, its axis of the view.
+        unit_axes: for each label of a unit axis, its axis of the view; of an addition,
+            for each label.
         inner_axes: the view's other axes, in the order of the activation's.
+        convolution: the step, if patches of the activation are contracted.
     """
 
     param: int
@@ -51,12 +58,25 @@ class Site:
     roles: tuple[Role, ...]
     scale: Scale
     view: View
+    strides: Strides | None
     activation: int = -1
     activation_axes: Mapping[int, int] | None = None
     n_table: int = 0
     clips: bool = True
+    batch_axes: Mapping[int, int] | None = None
     unit_axes: Mapping[int, int] | None = None
     inner_axes: tuple[int, ...] = ()
+    convolution: Step | None = None
+
+    @property
+    def place(self) -> tuple[int, tuple[Role, ...], int]:
+        """What entries must have in common to share a cotangent: value, roles, groups."""
+        return self.tap, self.roles, self.n_groups
+
+    @property
+    def n_groups(self) -> int:
+        """Into how many batches the units fall (groups of a convolution's features)."""
+        return self.convolution.params["feature_group_count"] if self.convolution else 1
 
 
 @dataclass(frozen=True)
@@ -67,11 +87,13 @@ class Entries:
         sites: the entries that are understood, for every parameter.
         reasons: for a parameter that enters in a way that is not understood, that way.
         is_used: for every parameter, whether it reaches the output at all.
+        bottlenecks: for a parameter with sites that enters through few numbers too, those.
     """
 
     sites: tuple[tuple[Site, ...], ...]
     reasons: Mapping[int, str]
     is_used: tuple[bool, ...]
+    bottlenecks: Mapping[int, Bottleneck]
 
 
 def entries(program: Program, n_params: int) -> Entries:
@@ -88,45 +110,63 @@ def entries(program: Program, n_params: int) -> Entries:
     scalars = Scalars(program)
     sites: list[list[Site]] = [[] for _ in range(n_params)]
     reasons: dict[int, str] = {}
+    begins: list[list[tuple[Step, int]]] = [[] for _ in range(n_params)]
     is_used = [False] * n_params
     for slot in program.outputs:
-        if slot in found:
-            reasons[found[slot].param] = "is itself the output"
-            is_used[found[slot].param] = True
+        for view in found.get(slot, ()):
+            reasons[view.param] = _IS_OUTPUT
+            is_used[view.param] = True
     for step in program.steps:
-        if active.isdisjoint(step.outs):
+        if active.isdisjoint(step.outs) or found.keys() >= set(step.outs):
             continue
         for position, slot in enumerate(step.ins):
-            if slot not in found or found.keys() >= set(step.outs):
-                continue
-            param = found[slot].param
-            is_used[param] = True
-            site = _site(program, step, position, found)
-            if site is None:
-                reasons.setdefault(param, f"enters through {step.name!r}")
-            else:
-                sites[param].append(_downstream(program, site, active, scalars))
+            for view in found.get(slot, ()):
+                is_used[view.param] = True
+                site = _site(program, step, position, view)
+                if site is None:
+                    reasons.setdefault(view.param, f"enters through {step.name!r}")
+                    begins[view.param].append((step, slot))
+                else:
+                    sites[view.param].append(_downstream(program, site, active, scalars))
+    narrow = {}
+    for param, reason in list(reasons.items()):
+        if sites[param] and reason != _IS_OUTPUT:
+            taps = [site.tap for site in sites[param]]
+            way = bottleneck(program, n_params, param, begins[param], taps)
+            if way is not None:
+                narrow[param] = way
+                del reasons[param]
     kept = tuple(() if i in reasons else tuple(s) for i, s in enumerate(sites))
-    return Entries(kept, reasons, tuple(is_used))
+    return Entries(kept, reasons, tuple(is_used), narrow)
 
 
-def _site(program: Program, step: Step, position: int, found: Mapping[int, View]) -> Site | None:
-    view = found[step.ins[position]]
+def _site(program: Program, step: Step, position: int, view: View) -> Site | None:
+    strides = view.strides(program)
     if step.name == "dot_general" and step.ins[0] != step.ins[1]:
-        return _contraction(program, step, position, view)
+        return _contraction(program, step, position, view, strides)
+    if position == 1 and step.ins[0] != step.ins[1] and is_plain_convolution(program, step):
+        return _convolution(program, step, view, strides)
     if step.name == "gather" and position == 0:
-        return _lookup(program, step, view)
+        return _lookup(program, step, view, strides)
     if step.name in {"add", "sub", "add_any"} and step.ins[0] != step.ins[1]:
-        return _addition(program, step, position, view)
+        return _addition(program, step, position, view, strides)
     return None
 
 
-def _contraction(program: Program, step: Step, position: int, view: View) -> Site | None:
+def _is_injective(view: View, strides: Strides | None) -> bool:
+    if strides is None:
+        return view.is_whole()
+    return strides.is_injective(range(len(strides.shape)))
+
+
+def _contraction(
+    program: Program, step: Step, position: int, view: View, strides: Strides | None
+) -> Site | None:
     other = 1 - position
     # A complex product is no product of real vectors.
     if is_complex(program.shapes[step.ins[other]]) or is_complex(program.shapes[step.outs[0]]):
         return None
-    if not view.is_whole() and not _is_injective(view.places(program)):
+    if not _is_injective(view, strides):
         return None
     contracted, batched = step.params["dimension_numbers"]
     ranks = [len(program.shapes[slot].shape) for slot in step.ins]
@@ -151,8 +191,10 @@ def _contraction(program: Program, step: Step, position: int, view: View) -> Sit
             roles=tuple(roles),
             scale=view.scale,
             view=view,
+            strides=strides,
             activation=step.ins[other],
             activation_axes=activation_axes,
+            batch_axes=dict(enumerate(batched[position])),
             unit_axes={starts[position] + k: axis for k, axis in enumerate(free[position])},
             inner_axes=tuple(
                 own for _, own in sorted(zip(contracted[other], contracted[position], strict=True))
@@ -161,7 +203,34 @@ def _contraction(program: Program, step: Step, position: int, view: View) -> Sit
     )
 
 
-def _lookup(program: Program, step: Step, view: View) -> Site | None:
+def _convolution(program: Program, step: Step, view: View, strides: Strides | None) -> Site | None:
+    if not _is_injective(view, strides) or not is_real(program.shapes[step.ins[0]]):
+        return None
+    feature, others = result_axes(step)
+    results, inner = filter_axes(step)
+    roles: list[Role] = ["position"] * (1 + len(others))
+    roles[feature] = "unit"
+    return _at_result(
+        program,
+        Site(
+            param=view.param,
+            kind="contraction",
+            tap=step.outs[0],
+            axes=(),
+            roles=tuple(roles),
+            scale=view.scale,
+            view=view,
+            strides=strides,
+            activation=step.ins[0],
+            activation_axes={axis: axis for axis in others},
+            unit_axes={feature: results},
+            inner_axes=inner,
+            convolution=step,
+        ),
+    )
+
+
+def _lookup(program: Program, step: Step, view: View, strides: Strides | None) -> Site | None:
     """Rows of a table chosen by integers, as ``table[indices]`` does."""
     shape = program.shapes[step.ins[0]].shape
     numbers = step.params["dimension_numbers"]
@@ -171,7 +240,7 @@ def _lookup(program: Program, step: Step, view: View) -> Site | None:
         and tuple(step.params["slice_sizes"]) == (1, *shape[1:])
         and not numbers.operand_batching_dims
     )
-    if not is_rows or (not view.is_whole() and not _is_injective(view.places(program))):
+    if not is_rows or not _is_injective(view, strides):
         return None
     rank = len(program.shapes[step.outs[0]].shape)
     positions = [axis for axis in range(rank) if axis not in numbers.offset_dims]
@@ -188,6 +257,7 @@ def _lookup(program: Program, step: Step, view: View) -> Site | None:
             roles=tuple(roles),
             scale=view.scale,
             view=view,
+            strides=strides,
             activation=step.ins[1],
             activation_axes={axis: k for k, axis in enumerate(positions)},
             n_table=shape[0],
@@ -198,20 +268,31 @@ def _lookup(program: Program, step: Step, view: View) -> Site | None:
     )
 
 
-def _addition(program: Program, step: Step, position: int, view: View) -> Site | None:
+def _addition(
+    program: Program, step: Step, position: int, view: View, strides: Strides | None
+) -> Site | None:
     shape = program.shapes[step.outs[0]].shape
-    places = view.places(program)
-    places = np.broadcast_to(places, shape)
-    roles: list[Role] = []
-    for axis in range(places.ndim):
-        repeats = bool(np.all(places == places.take([0], axis)))
-        roles.append("position" if repeats else "unit")
-        places = places.take([0], axis) if repeats else places
-    if not _is_injective(places):
+    strides = None if strides is None else strides.stretched(shape)
+    if strides is None:
+        return None
+    axes = range(len(strides.shape))
+    roles: list[Role] = ["unit" if strides.steps[axis] else "position" for axis in axes]
+    acting = [axis for axis in axes if roles[axis] == "unit"]
+    if not strides.is_injective(acting):
         return None
     subtracted = step.name == "sub" and position == 1
     scale = view.scale.times(Scale(-1)) if subtracted else view.scale
-    site = Site(view.param, "addition", step.outs[0], (), tuple(roles), scale, view)
+    site = Site(
+        view.param,
+        "addition",
+        step.outs[0],
+        (),
+        tuple(roles),
+        scale,
+        view,
+        strides,
+        unit_axes={axis: axis for axis in axes},
+    )
     return _at_result(program, site)
 
 
@@ -267,7 +348,3 @@ def _through(
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
-
-
-def _is_injective(places: np.ndarray) -> bool:
-    return len(np.unique(places)) == places.size

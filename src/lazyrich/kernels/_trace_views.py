@@ -2,11 +2,11 @@
 
 A view differs from its parameter by where the entries stand and by scalar factors that
 depend on no parameter, so that a derivative with respect to the one is a derivative
-with respect to the other. What is added to a parameter and depends on none (the initial
-weights in θ − θ₀) does not change the derivative and leaves a view a view.
+with respect to the other. A value can be a sum of views (w − wᵀ), and of what does not
+depend on the same parameter (the initial weights in θ − θ₀, a low-rank correction).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,6 +52,49 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Strides:
+    """The entries of an array inside a flat parameter: start + Σ index · step.
+
+    Attributes:
+        start: the first entry.
+        shape: the shape of the array.
+        steps: for each axis, the step between neighbours; 0 along axes of length one and
+            along axes that repeat the same entries.
+    """
+
+    start: int
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def offsets(self, axes: Sequence[int]) -> np.ndarray:
+        """The entries along some axes, relative to the start, in the order of the axes."""
+        result = np.zeros(1, np.int64)
+        for axis in axes:
+            along = np.arange(self.shape[axis], dtype=np.int64) * self.steps[axis]
+            result = (result[:, None] + along).reshape(-1)
+        return result
+
+    def stretched(self, shape: tuple[int, ...]) -> "Strides | None":
+        """The same entries along axes of length one that an operation stretches."""
+        if self.shape == ():
+            return Strides(self.start, shape, (0,) * len(shape))
+        if len(self.shape) != len(shape) or any(
+            own not in (1, size) for own, size in zip(self.shape, shape, strict=True)
+        ):
+            return None
+        return Strides(self.start, shape, self.steps)
+
+    def is_injective(self, axes: Sequence[int]) -> bool:
+        """Whether different indices along some axes surely mean different entries."""
+        reach = 0
+        for step, size in sorted((abs(self.steps[a]), self.shape[a]) for a in axes):
+            if size > 1 and step <= reach:
+                return False
+            reach += step * (size - 1)
+        return True
+
+
+@dataclass(frozen=True)
 class View:
     """A parameter after rearrangements and a scale.
 
@@ -77,16 +120,21 @@ class View:
         """Whether every entry of the parameter surely stands here exactly once."""
         return all(step.name in {"reshape", "squeeze", "transpose"} for step, _ in self.chain)
 
-    def places(self, program: Program) -> np.ndarray:
-        """For each entry of the view, which entry of the flat parameter it is."""
+    def strides(self, program: Program) -> Strides | None:
+        """Which entry of the flat parameter stands where; None if no strides say it."""
         shape = program.shapes[program.inputs[self.param]].shape
-        places = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
+        # NumPy's own views do the arithmetic: of one byte an entry, and never read.
+        entries = array = np.empty(shape, np.int8)
         for step, result in self.chain:
-            places = rearrange(step, result, places)
-        return places
+            array = rearrange(step, result, array)
+        if not np.may_share_memory(array, entries):
+            return None
+        start = array.__array_interface__["data"][0] - entries.__array_interface__["data"][0]
+        sizes = zip(array.shape, array.strides, strict=True)
+        return Strides(start, array.shape, tuple(0 if n == 1 else step for n, step in sizes))
 
 
-def views(program: Program, n_params: int) -> tuple[dict[int, View], frozenset[int]]:
+def views(program: Program, n_params: int) -> tuple[dict[int, tuple[View, ...]], frozenset[int]]:
     """Find the views among a program's values.
 
     Args:
@@ -94,11 +142,11 @@ def views(program: Program, n_params: int) -> tuple[dict[int, View], frozenset[i
         n_params: how many of the leading inputs are parameters.
 
     Returns:
-        The view at each slot that is one, and the slots through which a derivative
-        with respect to a parameter can flow.
+        For each slot the views whose sum it is, up to what is added to them, and the
+        slots through which a derivative with respect to a parameter can flow.
     """
-    found = {
-        slot: View(index)
+    found: dict[int, tuple[View, ...]] = {
+        slot: (View(index),)
         for index, slot in enumerate(program.inputs[:n_params])
         if is_real(program.shapes[slot])
     }
@@ -110,10 +158,10 @@ def views(program: Program, n_params: int) -> tuple[dict[int, View], frozenset[i
             continue
         active.update(slot for slot in step.outs if _has_derivative(program.shapes[slot]))
         for result, slot in enumerate(step.outs):
-            view = _advance(program, step, result, found, active, rowwise, scalars)
+            made = _advance(program, step, result, found, active, rowwise, scalars)
             # A complex value passes a derivative on, but its cotangent is no real vector.
-            if view is not None and is_real(program.shapes[slot]):
-                found[slot] = view
+            if made and is_real(program.shapes[slot]):
+                found[slot] = made
     return found, frozenset(active)
 
 
@@ -174,29 +222,30 @@ def _advance(
     program: Program,
     step: Step,
     result: int,
-    found: Mapping[int, View],
+    found: Mapping[int, tuple[View, ...]],
     active: set[int],
     rowwise: frozenset[int],
     scalars: Scalars,
-) -> View | None:
-    """The view that a step makes of a view, if it makes one."""
-    slots = [slot for slot in step.ins if slot in active]
-    if len(slots) != 1 or slots[0] not in found:
-        return None
-    slot, view = slots[0], found[slots[0]]
-    if step.name == "convert_element_type":
-        return view
-    if step.name in _REARRANGING and step.ins[0] == slot and len(step.ins) == 1:
-        return view.then(step, result)
-    scale = scalar_factor(program, step, slot, active, scalars)
-    if scale is not None:
-        return view.scaled(scale)
+) -> tuple[View, ...]:
+    """The views that a step makes of views; none if it makes something else of them."""
     # What is added must be the same for every row: a bias added to row data is an entry
     # of the bias into the network, not a rearrangement of it.
-    same_shape = program.shapes[slot].shape == program.shapes[step.outs[0]].shape
-    if step.name in {"add", "sub"} and same_shape and rowwise.isdisjoint(step.ins):
-        return view.scaled(Scale(-1)) if step.name == "sub" and step.ins[1] == slot else view
-    return None
+    if step.name in {"add", "sub"} and rowwise.isdisjoint(step.ins):
+        shape = program.shapes[step.outs[0]].shape
+        if any(slot in found and program.shapes[slot].shape != shape for slot in step.ins):
+            return ()
+        first, second = (found.get(slot, ()) for slot in step.ins)
+        return first + tuple(v.scaled(Scale(-1)) if step.name == "sub" else v for v in second)
+    slots = [slot for slot in step.ins if slot in active]
+    if len(slots) != 1 or slots[0] not in found:
+        return ()
+    slot, present = slots[0], found[slots[0]]
+    if step.name == "convert_element_type":
+        return present
+    if step.name in _REARRANGING and step.ins[0] == slot and len(step.ins) == 1:
+        return tuple(view.then(step, result) for view in present)
+    scale = scalar_factor(program, step, slot, active, scalars)
+    return () if scale is None else tuple(view.scaled(scale) for view in present)
 
 
 def rearrange(step: Step, result: int, places: np.ndarray) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""Convolutions as contractions: each position of the result sees one patch of the input."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ._trace import Program, Step
+
+# A filter of more places than this is unfolded by JAX's own (slower) operation.
+_MOST_SLICES = 64
+
+
+def is_plain_convolution(program: Program, step: Step) -> bool:
+    """Whether a step is a convolution that `patches` understands."""
+    if step.name != "conv_general_dilated" or step.params["batch_group_count"] != 1:
+        return False
+    return all(program.shapes[slot].shape for slot in (*step.ins, *step.outs))
+
+
+def filter_axes(step: Step) -> tuple[int, tuple[int, ...]]:
+    """Of the filters, the axis of results and those that are contracted."""
+    results, inner, *places = step.params["dimension_numbers"].rhs_spec
+    return results, (inner, *places)
+
+
+def result_axes(step: Step) -> tuple[int, tuple[int, ...]]:
+    """Of the result, the axis of features and all others."""
+    feature = step.params["dimension_numbers"].out_spec[1]
+    rank = len(step.params["dimension_numbers"].out_spec)
+    return feature, tuple(axis for axis in range(rank) if axis != feature)
+
+
+def patch_numbers(program: Program, step: Step) -> int:
+    """How many numbers a patch has, of all groups of features together."""
+    spec = step.params["dimension_numbers"].rhs_spec
+    shape = program.shapes[step.ins[1]].shape
+    places = int(np.prod([shape[axis] for axis in spec[2:]]))
+    return shape[spec[1]] * step.params["feature_group_count"] * places
+
+
+def patches(step: Step, shape: Sequence[int], value: Array) -> Array:
+    """The patches of a convolution's input.
+
+    Args:
+        step: the convolution.
+        shape: the shape of its filters.
+        value: its input.
+
+    Returns:
+        An array like the convolution's result, with the patch in place of its features:
+        input features first, then places of the filter.
+    """
+    params: Any = step.params
+    numbers = params["dimension_numbers"]
+    size = [shape[axis] for axis in numbers.rhs_spec[2:]]
+    options = {key: params[key] for key in ("window_strides", "padding")}
+    value = value.transpose(numbers.lhs_spec)
+    if int(np.prod(size)) > _MOST_SLICES:
+        found = jax.lax.conv_general_dilated_patches(
+            value,
+            size,
+            **options,
+            lhs_dilation=params["lhs_dilation"],
+            rhs_dilation=params["rhs_dilation"],
+            precision=jax.lax.Precision.HIGHEST,
+        )
+    else:
+        found = _sliced(value, size, params)
+    return found.transpose(np.argsort(numbers.out_spec))
+
+
+def _sliced(value: Array, size: Sequence[int], params: Any) -> Array:
+    """Patches of (n, features, places...) as one strided slice for each filter place."""
+    spread = [
+        (low, high, dilation - 1)
+        for (low, high), dilation in zip(params["padding"], params["lhs_dilation"], strict=True)
+    ]
+    zero = jnp.zeros((), value.dtype)
+    value = jax.lax.pad(value, zero, [(0, 0, 0), (0, 0, 0), *spread])
+    strides, steps = params["window_strides"], params["rhs_dilation"]
+    counts = [
+        (n - step * (k - 1) - 1) // stride + 1
+        for n, step, k, stride in zip(value.shape[2:], steps, size, strides, strict=True)
+    ]
+    parts = []
+    for place in np.ndindex(*size):
+        start = [step * k for step, k in zip(steps, place, strict=True)]
+        stop = [
+            a + stride * (n - 1) + 1 for a, stride, n in zip(start, strides, counts, strict=True)
+        ]
+        lows, highs = (0, 0, *start), (*value.shape[:2], *stop)
+        parts.append(jax.lax.slice(value, lows, highs, (1, 1, *strides)))
+    stacked = jnp.stack(parts, 2)
+    return stacked.reshape(stacked.shape[0], -1, *counts)

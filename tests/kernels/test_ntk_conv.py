@@ -1,0 +1,133 @@
+"""Oracle: explicit Jacobians contracted in NumPy float64 (oracles/jacobians.py).
+
+Convolutions of every kind, with parameters that take the structured way and the way of
+Jacobians formed from patches.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles.jacobians import kernel_by_jacobians
+
+from lazyrich.kernels import explain_ntk, ntk
+
+# Rounding of float64 sums over a few thousand products of numbers of order one.
+RTOL = 1e-11
+IMAGES = ("NHWC", "HWIO", "NHWC")
+PLANES = ("NCHW", "OIHW", "NCHW")
+
+
+def draw(seed, *shape):
+    size = np.sqrt(max(1, np.prod(shape[:-1])))
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape) / size)
+
+
+def check(predict, params, x, **options):
+    traced = options.get("trace_outputs", False)
+    expected = kernel_by_jacobians(predict, params, x, traced=traced)
+    assert np.abs(expected).max() > 0
+    kernel = ntk(predict, params, x, **options)
+    np.testing.assert_allclose(kernel, expected, rtol=RTOL, atol=RTOL * np.abs(expected).max())
+
+
+UPWARDS = {"lhs_dilation": (2, 2), "padding": ((2, 1), (1, 2))}
+# name: (input, filter, dimension numbers, options)
+KINDS = {
+    "same": ((6, 5, 2), (3, 3, 2, 4), IMAGES, {}),
+    "valid, channels first": ((2, 6, 5), (4, 2, 3, 2), PLANES, {"padding": "VALID"}),
+    "strided": ((7, 6, 2), (3, 2, 2, 4), IMAGES, {"window_strides": (2, 3)}),
+    "dilated": ((7, 7, 2), (3, 2, 2, 4), IMAGES, {"rhs_dilation": (2, 3)}),
+    "transposed": ((4, 3, 2), (3, 3, 2, 4), IMAGES, UPWARDS),
+    "cropped": ((6, 6, 2), (3, 3, 2, 4), IMAGES, {"padding": ((-1, 2), (0, -1))}),
+    "grouped": ((5, 5, 4), (3, 3, 2, 6), IMAGES, {"feature_group_count": 2}),
+    "depthwise": ((5, 5, 4), (3, 3, 1, 8), IMAGES, {"feature_group_count": 4}),
+    "one place": ((4, 4, 3), (1, 1, 3, 5), IMAGES, {}),
+    "one result": ((4, 4, 3), (2, 2, 3, 1), IMAGES, {}),
+    "whole image": ((4, 4, 3), (4, 4, 3, 20), IMAGES, {"padding": "VALID"}),
+    "large filter": ((18, 2), (70, 2, 4), ("NHC", "HIO", "NHC"), {}),
+    "sequence": ((9, 3), (4, 3, 5), ("NHC", "HIO", "NHC"), {"window_strides": (2,)}),
+    "volume": ((3, 4, 3, 2), (2, 2, 2, 2, 3), ("NDHWC", "DHWIO", "NDHWC"), {}),
+    "other layouts": ((5, 2, 4), (3, 4, 2, 2), ("NHCW", "HOIW", "HNWC"), {}),
+}  # fmt: skip
+
+
+def network(name):
+    """Convolution, bias, nonlinearity, average, read-out, on rows that are flat."""
+    shape, filters, numbers, options = KINDS[name]
+    options = {"window_strides": (1,) * (len(shape) - 1), "padding": "SAME"} | options
+    feature = numbers[2].index("C")
+    n_features = filters[numbers[1].index("O")]
+    params = {"k": draw(0, *filters), "b": draw(1, n_features), "v": draw(2, n_features, 2)}
+    places = tuple(k for k, letter in enumerate(numbers[2]) if letter not in "NC")
+    along = [n_features if k == feature else 1 for k in range(len(numbers[2]))]
+
+    def predict(p, x):
+        images = x.reshape(len(x), *shape)
+        hidden = jax.lax.conv_general_dilated(
+            images, p["k"], dimension_numbers=numbers, **options
+        ) + p["b"].reshape(along)
+        hidden = jnp.tanh(hidden).mean(places)
+        return (hidden if numbers[2].index("N") < feature else hidden.T) @ p["v"]
+
+    return predict, params, draw(3, 4, int(np.prod(shape))) * 4
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_convolutions_of_every_kind(name):
+    check(*network(name))
+
+
+@pytest.mark.parametrize("late, margin", [(False, 0.0), (True, 0.0), (False, 1e9)])
+def test_every_way_of_a_convolution(late, margin, monkeypatch):
+    from lazyrich.kernels import _structured, _structured_contract
+
+    # The margin forces Jacobians or factors; a Jacobian has its units in parts of one.
+    monkeypatch.setattr(_structured, "_MARGIN", margin)
+    monkeypatch.setattr(_structured_contract, "_JACOBIAN_BYTES", 2**10)
+    if late:
+        monkeypatch.setattr(_structured, "_is_smaller", lambda *_: False)
+    check(*network("same" if late else "grouped"), trace_outputs=not late, block_size=3)
+
+
+@pytest.mark.parametrize("most", [0, 8])
+def test_chunks_in_a_loop_and_written_out(most, monkeypatch):
+    from lazyrich.kernels import _structured_blocks as blocks
+
+    monkeypatch.setattr(blocks, "_WORK_BYTES", 2**10)
+    monkeypatch.setattr(blocks, "_CONVOLUTION_BYTES", 2**10)
+    monkeypatch.setattr(blocks, "_MOST_WRITTEN_OUT", most)
+    check(*network("strided"))
+
+
+def conv(x, kernel, stride=1):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), "SAME", dimension_numbers=IMAGES
+    )
+
+
+@pytest.mark.parametrize("traced", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_residual_network(traced):
+    shapes = {"first": (3, 3, 3, 4), "same": (3, 3, 4, 4), "down": (3, 3, 4, 6)}
+    shapes |= {"skip": (1, 1, 4, 6), "b": (4,), "out": (6, 5)}
+    params = {name: draw(k, *shape) for k, (name, shape) in enumerate(shapes.items())}
+
+    def predict(p, x):
+        x = jax.nn.relu(conv(x.reshape(-1, 6, 6, 3), p["first"]))
+        x = x + conv(jax.nn.relu(conv(x, p["same"]) + p["b"]), p["same"])
+        x = jax.nn.relu(conv(x, p["down"], 2) + conv(x, p["skip"], 2))
+        return x.mean((1, 2)) @ p["out"]
+
+    check(predict, params, draw(9, 3, 108), trace_outputs=traced)
+
+
+def test_few_positions_are_contracted_and_many_form_jacobians():
+    def predict(p, x):
+        hidden = jax.nn.relu(conv(x.reshape(-1, 16, 16, 3), p["early"]))
+        hidden = hidden.reshape(-1, 2, 8, 2, 8, 4).mean((2, 4))
+        return jax.nn.relu(conv(hidden, p["late"])).mean((1, 2))[:, :2]
+
+    params = {"early": jnp.ones((3, 3, 3, 4)), "late": jnp.ones((3, 3, 4, 64))}
+    ways = explain_ntk(predict, params, jnp.ones((1, 768)), trace_outputs=True)
+    assert ways["['early']"].kind == "jacobian"
+    assert ways["['late']"].kind == "contraction"
