@@ -60,7 +60,13 @@ def summary() -> str:
         for preset in PRESETS
     )
     lines.append(f"| **all {len(CLAIMS)} claims** | {totals} | |")
-    return "\n".join([*lines, "", f"{late()} ✓ holds or met, ✗ not, ? undecided, – not computed or no printed run. {LEGEND}"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{late()} ✓ holds or met, ✗ not, ? undecided, – not computed or no printed run. {LEGEND}",
+        ]
+    )
 
 
 def survives() -> str:

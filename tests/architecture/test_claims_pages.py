@@ -48,7 +48,10 @@ def test_the_summary_has_a_row_for_each_figure_and_a_column_for_each_preset(page
     rows = {line.split("]")[0][3:]: line for line in pages.summary().splitlines() if "| [" in line}
     assert len(rows) == 19
     assert "| 2 ✓ | 1 ✗ 1 ? (5 seeds) | 2 ✓ (3 seeds) | one: 1, wanted ≥ 1.5 |" in rows["Figure 2"]
-    assert "| not computed | not computed | 2 ✗ (3 seeds) | far: 0.1, wanted ≥ 0.7 |" in rows["Figure 10"]
+    assert (
+        "| not computed | not computed | 2 ✗ (3 seeds) | far: 0.1, wanted ≥ 0.7 |"
+        in rows["Figure 10"]
+    )
     assert "| not computed | not computed | not computed |  |" in rows["Figure 3"]
     assert "| no printed run | not computed | not computed |  |" in rows["Figure 6"]
     assert "| 2 ✓ | 1 ✗ 1 ? | 2 ✓ 2 ✗ | |" in pages.summary()
@@ -77,8 +80,8 @@ def test_a_sentence_that_was_not_found_says_what_was_tested_where_and_what_came_
     [line] = pages.negatives(THREE["fig2"])[2:-1]
     assert line == (
         "- **one**: Not typical of the authors' settings: the authors' own draw shows it; at the "
-        "authors' settings, as far as they are known, it does not hold over seeds; at wide settings "
-        "it holds. Tested was "
+        "authors' settings, as far as they are known, it does not hold over seeds; at wide "
+        "settings it holds. Tested was "
         "|a|/b, with ≥ 1.5 wanted. Measured: the authors' own draw (D=50, α=1): 3; the authors' "
         "settings over seeds (D=50, α=1): 1 (1 to 1), met in 0 of 5 (0 to 52 %); wide settings "
         "over seeds (D=50, α=1): 3 (3 to 3), met in 3 of 3 (29 to 100 %)."

@@ -154,9 +154,9 @@ def test_what_was_measured_stands_beside_the_claim(page):
 
 def test_a_sentence_that_was_not_found_says_what_was_tested_and_where(page):
     assert (
-        "Not found by this statistic in any setting that was tested: the authors' own draw does not "
-        "show it; at wide settings it does not hold. Tested: Ltr(tleave)/Ltr(0), wanted ≤ 0.5; "
-        "found 0.7 (the authors' own draw), 0.7 (0.6 to 0.8) (wide settings)."
+        "Not found by this statistic in any setting that was tested: the authors' own draw does "
+        "not show it; at wide settings it does not hold. Tested: Ltr(tleave)/Ltr(0), wanted "
+        "≤ 0.5; found 0.7 (the authors' own draw), 0.7 (0.6 to 0.8) (wide settings)."
     ) in page.words
 
 

@@ -299,7 +299,9 @@ def _drawn(
         except Exception as error:  # the verdicts stand without it
             fault = f"The picture of {recipe.name} could not be drawn ({_said(error)})."
             if isinstance(error, KeyError) and (name := re.search(r"'(\w+)'", str(error))):
-                fault = f"The picture of {recipe.name} shows {name[1]}, of which there is no record."
+                fault = (
+                    f"The picture of {recipe.name} shows {name[1]}, of which there is no record."
+                )
             figure, [axes] = new_figure(1, 1)
             axes.axis("off")
             axes.text(0.5, 0.5, fault, ha="center", va="center", wrap=True, parse_math=False)

@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 from lazyrich.measures import GrokkingDelay, concordance, grokking_delay, value_at
 
 from ._run import Delays as Delays
+from ._run import NotRecordedError as NotRecordedError
 from ._run import Run as Run
 from ._run import measured as measured
 from ._run import run_at as run_at
 from ._run import unfallen
-from ._value import NO_CONTRAST, is_left_out, missing, reason_of, tally
+from ._value import NO_CONTRAST, NO_RUN, is_left_out, missing, reason_of, tally
 from ._value import Value as Value
 
 # Of fewer runs no order is asked.
@@ -108,8 +109,8 @@ def concordance_of(x: Sequence[float] | np.ndarray, row: Sequence[float] | np.nd
 
 
 def log_slope(x: ArrayLike, row: Sequence[float]) -> float:
-    """Slope over log x of log y; NaN, and why, unless all of three or more y are above zero."""
-    if len(row) < _FEWEST:
+    """Slope over log x of log y; NaN, and why, unless all of two or more y are above zero."""
+    if len(row) < _FEWEST - 1:
         return missing(NO_CONTRAST)
     for value in row:
         if not 0 < value < np.inf:
@@ -167,7 +168,13 @@ def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> Delays:
 
 
 def all_at(panel: xr.Dataset, name: str, steps: np.ndarray) -> np.ndarray:
-    """A record of every run at a step of its own, over axes and seeds; NaN at infinity."""
+    """A record of every run at a step of its own, over axes and seeds; NaN at infinity.
+
+    Raises:
+        NotRecordedError: if the runs do not have it.
+    """
+    if name not in panel:
+        raise NotRecordedError(name)
     values = _rows(panel, name)
     return np.asarray(_values_at(panel.save_step.values, values, steps.ravel())).reshape(
         panel.status.shape
@@ -180,7 +187,9 @@ def faults_of(panel: xr.Dataset, seed: Any) -> list[str]:
         return []
     one = panel.sel(seed=seed)
     status = one.status.values.ravel()
-    found = [str(s) for s in status if s not in ("ok", "out_of_steps")]
+    found = [
+        NO_RUN if s == "missing" else str(s) for s in status if s not in ("ok", "out_of_steps")
+    ]
     if "train_loss" in one and one.sizes["save_step"]:
         loss = one.train_loss.transpose(*one.status.dims, "save_step").values
         loss = loss.reshape(len(status), -1)

@@ -1,14 +1,18 @@
 """What all runs of a panel have in common."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
+from matplotlib.figure import Figure
 
 from ._claims import claims_of
 from ._recipe import Panels
 from ._value import NO_PRINTED_RUN, missing
+
+_LETTERS_AN_INCH = 17
 
 
 def shared_setting(panel: xr.Dataset, name: str) -> Any:
@@ -19,6 +23,18 @@ def shared_setting(panel: xr.Dataset, name: str) -> Any:
     """
     common = json.loads(panel.attrs["common"])
     return next((v for path, v in common.items() if path.rsplit(".", 1)[-1] == name), None)
+
+
+def caption_above(figure: Figure, caption: str) -> None:
+    """The settings above the panels, in as many lines as the width of the figure asks for."""
+    width = int(_LETTERS_AN_INCH * figure.get_figwidth())
+    lines = [line for text in caption.splitlines() for line in textwrap.wrap(text, width)]
+    figure.suptitle("\n".join(lines), fontsize=7.5, color="0.35")
+
+
+def widths_of(panel: xr.Dataset) -> list[float]:
+    """The widths of networks with one hidden layer, which name them as lists."""
+    return [float(str(text).strip("[]")) for text in panel.widths.values]
 
 
 def steps_label(panel: xr.Dataset) -> str:

@@ -22,6 +22,7 @@ from lazyrich.training import CommitteeExperiment, PrintedDraw
 from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, by_claim, each_run, run_at
+from .._shared import caption_above
 from .._value import missing
 
 AUTHORS = CommitteeExperiment(
@@ -127,7 +128,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     step_axis(features, dataset, title=title, ylabel="second moment along the target")
     features.set_yscale("log")
     legend_below(features)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

@@ -14,7 +14,7 @@ from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, concordance_of, concordances, each_run, rows_along
-from .._shared import steps_label
+from .._shared import caption_above, steps_label
 from ._fig4 import PRESETS as FIGURE_4
 
 # Not centred, as in the print: the solution's part shows in the output from the start. The
@@ -101,7 +101,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     delay.set_yscale("log")
     delay.set_ylabel("delay, steps")
     delay.set_title("so does the delay")
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

@@ -21,6 +21,7 @@ from lazyrich.training import AdamW, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, each_run, log_slope
+from .._shared import caption_above
 from .._value import missing
 from ._fig6 import held, last_step, transformer_delay
 from ._fig6_experiments import transformer
@@ -142,7 +143,7 @@ def draw(panels: Panels, caption: str) -> Figure:
         one.set_xlim(1, last)
     _draw_lags(rest[0], panels[DECAY])
     rest[1].remove()
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

@@ -12,7 +12,10 @@ from lazyrich.measures import count_peaks
 from lazyrich.nets import MLPNet
 from lazyrich.plots import (
     COLORS,
+    dial_axis,
+    dial_colors,
     draw_curve,
+    draw_dial,
     draw_losses,
     legend_below,
     new_figure,
@@ -22,10 +25,11 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw, Twin, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, concordances, each_run, run_at
-from .._shared import with_all_claims
+from .._runs import Run, along, concordances, each_run, run_at
+from .._shared import caption_above, with_all_claims
 from .._value import missing
 from ._fig1 import PRINTED, lazy_share
+from ._fig6 import held
 from ._fig12 import MODULAR, accuracy_lag
 
 MOMENTUM = 0.95
@@ -209,8 +213,11 @@ def _twin_behind(run: Run) -> float:
 def draw(panels: Panels, caption: str) -> Figure:
     """Above net and twin; below plain descent for comparison, and how far twins are."""
     twins = [name for name in ("student", "transformer") if name in panels]
-    n = 1 + len(twins)
+    rules = {name: panels[name] for name in ADAMW_RULES if name in panels}
+    n = 1 + len(twins) + bool(rules)
     figure, axes = new_figure(2, n)
+    if rules:
+        _draw_rules(axes[n - 1], axes[-1], rules)
     momentum = panels["momentum"]
     for one, place, title in (
         (axes[0], -1, "(a) momentum {:g}"),
@@ -228,7 +235,7 @@ def draw(panels: Panels, caption: str) -> Figure:
         one.set_ylim(0, top)
     for one in axes:
         legend_below(one)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 
@@ -240,6 +247,23 @@ def _draw_momentum(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     draw_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
     draw_losses(axes, relative, color=COLORS["twin"], label="linearised twin", name="twin_{}_loss")
     step_axis(axes, dataset, title=title, ylabel="mean squared error / initial test loss")
+
+
+def _draw_rules(above: Axes, below: Axes, rules: Mapping[str, xr.Dataset]) -> None:
+    """How late the test accuracy is over α, by the rule of the rate; curves of the first."""
+    for (name, panel), color, marker in zip(rules.items(), ("net", "norm"), "os", strict=True):
+        lags = along(panel, "alpha", accuracy_lag)
+        draw_dial(
+            *(above, panel.alpha.values, lags), color=COLORS[color], label=name, marker=marker
+        )
+    title = "§14: α under AdamW, modular addition"
+    dial_axis(above, title=title, xlabel="output scale α", ylabel="delay in accuracy, steps")
+    name, panel = next(iter(rules.items()))
+    for alpha, color in dial_colors(panel.alpha.values.tolist()).items():
+        one = held(panel.sel(alpha=alpha))
+        draw_losses(below, one, color=color, label=f"α = {alpha:g}", name="{}_accuracy")
+    step_axis(below, panel, title=f"the same, {name}", ylabel="accuracy (dashed: train)")
+    below.set_ylim(-0.02, 1.02)
 
 
 def _draw_twin(axes: Axes, dataset: xr.Dataset, title: str) -> None:
@@ -262,6 +286,8 @@ def _draw_gap(axes: Axes, dataset: xr.Dataset) -> None:
     if np.isfinite(half):
         axes.axvline(half, color="0.6", linewidth=0.8, label="train loss halved")
     axes.set_yscale("log")
+    # Where a loss passes through its noise floor the ratio of one seed knows no bounds.
+    axes.set_ylim(top=min(axes.get_ylim()[1], 1e4))
     step_axis(
         axes, dataset, title="how far the twin is", ylabel="|train loss − twin's| / train loss"
     )

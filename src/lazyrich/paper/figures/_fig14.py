@@ -21,7 +21,7 @@ from lazyrich.training import CommitteeExperiment
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, each_run
-from .._shared import steps_label
+from .._shared import caption_above, steps_label
 
 # The authors' settings are not known; "paper" has their Figure 1's sizes. Gradient flow is
 # their rate's limit: at η=N/α² descent follows it closely.
@@ -91,7 +91,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     falls.set_xticks(dataset.n_directions.values)
     for axes in (losses, falls):
         legend_below(axes)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

@@ -19,6 +19,7 @@ from lazyrich.training import (
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, each_run
+from .._shared import caption_above
 
 EPSILON = 0.25
 WIDTH = 200
@@ -109,7 +110,7 @@ def draw(panels: Panels, caption: str) -> Figure:
         step_axis(axes, dataset, title=titles[name], ylabel=ylabel)
         axes.set_yscale("log")
         legend_below(axes)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

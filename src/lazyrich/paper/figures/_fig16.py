@@ -12,6 +12,7 @@ from lazyrich.plots import COLORS, legend_below, new_figure
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, each_run, run_at
+from .._shared import caption_above
 from ._fig2 import draw_accuracy, draw_loss, marks, runs
 
 ABOVE_CHANCE = 0.05
@@ -61,7 +62,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     legend_below(accuracy)
     draw_loss(losses, dataset, title="loss of the same runs")
     _draw_both(both, dataset)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

@@ -21,6 +21,7 @@ from lazyrich.plots import (
 from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
 from .._runs import each_run
+from .._shared import caption_above
 from ._fig8 import LEVEL, at_threshold, ratio, runs
 
 
@@ -31,7 +32,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def ratios(dataset: xr.Dataset) -> list[tuple[float, ...]]:
     """t(test accuracy 90 %)/t(train accuracy 90 %): a row for each seed, thresholds across."""
-    thresholds = dataset.threshold.values if "threshold" in dataset.dims else (LEVEL,)
+    thresholds = dataset.threshold.values if "test_threshold_accuracy" in dataset else (LEVEL,)
     columns = [each_run(at_threshold(dataset, one), ratio) for one in thresholds]
     return list(zip(*columns, strict=True))
 
@@ -65,7 +66,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     accuracy.set_ylim(0, 1.03)
     legend_below(accuracy)
     _draw_ratios(late, dataset)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

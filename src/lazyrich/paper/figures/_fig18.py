@@ -12,6 +12,7 @@ from lazyrich.plots import COLORS, draw_curve, legend_below, new_figure, step_ax
 from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, each_run
+from .._shared import caption_above
 from ._fig8 import runs
 
 
@@ -48,7 +49,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     _draw_gap(gap, dataset)
     for axes in (printed, logs, gap):
         legend_below(axes)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

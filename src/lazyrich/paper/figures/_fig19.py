@@ -21,9 +21,10 @@ from lazyrich.plots import (
 from lazyrich.sweeps import grid
 from lazyrich.training import KernelRegression, Twin, WeightNorm
 
-from .._recipe import Panel, Panels, Recipe
 from .._claims import claims_of
+from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, rows_along, table
+from .._shared import caption_above
 from .._value import NO_CONTRAST, missing, reason_of
 from .._verdict import Claim
 from ._fig5 import AUTHORS, PRINTED, WIDE
@@ -86,7 +87,9 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 
 def _order(cells: np.ndarray, axis: int, trend: Literal["rising", "falling"]) -> float:
-    return ordered_share(cells, axis, trend=trend) if cells.shape[axis] > 1 else missing(NO_CONTRAST)
+    return (
+        ordered_share(cells, axis, trend=trend) if cells.shape[axis] > 1 else missing(NO_CONTRAST)
+    )
 
 
 def _largest(row: Sequence[float], claim: Claim) -> float:
@@ -140,7 +143,7 @@ def draw(panels: Panels, caption: str) -> Figure:
         place = figure.add_subplot(cells[2 * k : 2 * k + 2, -1])
         _draw_ends(place, dataset, "final loss" if name == "runs" else f"final loss, {name}")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

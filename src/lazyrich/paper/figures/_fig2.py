@@ -25,8 +25,11 @@ from lazyrich.plots import (
 from lazyrich.sweeps import grid
 from lazyrich.training import Experiment, starting_point
 
+from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, concordances, each_run, least_of, rows_along, run_at
+from .._shared import caption_above, widths_of
+from .._verdict import Claim
 
 _fall_step = jax.jit(fall_step)
 
@@ -155,9 +158,12 @@ def _crossing(run: Run) -> float:
 
 
 def draw(panels: Panels, caption: str) -> Figure:
-    """Accuracy with the norm, and loss, of one run a seed; below, the sweep over α."""
+    """Accuracy with the norm, and loss, of one run a seed; below, the sweep over α; on the right
+    other moduli and widths.
+    """
     dataset, sweep = panels["runs"], panels["sweep"]
-    figure, (accuracy, losses, norms, swept, swept_losses, steps) = new_figure(2, 3)
+    figure, axes = new_figure(2, 4)
+    accuracy, losses, norms, moduli, swept, swept_losses, steps, widths = axes
     draw_accuracy(accuracy, dataset, title="(a) accuracy and weight norm")
     right = accuracy.twinx()
     right.spines["right"].set_visible(True)
@@ -178,7 +184,12 @@ def draw(panels: Panels, caption: str) -> Figure:
         axes.set_ylim(bottom=0)
         legend_below(axes)
     _draw_steps(steps, sweep)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    for axes, name, axis, claim, xlabel in [
+        (moduli, "moduli", "modulus", "every modulus is late", "modulus p"),
+        (widths, "widths", "widths", "every width is late", "hidden width N"),
+    ]:
+        _draw_ratios(axes, panels[name], axis, claims_of("fig2")[claim], xlabel)
+    caption_above(figure, caption)
     return figure
 
 
@@ -251,6 +262,19 @@ def _draw_steps(axes: Axes, sweep: xr.Dataset) -> None:
         draw_dial(axes, sweep.alpha, steps, color=COLORS[color], label=label, marker=marker)
     title = "beyond the print: when each is reached"
     dial_axis(axes, title=title, xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
+    legend_below(axes)
+
+
+def _draw_ratios(axes: Axes, panel: xr.Dataset, axis: str, claim: Claim, xlabel: str) -> None:
+    """How late the test accuracy is along an axis, beside the least that counts as late."""
+    values = widths_of(panel) if axis == "widths" else panel[axis].values
+    ratios = along(panel, axis, _ratio)
+    draw_dial(axes, values, ratios, color=COLORS["net"], label="$t$(test 95 %)/$t$(train 99.9 %)")
+    if claim.low is not None:
+        axes.axhline(claim.low, color="0.6", linestyle="--", linewidth=0.8, label="late above")
+    dial_axis(axes, title=f"§8.3: every {xlabel.split()[-2]}?", xlabel=xlabel, ylabel="ratio")
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.minorticks_off()
     legend_below(axes)
 
 

@@ -1,7 +1,7 @@
 """Figure 3: what α and ε do to grokking: losses, paths, and maps over both."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -27,17 +27,19 @@ from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import (
+    NotRecordedError,
     Run,
     all_at,
     all_delays,
+    along,
     concordance_of,
     concordances,
     each_run,
     rows_along,
     run_at,
 )
-from .._shared import steps_label, with_all_claims
-from .._value import NO_CONTRAST, missing
+from .._shared import caption_above, steps_label, with_all_claims
+from .._value import NO_CONTRAST, missing, not_recorded
 from ._fig1 import lazy_share
 
 # Gradient flow to convergence, at a hundredth of the cost of the steps it stands for.
@@ -173,15 +175,21 @@ def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
 
 def _over_map(panel: xr.Dataset) -> dict[str, list[float]]:
     delays = all_delays(panel)
-    moved = all_at(panel, "kernel_distance", delays.train_step)
-    return {
-        name: [ordered_share(cells, axis, trend=trend) for cells in np.moveaxis(values, -1, 0)]
-        for name, values, axis, trend in (
-            ("map ordered in alpha", delays.delay, 0, "rising"),
-            ("map ordered in epsilon", delays.delay, 1, "falling"),
-            ("kernel rests when train loss falls", moved, 0, "falling"),
-        )
+    found = {
+        "map ordered in alpha": _ordered(delays.delay, 0, "rising"),
+        "map ordered in epsilon": _ordered(delays.delay, 1, "falling"),
     }
+    try:
+        moved = _ordered(all_at(panel, "kernel_distance", delays.train_step), 0, "falling")
+    except NotRecordedError as error:
+        moved = [not_recorded(error.args[0])] * panel.sizes["seed"]
+    return found | {"kernel rests when train loss falls": moved}
+
+
+def _ordered(maps: np.ndarray, axis: int, trend: Literal["rising", "falling"]) -> list[float]:
+    if maps.shape[axis] == 1:
+        return [missing(NO_CONTRAST)] * maps.shape[-1]
+    return [ordered_share(cells, axis, trend=trend) for cells in np.moveaxis(maps, -1, 0)]
 
 
 def _alignment(run: Run) -> float:
@@ -219,17 +227,21 @@ def draw(panels: Panels, caption: str) -> Figure:
             for a in (HALF, ONE)
         ]
     n = len(columns) + 1
-    figure, axes = new_figure(3, n)
+    m = n + ("epsilon" in panels)
+    figure, axes = new_figure(3, m)
     for column, (dial, symbol, losses, paths, varied, panel) in enumerate(columns):
         colors = _some(panel[dial].values)
         _draw_losses(axes[column], panel, dial, symbol, colors, f"{losses} losses, {varied}")
         title = f"{paths} where runs go, {varied}"
-        _draw_paths(axes[n + column], panel, dial, symbol, colors, title)
+        _draw_paths(axes[m + column], panel, dial, symbol, colors, title)
         label = {"alpha": "laziness α", "epsilon": "initial alignment ε"}[dial]
-        _draw_delays(axes[2 * n + column], panel, dial, label, f"delay, {varied}")
-    _draw_maps(axes[n - 1], axes[2 * n - 1], panels["map"])
-    _draw_ends(axes[3 * n - 1], panels["alpha"])
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+        _draw_delays(axes[2 * m + column], panel, dial, label, f"delay, {varied}")
+    _draw_maps(axes[n - 1], axes[m + n - 1], panels["map"])
+    _draw_ends(axes[2 * m + n - 1], panels["alpha"])
+    if "epsilon" in panels:
+        _draw_kernel(axes[n], axes[m + n], panels["epsilon"].sel(alpha=[ONE]))
+        axes[-1].remove()
+    caption_above(figure, caption)
     return figure
 
 
@@ -344,6 +356,27 @@ def _draw_ends(axes: Axes, panel: xr.Dataset) -> None:
     axes.set(xscale="log", yscale="log", xlabel="laziness α", ylabel="final / initial test loss")
     axes.set_title("final test loss against α")
     legend_below(axes)
+
+
+def _draw_kernel(alignment: Axes, movement: Axes, panel: xr.Dataset) -> None:
+    """Over ε at one α: how aligned the kernel starts; how far it moves for how hard a task."""
+    epsilons = panel.epsilon.values
+    starts = along(panel, "epsilon", _alignment, untrained=True, alpha=ONE)
+    draw_dial(alignment, epsilons, starts, color=COLORS["alignment"], label="all seeds")
+    alignment.set(xscale="log", yscale="log", xlabel="initial alignment ε")
+    alignment.set_ylabel("centred alignment of $K_0$ over all inputs")
+    alignment.set_title("§11: ε and the alignment, α = 1")
+    dial_ticks(alignment.xaxis, epsilons)
+    for value, color in dial_colors(list(epsilons)).items():
+        runs = [run_at(panel, seed=s, epsilon=value, alpha=ONE) for s in panel.seed.values]
+        pairs = [(run.start("difficulty"), run.end("kernel_distance")) for run in runs]
+        movement.plot(
+            *zip(*pairs, strict=True), "o", color=color, markersize=3, label=f"ε = {value:g}"
+        )
+    movement.set(xscale="log", yscale="log", xlabel=r"difficulty $y^\top K_0^{-1}y$")
+    movement.set_ylabel(r"$\|K-K_0\|/\|K_0\|$ at the last step")
+    movement.set_title("§10: kernel movement by difficulty")
+    legend_below(movement)
 
 
 def _kernel_line(panel: xr.Dataset) -> xr.DataArray:

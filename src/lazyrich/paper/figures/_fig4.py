@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lazyrich.measures import rank_correlation
@@ -19,7 +21,8 @@ from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, by_claim
+from .._runs import Run, by_claim, run_at
+from .._shared import caption_above
 from .._value import missing
 
 # "paper" has the authors' settings; more test points than theirs, so that Eq. 6 is
@@ -113,15 +116,20 @@ def terms_gap(run: Run) -> float:
 
 
 def draw(panels: Panels, caption: str) -> Figure:
-    """Learning curves on the left; the terms, their sum and the measured loss on the right."""
+    """Learning curves; the terms, their sum and the measured loss; misalignment and alignment."""
     dataset = panels["runs"]
-    figure, (losses, terms) = new_figure(1, 2)
+    has_alignment = "population_alignment" in dataset
+    figure, (losses, terms, *rest) = new_figure(1, 3 if has_alignment else 2)
     # Seeds differ in the size of their target: each is measured by its own start.
     relative = dataset[[*CURVES]] / dataset.test_loss.isel(save_step=0)
     relative["total"] = sum(relative[name] for name in TERMS)
     ylabel = "mean squared error / initial test loss"
     for part, dashed in [("train", True), ("test", False)]:
         draw_curve(losses, relative, f"{part}_loss", color=COLORS["net"], label=part, dashed=dashed)
+    # Some seeds generalise and some never do: the median alone would be neither.
+    for k, seed in enumerate(relative.seed.values if relative.sizes["seed"] > 1 else ()):
+        curve, label = relative.test_loss.sel(seed=seed), "test, each seed" if k == 0 else "_"
+        losses.plot(curve.save_step, curve, color=COLORS["net"], linewidth=0.5, label=label)
     line = relative.kernel_regression_loss.isel(save_step=0)
     draw_line(
         losses,
@@ -142,8 +150,26 @@ def draw(panels: Panels, caption: str) -> Figure:
     for axes in (losses, terms):
         axes.set_ylim(bottom=0)
         legend_below(axes)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    for axes in rest:
+        _draw_misalignment(axes, dataset)
+    caption_above(figure, caption)
     return figure
+
+
+def _draw_misalignment(axes: Axes, dataset: xr.Dataset) -> None:
+    """Every seed's way through the plane of alignment and misalignment error."""
+    for k, seed in enumerate(dataset.seed.values):
+        run = run_at(dataset, seed=seed)
+        across, up = run["population_alignment"], run["misalignment_term"]
+        up = up / run.start("misalignment_term")
+        label = "one line a seed, from the open circle" if k == 0 else "_"
+        axes.plot(across, up, color=COLORS["misalignment"], linewidth=1, alpha=0.7, label=label)
+        axes.plot(across[0], up[0], "o", color=COLORS["misalignment"], markerfacecolor="white")
+    axes.set(xscale="log", yscale="log", xlabel="alignment of $K_t$ over all inputs")
+    axes.set_ylim(bottom=1e-6)
+    axes.set_ylabel("misalignment error / its start")
+    axes.set_title("§5.3: misalignment against alignment")
+    legend_below(axes)
 
 
 FIG4 = Recipe(

@@ -19,6 +19,7 @@ from lazyrich.plots import (
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Delays, Run, along, concordances, each_run
+from .._shared import caption_above
 from ._fig6_experiments import RULES, image_panels, published_panels, transformer_panels
 
 
@@ -100,7 +101,7 @@ def draw(panels: Panels, caption: str) -> Figure:
         one.set_xlim(1, last)
     if has_published:
         _draw_published(axes[8:], panels)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

@@ -12,6 +12,7 @@ from lazyrich.measures import relative_spread
 from lazyrich.nets import MLPNet
 from lazyrich.plots import (
     COLORS,
+    dial_axis,
     dial_colors,
     draw_dial,
     draw_losses,
@@ -24,8 +25,8 @@ from lazyrich.tasks import PolynomialTask
 from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent, Twin
 
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, concordance_of, log_slope, measured, rows_along, run_at, table
-from .._shared import shared_setting, steps_label, with_all_claims
+from .._runs import Run, along, concordance_of, log_slope, measured, rows_along, run_at, table
+from .._shared import caption_above, shared_setting, steps_label, widths_of, with_all_claims
 from .._value import NO_CONTRAST, missing
 from ._fig3 import PRINTED_ALPHA, PRINTED_ALPHAS
 
@@ -129,11 +130,6 @@ def _slopes(panel: xr.Dataset) -> list[float]:
     return [log_slope(widths, row) for row in gaps]
 
 
-def widths_of(panel: xr.Dataset) -> list[float]:
-    """The widths of one hidden layer, which name it as a list."""
-    return [float(str(text).strip("[]")) for text in panel.widths.values]
-
-
 def _twin_gap(run: Run) -> float:
     return float(np.abs(run["test_loss"] - run["twin_test_loss"]).max() / run.start("test_loss"))
 
@@ -213,16 +209,21 @@ def _largest_gap(ours: list[Run], theirs: list[Run]) -> float:
     faults = [run.fault for run in (*ours, *theirs) if run.fault]
     if faults or len(ours) != len(theirs):
         return missing(faults[0] if faults else NO_CONTRAST)
-    curves = [[run["test_loss"] / run.start("test_loss") for run in runs] for runs in (ours, theirs)]
+    curves = [
+        [run["test_loss"] / run.start("test_loss") for run in runs] for runs in (ours, theirs)
+    ]
     return float(max(np.max(np.abs(a / b - 1)) for a, b in zip(*curves, strict=True)))
 
 
 def draw(panels: Panels, caption: str) -> Figure:
     """Losses along each dial; the collapse over σ²α; runs that are the same run."""
     panel = panels["map"]
-    n = 4 if "weights" in panels else 3
+    n = 3 + ("weights" in panels) + ("width" in panels)
     figure, axes = new_figure(2, n)
     above, below = axes[:n], axes[n:]
+    if "width" in panels:
+        _draw_widths(above[-1], panels["width"])
+        below[-1].remove()
     # The α at which most σ were run, the middle one of these.
     n_there = (panel.status != "missing").isel(seed=0).sum("weight_scale")
     widest = panel.alpha.values[(n_there == n_there.max()).values]
@@ -239,10 +240,20 @@ def draw(panels: Panels, caption: str) -> Figure:
     _draw_collapse(below[1], panel, _end, "final / initial test loss")
     below[1].set_title("(d–f) where the test loss ends")
     _draw_spreads(below[2], panel)
-    if n == 4:
+    if "weights" in panels:
         _draw_both_pairs(above[3], below[3], panels)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
+
+
+def _draw_widths(axes: Axes, panel: xr.Dataset) -> None:
+    gaps = along(panel, "widths", _twin_gap, untrained=True)
+    label = "largest gap of the test losses"
+    draw_dial(axes, widths_of(panel), gaps, color=COLORS["twin"], label=label)
+    slope = np.median([log_slope(widths_of(panel), tuple(row)) for row in gaps])
+    title = f"§4.1: width linearises (slope {slope:.2g})"
+    dial_axis(axes, title=title, xlabel="width N, ntk form", ylabel="gap / initial test loss")
+    legend_below(axes)
 
 
 def _draw_both_pairs(above: Axes, below: Axes, panels: Panels) -> None:

@@ -21,6 +21,7 @@ from lazyrich.training import Experiment, starting_point
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, concordances, each_run
+from .._shared import caption_above
 
 LEVEL = 0.9
 """Share of points at which an accuracy counts as risen."""
@@ -54,7 +55,7 @@ def runs(preset: str, seeds: Sequence[int]) -> list[Experiment]:
 
 def at_threshold(panel: xr.Dataset, threshold: float) -> xr.Dataset:
     """The panel with ``train_accuracy`` and ``test_accuracy`` within one threshold, if recorded."""
-    if "threshold" not in panel.dims:
+    if "test_threshold_accuracy" not in panel:
         return panel
     parts = ("train", "test")
     names = {f"{part}_threshold_accuracy": f"{part}_accuracy" for part in parts}
@@ -100,7 +101,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     _draw_steps(steps, sweep)
     for axes in (accuracy, steps, losses):
         legend_below(axes)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 

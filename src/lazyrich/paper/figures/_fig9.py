@@ -12,6 +12,7 @@ from lazyrich.measures import fall_step
 from lazyrich.plots import (
     COLORS,
     dial_axis,
+    dial_colors,
     draw_curve,
     draw_dial,
     draw_losses,
@@ -32,7 +33,7 @@ from lazyrich.training import CommitteeExperiment, PrintedDraw
 from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, each_run, least_of, log_slope, rows_along
-from .._shared import shared_setting, steps_label, with_all_claims
+from .._shared import caption_above, shared_setting, steps_label, with_all_claims
 from .._value import NO_CONTRAST, missing
 from .._verdict import Claim
 
@@ -223,7 +224,8 @@ def _predicted(dataset: xr.Dataset) -> tuple[float, float]:
 def draw(panels: Panels, caption: str) -> Figure:
     """Above the losses, below their terms; on the right both against P."""
     dataset = panels["runs"]
-    n = 4 if "range" in panels else 3
+    kernels = {dim: _kernel_panel(dim) for dim in DIMS["paper"] if _kernel_panel(dim) in panels}
+    n = 3 + ("range" in panels) + bool(kernels)
     figure, axes = new_figure(2, n)
     titles = ("too few points", "just right", "plenty")
     for column, (size, title) in enumerate(zip(dataset.n_train.values, titles, strict=True)):
@@ -233,10 +235,12 @@ def draw(panels: Panels, caption: str) -> Figure:
         _draw_terms(below, one, f"({'def'[column]}) its terms: P = {size}")
     if "range" in panels:
         _draw_final(axes[3], panels["range"])
-        _draw_ratio(axes[7], panels["range"])
+        _draw_ratio(axes[n + 3], panels["range"])
+    if kernels:
+        _draw_kernels(axes[n - 1], axes[-1], {dim: panels[name] for dim, name in kernels.items()})
     for one in axes:
         legend_below(one)
-    figure.suptitle(caption, fontsize=7.5, color="0.35")
+    caption_above(figure, caption)
     return figure
 
 
@@ -311,6 +315,26 @@ def _draw_ratio(axes: Axes, dataset: xr.Dataset) -> None:
     title = "beyond the print: delay against P"
     ylabel = r"$t_\mathrm{test}/t_\mathrm{train}$"
     dial_axis(axes, title=title, xlabel="P, training points", ylabel=ylabel)
+
+
+def _draw_kernels(above: Axes, below: Axes, panels: dict[int, xr.Dataset]) -> None:
+    """Regression with K₀ over P/D², and the size at which it halves its error over D."""
+    halved = []
+    for (dim, panel), color in zip(panels.items(), dial_colors(list(panels)).values(), strict=True):
+        errors = rows_along(panel, "n_train", _kernel, untrained=True)
+        shares = panel.n_train.values / dim**2
+        draw_dial(above, shares, np.array(errors), color=color, label=f"D = {dim}")
+        halved.append([_edge(panel, row, 0.5) for row in errors])
+    above.axhline(0.5, color="0.7", linewidth=0.8)
+    title, ylabel = "§5: regression with $K_0$, ε = 0.1", "$K_0$ line / initial test loss"
+    dial_axis(above, title=title, xlabel="P/D²", ylabel=ylabel)
+    dims = [float(dim) for dim in panels]
+    slopes = [log_slope(dims, row) for row in zip(*halved, strict=True)]
+    label = f"P that halves it, slope {np.median(slopes):.3g}"
+    draw_dial(below, dims, np.array(halved).T, color=COLORS["norm"], label=label)
+    below.axline((20, 0.4 * 20**2), (40, 0.4 * 40**2), color="0.7", zorder=0, label="slope 2")
+    title = "§5: as many points as D²?"
+    dial_axis(below, title=title, xlabel="dimension D", ylabel="P, training points")
 
 
 def _draw_predicted(axes: Axes, dataset: xr.Dataset) -> None:
