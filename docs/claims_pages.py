@@ -64,7 +64,8 @@ def summary() -> str:
         [
             *lines,
             "",
-            f"{late()} ✓ holds or met, ✗ not, ? undecided, – not computed or no printed run. {LEGEND}",
+            f"{late()} ✓ holds or met, ✗ not, ? undecided, – not computed or no printed run. "
+            f"{LEGEND}",
         ]
     )
 

@@ -100,9 +100,9 @@ def test_what_does_not_happen_is_not_measured():
 
 def test_the_picture_has_every_part_and_one_scale_for_both_descents():
     axes = _fig13.draw(figure_13(), "caption").axes
-    assert len(axes) == 6
-    assert axes[0].get_ylim() == axes[3].get_ylim()
+    assert len(axes) == 8
+    assert axes[0].get_ylim() == axes[4].get_ylim()
     assert "momentum 0.95" in axes[0].get_title(loc="left") + axes[0].get_title()
     # Half the train loss lies between steps 2 and 3.
-    half = [line for line in axes[4].get_lines() if line.get_label() == "train loss halved"]
+    half = [line for line in axes[5].get_lines() if line.get_label() == "train loss halved"]
     assert 2 < half[0].get_xdata()[0] < 3

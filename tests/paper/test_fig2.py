@@ -103,7 +103,9 @@ def test_figure_2_marks_the_median_steps_and_figure_16_shows_every_seed(special)
     labels = [line.get_label() for line in figure.axes[0].lines]
     if not special:
         assert {"train accuracy 99.9 %: 100", "test accuracy 95 %: 891"} <= set(labels)
-    assert any(text.get_text().isdigit() for text in figure.axes[5].texts)
+    assert any(text.get_text().isdigit() for text in figure.axes[6].texts)
+    for place, label in ((3, "13"), (7, "50")):  # every modulus, every width
+        assert label in [text.get_text() for text in figure.axes[place].get_xticklabels()]
     figure.canvas.draw()
     both = FIGURES["fig16"].draw(panels(**special), "caption").axes[2]
     assert len(both.lines) == 4

@@ -90,7 +90,8 @@ def test_a_diverged_run_is_not_measured(panels):
 def test_every_dial_is_drawn(panels):
     with house_style():
         figure = draw(panels, "caption")
-    assert len(figure.axes) == 8
+    assert len(figure.axes) == 9
+    assert "slope −1" in figure.axes[4].get_title("left").replace("-", "−")
     assert all(len(axes.lines) for axes in figure.axes)
 
 

@@ -117,8 +117,8 @@ def test_what_never_generalises_has_no_edge_and_is_drawn():
     assert found["generalises from the predicted edge"] == [np.inf, np.inf]
     assert found["the delay ends at the predicted edge"] == [np.inf, np.inf]
     figure = _fig9.draw(panels, "caption")
-    assert len(figure.axes) == 8
-    assert not any("no delay" in str(line.get_label()) for line in figure.axes[-1].get_lines())
+    assert len(figure.axes) == 10
+    assert not any("no delay" in str(line.get_label()) for line in figure.axes[8].get_lines())
 
 
 def test_a_diverged_run_is_not_measured():
@@ -131,9 +131,11 @@ def test_a_diverged_run_is_not_measured():
 
 def test_the_picture_shows_both_edges():
     figure = _fig9.draw(goldilocks_panels(), "caption")
-    legend = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    legend = [text.get_text() for text in figure.axes[8].get_legend().get_texts()]
     assert any(text.startswith("generalises from P = ") for text in legend)
     assert any(text.startswith("predicted range, 10 to ") for text in legend)
+    legend = [text.get_text() for text in figure.axes[9].get_legend().get_texts()]
+    assert legend == ["P that halves it, slope 2", "slope 2"]
 
 
 # ------------------------------------------------------------------------ Figure 10

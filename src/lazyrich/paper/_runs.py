@@ -96,11 +96,12 @@ def concordances(
 
 def concordance_of(x: Sequence[float] | np.ndarray, row: Sequence[float] | np.ndarray) -> float:
     """The concordance of two lists, with a word on what was left out or why it is NaN."""
-    left_out = [reason_of(value) or "not measured" for value in row if np.isnan(value)]
+    reasons = [reason_of(value) for value in row if np.isnan(value)]
     if len(row) < _FEWEST:
         return missing(NO_CONTRAST)
-    if len(left_out) == len(row) and all(map(is_left_out, left_out)):
-        return missing(left_out[0])
+    if len(reasons) == len(row) and all(not one or is_left_out(one) for one in reasons):
+        return missing(reasons[0])
+    left_out = [one or "not measured" for one in reasons]
     found = concordance(np.asarray(x), np.array(row, float))
     said = f"without {len(left_out)} of {len(row)} runs ({tally(left_out)})" if left_out else ""
     if np.isnan(found):
@@ -187,9 +188,8 @@ def faults_of(panel: xr.Dataset, seed: Any) -> list[str]:
         return []
     one = panel.sel(seed=seed)
     status = one.status.values.ravel()
-    found = [
-        NO_RUN if s == "missing" else str(s) for s in status if s not in ("ok", "out_of_steps")
-    ]
+    found = [str(s) for s in status if s not in ("ok", "out_of_steps")]
+    found = [NO_RUN if fault == "missing" else fault for fault in found]
     if "train_loss" in one and one.sizes["save_step"]:
         loss = one.train_loss.transpose(*one.status.dims, "save_step").values
         loss = loss.reshape(len(status), -1)

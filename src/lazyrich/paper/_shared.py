@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from lazyrich.plots import dial_axis, dial_colors, legend_below
 
 from ._claims import claims_of
 from ._recipe import Panels
+from ._run import run_at
 from ._value import NO_PRINTED_RUN, missing
 
 _LETTERS_AN_INCH = 17
@@ -34,7 +38,23 @@ def caption_above(figure: Figure, caption: str) -> None:
 
 def widths_of(panel: xr.Dataset) -> list[float]:
     """The widths of networks with one hidden layer, which name them as lists."""
-    return [float(str(text).strip("[]")) for text in panel.widths.values]
+    return [float(str(text).strip("[](),")) for text in panel.widths.values]
+
+
+def draw_movement(axes: Axes, panel: xr.Dataset, dial: str, symbol: str, **where: Any) -> None:
+    """How far the kernel moves against how hard the task is for it, coloured by a dial."""
+    for value, color in dial_colors(list(panel[dial].values)).items():
+        runs = [run_at(panel, seed=s, **where, **{dial: value}) for s in panel.seed.values]
+        pairs = [(run.start("difficulty"), run.end("kernel_distance")) for run in runs]
+        label = f"{symbol} = {value:g}"
+        axes.plot(*zip(*pairs, strict=True), "o", color=color, markersize=3, label=label)
+    dial_axis(
+        axes,
+        title="§10: kernel movement by difficulty",
+        xlabel=r"difficulty $y^\top K_0^{-1}y$",
+        ylabel=r"$\|K-K_0\|/\|K_0\|$ at the last step",
+    )
+    legend_below(axes)
 
 
 def steps_label(panel: xr.Dataset) -> str:

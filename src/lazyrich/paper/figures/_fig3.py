@@ -38,7 +38,7 @@ from .._runs import (
     rows_along,
     run_at,
 )
-from .._shared import caption_above, steps_label, with_all_claims
+from .._shared import caption_above, draw_movement, steps_label, with_all_claims
 from .._value import NO_CONTRAST, missing, not_recorded
 from ._fig1 import lazy_share
 
@@ -175,7 +175,7 @@ def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
 
 def _over_map(panel: xr.Dataset) -> dict[str, list[float]]:
     delays = all_delays(panel)
-    found = {
+    found: dict[str, list[float]] = {
         "map ordered in alpha": _ordered(delays.delay, 0, "rising"),
         "map ordered in epsilon": _ordered(delays.delay, 1, "falling"),
     }
@@ -183,7 +183,8 @@ def _over_map(panel: xr.Dataset) -> dict[str, list[float]]:
         moved = _ordered(all_at(panel, "kernel_distance", delays.train_step), 0, "falling")
     except NotRecordedError as error:
         moved = [not_recorded(error.args[0])] * panel.sizes["seed"]
-    return found | {"kernel rests when train loss falls": moved}
+    found["kernel rests when train loss falls"] = list(moved)
+    return found
 
 
 def _ordered(maps: np.ndarray, axis: int, trend: Literal["rising", "falling"]) -> list[float]:
@@ -367,16 +368,7 @@ def _draw_kernel(alignment: Axes, movement: Axes, panel: xr.Dataset) -> None:
     alignment.set_ylabel("centred alignment of $K_0$ over all inputs")
     alignment.set_title("§11: ε and the alignment, α = 1")
     dial_ticks(alignment.xaxis, epsilons)
-    for value, color in dial_colors(list(epsilons)).items():
-        runs = [run_at(panel, seed=s, epsilon=value, alpha=ONE) for s in panel.seed.values]
-        pairs = [(run.start("difficulty"), run.end("kernel_distance")) for run in runs]
-        movement.plot(
-            *zip(*pairs, strict=True), "o", color=color, markersize=3, label=f"ε = {value:g}"
-        )
-    movement.set(xscale="log", yscale="log", xlabel=r"difficulty $y^\top K_0^{-1}y$")
-    movement.set_ylabel(r"$\|K-K_0\|/\|K_0\|$ at the last step")
-    movement.set_title("§10: kernel movement by difficulty")
-    legend_below(movement)
+    draw_movement(movement, panel, "epsilon", "ε", alpha=ONE)
 
 
 def _kernel_line(panel: xr.Dataset) -> xr.DataArray:

@@ -166,7 +166,7 @@ def _draw_misalignment(axes: Axes, dataset: xr.Dataset) -> None:
         axes.plot(across, up, color=COLORS["misalignment"], linewidth=1, alpha=0.7, label=label)
         axes.plot(across[0], up[0], "o", color=COLORS["misalignment"], markerfacecolor="white")
     axes.set(xscale="log", yscale="log", xlabel="alignment of $K_t$ over all inputs")
-    axes.set_ylim(bottom=1e-6)
+    axes.set_ylim(bottom=max(1e-6, axes.get_ylim()[0]))
     axes.set_ylabel("misalignment error / its start")
     axes.set_title("§5.3: misalignment against alignment")
     legend_below(axes)

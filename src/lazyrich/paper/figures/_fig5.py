@@ -10,10 +10,8 @@ from lazyrich.nets import CommitteeNet
 from lazyrich.plots import (
     COLORS,
     dial_axis,
-    dial_colors,
     draw_dial,
     draw_net_and_twin,
-    legend_below,
     new_figure,
     step_axis,
 )
@@ -33,8 +31,8 @@ from lazyrich.training import (
 
 from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordance_of, concordances, each_run, rows_along, run_at
-from .._shared import caption_above, with_all_claims
+from .._runs import Run, along, concordance_of, concordances, each_run, rows_along
+from .._shared import caption_above, draw_movement, with_all_claims
 
 INDICES = (1, 70, 100)
 
@@ -149,19 +147,20 @@ def draw(panels: Panels, caption: str) -> Figure:
 
     Below, alignment and movement of the kernel over more indices.
     """
-    n_columns = panels["runs"].sizes["index"]
+    width = max(panels["runs"].sizes["index"], 2)
     rows = {name: panel for name, panel in panels.items() if name != MORE}
-    figure, axes = new_figure(len(rows) + (MORE in panels), max(n_columns, 2))
-    for unused in axes[n_columns : max(n_columns, 2)] + axes[len(rows) * n_columns + 2 :]:
-        unused.remove()
+    figure, axes = new_figure(len(rows) + (MORE in panels), width)
     for row, (name, dataset) in enumerate(rows.items()):
         said = "" if name == "runs" else f"{name}: "
         for column, index in enumerate(dataset.index.values):
-            place = axes[row * n_columns + column]
+            place = axes[row * width + column]
             _draw_index(place, dataset.sel(index=index), f"{said}$j$ = {index}")
             place.set_xlabel("optimizer steps" if row == len(rows) - 1 else "")
     if MORE in panels:
-        _draw_more(axes[len(rows) * n_columns], axes[len(rows) * n_columns + 1], panels[MORE])
+        _draw_more(*axes[len(rows) * width :][:2], panels[MORE])
+    for unused in axes:
+        if not unused.has_data():
+            unused.remove()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     caption_above(figure, caption)
@@ -189,17 +188,7 @@ def _draw_more(alignment: Axes, movement: Axes, panel: xr.Dataset) -> None:
     draw_dial(alignment, indices, starts, color=color, label="all seeds")
     title = "§6.1: alignment with the $j$-th eigenvector"
     dial_axis(alignment, title=title, xlabel="index $j$", ylabel="alignment of $K_0$")
-    colors = dial_colors(list(indices))
-    for index, color in colors.items():
-        runs = [run_at(panel, seed=seed, index=index) for seed in panel.seed.values]
-        pairs = [(run.start("difficulty"), run.end("kernel_distance")) for run in runs]
-        movement.plot(
-            *zip(*pairs, strict=True), "o", color=color, markersize=3, label=f"j = {index}"
-        )
-    xlabel, ylabel = r"difficulty $y^\top K_0^{-1}y$", r"$\|K-K_0\|/\|K_0\|$ at the last step"
-    title = "§10: kernel movement by difficulty"
-    dial_axis(movement, title=title, xlabel=xlabel, ylabel=ylabel)
-    legend_below(movement)
+    draw_movement(movement, panel, "index", "j")
 
 
 FIG5 = Recipe(

@@ -227,9 +227,9 @@ def draw(panels: Panels, caption: str) -> Figure:
     kernels = {dim: _kernel_panel(dim) for dim in DIMS["paper"] if _kernel_panel(dim) in panels}
     n = 3 + ("range" in panels) + bool(kernels)
     figure, axes = new_figure(2, n)
-    titles = ("too few points", "just right", "plenty")
-    for column, (size, title) in enumerate(zip(dataset.n_train.values, titles, strict=True)):
-        one = dataset.sel(n_train=size)
+    titles = dict(zip(PRINTED, ("too few points", "just right", "plenty"), strict=True))
+    for column, size in enumerate(dataset.n_train.values):
+        one, title = dataset.sel(n_train=size), titles.get(int(size), "as set")
         above, below = axes[column], axes[n + column]
         _draw_losses(above, one, f"({'abc'[column]}) {title}: P = {size}")
         _draw_terms(below, one, f"({'def'[column]}) its terms: P = {size}")
@@ -239,7 +239,10 @@ def draw(panels: Panels, caption: str) -> Figure:
     if kernels:
         _draw_kernels(axes[n - 1], axes[-1], {dim: panels[name] for dim, name in kernels.items()})
     for one in axes:
-        legend_below(one)
+        if one.has_data():
+            legend_below(one)
+        else:
+            one.remove()
     caption_above(figure, caption)
     return figure
 
