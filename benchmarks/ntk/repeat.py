@@ -1,12 +1,20 @@
-"""What a repeated call costs: equality with the kernel compiled by the caller first, then time.
+"""What a repeated call costs, in milliseconds: equality of the kernels first, then time.
 
-``repeat.py [CASE ...]``. At each call the predictor is traced again; the clock shows what this
-takes beside the kernel itself, which is the caller's own compiled kernel of the same network.
+    python benchmarks/ntk/repeat.py [--case NAME ...] [--against SRC] [--seconds S]
+
+At each call the predictor is traced again, because it may have changed; the kernel itself is
+the caller's own compiled kernel of the same network. Tracing a predictor that is a ``jax.jit``
+costs next to nothing, for JAX keeps the traces of such a function. All sides take turns, so
+that other work on the machine slows them alike.
 """
 
+import argparse
+import importlib
+import inspect
 import json
 import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -90,43 +98,73 @@ CASES = {
 }
 
 
-def seconds_of(call, limit=4.0):
-    """The median of repeated calls."""
-    times = []
-    while len(times) < 5 or (sum(times) < limit and len(times) < 100):
-        start = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+def earlier_version(source):
+    """The ``ntk`` of another checkout's ``src``, beside the present one in this process."""
+
+    def of_package():
+        return [name for name in sys.modules if name.split(".")[0] == "lazyrich"]
+
+    present = {name: sys.modules.pop(name) for name in of_package()}
+    sys.path.insert(0, str(source))
+    try:
+        function = importlib.import_module("lazyrich.kernels").ntk
+        if not Path(inspect.getfile(function)).is_relative_to(Path(source).resolve()):
+            raise SystemExit(f"{source} holds no lazyrich.")
+    finally:
+        sys.path.remove(str(source))
+        for name in of_package():
+            del sys.modules[name]
+        sys.modules.update(present)
+    return function
 
 
-def measure(name):
-    """One case: first, repeated and new functions, beside the caller's own compilation."""
+def medians(calls, seconds, least=7, most=200):
+    """Median times in milliseconds of calls that take turns."""
+    times = [[] for _ in calls]
+    begin = time.perf_counter()
+    while len(times[0]) < least or (time.perf_counter() - begin < seconds and len(times[0]) < most):
+        for call, own in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            own.append(1e3 * (time.perf_counter() - start))
+    return [float(np.median(own)) for own in times]
+
+
+def measure(name, earlier, seconds):
+    """One case: equality first, then the sides in turn."""
     predict, inputs = CASES[name]
     params, x = jax.device_put(inputs())
-    compiled = jax.jit(lambda params, x: ntk(predict, params, x, trace_outputs=True))
-    start = time.perf_counter()
-    kernel = ntk(predict, params, x, trace_outputs=True)
-    first = time.perf_counter() - start
-    wanted = np.asarray(compiled(params, x))
-    np.testing.assert_allclose(kernel, wanted, atol=TOLERANCE * np.abs(wanted).max())
-
-    def with_new_function():
-        return ntk(lambda params, x: predict(params, x), params, x, trace_outputs=True)
-
-    return {
-        "case": name,
-        "first_call_seconds": first,
-        "compiled_by_caller_ms": 1e3 * seconds_of(lambda: compiled(params, x)),
-        "repeated_ms": 1e3 * seconds_of(lambda: ntk(predict, params, x, trace_outputs=True)),
-        "new_function_each_time_ms": 1e3 * seconds_of(with_new_function),
+    inner = jax.jit(predict)
+    by_caller = jax.jit(lambda params, x: ntk(predict, params, x, trace_outputs=True))
+    sides = {
+        "compiled by the caller": lambda: by_caller(params, x),
+        "repeated": lambda: ntk(predict, params, x, trace_outputs=True),
+        "repeated, jitted predictor": lambda: ntk(inner, params, x, trace_outputs=True),
+        "new function each time": lambda: ntk(
+            lambda params, x: predict(params, x), params, x, trace_outputs=True
+        ),
+        "one trace": lambda: jax.make_jaxpr(lambda params, x: predict(params, x))(params, x),
     }
+    if earlier is not None:
+        sides["earlier version"] = lambda: earlier(predict, params, x, trace_outputs=True)
+    kernels = [call() for side, call in sides.items() if side != "one trace"]
+    wanted = np.asarray(kernels[0])
+    for kernel in kernels:
+        np.testing.assert_allclose(kernel, wanted, atol=TOLERANCE * np.abs(wanted).max())
+    return dict(zip(sides, medians([*sides.values()], seconds), strict=True))
 
 
 def main():
-    """Print one line of JSON a case."""
-    for name in sys.argv[1:] or CASES:
-        print(json.dumps(measure(name)), flush=True)
+    """Print one line a case."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("--against", type=Path, help="src of a checkout of another version")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time for each case")
+    given = parser.parse_args()
+    earlier = earlier_version(given.against) if given.against else None
+    for name in given.case:
+        found = measure(name, earlier, given.seconds)
+        print(name, json.dumps({side: round(ms, 2) for side, ms in found.items()}), flush=True)
 
 
 if __name__ == "__main__":

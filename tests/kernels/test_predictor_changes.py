@@ -227,3 +227,68 @@ def test_numbers_of_unlike_types_are_unlike_programs():
     for factor, wanted in ((1, 1.0), (True, 1.0), (2, 4.0), (2.0, 4.0), (-0.0, 0.0), (0.0, 0.0)):
         value = ntk(lambda p, x: x @ (factor * p), ONE, X)  # noqa: B023
         assert float(value[0, 0]) == wanted
+
+
+# --- several rows: the program of one row is kept and is not traced again -------------------
+
+ROWS = jnp.array([[1.0], [2.0]])
+GRAM = np.array([[1.0, 2.0], [2.0, 4.0]])
+
+
+def test_a_repeated_call_traces_once():
+    n_rows = []
+
+    def predict(p, x):
+        n_rows.append(len(x))
+        return 5 * (x @ p)
+
+    for _ in range(3):
+        ntk(predict, ONE, ROWS)
+    assert n_rows.count(1) == 1
+    assert n_rows.count(2) == 3
+
+
+class Held:
+    """A number in several places where it can change between two calls."""
+
+    def __init__(self):
+        self.array, self.number, self.jax = np.ones(1), 1.0, jnp.ones(1)
+        self.inner = jax.jit(lambda x: x * self.fresh(x))
+
+    def set(self, value):
+        self.array[0] = self.number = value
+        self.jax = jnp.full(1, value)
+
+    def fresh(self, x):
+        return np.full(x.shape[-1], self.number)
+
+
+CHANGING = {
+    "array in place": lambda held, p, x: x @ (held.array * p),
+    "another array": lambda held, p, x: x @ (held.jax * p),
+    "array made anew": lambda held, p, x: x @ (held.fresh(p) * p),
+    "number": lambda held, p, x: x @ (held.number * p),
+    "new inner function": lambda held, p, x: jax.jit(lambda a: a * held.array)(x) @ p,
+    "inner function of a new array": lambda held, p, x: jax.jit(lambda a: a * held.fresh(a))(x) @ p,
+    "rule": lambda held, p, x: rule(held.number)(x @ p),
+    "rule with an array": lambda held, p, x: rule(held.array)(x @ p),
+    "rule inside": lambda held, p, x: jax.jit(lambda a: rule(held.number)(a))(x @ p),
+    "two arrays": lambda held, p, x: x @ (held.jax * p) - x @ (np.zeros(1) * held.array * p),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_what_changed_is_seen_where_one_row_is_not_traced_again(name):
+    held = Held()
+    for value in (1.0, 3.0, 1.0, -2.0):
+        held.set(value)
+        kernel = ntk(lambda p, x: CHANGING[name](held, p, x), ONE, ROWS)
+        np.testing.assert_allclose(kernel, value**2 * GRAM, rtol=1e-6)
+
+
+def test_inputs_and_parameters_of_one_program_are_not_confused():
+    a, b, c = jnp.float32(2.0), jnp.array([1.0, 3.0]), jnp.array([5.0, 7.0])
+    kernel = ntk(lambda p, x: p * x[0] * x[1], a, (b, c))
+    np.testing.assert_allclose(kernel, np.outer(b * c, b * c), rtol=1e-6)
+    with pytest.raises(ValueError, match="batch"):
+        ntk(lambda p, x: p[0] * p[1] * x, [a, b], c)

@@ -40,7 +40,7 @@ def check_predictor(predict: Predictor, params: Params, x: Inputs) -> None:
         alone, so put batch normalisation into inference mode with stored statistics, and
         switch dropout off.
     """
-    call = predictor_call(predict, params, x)
+    call = predictor_call(predict, params, x, asks_for_one_row=True)
     batch, tail = as_rows(x).batch, call.batch.outputs.shape[1:]
     moving, rebuild = split_params(params)
     require_finite(**{f"parameter {k}": leaf for k, leaf in enumerate(moving)})

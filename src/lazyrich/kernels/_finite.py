@@ -10,13 +10,18 @@ from lazyrich._ground import InputError
 from ._predictor_call import PredictorCall
 
 
-def check_finite(kernel: Array, call: PredictorCall) -> None:
+def check_finite(kernel: Array, total: Array, call: PredictorCall) -> None:
     """Refuse a kernel with NaN or infinite entries, and name the rows that they come from.
 
     A row whose output or whose own entry on the diagonal is not finite spoils its whole
     row and column, so entries of the kernel alone would point at all rows.
+
+    Args:
+        kernel: the kernel.
+        total: the sum of its entries, which is finite only if all of them are.
+        call: what it is the kernel of.
     """
-    if bool(jnp.isfinite(kernel.sum())) or bool(jnp.isfinite(kernel).all()):
+    if np.isfinite(np.asarray(total)) or bool(jnp.isfinite(kernel).all()):
         return
     if not all(bool(jnp.isfinite(leaf).all()) for leaf in call.arrays.leaves):
         raise InputError(

@@ -45,8 +45,9 @@ def ntk(
     value it enters and the activations h there are contracted, (g·g′)∘(h·h′). A parameter
     that enters in any other way has its Jacobian formed, that parameter alone;
     `explain_ntk` tells which went which way. Works under ``jit``, ``vmap`` and ``grad``.
-    The predictor is traced at each call, so it may have changed since the last one. Called
-    with concrete arrays the kernel is compiled once for each traced program, whatever
+    The predictor is traced at each call, so it may have changed since the last one (a
+    ``jax.jit`` is traced once, because JAX takes it for unchanging, which saves that time).
+    Called with concrete arrays the kernel is compiled once for each traced program, whatever
     function it came from, and shares the rows among the local devices.
 
     Args:
@@ -91,14 +92,14 @@ def ntk(
     fixed = _Fixed(trace_outputs, block_size, _devices(call.arrays))
     _require_room_for_kernel(call, is_traced=trace_outputs)
     if call.arrays.are_concrete:
-        kernel, change = _compiled(call, fixed)(call)
+        kernel, total, change = _compiled(call, fixed)(call)
     else:
-        kernel, change = _kernel(call, fixed, call.is_row_wise(), call.arrays)
+        kernel, total, change = _kernel(call, fixed, call.is_row_wise(), call.arrays)
     if not is_concrete(kernel):
         return kernel if change is None else jnp.where(change.is_mixed(), jnp.nan, kernel)
     if change is not None:
         check_change(change)
-    check_finite(kernel, call)
+    check_finite(kernel, total, call)
     return kernel
 
 
@@ -166,7 +167,7 @@ class _Compiled:
         self._now = threading.local()
         self._run = jax.jit(lambda arrays: self._now.kernel(arrays))
 
-    def __call__(self, call: PredictorCall) -> tuple[Array, RowChange | None]:
+    def __call__(self, call: PredictorCall) -> tuple[Array, Array, RowChange | None]:
         self._now.kernel = partial(_kernel, call, self._fixed, self._is_row_wise)
         try:
             return self._run(call.arrays)
@@ -188,8 +189,8 @@ def _compiled(call: PredictorCall, fixed: _Fixed) -> _Compiled:
 
 def _kernel(
     call: PredictorCall, fixed: _Fixed, is_row_wise: bool, arrays: Arrays
-) -> tuple[Array, RowChange | None]:
-    """The kernel, and what trying has shown where the program did not show enough."""
+) -> tuple[Array, Array, RowChange | None]:
+    """The kernel, its sum, and what trying rows has shown where the program did not."""
     # With one output the full kernel is the traced one, which is simpler to compute.
     summed = fixed.is_traced or call.n_outputs in (None, 1)
     row_predict, x, x2 = _on_single_rows(call, arrays)
@@ -205,7 +206,7 @@ def _kernel(
         kernel = _shared(compute, fixed.devices, arrays.leaves, x, x if x2 is None else x2)
     if call.n_outputs == 1 and not fixed.is_traced:
         kernel = kernel[:, :, None, None]
-    return kernel, None if is_row_wise else call.try_rows(arrays)
+    return kernel, kernel.sum(), None if is_row_wise else call.try_rows(arrays)
 
 
 def _on_single_rows(

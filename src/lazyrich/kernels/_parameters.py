@@ -1,5 +1,6 @@
 """The parameters of a predictor: which of the arrays have a derivative, and which are none."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,12 +38,16 @@ def split_params(params: Params) -> tuple[list[Array], Callable[[list[Array]], P
                 f"The parameters hold a leaf of type {type(leaf).__name__}; keep arrays alone "
                 "(for equinox: eqx.partition(model, eqx.is_array))."
             )
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
+        if _is_of(jnp.result_type(leaf), jnp.complexfloating):
             raise InputError(
                 "The parameters hold a complex leaf; pass its real and imaginary parts instead."
             )
     moves = is_moving(leaves)
-    moving = [jnp.asarray(leaf) for leaf, move in zip(leaves, moves, strict=True) if move]
+    moving = [
+        leaf if isinstance(leaf, Array) else jnp.asarray(leaf)
+        for leaf, move in zip(leaves, moves, strict=True)
+        if move
+    ]
     if not moving:
         raise InputError(
             "The parameters hold no floating array, so there is nothing to differentiate."
@@ -59,7 +64,12 @@ def split_params(params: Params) -> tuple[list[Array], Callable[[list[Array]], P
 
 def is_moving(leaves: list[Any]) -> list[bool]:
     """Which leaves have a derivative."""
-    return [bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating)) for leaf in leaves]
+    return [_is_of(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
+
+
+@functools.cache
+def _is_of(dtype: Any, kind: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, kind))
 
 
 def _require_no_state(params: Params) -> None:
@@ -83,7 +93,7 @@ def _require_no_state(params: Params) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         names = [str(getattr(key, "key", getattr(key, "name", ""))) for key in path]
         # State dicts of PyTorch have names such as "layers.0.running_mean".
-        if _has_floats(leaf) and not _RUNNING.isdisjoint(n.rsplit(".", 1)[-1] for n in names):
+        if not _RUNNING.isdisjoint(n.rsplit(".", 1)[-1] for n in names) and _has_floats(leaf):
             raise InputError(
                 f"The parameters hold running statistics at {jax.tree_util.keystr(path)}, which "
                 "are no parameters; close over them in the predictor and pass the trainable part "
@@ -93,14 +103,19 @@ def _require_no_state(params: Params) -> None:
 
 def _is_state(node: Any) -> bool:
     """Whether a node is a container of state of flax's nnx or of equinox."""
-    for kind in type(node).__mro__:
-        package = kind.__module__.split(".")[0]
-        if package == "equinox" and kind.__name__ in {"State", "StateIndex"}:
-            return _has_floats(node)
-        if package == "flax" and kind.__name__ == "Param":
+    return _is_container_of_state(type(node)) and _has_floats(node)
+
+
+@functools.cache
+def _is_container_of_state(kind: type) -> bool:
+    for base in kind.__mro__:
+        package = base.__module__.split(".")[0]
+        if package == "equinox" and base.__name__ in {"State", "StateIndex"}:
+            return True
+        if package == "flax" and base.__name__ == "Param":
             return False
-        if package == "flax" and kind.__name__ in {"Variable", "VariableState"}:
-            return _has_floats(node)
+        if package == "flax" and base.__name__ in {"Variable", "VariableState"}:
+            return True
     return False
 
 

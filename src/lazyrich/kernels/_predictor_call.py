@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +18,11 @@ from ._parameters import split_params
 from ._program_key import Cache
 from ._row_checks import RowChange, check_change, check_draws, is_row_wise, try_rows
 from ._row_dependence import N_ROWS
+from ._row_program import RowProgram, row_program
 from ._traced_predictor import Traced, require_outputs, traced
 
-_ROW_WISE = Cache(1024)
+_ROW_WISE: Cache[bool] = Cache(1024)
+_ROW_PROGRAMS: Cache[RowProgram] = Cache(256)
 
 
 class Arrays(NamedTuple):
@@ -58,17 +60,19 @@ class PredictorCall:
         arrays: parameters, inputs and captured arrays.
         row: the predictor on one row.
         batch: the predictor on all rows, or on two if there is one.
-        few: makes the trace on few rows.
+        few: makes the trace on few rows; None if the rows are known to be independent.
         n_outputs: number of outputs c; None if the output has no axis for them.
         dtype: of the output.
+        key: equal for equal programs of one row and of all; None if that cannot be said.
     """
 
     arrays: Arrays
     row: Traced
     batch: Traced
-    few: Callable[[], Traced]
+    few: Callable[[], Traced] | None
     n_outputs: int | None
     dtype: Any
+    key: Hashable | None
 
     @property
     def n_rows(self) -> int:
@@ -80,26 +84,27 @@ class PredictorCall:
         """Number of other rows m; n if there are none."""
         return len((self.arrays.query or self.arrays.rows)[0])
 
-    @cached_property
-    def key(self) -> Hashable | None:
-        """Equal for equal programs; None if that cannot be said."""
-        keys = self.row.key, self.batch.key
-        return None if None in keys else keys
-
     def is_row_wise(self) -> bool:
         """Whether the program shows that rows are independent.
 
         Raises:
             InputError: if it draws new random numbers for each row.
         """
+        if self.few is None:
+            return True
         if self.key is None:
-            return self._shows_rows()
-        return _ROW_WISE.get(self.key, self._shows_rows)
+            return self._shows_rows(self.few)
+        found = _ROW_WISE.get(self.key, partial(self._shows_rows, self.few))
+        asked = self.batch if self.n_rows > 1 else self.row
+        known = row_program(asked, self.row, self.key) if found else None
+        if known is not None:
+            _ROW_PROGRAMS.put((asked.key, len(self.arrays.leaves)), known)
+        return found
 
-    def _shows_rows(self) -> bool:
+    def _shows_rows(self, make_few: Callable[[], Traced]) -> bool:
         check_draws(self.row, self.batch)
         try:
-            few = self.few()
+            few = make_few()
         except Exception:
             return False  # a predictor that cannot take so few rows
         return is_row_wise(self.batch, self.row, few, len(self.arrays.leaves))
@@ -108,7 +113,7 @@ class PredictorCall:
         """The same program with no values, which would be kept alive with it."""
         none = Arrays([], [], None, [], [])
         row = self.row.without_constants()
-        return replace(self, arrays=none, row=row, batch=row, few=lambda: row)
+        return replace(self, arrays=none, row=row, batch=row, few=None)
 
     def row_function(
         self, constants: Sequence[Any]
@@ -152,9 +157,22 @@ def require_row_wise(call: PredictorCall) -> Array:
 
 
 def predictor_call(
-    predict: Predictor, params: Params, x: Inputs, x2: Inputs | None = None
+    predict: Predictor,
+    params: Params,
+    x: Inputs,
+    x2: Inputs | None = None,
+    *,
+    asks_for_one_row: bool = False,
 ) -> PredictorCall:
     """Check the input and trace the predictor as it is now.
+
+    Args:
+        predict: the predictor.
+        params: its parameters.
+        x: rows.
+        x2: other rows, or None.
+        asks_for_one_row: whether to trace it on one row even if it is known what it
+            does there.
 
     Raises:
         InputError: if parameters or inputs hold what they should not, or if the output is
@@ -173,13 +191,23 @@ def predictor_call(
     def on(n_rows: int) -> Traced:
         return traced(predict, rebuild, leaves, rows, n_rows)
 
-    batch = on(rows.n_rows)
-    outputs = require_outputs(batch.outputs, rows.n_rows)
+    asked = on(rows.n_rows)
+    outputs = require_outputs(asked.outputs, rows.n_rows)
     if 0 in outputs.shape:
         raise InputError(f"The predictor returned shape {outputs.shape}; it has no outputs.")
-    row = on(1) if rows.n_rows > 1 else batch
-    batch = batch if rows.n_rows > 1 else on(2)
     count = outputs.shape[1] if len(outputs.shape) == 2 else None
+    known = None
+    if asked.key is not None and not asks_for_one_row:
+        known = _ROW_PROGRAMS.find((asked.key, len(leaves)))
+    row = None if known is None else known.beside(asked)
+    if known is not None and row is not None:
+        batch, few, key = asked, None, known.key
+    else:
+        row = on(1) if rows.n_rows > 1 else asked
+        batch = asked if rows.n_rows > 1 else on(2)
+        few = lambda: on(N_ROWS)  # noqa: E731
+        keys = row.key, batch.key
+        key = None if None in keys else (*keys, len(leaves))
     size = getattr(row.outputs, "size", None)
     if size != (count or 1):
         raise InputError(
@@ -193,7 +221,7 @@ def predictor_call(
         row.constants,
         batch.constants,
     )
-    return PredictorCall(arrays, row, batch, lambda: on(N_ROWS), count, outputs.dtype)
+    return PredictorCall(arrays, row, batch, few, count, outputs.dtype, key)
 
 
 def _whole(array: Array) -> Array:

@@ -9,9 +9,13 @@ part of it.
 import enum
 import hashlib
 import threading
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.extend.core as jex
@@ -22,27 +26,36 @@ from ._trace import Step
 
 Kept = TypeVar("Kept")
 
+_PLAIN_TYPES = frozenset({bool, int, str, bytes, type(None)})
+
 
 class NoKeyError(Exception):
     """A program of which it cannot be said when another is the same."""
 
 
-class Cache:
+class Cache(Generic[Kept]):
     """The most recently used of what was made for some keys; safe among threads."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         """What was made for this key, or is made now."""
+        found = self.find(key)
+        # Not under the lock: making it may run a user's code, which may come back here.
+        return self.put(key, make()) if found is None else found
+
+    def find(self, key: Hashable) -> Kept | None:
+        """What was made for this key, if it is still here."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
-                return self._kept[key]
-        # Not under the lock: making it may run a user's code, which may come back here.
-        made = make()
+            return self._kept.get(key)
+
+    def put(self, key: Hashable, made: Kept) -> Kept:
+        """Keep what was made; if there is such a thing already, that stays and is returned."""
         with self._lock:
             made = self._kept.setdefault(key, made)
             while len(self._kept) > self._size:
@@ -53,7 +66,38 @@ class Cache:
         return len(self._kept)
 
 
-def program_key(jaxpr: jex.Jaxpr) -> Hashable | None:
+@dataclass(frozen=True, eq=False)
+class ProgramKey:
+    """A program written down: what occurs in it, and where, as numbers of what occurs.
+
+    Keys are compared at each call, so the hash is computed once, and keys of the same inner
+    program are mostly one object.
+    """
+
+    values: tuple[Hashable, ...]
+    text: bytes
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, ProgramKey)
+            and self._hash == other._hash
+            and self.text == other.text
+            and self.values == other.values
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.values, self.text))
+
+
+# Programs of inner functions, which JAX keeps and uses again, are written down once.
+_INNER: WeakKeyDictionary[jex.ClosedJaxpr, ProgramKey] = WeakKeyDictionary()
+
+
+def program_key(jaxpr: jex.Jaxpr) -> ProgramKey | None:
     """Equal for programs that compute the same, with the same derivatives, from all inputs.
 
     The captured arrays of the outermost program count as inputs; those of programs inside
@@ -68,8 +112,35 @@ def program_key(jaxpr: jex.Jaxpr) -> Hashable | None:
         return None
 
 
+class _Text:
+    """The numbers of one program under way, and the things that they stand for."""
+
+    def __init__(self) -> None:
+        self.text = array("l")
+        self._numbers: dict[Hashable, int] = {}
+        # Of objects that occur often, by their identity; they live as long as the program.
+        self._avals: dict[int, int] = {}
+        self._contexts: dict[int, int] = {}
+
+    def number(self, value: Hashable) -> int:
+        return self._numbers.setdefault(value, len(self._numbers))
+
+    def aval(self, aval: Any) -> int:
+        if id(aval) not in self._avals:
+            self._avals[id(aval)] = self.number(_aval(aval))
+        return self._avals[id(aval)]
+
+    def context(self, ctx: Any) -> int:
+        if id(ctx) not in self._contexts:
+            self._contexts[id(ctx)] = self.number(_context(ctx))
+        return self._contexts[id(ctx)]
+
+    def key(self) -> ProgramKey:
+        return ProgramKey(tuple(self._numbers), self.text.tobytes())
+
+
 class _Writer:
-    """Writes a program down as a tuple.
+    """Writes programs down.
 
     Sizes and names of what is written are of one call, during which a derivative rule is
     asked once for each shape.
@@ -78,49 +149,72 @@ class _Writer:
     def __init__(self) -> None:
         self._rules: dict[Hashable, Hashable] = {}
         self._in_rule = False
+        # How many rules and arrays that may change later were met so far.
+        self._n_changing = 0
 
-    def jaxpr(self, jaxpr: jex.Jaxpr) -> Hashable:
-        numbers: dict[Any, int] = {}
+    def jaxpr(self, jaxpr: jex.Jaxpr) -> ProgramKey:
+        out, variables = _Text(), {}
+        text = out.text
 
-        def define(var: Any) -> tuple[int, Hashable]:
-            number = numbers[var] = len(numbers)
-            return number, _aval(var.aval)
+        def define(variable: Any) -> None:
+            variables[variable] = len(variables)
+            text.append(out.aval(variable.aval))
 
-        def read(atom: Any) -> Hashable:
+        def read(atom: Any) -> None:
             if isinstance(atom, jex.Literal):
-                return "literal", _array(atom.val), _aval(atom.aval)
-            return numbers[atom]
+                self._n_changing += isinstance(atom.val, np.ndarray)
+                value = "literal", _array(atom.val), _aval(atom.aval)
+                text.append(-1 - out.number(value))
+            else:
+                text.append(variables[atom])
 
-        head = tuple(define(var) for var in (*jaxpr.constvars, *jaxpr.invars))
-        steps = tuple(
-            (
-                eqn.primitive,
-                tuple(read(atom) for atom in eqn.invars),
-                self._parameters(eqn),
-                _context(eqn.ctx),
-                tuple(define(var) for var in eqn.outvars),
-            )
-            for eqn in jaxpr.eqns
-        )
-        return head, steps, tuple(read(atom) for atom in jaxpr.outvars)
+        for variable in (*jaxpr.constvars, *jaxpr.invars):
+            define(variable)
+        for eqn in jaxpr.eqns:
+            # Lengths stand before what is of any length, so that a text is read in one way.
+            text.extend((out.number(eqn.primitive), len(eqn.invars), len(eqn.outvars)))
+            text.extend((out.number(self._parameters(eqn)), out.context(eqn.ctx)))
+            for atom in eqn.invars:
+                read(atom)
+            for variable in eqn.outvars:
+                define(variable)
+        for atom in jaxpr.outvars:
+            read(atom)
+        text.extend((len(jaxpr.constvars), len(jaxpr.invars), len(jaxpr.eqns)))
+        return out.key()
 
     def closed(self, closed: jex.ClosedJaxpr) -> Hashable:
-        return self.jaxpr(closed.jaxpr), tuple(_array(value) for value in closed.consts)
+        n_changing = self._n_changing
+        key = None if self._in_rule else _INNER.get(closed)
+        if key is None:
+            key = self.jaxpr(closed.jaxpr)
+            if not self._in_rule and n_changing == self._n_changing:
+                _INNER[closed] = key
+        self._n_changing += len(closed.consts)
+        return (key, *(_array(value) for value in closed.consts)) if closed.consts else key
 
     def _parameters(self, eqn: Any) -> Hashable:
+        if not eqn.params:
+            return ()
         if eqn.primitive.name in {"custom_jvp_call", "custom_vjp_call"}:
             return self._rule(eqn)
         return tuple((name, self._value(value)) for name, value in sorted(eqn.params.items()))
 
     def _value(self, value: Any) -> Hashable:
+        kind = type(value)
+        if kind in _PLAIN_TYPES:
+            return kind, value
+        if isinstance(value, tuple | list):
+            if all(type(item) is int for item in value):
+                return kind, int, tuple(value)
+            return kind, tuple(self._value(item) for item in value)
         if isinstance(value, jex.ClosedJaxpr):
             return "closed", self.closed(value)
         if isinstance(value, jex.Jaxpr):
             return "open", self.jaxpr(value)
-        if isinstance(value, tuple | list):
-            return type(value), tuple(self._value(item) for item in value)
         if isinstance(value, Mapping):
-            return type(value), tuple((k, self._value(v)) for k, v in sorted(value.items()))
+            return kind, tuple((k, self._value(v)) for k, v in sorted(value.items()))
+        self._n_changing += isinstance(value, np.ndarray)
         return _plain(value)
 
     def _rule(self, eqn: Any) -> Hashable:
@@ -138,6 +232,7 @@ class _Writer:
         functions = _rule_functions(eqn)
         if functions is not None and _is_of_jax(functions[0]) and _has_one_home(functions[0]):
             return inside, functions
+        self._n_changing += 1
         known = (inside, functions)
         if functions is None or known not in self._rules:
             self._in_rule = True
@@ -260,7 +355,7 @@ def _aval(aval: Any) -> Hashable:
 
 def _plain(value: Any) -> Hashable:
     """A parameter that is no program, with its type: 1, 1.0 and True are three things."""
-    if value is None or isinstance(value, bool | int | str | bytes | enum.Enum | np.dtype):
+    if type(value) in _PLAIN_TYPES or isinstance(value, int | str | bytes | enum.Enum | np.dtype):
         return type(value), value
     if isinstance(value, float):
         return float, value.hex()
@@ -284,7 +379,10 @@ def _array(value: Any) -> Hashable:
     """A constant by its value."""
     if isinstance(value, Tracer):
         raise NoKeyError
-    array = np.asarray(value)
-    if array.dtype == object:
+    values = np.asarray(value)
+    if values.dtype == object:
         raise NoKeyError
-    return type(value), array.shape, array.dtype, hashlib.sha256(array.tobytes()).digest()
+    content = values.tobytes()
+    if len(content) > 32:
+        content = hashlib.sha256(content).digest()
+    return type(value), values.shape, values.dtype, content

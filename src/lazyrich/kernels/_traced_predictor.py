@@ -1,7 +1,7 @@
 """A predictor as the program that it is now: traced anew at each call, compared by what it does."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,11 +24,13 @@ class Traced:
         jaxpr: the program.
         constants: the arrays that it has captured.
         outputs: the structure of what it returns.
+        captured: the objects that these arrays were made of.
     """
 
     jaxpr: jex.Jaxpr
     constants: list[Any]
     outputs: Any
+    captured: list[Any] = field(default_factory=list)
 
     @property
     def closed(self) -> jex.ClosedJaxpr:
@@ -78,7 +80,7 @@ def traced(
     closed, outputs = jax.make_jaxpr(fresh, return_shape=True)(list(leaves), inputs)
     # Copies of NumPy arrays: the caller's memory may change while these are in use.
     constants = [c if isinstance(c, Array) else jnp.array(c) for c in closed.consts]
-    return Traced(closed.jaxpr, constants, outputs)
+    return Traced(closed.jaxpr, constants, outputs, closed.consts)
 
 
 def require_outputs(outputs: Any, n: int) -> jax.ShapeDtypeStruct:
