@@ -69,7 +69,9 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
                 over=run.start("misalignment_term"),
             ),
             "linear power rises and goes": lambda run: run.settled(
-                "linear_term", claims["linear power rises and goes"], over=run["linear_term"].max()
+                "linear_term",
+                claims["linear power rises and goes"],
+                over=float(run["linear_term"].max()),
             ),
         },
     )

@@ -144,12 +144,12 @@ def _ratio(run: Run) -> float:
 
 def _norm_growth(run: Run) -> float:
     norms = run["weight_norms"].sum(axis=1)
-    return norms[-1] / norms[0] if np.isfinite(run.end("weight_norm")) else np.nan
+    return float(norms[-1] / norms[0]) if np.isfinite(run.end("weight_norm")) else np.nan
 
 
 def _norm_dip(run: Run) -> float:
     norms = run["weight_norms"].sum(axis=1)
-    return norms.min() / norms[0]
+    return float(norms.min() / norms[0])
 
 
 def _crossing(run: Run) -> float:

@@ -79,7 +79,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
                 run["misalignment_term"], run["population_alignment"]
             ),
             "linear power goes": lambda run: run.settled(
-                "linear_term", claims["linear power goes"], over=run["linear_term"].max()
+                "linear_term", claims["linear power goes"], over=float(run["linear_term"].max())
             ),
             "train falls first": lambda run: run.delay().ratio,
         },
@@ -99,14 +99,14 @@ def _top(run: Run) -> int:
 def _peaks_ratio(run: Run) -> float:
     """When the linear term is highest, over when the test loss is."""
     top, linear_top = _top(run), int(np.argmax(run["linear_term"]))
-    return run.steps[linear_top] / run.steps[top] if top else _NO_RISE
+    return float(run.steps[linear_top] / run.steps[top]) if top else _NO_RISE
 
 
 def linear_share_of_rise(run: Run) -> float:
     """How much the linear term grows while the test loss rises, over that rise."""
     top, test, linear = _top(run), run["test_loss"], run["linear_term"]
     rise = test[top] - test[0]
-    return (linear[top] - linear[0]) / rise if rise > 0 else _NO_RISE
+    return float((linear[top] - linear[0]) / rise) if rise > 0 else _NO_RISE
 
 
 def terms_gap(run: Run) -> float:
