@@ -123,8 +123,11 @@ RUNS = {
     "flow in double precision": [FLOW.changed({"precision": "float64", "mixed": 0.3})],
     "flow, printed": [FLOW.changed({"printed": PrintedDraw(), "n_steps": 400, "n_saves": 5})],
 }
-# Records whose program is another one now; all others are the same to the last bit.
-ROUNDED = ()
+# Committee machines once recorded all evaluations in one program: sums in another order. The
+# rest is the same to the last bit.
+ROUNDING = {name: 1e-12 for name in RUNS if "descent" in name or "flow" in name}
+ROUNDING |= {"descent": 1e-6, "descent together": 1e-6, "descent that diverges": 1e-6}  # float32
+TOGETHER = ("teacher", "descent together")
 FAST = ("teacher", "descent together", "flow")
 
 
@@ -138,7 +141,7 @@ def here():
 
 def computed(name):
     """Every number of some runs, by name."""
-    mode = "vmap" if name == "teacher" else "loop"
+    mode = "vmap" if name in TOGETHER else "loop"
     arrays = {}
     for k, history in enumerate(train_many(RUNS[name], mode=mode)):
         arrays[f"{name}/{k}/steps"] = np.asarray(history.steps)
@@ -167,11 +170,12 @@ def test_numbers_are_those_of_before(name):
     assert {path for path in old if path.startswith(f"{name}/")} == new.keys()
     for path, values in new.items():
         assert values.dtype == old[path].dtype, path
-        if is_here and path not in ROUNDED:
+        if is_here and name not in ROUNDING:
             np.testing.assert_array_equal(values, old[path], err_msg=path)
             continue
-        # Sums in another order, over tens of steps; differences of nearly equal numbers.
-        rtol = 1e-12 if is_here or RUNS[name][0].precision == "float64" else 1e-5
+        # Tens of steps on another machine.
+        elsewhere = 1e-11 if RUNS[name][0].precision == "float64" else 1e-5
+        rtol = ROUNDING[name] if is_here else elsewhere
         scale = np.abs(old[path][np.isfinite(old[path])]).max(initial=0)
         np.testing.assert_allclose(values, old[path], rtol, rtol * scale, err_msg=path)
 

@@ -21,7 +21,7 @@ from lazyrich.plots import (
 )
 from lazyrich.sweeps import grid
 from lazyrich.tasks import PolynomialTask
-from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent, Twin
+from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, concordance_of, measured, run_at, table
@@ -73,7 +73,8 @@ NTK = Experiment(
     optimizer=GradientDescent(learning_rate=0.2),
     n_steps=1000,
     n_saves=40,
-    probes=(Twin(),),
+    probes=(),
+    linearized=True,
 )
 
 
