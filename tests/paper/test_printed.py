@@ -184,7 +184,7 @@ def test_marked_steps_are_recorded():
         for panel in recipe.panels("authors", [0]).values():
             for one in panel.experiments:
                 assert one.printed is not None, figure
-                assert {m for m in MARKED_STEPS if m <= one.n_steps} <= set(one.plan.tolist())
+                assert {m for m in MARKED_STEPS if m <= one.n_steps} <= set(one.eval_steps.tolist())
 
 
 def test_a_printed_draw_is_one_draw():

@@ -78,9 +78,9 @@ def test_neutral_rules_are_the_defaults():
 
 
 def test_the_plan_is_dense_at_the_start():
-    plan = BASE.changed({"n_steps": 10_000}).plan
+    plan = BASE.changed({"n_steps": 10_000}).eval_steps
     assert plan[:5].tolist() == [0, 1, 2, 3, 4]
     assert plan[-1] == 10_000
     assert len(plan) <= 100
     given = BASE.model_copy(update={"save_steps": (3, 5)})
-    assert given.plan.tolist() == [0, 3, 5, BASE.n_steps]
+    assert given.eval_steps.tolist() == [0, 3, 5, BASE.n_steps]

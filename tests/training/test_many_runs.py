@@ -17,7 +17,6 @@ from lazyrich.training import (
     Experiment,
     GradientDescent,
     ParameterChange,
-    Twin,
     WeightNorm,
     train,
     train_many,
@@ -29,7 +28,8 @@ BASE = Experiment(
     optimizer=AdamW(learning_rate=1e-2, weight_decay=0.05, batch_size=6),
     n_steps=60,
     n_saves=8,
-    probes=(WeightNorm(), ParameterChange(), Twin()),
+    probes=(WeightNorm(), ParameterChange()),
+    linearized=True,
 )
 MIXED = [
     BASE.changed({"seed": 0}),
@@ -80,7 +80,7 @@ def test_batches_are_cut_to_the_memory_there_is(alone, monkeypatch):
         needed.append(True)
         return 0
 
-    monkeypatch.setattr("lazyrich.training._modes._free_bytes", free)
+    monkeypatch.setattr("lazyrich.training._dispatch._free_bytes", free)
     for one, other in zip(train_many(MIXED, mode="vmap"), alone, strict=True):
         same(one, other)  # one at a time: exactly alone
     assert needed

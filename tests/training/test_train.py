@@ -17,7 +17,6 @@ from lazyrich.training import (
     Stop,
     Terms,
     ThresholdAccuracy,
-    Twin,
     starting_point,
     train,
     train_many,
@@ -127,7 +126,7 @@ def test_weight_scale_is_output_and_task_scale():
 def test_gap_to_the_twin_falls_with_alpha():
     """Curvature is of order 1/α at a fixed motion of the outputs: the gap's slope is −1."""
     alphas = np.array([16.0, 64.0, 256.0, 1024.0])
-    base = BASE.model_copy(update={"probes": (Twin(),)})
+    base = BASE.changed({"probes": [], "linearized": True})
     runs = train_many([base.changed({"scaling.alpha": alpha}) for alpha in alphas], mode="loop")
     early = 4  # a later save point needs larger α to be lazy still
     gaps = [run.test_loss[early] - run.records["twin_test_loss"].values[early] for run in runs]
@@ -138,7 +137,7 @@ def test_gap_to_the_twin_falls_with_alpha():
 
 
 def test_the_twin_of_a_linear_net_is_the_net():
-    linear = BASE.changed({"net.epsilon": 0.0}).model_copy(update={"probes": (Twin(),)})
+    linear = BASE.changed({"net.epsilon": 0.0, "probes": [], "linearized": True})
     history = train(linear)
     np.testing.assert_allclose(
         history.records["twin_train_loss"].values, history.train_loss, rtol=ROUNDING

@@ -21,5 +21,6 @@ from ._registry import NETS as NETS
 from ._registry import AnyNet as AnyNet
 from ._scaling import centred as centred
 from ._scaling import scale_output as scale_output
+from ._scaling import scaled_output as scaled_output
 from ._transformer import Transformer as Transformer
 from ._transformer import TransformerNet as TransformerNet

@@ -39,12 +39,26 @@ def scale_output(
     require_positive(alpha=alpha)
 
     def scaled(params: Params, x: Array) -> Float[Array, "n ..."]:
-        output = predict(params, x)
-        if center:
-            output = centred(output, predict(params0, x))
-        return jnp.multiply(alpha, output)
+        return scaled_output(predict(params, x), alpha, predict(params0, x) if center else None)
 
     return scaled
+
+
+def scaled_output(
+    output: Float[Array, "n ..."], alpha: ScalarLike, output0: Float[Array, "n ..."] | None = None
+) -> Float[Array, "n ..."]:
+    """α[f(θ) − f(θ₀)] of outputs that are there already (Eq. 7); αf(θ) without f(θ₀).
+
+    Args:
+        output: f(θ) on some rows.
+        alpha: α, output scale, dimensionless.
+        output0: f(θ₀) on the same rows, or None.
+
+    Example:
+        >>> scaled_output(jnp.array([2.0]), 10.0, jnp.array([0.5])).tolist()
+        [15.0]
+    """
+    return jnp.multiply(alpha, output if output0 is None else centred(output, output0))
 
 
 def centred(output: Float[Array, "n ..."], output0: Float[Array, "n ..."]) -> Array:

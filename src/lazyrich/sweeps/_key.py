@@ -76,26 +76,71 @@ def _digest(experiment: str, config: str, numerics: dict[str, Any]) -> str:
 def _first_form(config: str) -> str:
     """The settings as keys are made from them: where they stood when results were first stored.
 
-    Two tasks had a label scale of their own beside that of the scaling.
+    Two tasks had a label scale of their own beside that of the scaling, and the linearized
+    network was trained where ``twin`` stood among the probes.
     """
     tree = json.loads(config)
-    task, scaling = tree.get("task"), tree.get("scaling")
-    is_moved = isinstance(task, dict) and isinstance(scaling, dict) and "label_scale" in scaling
-    if not is_moved or task.get("kind") not in _OWN_LABEL_SCALE or "label_scale" in task:
-        return config
-    task["label_scale"], scaling["label_scale"] = scaling["label_scale"], 1.0
-    return _compact(tree)
+    is_moved = _has_own_label_scale(tree) and "label_scale" not in tree["task"]
+    if is_moved:
+        task, scaling = tree["task"], tree["scaling"]
+        task["label_scale"], scaling["label_scale"] = scaling["label_scale"], 1.0
+    if tree.get("linearized") is True and isinstance(tree.get("probes"), list):
+        del tree["linearized"]
+        tree["probes"].insert(_place_of_twin(tree["probes"]), {"kind": "twin"})
+        is_moved = True
+    return _compact(tree) if is_moved else config
+
+
+def _place_of_twin(probes: list[Any]) -> int:
+    """Where it stood in all results that come with this package.
+
+    At the end; beside kernel regression or the terms of the loss after the plain probes
+    with which the list began.
+    """
+    kinds = [probe.get("kind") for probe in probes]
+    if not {"kernel_regression", "terms"} & set(kinds):
+        return len(kinds)
+    others = (k for k, kind in enumerate(kinds) if kind not in ("weight_norm", "parameter_change"))
+    return next(others, len(kinds))
+
+
+def former_keys(experiment: Config) -> list[str]:
+    """Other names under which the same results may have been stored.
+
+    Whoever chose the probes could name ``twin``, now the setting ``linearized``, anywhere
+    among them.
+    """
+    tree = settings(experiment)
+    probes = tree.pop("probes", None)
+    if tree.pop("linearized", False) is not True or not isinstance(probes, list):
+        return []
+    own = experiment_key(experiment)
+    keys = []
+    for place in range(len(probes) + 1):
+        listed = [*probes[:place], {"kind": "twin"}, *probes[place:]]
+        config = _compact(tree | {"probes": listed})
+        keys.append(_digest(class_name(experiment), config, numerics_of(experiment)))
+    return [key for key in keys if key != own]
 
 
 def present_form(tree: dict[str, Any]) -> dict[str, Any]:
-    """Stored settings with their present names: one label scale, that of the scaling."""
+    """Stored settings with their present names and places."""
+    if _has_own_label_scale(tree) and "label_scale" in tree["task"]:
+        task, scaling = tree["task"], tree["scaling"]
+        rest = {name: value for name, value in task.items() if name != "label_scale"}
+        product = task["label_scale"] * scaling["label_scale"]
+        tree = tree | {"task": rest, "scaling": scaling | {"label_scale": product}}
+    if isinstance(tree.get("probes"), list) and "net" in tree:
+        others = [probe for probe in tree["probes"] if probe != {"kind": "twin"}]
+        is_named = len(others) < len(tree["probes"])
+        tree = tree | {"probes": others, "linearized": is_named or tree.get("linearized", False)}
+    return tree
+
+
+def _has_own_label_scale(tree: dict[str, Any]) -> bool:
     task, scaling = tree.get("task"), tree.get("scaling")
-    is_old = isinstance(task, dict) and isinstance(scaling, dict) and "label_scale" in task
-    if not is_old or task.get("kind") not in _OWN_LABEL_SCALE or "label_scale" not in scaling:
-        return tree
-    rest = {name: value for name, value in task.items() if name != "label_scale"}
-    product = task["label_scale"] * scaling["label_scale"]
-    return tree | {"task": rest, "scaling": scaling | {"label_scale": product}}
+    are_there = isinstance(task, dict) and isinstance(scaling, dict) and "label_scale" in scaling
+    return are_there and task.get("kind") in _OWN_LABEL_SCALE
 
 
 _OWN_LABEL_SCALE = ("hermite", "polynomial")

@@ -12,6 +12,8 @@ from ._alignment import AlignmentParts as AlignmentParts
 from ._alignment import population_alignment as population_alignment
 from ._alignment import population_centered_alignment as population_centered_alignment
 from ._alignment import population_column_centered_alignment as population_column_centered_alignment
+from ._descent_steps import DescentState as DescentState
+from ._descent_steps import DescentSteps as DescentSteps
 from ._dynamics import Dials as Dials
 from ._dynamics import Trajectory as Trajectory
 from ._dynamics import gradient_descent as gradient_descent
@@ -21,6 +23,8 @@ from ._errata import Erratum as Erratum
 from ._errata import errata as errata
 from ._flow import flow_interpolant as flow_interpolant
 from ._flow import gradient_flow as gradient_flow
+from ._flow_steps import FlowState as FlowState
+from ._flow_steps import FlowSteps as FlowSteps
 from ._kernel import committee_kernel as committee_kernel
 from ._kernel import initial_kernel as initial_kernel
 from ._kernel import initial_readout_kernel as initial_readout_kernel

@@ -23,6 +23,7 @@ from lazyrich._ground import (
     require_steps,
 )
 
+from ._descent_steps import DescentSteps
 from ._motion import Motion, motion
 from ._objective import Objective, ResidualMoments, floating_problem, require_sound
 from ._statistics import Statistics, displacement, equivalent_weights, statistics
@@ -268,25 +269,19 @@ def _descend(
     scales = {"alpha": dials.alpha, "epsilon": dials.epsilon}
     pull = objective.pull_from(rows, centered=centered, **scales)
 
-    def step(_, carry):
-        moved, speed = carry
-        push = dials.rate * pull(moved)
-        if speed is not None:
-            push = speed = jnp.multiply(dials.momentum, speed) + push
-        return moved - push, speed
+    steps_of = DescentSteps(rows, pull, dials.rate, dials.momentum if has_momentum else None)
 
-    def segment(carry, n_steps):
-        carry = jax.lax.fori_loop(0, n_steps, step, carry)
-        gone = displacement(rows, carry[0])
+    def segment(state, n_steps):
+        state = steps_of.advance(state, 0, n_steps)
+        gone = displacement(rows, state.moved)
         stats = _add(stats0, gone)
         seen = gone if centered else stats
         query_loss = None if query is None else query.loss(seen, **scales)
-        moved = None if observe_motion is None else observe_motion(motion(rows, carry[0]))
-        return carry, (objective.loss(seen, **scales), query_loss, observe(stats), moved)
+        moved = None if observe_motion is None else observe_motion(motion(rows, state.moved))
+        return state, (objective.loss(seen, **scales), query_loss, observe(stats), moved)
 
-    still = jnp.zeros_like(rows)
     _, (train_loss, query_loss, observed, moved) = jax.lax.scan(
-        segment, (still, still if has_momentum else None), jnp.diff(steps, prepend=0)
+        segment, steps_of.start(), jnp.diff(steps, prepend=0)
     )
     status = jnp.where(jnp.isfinite(train_loss).all(), Status.ok, Status.diverged)
     return Trajectory(steps, train_loss, query_loss, observed, status, moved)

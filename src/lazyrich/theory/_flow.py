@@ -14,11 +14,11 @@ from lazyrich._ground import InputError, Status, require_finite, require_positiv
 
 from ._chebyshev import RungeKuttaChebyshev
 from ._dynamics import Dials, Trajectory, _itself, floating_dials, require_dials, start_of
+from ._flow_steps import MAX_STEPS
 from ._motion import Motion, motion
 from ._objective import Objective, floating_problem, require_sound
 from ._statistics import Statistics, displacement
 
-_MAX_STEPS = 16_384
 _MAX_DENSE_STEPS = 1024
 
 
@@ -179,7 +179,7 @@ def _flow(
         times[-1],
         rtol,
         centered=centered,
-        max_steps=_MAX_STEPS,
+        max_steps=MAX_STEPS,
     )
     train_loss, query_loss, observed, shift = cast(tuple, solution.ys)
     gave_up = jnp.where(

@@ -27,7 +27,7 @@ from lazyrich._ground import (
     write_file,
 )
 
-from ._experiment import Experiment
+from ._simulation import Simulation
 
 _FORMAT = 2  # format 1 had no checksum
 _SEAL = "checkpoint"
@@ -48,6 +48,7 @@ class Saved(NamedTuple):
         steps: save points that are done.
         records: what was measured at them.
         wall_seconds: time spent so far.
+        metrics: names of the user's own records; None where they were not noted.
     """
 
     step: int
@@ -55,13 +56,14 @@ class Saved(NamedTuple):
     steps: np.ndarray
     records: dict[str, np.ndarray]
     wall_seconds: float
+    metrics: tuple[str, ...] | None = None
 
 
 class DamagedCheckpoint(Exception):
     """A checkpoint of ours that was changed or cut off since it was written."""
 
 
-def write_checkpoint(path: Path, experiment: Experiment, saved: Saved) -> None:
+def write_checkpoint(path: Path, experiment: Simulation, saved: Saved) -> None:
     """Write a checkpoint, whole or not at all.
 
     Raises:
@@ -74,6 +76,7 @@ def write_checkpoint(path: Path, experiment: Experiment, saved: Saved) -> None:
         "numerics": experiment.numerics,
         "step": saved.step,
         "wall_seconds": saved.wall_seconds,
+        "metrics": saved.metrics,
     }
     arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), "steps": saved.steps}
     arrays |= {f"leaf {k}": leaf for k, leaf in enumerate(saved.leaves or [])}
@@ -87,7 +90,7 @@ def write_checkpoint(path: Path, experiment: Experiment, saved: Saved) -> None:
     write_file(path, content, kind=_KIND, cure=_CURE)
 
 
-def read_checkpoint(path: Path, experiment: Experiment) -> Saved | None:
+def read_checkpoint(path: Path, experiment: Simulation) -> Saved | None:
     """What was kept of this experiment; None if there is nothing, and it can be written.
 
     Raises:
@@ -116,7 +119,7 @@ def read_checkpoint(path: Path, experiment: Experiment) -> Saved | None:
     if header["numerics"] != experiment.numerics:
         raise InputError(_OTHER_VERSION.format(path))
     wanted = settings(experiment)
-    if header["experiment"] != wanted:
+    if header["experiment"] != wanted and not _is_former(header["experiment"], experiment):
         raise InputError(
             f"The checkpoint {path} is of another experiment "
             f"({_difference(header['experiment'], wanted)}); choose another file, or take its "
@@ -124,7 +127,19 @@ def read_checkpoint(path: Path, experiment: Experiment) -> Saved | None:
         )
     leaves = [arrays[f"leaf {k}"] for k in range(sum(name[:5] == "leaf " for name in arrays))]
     records = {name[7:]: values for name, values in arrays.items() if name[:7] == "record "}
-    return Saved(header["step"], leaves, arrays["steps"], records, header["wall_seconds"])
+    metrics = header.get("metrics")
+    return Saved(
+        *(header["step"], leaves, arrays["steps"], records, header["wall_seconds"]),
+        metrics=None if metrics is None else tuple(metrics),
+    )
+
+
+def _is_former(kept: dict[str, Any], experiment: Simulation) -> bool:
+    """Whether these settings are those of the experiment as they were once written."""
+    try:
+        return type(experiment)(**kept) == experiment
+    except InputError:
+        return False
 
 
 def _parts(path: Path, sealed: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -1,12 +1,7 @@
 """The committee machine on the polynomial task, trained by its exact closed dynamics."""
 
-import os
-import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +9,18 @@ import numpy as np
 from jaxtyping import Array
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from lazyrich._ground import AddedLater, Config, InputError, Status, shown
+from lazyrich._ground import AddedLater, InputError, Status
 from lazyrich.nets import CommitteeNet
 from lazyrich.tasks import PolynomialTask, TaskData, scale_labels
 
-from ._committee_run import UNITS, Inputs, Outcome, closed_forms, run_one, run_together
-from ._history import History, Record
-from ._memory import memory_errors_said, require_memory
+from ._committee_forms import closed_forms
+from ._committee_program import (
+    CommitteeHyperparameters,
+    CommitteeKey,
+    committee_program,
+)
+from ._history import Description
+from ._memory_needs import committee_needs
 from ._printed import (
     PrintedDraw,
     printed_polynomial,
@@ -29,14 +29,13 @@ from ._printed import (
     with_marks,
 )
 from ._save_plan import log_steps
+from ._simulation import Inputs, Program, Simulation
 
 COMMITTEE_VERSION = 1
 """Raised when the same experiment would give other numbers; part of the store's key."""
 
-_MOST_LANES = 8
 
-
-class CommitteeExperiment(Config):
+class CommitteeExperiment(Simulation):
     """A committee machine with fixed readouts on y = (s/2) Σ_k (β_k·x)² (§5).
 
     Data and initial weights are those that an ``Experiment`` with the same seed draws.
@@ -131,161 +130,95 @@ class CommitteeExperiment(Config):
         return {"committee": COMMITTEE_VERSION, "task": PolynomialTask.version}
 
     @property
-    def plan(self) -> np.ndarray:
-        """The save points, increasing step numbers."""
+    def eval_steps(self) -> np.ndarray:
+        """The steps at which the run is measured, increasing."""
         steps = log_steps(self.n_steps, self.n_saves)
         return steps if self.printed is None else with_marks(steps)
 
+    @property
+    def uses_x64(self) -> bool:
+        """Always: the precision is that of the loop alone."""
+        return True
 
-def train_committee(
-    experiments: Sequence[CommitteeExperiment | Any],
-    *,
-    on_finished: Callable[[int, History], None] | None = None,
-) -> list[History]:
-    """Train committee machines exactly, many at once.
+    @property
+    def has_even_steps(self) -> bool:
+        """A flow is solved in as many steps as it needs."""
+        return self.dynamics == "descent"
 
-    Runs of "descent" that differ in numbers alone go through one ``vmap``; runs of
-    "flow", whose steps are their own, go through threads. The loops run in float32 on
-    the weights' displacement; kernels are decomposed in float64, because the quadratic
-    modes that matter lie up to 10⁵ below the top of the spectrum.
+    def static_key(self) -> CommitteeKey:
+        """Sizes, dynamics and what is recorded."""
+        return CommitteeKey(
+            sizes=(self.dim, self.n_train, self.n_test, self.n_directions),
+            width=self.width,
+            dynamics=self.dynamics,
+            has_momentum=self.momentum > 0,
+            center=self.center,
+            n_probe=self.n_probe,
+            has_printed_alignment=self.has_printed_alignment,
+            has_split=self.has_split,
+            is_linearized=self.has_twin,
+            precision=self.precision,
+        )
 
-    Args:
-        experiments: in any order and mixture.
-        on_finished: called with the position and the history of each run as it ends.
-
-    Returns:
-        Histories in the order of the experiments; ``params`` holds the last w̄ and M.
-
-    Example:
-        >>> from lazyrich.training import CommitteeExperiment, train_committee
-        >>> [found] = train_committee([CommitteeExperiment(
-        ...     dim=5, width=50, n_train=40, epsilon=0.5, n_steps=1000, n_test=50)])
-        >>> bool(found.train_loss[-1] < 0.01 * found.train_loss[0])
-        True
-
-    References:
-        Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
-    """
-    for one in experiments:
-        if not isinstance(one, CommitteeExperiment):
-            raise InputError(
-                f"train_committee got {type(one).__name__} {shown(one)}; give "
-                "CommitteeExperiments, or use train_many for others."
-            )
-    require_memory(experiments)
-    groups: dict[CommitteeExperiment, list[int]] = defaultdict(list)
-    for k, experiment in enumerate(experiments):
-        groups[_blueprint(experiment)].append(k)
-    found: dict[int, History] = {}
-
-    def compute(places: Sequence[int], programs: _Programs) -> None:
-        with memory_errors_said():
-            histories = _train([experiments[k] for k in places], programs)
-        for k, history in zip(places, histories, strict=True):
-            found[k] = history
-            if on_finished is not None:
-                on_finished(k, history)
-
-    alone = []
-    for plan, places in groups.items():
-        if plan.dynamics == "flow":
-            programs = _compiled(plan, experiments[places[0]])
-            alone += [([k], programs) for k in places]
+    def sample(self, drawn: dict[Hashable, Any]) -> Inputs:
+        """Data, initial weights and dynamic hyperparameters, in double precision."""
+        del drawn
+        data, weights = _data_and_weights(self)
+        # Signs in turn leave the mean weight alone.
+        signs = jnp.where(jnp.arange(self.width) % 2, -1.0, 1.0)
+        size = (self.label_scale / (self.alpha * self.epsilon)) ** 0.5
+        solution = size * signs[:, None] * data.target[0]
+        if self.mixed is not None:
+            weights = (1 - self.mixed) * weights + self.mixed * solution
         else:
-            programs = _Programs(partial(run_one, plan), partial(closed_forms, plan))
-            for first in range(0, len(places), _MOST_LANES):
-                compute(places[first : first + _MOST_LANES], programs)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda job: compute(*job), alone))
-    return [found[k] for k in range(len(experiments))]
+            weights = weights + self.aligned * solution
+        names = CommitteeHyperparameters._fields
+        hyper = (jnp.asarray(getattr(self, name), float) for name in names)
+        return Inputs(data, weights, CommitteeHyperparameters(*hyper))
+
+    @classmethod
+    def compile(cls, static_key: CommitteeKey) -> Program:
+        """The exact dynamics of the equivalent machine's rows."""
+        return committee_program(static_key)
+
+    @property
+    def may_end_early(self) -> bool:
+        """Never: a run that diverges is recorded to its end."""
+        return False
+
+    def status(self, records: Mapping[str, np.ndarray]) -> Status:
+        """Diverged if a train loss was not finite; out of steps if the flow's solver gave up."""
+        if not records.get("flow/is_reached", np.ones(1, bool)).all():
+            return Status.out_of_steps
+        return Status.ok if np.isfinite(records["train_loss"]).all() else Status.diverged
+
+    def finish(
+        self, inputs: Inputs, steps: np.ndarray, records: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The records with the closed forms of the initial kernel, in double precision."""
+        parts = {name.split("/")[1]: v for name, v in records.items() if name[:7] == "motion/"}
+        plain = {name: values for name, values in records.items() if "/" not in name}
+        forms = closed_forms(self.static_key(), inputs, steps, parts)
+        return {name: np.asarray(v, np.float64) for name, v in (plain | forms).items()}
+
+    def describe(self, params: Any) -> dict[str, Description]:
+        """Units of the losses and of the terms of the loss."""
+        del params
+        return dict.fromkeys(_SQUARES, Description("label units²"))
+
+    def memory_needs(self) -> Mapping[str, float]:
+        """Data, weights, kernels, records."""
+        return committee_needs(self)
 
 
-def _blueprint(experiment: CommitteeExperiment) -> CommitteeExperiment:
-    """The experiment with everything set alike that runs of one batch may differ in."""
-    alike: dict[str, Any] = dict.fromkeys(
-        ("alpha", "epsilon", "learning_rate", "weight_scale", "label_scale"), 1.0
-    )
-    alike |= {"momentum": 0.5 if experiment.momentum else 0.0, "seed": 0, "aligned": 0.0}
-    alike |= {"mixed": None, "printed": experiment.printed and PrintedDraw()}
-    if experiment.dynamics == "flow":
-        alike["learning_rate"] = experiment.learning_rate  # its save points are flow times
-    return experiment.model_copy(update=alike)
+_SQUARES = (
+    *("train_loss", "test_loss", "test_loss_error", "kernel_regression_loss"),
+    *("twin_train_loss", "twin_test_loss"),
+    *("variance_term", "misalignment_term", "linear_term"),
+)
 
 
-_DIALS = ("alpha", "epsilon", "learning_rate", "momentum")
-
-
-class _Programs(NamedTuple):
-    """The two parts of a run, for inputs of its plan."""
-
-    loop: Callable[[Inputs], Outcome]
-    forms: Callable[[Inputs, Any], dict[str, jax.Array]]
-
-
-def _compiled(plan: CommitteeExperiment, example: CommitteeExperiment) -> _Programs:
-    """Both parts compiled here, once: threads that trace together do the work twice."""
-    if plan not in _kept:
-        if len(_kept) >= _MOST_KEPT:
-            _kept.clear()
-        with jax.enable_x64(True):
-            inputs = _draw(example)
-            gone = jax.eval_shape(lambda one: run_one(plan, one), inputs).gone
-            loop = run_one.lower(plan, inputs).compile()
-            _kept[plan] = _Programs(loop, closed_forms.lower(plan, inputs, gone).compile())
-    return _kept[plan]
-
-
-_kept: dict[CommitteeExperiment, _Programs] = {}
-_MOST_KEPT = 32
-
-
-def _train(experiments: Sequence[CommitteeExperiment], programs: _Programs) -> list[History]:
-    begin = time.monotonic()
-    plan = _blueprint(experiments[0])
-    with jax.enable_x64(True):
-        inputs = [_draw(experiment) for experiment in experiments]
-        if len(inputs) == 1:
-            found = [programs.loop(inputs[0])]
-        else:
-            together = run_together(plan, jax.tree.map(lambda *a: jnp.stack(a), *inputs))
-            found = [jax.tree.map(lambda a, i=i: a[i], together) for i in range(len(inputs))]
-        measured = [
-            jax.device_get(one._replace(curves=one.curves | programs.forms(start, one.gone)))
-            for start, one in zip(inputs, found, strict=True)
-        ]
-    seconds = (time.monotonic() - begin) / len(experiments)
-    return [
-        _history(experiment, plan.plan, one, seconds)
-        for experiment, one in zip(experiments, measured, strict=True)
-    ]
-
-
-def _history(
-    experiment: CommitteeExperiment, steps: np.ndarray, found: Outcome, seconds: float
-) -> History:
-    records = {
-        name: Record(np.asarray(values, np.float64), UNITS.get(name, "dimensionless"))
-        for name, values in found.curves.items()
-    }
-    return History(experiment, steps, records, Status(int(found.status)), found.last, seconds)
-
-
-def _draw(experiment: CommitteeExperiment) -> Inputs:
-    data, weights = _sample(experiment)
-    # Signs in turn leave the mean weight alone.
-    signs = jnp.where(jnp.arange(experiment.width) % 2, -1.0, 1.0)
-    size = (experiment.label_scale / (experiment.alpha * experiment.epsilon)) ** 0.5
-    solution = size * signs[:, None] * data.target[0]
-    if experiment.mixed is not None:
-        weights = (1 - experiment.mixed) * weights + experiment.mixed * solution
-    else:
-        weights = weights + experiment.aligned * solution
-    dials = {name: jnp.asarray(getattr(experiment, name), float) for name in _DIALS}
-    dials["label_scale"] = jnp.asarray(experiment.label_scale, float)
-    return Inputs(data, weights, dials)
-
-
-def _sample(experiment: CommitteeExperiment) -> tuple[TaskData, Array]:
+def _data_and_weights(experiment: CommitteeExperiment) -> tuple[TaskData, Array]:
     """Data and random weights, of the seed or of a printed figure."""
     sizes = {name: getattr(experiment, name) for name in ("dim", "n_train", "n_test")}
     if experiment.printed is not None:

@@ -1,6 +1,6 @@
 """One experiment: everything that decides what a run computes, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache, partial
 from typing import Annotated, Any, Literal
 
@@ -8,21 +8,36 @@ import jax
 import numpy as np
 from pydantic import Field, model_validator
 
-from lazyrich._ground import AddedLater, Config, InputError, require_steps, say_renamed
+from lazyrich._ground import (
+    AddedLater,
+    Config,
+    InputError,
+    Params,
+    Status,
+    require_steps,
+    say_renamed,
+)
 from lazyrich.nets import AnyNet, Net
 from lazyrich.tasks import AnyTask
 
+from ._history import Description
+from ._hyperparameters import Hyperparameters
+from ._memory_needs import network_needs
+from ._network import NetworkKey, network_program
 from ._optimizers import AnyOptimizer
+from ._parameter_probes import ParameterChange, WeightNorm
 from ._printed import PrintedDraw, require_no_seed, require_printable, with_marks
-from ._probes import AnyProbe, ParameterChange, WeightNorm
+from ._probes import AnyProbe
+from ._sample import Source, sampled
 from ._save_plan import log_steps
+from ._simulation import Inputs, Program, Simulation
 
 NUMERICS_VERSION = 1
 """Raised when the same experiment would give other numbers; part of the store's key."""
 
 
 class Scaling(Config):
-    """The dials of laziness and size.
+    """Output scale, weight scale and label scale: how lazy, and how large.
 
     Attributes:
         alpha: α, output scale (Eq. 7).
@@ -58,8 +73,16 @@ class Stop(Config):
         """Whether there is a notion of solved."""
         return self.solved_loss is not None or self.solved_accuracy is not None
 
+    def is_solved(self, start: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> bool:
+        """Whether a run with these records, at its start and now, counts as solved."""
+        limit, accuracy = self.solved_loss, now.get("test_accuracy")
+        is_low = limit is not None and now["test_loss"] <= limit * start["train_loss"]
+        wanted = self.solved_accuracy
+        is_right = wanted is not None and accuracy is not None and accuracy >= wanted
+        return bool(is_low or is_right)
 
-class Experiment(Config):
+
+class Experiment(Simulation):
     """A task, a net, their scaling, an optimizer, and what to record when.
 
     Attributes:
@@ -79,6 +102,9 @@ class Experiment(Config):
             numbers.
         printed: draw data and weights as a printed figure has them, from these keys;
             None draws them from the seed.
+        linearized: also train the linearized network, on the same batches by the same
+            optimizer; records ``twin_train_loss``, ``twin_test_loss``, and accuracies of
+            classes.
 
     Raises:
         InputError: if a value is out of range, or parts do not go together.
@@ -110,6 +136,7 @@ class Experiment(Config):
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["float32", "float64"] = "float32"
     printed: Annotated[PrintedDraw | None, AddedLater()] = None
+    linearized: Annotated[bool, AddedLater()] = False
 
     @model_validator(mode="before")
     @classmethod
@@ -128,6 +155,17 @@ class Experiment(Config):
         both = old | {"label_scale": old.get("label_scale", 1.0) * scale}
         return {**given, "task": rest, "scaling": both}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _linearized_is_a_setting(cls, given: Any) -> Any:
+        """Files of before, and whoever likes it, name the linearized network as a probe."""
+        if not isinstance(given, Mapping) or not _is_named(given.get("probes")):
+            return given
+        others = [probe for probe in given["probes"] if not _is_twin(probe)]
+        if len(others) + 1 < len(given["probes"]):
+            raise InputError("the probes name twin more than once; give linearized=True instead")
+        return {**given, "probes": others, "linearized": True}
+
     @model_validator(mode="after")
     def _parts_go_together(self) -> "Experiment":
         _require_fitting_parts(self)
@@ -142,8 +180,8 @@ class Experiment(Config):
         return self
 
     @property
-    def plan(self) -> np.ndarray:
-        """The save points, increasing step numbers."""
+    def eval_steps(self) -> np.ndarray:
+        """The steps at which the run is measured, increasing."""
         if self.save_steps is not None:
             return np.unique([0, *self.save_steps, self.n_steps])
         steps = log_steps(self.n_steps, self.n_saves)
@@ -153,6 +191,109 @@ class Experiment(Config):
     def numerics(self) -> dict[str, int]:
         """Versions of what computes the numbers; part of the store's key."""
         return {"training": NUMERICS_VERSION, "task": self.task.version}
+
+    @property
+    def uses_x64(self) -> bool:
+        """As the precision says."""
+        return self.precision == "float64"
+
+    def changed(self, changes: Mapping[str, Any]) -> "Experiment":
+        """The same experiment with some settings changed, by dotted path.
+
+        As for any ``Config``. A new list of probes also says anew whether the linearized
+        network is trained, unless ``linearized`` is given: it once stood among them.
+        """
+        if "probes" in changes and "linearized" not in changes:
+            changes = {**changes, "linearized": _is_named(changes["probes"])}
+        return super().changed(changes)
+
+    def static_key(self) -> NetworkKey:
+        """Everything but α, ε, σ, label scale, learning rate, weight decay, seeds and steps."""
+        net, optimizer, task = self.net, self.optimizer, self.task
+        same: dict[str, Any] = {"data_seed": None, "split_seed": None}
+        return NetworkKey(
+            task=task.model_copy(update=same | dict.fromkeys(task.dials, 1)),
+            net=net.model_copy(update=dict.fromkeys(net.dials, 1.0)),
+            optimizer=optimizer.model_copy(update=dict.fromkeys(optimizer.dynamic, 1.0)),
+            loss=self.loss,
+            probes=self.probes,
+            center=self.scaling.center,
+            is_linearized=self.linearized,
+            precision=self.precision,
+        )
+
+    def sample(self, drawn: dict[Hashable, Any]) -> Inputs:
+        """Data, initial weights and dynamic hyperparameters, rounded from double precision."""
+        scaling = self.scaling
+        dynamic = {name: getattr(self.net, name) for name in self.net.dials}
+        dynamic |= {name: getattr(self.optimizer, name) for name in self.optimizer.dynamic}
+        source = Source(
+            self.task,
+            self.net,
+            scaling.weight_scale,
+            scaling.label_scale,
+            seed=self.seed,
+            precision=self.precision,
+            printed=self.printed,
+        )
+        hyper = Hyperparameters(scaling.alpha, scaling.label_scale, **dynamic)
+        return sampled(source, self.static_key(), hyper, drawn)
+
+    @classmethod
+    def compile(cls, static_key: NetworkKey) -> Program:
+        """The functions that train and measure the network."""
+        return network_program(static_key)
+
+    def is_done(self, start: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> bool:
+        """Whether it is solved or has diverged, and is to stop then."""
+        has_diverged = self.stop.when_diverged and super().is_done(start, now)
+        return has_diverged or self.stop.is_solved(start, now)
+
+    def status(self, records: Mapping[str, np.ndarray]) -> Status:
+        """Diverged if a loss was not finite; out of steps if it was to be solved and was not."""
+        status = super().status(records)
+        if status is not Status.ok or not self.stop.is_asked_for:
+            return status
+        each = [
+            {name: values[k] for name, values in records.items()}
+            for k in range(len(records["train_loss"]))
+        ]
+        is_solved = any(self.stop.is_solved(each[0], now) for now in each)
+        return Status.ok if is_solved else Status.out_of_steps
+
+    def describe(self, params: Params) -> dict[str, Description]:
+        """Units of the losses, and what the probes say of their records."""
+        unit = "nats" if self.loss == "cross_entropy" else "label units²"
+        losses = ("train_loss", "test_loss", "twin_train_loss", "twin_test_loss")
+        about = {name: Description(unit) for name in losses}
+        for probe in self.probes:
+            about |= probe.describe(params)
+        return about
+
+    def memory_needs(self) -> Mapping[str, float]:
+        """Data, parameters, activations, kernels of probes, records."""
+        return network_needs(self)
+
+
+class Twin(Config):
+    """The former name of the setting ``linearized``, accepted among the probes.
+
+    Example:
+        >>> from lazyrich.training import starting_point
+        >>> starting_point("parity").changed({"probes": [Twin()]}).linearized
+        True
+    """
+
+    kind: Literal["twin"] = "twin"
+
+
+def _is_twin(probe: Any) -> bool:
+    return isinstance(probe, Twin) or (isinstance(probe, Mapping) and probe.get("kind") == "twin")
+
+
+def _is_named(probes: Any) -> bool:
+    """Whether the linearized network stands among the probes, as it once did."""
+    return isinstance(probes, list | tuple) and any(map(_is_twin, probes))
 
 
 def _is_number(value: Any) -> bool:

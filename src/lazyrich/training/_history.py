@@ -8,6 +8,14 @@ from jaxtyping import Int, Shaped
 from lazyrich._ground import Config, Params, Status
 
 
+class Description(NamedTuple):
+    """Unit and axes of one measured quantity, as in ``Record``."""
+
+    unit: str = "dimensionless"
+    axes: tuple[str, ...] = ()
+    coordinates: tuple[tuple[Any, ...] | None, ...] = ()
+
+
 class Record(NamedTuple):
     """One measured quantity at every save point.
 

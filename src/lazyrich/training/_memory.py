@@ -1,25 +1,15 @@
-"""How much memory an experiment needs, from its shapes, before anything is computed."""
+"""Refuse what cannot fit into the memory, before anything is computed."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 
 from lazyrich._ground import Config, InputError, free_memory, grouped, memory_text
-from lazyrich.nets import Net
 
-Needs = Mapping[str, float]
-"""Bytes, by what they are needed for."""
-
-_DOUBLE = 8
-_EACH_SAVE = 2000
-"""Bytes that what is measured at one save point takes beside its arrays."""
-_KERNEL_COPIES = 3
-"""A kernel, what it is compared with, and what a decomposition or a product leaves."""
+from ._simulation import Simulation
 
 
 def require_memory(experiments: Sequence[Config]) -> None:
@@ -30,7 +20,7 @@ def require_memory(experiments: Sequence[Config]) -> None:
     catch what is many times too large, and to say which setting makes it so.
 
     Args:
-        experiments: of both kinds; others pass. They share the process, one after another.
+        experiments: simulations; others pass. They share the process, one after another.
 
     Raises:
         InputError: with what is needed, what is free, and which setting to lower.
@@ -38,7 +28,7 @@ def require_memory(experiments: Sequence[Config]) -> None:
     free = free_memory()
     if free is None:
         return
-    for one in dict.fromkeys(map(_without_numbers, experiments)):
+    for one in dict.fromkeys(map(_same_sizes, experiments)):
         needs = needs_of(one)
         total = sum(needs.values())
         if total > free:
@@ -49,20 +39,15 @@ def require_memory(experiments: Sequence[Config]) -> None:
             )
 
 
-def needs_of(experiment: Config) -> Needs:
-    """Bytes that one run takes, by what for; nothing for experiments of another kind.
+def needs_of(experiment: Config) -> Mapping[str, float]:
+    """Bytes that one run takes, by what for; nothing for what is no simulation.
 
     Example:
         >>> from lazyrich.training import starting_point
         >>> 1e5 < sum(needs_of(starting_point("polynomial")).values()) < 1e9
         True
     """
-    one: Any = experiment
-    if hasattr(one, "net") and hasattr(one, "task"):
-        return _stepwise(one)
-    if hasattr(one, "dynamics") and hasattr(one, "n_probe"):
-        return _exact(one)
-    return {}
+    return experiment.memory_needs() if isinstance(experiment, Simulation) else {}
 
 
 @contextmanager
@@ -81,114 +66,13 @@ def memory_errors_said() -> Generator[None, None, None]:
         ) from None
 
 
-def _stepwise(one: Any) -> Needs:
-    task, net = one.task, one.net
-    size = _DOUBLE if one.precision == "float64" else 4
-    n_outputs = task.n_outputs or 1
-    n_points = task.n_train + task.n_test
-    n_params, per_row = _shapes(net, task.n_inputs, task.n_outputs, task.vocabulary)
-    probes = {probe.kind: probe for probe in one.probes}
-    n_learners = 1 + ("twin" in probes)
-    n_batch = min(one.optimizer.batch_size or task.n_train, task.n_train)
-    # At the start, gradient and update, and the optimizer's memory of each learner.
-    copies = 1 + n_learners * (3 + (2 if one.optimizer.kind.startswith("adam") else 1))
-    needs = {
-        "the data": n_points * (task.n_inputs + n_outputs) * (_DOUBLE + size),
-        "the parameters and the optimizer's memory": n_params * (_DOUBLE + copies * size),
-        "the activations of the net": n_learners
-        * max(2 * n_batch, task.n_train, task.n_test)
-        * per_row
-        * size,
-        "the records": float(_n_saves(one)) * _EACH_SAVE,
-    }
-    for kind in ("alignment", "kernel_movement"):
-        if kind in probes:
-            n = probes[kind].n_points
-            needs[f"the kernel of the probe {kind}"] = (
-                _KERNEL_COPIES * n**2 * size + 2 * n * per_row * size
-            )
-    if "kernel_regression" in probes:
-        n = task.n_train * n_outputs
-        needs["the kernel of the probe kernel_regression"] = _DOUBLE * (
-            n_points * n_outputs * n + _KERNEL_COPIES * n**2
-        )
-    needs["what makes the labels"] = _DOUBLE * _of_target(task, n_points)
-    if task.labels_from_kernel:
-        needs["the kernel that makes the labels"] = _DOUBLE * _KERNEL_COPIES * n_points**2
-    return {part: float(n_bytes) for part, n_bytes in needs.items()}
+def _same_sizes(experiment: Config) -> Config:
+    """The settings with the seed set alike: grids have few shapes and many seeds."""
+    has_seed = "seed" in type(experiment).model_fields
+    return experiment.model_copy(update={"seed": 0}) if has_seed else experiment
 
 
-def _of_target(task: Any, n_points: int) -> float:
-    """Numbers in a task's directions or teacher, and in their outputs."""
-    if task.kind == "polynomial":
-        return float(task.n_directions) * (task.dim + n_points)
-    if task.kind != "teacher":
-        return 0.0
-    sizes = (task.dim, *task.widths, task.target_dim)
-    return float(sum(a * b for a, b in pairwise(sizes)) + n_points * max(sizes))
-
-
-def _exact(one: Any) -> Needs:
-    n_points = one.n_train + one.n_test
-    n_saves = _n_saves(one)
-    needs = {
-        "the data": n_points * one.dim * (_DOUBLE + 4)
-        + _DOUBLE * float(one.n_directions) * (one.dim + n_points),
-        "the weights": one.width * one.dim * (2 * _DOUBLE + 4),
-        "the records": n_saves * (float(_EACH_SAVE) + 4 * one.dim**2),
-        "the second moment of the weights": 10.0 * 4 * one.dim**2,
-        "the kernel of the probe points": _KERNEL_COPIES * 4 * float(one.n_probe) ** 2,
-    }
-    if one.has_twin or one.has_split:
-        needs["the kernel of the training points"] = _DOUBLE * (
-            _KERNEL_COPIES * float(one.n_train) ** 2 + float(one.n_test) * one.n_train
-        )
-    if one.has_twin:
-        needs["the curves of the twin"] = _DOUBLE * float(n_saves) * n_points
-    return {part: float(n_bytes) for part, n_bytes in needs.items()}
-
-
-def _n_saves(one: Any) -> int:
-    given = getattr(one, "save_steps", None)
-    return len(given) + 2 if given is not None else min(one.n_saves, one.n_steps + 1)
-
-
-@lru_cache(maxsize=256)
-def _shapes(
-    net: Net, n_inputs: int, n_outputs: int | None, vocabulary: int | None
-) -> tuple[float, float]:
-    """Numbers in the parameters, and in the products that one more row adds."""
-    start = partial(net.init, n_inputs=n_inputs, n_outputs=n_outputs, vocabulary=vocabulary)
-    params = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)))
-    n_params = sum(float(np.prod(leaf.shape, dtype=float)) for leaf in jax.tree.leaves(params))
-    dtype = np.dtype("float32" if vocabulary is None else "int32")
-    # Between sizes at which a net may go another way.
-    few, more = (
-        _n_computed(net, params, jax.ShapeDtypeStruct((n, n_inputs), dtype)) for n in (2**20, 2**21)
-    )
-    return n_params, max(0.0, more - few) / 2**20
-
-
-def _n_computed(net: Net, params: Any, x: jax.ShapeDtypeStruct) -> float:
-    traced = jax.make_jaxpr(net.predictor())(params, x)
-    return sum(_sizes(traced.jaxpr))
-
-
-def _sizes(program: Any) -> Iterator[float]:
-    for equation in program.eqns:
-        inner = [p for p in equation.params.values() if hasattr(p, "jaxpr")]
-        yield from (size for part in inner for size in _sizes(part.jaxpr))
-        # What follows a product point by point is computed as it is read.
-        if equation.primitive.name in ("dot_general", "gather"):
-            yield from (float(np.prod(v.aval.shape, dtype=float)) for v in equation.outvars)
-
-
-def _without_numbers(one: Any) -> Any:
-    """The experiment with the seed set alike: grids have few shapes and many seeds."""
-    return one.model_copy(update={"seed": 0}) if "seed" in type(one).model_fields else one
-
-
-def _what_to_lower(one: Any, needs: Needs) -> str:
+def _what_to_lower(one: Any, needs: Mapping[str, float]) -> str:
     """The setting that, lowered, saves most; with its value."""
     tree = one.model_dump()
     total = sum(needs.values())

@@ -1,25 +1,26 @@
 """Which names a run records by itself, and which are free for metrics of one's own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lazyrich._ground import InputError, shown
 
-from ._lane import Measures
+from ._batch import Metrics
+from ._checkpoint import Saved
+from ._committee_program import COMMITTEE_RECORDS
 from ._probes import PROBES
 
 _LOSSES = [f"{who}{part}_loss" for who in ("", "twin_") for part in ("train", "test")]
 _ACCURACIES = [name.replace("loss", "accuracy") for name in _LOSSES]
-RECORDS = frozenset(
-    [*_LOSSES, *_ACCURACIES, *(name for probe in PROBES.values() for name in probe.names)]
-)
+_OF_PROBES = [name for probe in PROBES.values() for name in probe.names]
+RECORDS = frozenset([*_LOSSES, *_ACCURACIES, *_OF_PROBES]) | COMMITTEE_RECORDS
 """Names of all records that the losses, accuracies and probes of a run have."""
 
 # What stands beside the records in a dataset or a table.
 _BESIDE = frozenset({"save_step", "status", "wall_seconds", "key", "error", "run"})
 
 
-def checked_metrics(metrics: Mapping[str, Any] | Any) -> Measures:
+def checked_metrics(metrics: Mapping[str, Any] | Any) -> Metrics:
     """Metrics of one's own as pairs of name and function.
 
     Raises:
@@ -57,6 +58,6 @@ def checked_metrics(metrics: Mapping[str, Any] | Any) -> Measures:
     return pairs
 
 
-def own_records(names: Iterable[str]) -> set[str]:
-    """Those of the names that no built-in record has."""
-    return set(names) - RECORDS
+def own_records(saved: Saved) -> set[str]:
+    """The names of the metrics of one's own with which a run was kept."""
+    return set(saved.records) - RECORDS if saved.metrics is None else set(saved.metrics)

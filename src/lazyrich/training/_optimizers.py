@@ -1,15 +1,16 @@
 """Optimizers, and how their learning rate follows the output scale α (§8.1)."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ScalarLike
+from jaxtyping import Array
 from pydantic import Field
 
 from lazyrich._ground import Config
+
+from ._hyperparameters import Hyperparameters
 
 Rule = Literal["inverse_square", "inverse", "fixed"]
 _POWERS = {"inverse_square": 2, "inverse": 1, "fixed": 0}
@@ -27,9 +28,10 @@ class Optimizer(Config):
         warmup_steps: the learning rate grows linearly from 0 over so many steps.
         batch_size: points in a step; None takes all. Smaller batches are drawn without
             replacement, in a new order each pass; a rest that fills no batch is left out.
+        dynamic: fields that runs of one compilation may differ in.
     """
 
-    dials: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    dynamic: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     learning_rate: float = Field(gt=0)
     learning_rate_rule: Rule = "inverse_square"
@@ -37,13 +39,12 @@ class Optimizer(Config):
     batch_size: int | None = Field(None, ge=1)
 
     @abstractmethod
-    def transformation(
-        self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]
-    ) -> optax.GradientTransformation:
-        """The optax transformation at this α, with ``dials`` in place of their fields."""
+    def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
+        """The optax transformation at this α, with these numbers in place of the fields."""
 
-    def _rate(self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]) -> optax.Schedule | Array:
-        rate = dials["learning_rate"] / jnp.asarray(alpha) ** _POWERS[self.learning_rate_rule]
+    def _rate(self, hyper: Hyperparameters) -> optax.Schedule | Array:
+        alpha = jnp.asarray(hyper.alpha)
+        rate = hyper.learning_rate / alpha ** _POWERS[self.learning_rate_rule]
         if self.warmup_steps == 0:
             return rate
         return lambda count: (
@@ -65,11 +66,8 @@ class GradientDescent(Optimizer):
     kind: Literal["gradient_descent"] = "gradient_descent"
     momentum: float = Field(0.0, ge=0, lt=1)
 
-    def transformation(
-        self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]
-    ) -> optax.GradientTransformation:
-        """Heavy-ball gradient descent."""
-        return optax.sgd(self._rate(alpha, dials), momentum=self.momentum or None)
+    def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
+        return optax.sgd(self._rate(hyper), momentum=self.momentum or None)
 
 
 class _Adaptive(Optimizer):
@@ -94,11 +92,8 @@ class Adam(_Adaptive):
 
     kind: Literal["adam"] = "adam"
 
-    def transformation(
-        self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]
-    ) -> optax.GradientTransformation:
-        """Adam."""
-        return optax.adam(self._rate(alpha, dials), b1=self.b1, b2=self.b2, eps=self.eps)
+    def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
+        return optax.adam(self._rate(hyper), b1=self.b1, b2=self.b2, eps=self.eps)
 
 
 class AdamW(_Adaptive):
@@ -122,19 +117,16 @@ class AdamW(_Adaptive):
     """
 
     kind: Literal["adamw"] = "adamw"
-    dials: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    dynamic: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     weight_decay: float = Field(ge=0)
     matched_decay: bool = False
 
-    def transformation(
-        self, alpha: ScalarLike, dials: Mapping[str, ScalarLike]
-    ) -> optax.GradientTransformation:
-        """AdamW."""
-        decay = jnp.asarray(dials["weight_decay"])
+    def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
+        decay = jnp.asarray(hyper.weight_decay)
         if self.matched_decay:
-            decay = decay * alpha ** _POWERS[self.learning_rate_rule]
+            decay = decay * hyper.alpha ** _POWERS[self.learning_rate_rule]
         return optax.adamw(
-            self._rate(alpha, dials),
+            self._rate(hyper),
             b1=self.b1,
             b2=self.b2,
             eps=self.eps,

@@ -7,9 +7,11 @@ from lazyrich.nets import CommitteeNet, MLPNet, TransformerNet
 from lazyrich.tasks import ImageTask, ModularTask, ParityTask, PolynomialTask, TeacherTask
 
 from ._experiment import Experiment, Scaling
+from ._kernel_probes import Alignment, KernelMovement
 from ._optimizers import AdamW, GradientDescent
-from ._probes import Alignment, KernelMovement, ParameterChange, Terms, ThresholdAccuracy, Twin
-from ._probes import WeightNorm as Norm
+from ._output_probes import Terms, ThresholdAccuracy
+from ._parameter_probes import ParameterChange
+from ._parameter_probes import WeightNorm as Norm
 
 
 def starting_point(name: str) -> Experiment:
@@ -39,7 +41,8 @@ def _polynomial() -> Experiment:
         net=CommitteeNet(width=200, epsilon=0.1),
         optimizer=GradientDescent(learning_rate=400.0),
         n_steps=4000,
-        probes=(Norm(), ParameterChange(), Twin(), Terms(), Alignment()),
+        probes=(Norm(), ParameterChange(), Terms(), Alignment()),
+        linearized=True,
     )
 
 

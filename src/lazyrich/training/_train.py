@@ -1,251 +1,219 @@
-"""Takes runs to their end: which go together, what is kept of them, who is told."""
+"""Train one simulation, or many at once, of any kind."""
 
-import itertools
-import os
-import threading
-import time
-import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
+from lazyrich._ground import Config, InputError, read_json, shown
 
-from lazyrich._ground import InputError, set_aside
-
-from ._checkpoint import DamagedCheckpoint, Saved, read_checkpoint
-from ._draw import Drawn, blueprint, draw
+from ._batch import Metric
+from ._committee import CommitteeExperiment
+from ._dispatch import MODES, Mode
 from ._experiment import Experiment
 from ._history import History
-from ._lane import Measures, Run, Watch, compiled, drive
-from ._memory import memory_errors_said
-from ._metrics import own_records
-from ._modes import Mode, fastest_mode, n_threads, runs_that_fit
+from ._job import Job
+from ._memory import require_memory
+from ._metrics import checked_metrics
+from ._progress import Log, OnProgress
+from ._simulation import Simulation
+from ._starting_points import STARTING_POINTS
 
 
-class Progress(NamedTuple):
-    """How far the work is, said every second or so and at every save point.
+def train(
+    experiment: Simulation | Any,
+    *,
+    progress: OnProgress | None = None,
+    log: Log | None = None,
+    checkpoint: Path | str | None = None,
+    checkpoint_seconds: float = 30.0,
+    probes: Mapping[str, Metric] | Any = None,
+) -> History:
+    """Train one experiment and measure it on the way.
 
-    Attributes:
-        n_done: steps made, of all runs together.
-        n_steps: steps to make, of all runs together.
-        steps_per_second: the pace so far.
-        seconds_left: at that pace.
-        metrics: the scalar records at the latest save point of any run.
+    Args:
+        experiment: an ``Experiment``, a ``CommitteeExperiment``, which is computed by its
+            exact dynamics, or any other ``Simulation``.
+        progress: called every second or so with a ``Progress``.
+        log: called at every save point as ``log(metrics, step)`` with the scalar records,
+            such as ``mlflow.log_metrics`` or ``wandb.log``.
+        checkpoint: file to keep the state in. If it is there, the run goes on from it,
+            exactly as if it had not been interrupted. It stays when the run is done; the
+            same call then returns the history without computing it again.
+        checkpoint_seconds: least time between two checkpoints; Ctrl-C writes one too.
+        probes: metrics of one's own by name: pure functions of a ``Snapshot`` (of a
+            ``CommitteeSnapshot``, for a ``CommitteeExperiment``) that return one array.
+            Pass the same functions again to reuse a compilation. The name of a built-in
+            record is refused.
+
+    Returns:
+        The history.
+
+    Raises:
+        InputError: if the task cannot be sampled (missing files), it needs more memory than
+            is free, a probe has a name that is taken, or the checkpoint is of another
+            experiment or no file. A damaged checkpoint is set aside with a warning, and the
+            run starts afresh.
+        KeyboardInterrupt: on Ctrl-C, after the state has been kept.
+
+    Example:
+        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.tasks import PolynomialTask
+        >>> from lazyrich.training import GradientDescent
+        >>> history = train(Experiment(
+        ...     task=PolynomialTask(dim=5, n_train=40, n_test=100),
+        ...     net=CommitteeNet(width=50, epsilon=0.5),
+        ...     optimizer=GradientDescent(learning_rate=20.0),
+        ...     n_steps=1000,
+        ... ))
+        >>> history.status.name, bool(history.train_loss[-1] < 1e-3 * history.train_loss[0])
+        ('ok', True)
     """
+    _require_simulations([experiment], "train")
+    metrics = checked_metrics(probes)
+    require_memory([experiment])
+    job = Job(
+        [experiment],
+        [None if checkpoint is None else Path(checkpoint)],
+        metrics,
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+        log=log,
+    )
+    return job.run("loop")[0]
 
-    n_done: int
-    n_steps: int
-    steps_per_second: float
-    seconds_left: float
-    metrics: dict[str, float]
 
+def train_many(
+    experiments: Iterable[Simulation] | Any,
+    *,
+    mode: Mode = "auto",
+    progress: OnProgress | None = None,
+    checkpoints: Path | str | None = None,
+    checkpoint_seconds: float = 30.0,
+    on_finished: Callable[[int, History], None] | None = None,
+    probes: Mapping[str, Metric] | Any = None,
+) -> list[History]:
+    """Train many experiments; those that differ in numbers alone share one compilation.
 
-OnProgress = Callable[[Progress], None]
-Log = Callable[[dict[str, float], int], Any]
+    Seeds, α, ε, σ, label scale, learning rate and weight decay may differ within a batch.
+    A run that diverges or is solved does not disturb the others. Alone or in a batch a run
+    gives the same numbers up to rounding, and exactly the same in modes "loop" and
+    "threads".
 
+    Args:
+        experiments: in any order and mixture, also of several kinds.
+        mode: how to compute runs that share a compilation; "auto" measures. See ``Mode``.
+        progress: called every second or so with a ``Progress``.
+        checkpoints: folder for checkpoints; file ``k.npz`` belongs to the k-th experiment.
+        checkpoint_seconds: least time between two checkpoints.
+        on_finished: called with the position and the history of each run as it ends.
+        probes: as for ``train``.
 
-class Job:
-    """One call of ``train_many``: who is told what, and what is shared."""
+    Returns:
+        Histories in the order of the experiments.
 
-    def __init__(
-        self,
-        experiments: Sequence[Experiment],
-        checkpoints: Sequence[Path | None],
-        measures: Measures,
-        progress: OnProgress | None,
-        checkpoint_seconds: float,
-        *,
-        on_save: Callable[[Run], None] = lambda run: None,
-        on_finished: Callable[[int, History], None] | None = None,
-    ) -> None:
-        self.experiments = experiments
-        self.checkpoints = checkpoints
-        self.measures = measures
-        self.on_finished = on_finished
-        self.stop = threading.Event()
-        self.lock = threading.RLock()
-        n_steps = sum(int(one.plan[-1]) for one in experiments)
-        self.report = _Report(progress, n_steps, self.lock)
-        self.watch = Watch(
-            self.report.steps, self._told(on_save), self.stop.is_set, checkpoint_seconds
+    Raises:
+        InputError: as for ``train``; or if the mode is unknown.
+
+    Example:
+        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.tasks import PolynomialTask
+        >>> from lazyrich.training import GradientDescent
+        >>> base = Experiment(
+        ...     task=PolynomialTask(dim=5, n_train=20, n_test=50),
+        ...     net=CommitteeNet(width=20, epsilon=0.5),
+        ...     optimizer=GradientDescent(learning_rate=5.0),
+        ...     n_steps=50,
+        ... )
+        >>> lazy, rich = train_many([base.changed({"scaling.alpha": a}) for a in (10.0, 0.1)])
+        >>> moved = [run.records["parameter_change"].values[-1] for run in (lazy, rich)]
+        >>> bool(moved[0] < moved[1])
+        True
+    """
+    if isinstance(experiments, Config | str) or not isinstance(experiments, Iterable):
+        raise InputError(
+            f"train_many got {type(experiments).__name__} {shown(experiments)}; give a list of "
+            "experiments, or use train for one."
         )
-        self.found: dict[int, History] = {}
+    asked = list(experiments)
+    _require_simulations(asked, "train_many")
+    if mode not in MODES:
+        raise InputError(f"mode is {mode!r}; choose auto, loop, threads, vmap or shard.")
+    metrics = checked_metrics(probes)
+    require_memory(asked)
+    folder = None if checkpoints is None else Path(checkpoints)
+    job = Job(
+        asked,
+        [folder / f"{k}.npz" if folder else None for k in range(len(asked))],
+        metrics,
+        progress=progress,
+        checkpoint_seconds=checkpoint_seconds,
+        on_finished=on_finished,
+    )
+    return job.run(mode)
 
-    def histories(self, mode: Mode) -> list[History]:
-        """Compute them all, in threads of their own so that Ctrl-C can end them in order."""
-        for path in self.checkpoints:
-            # os.path, since Path raises where a name is too long
-            if path is not None and os.path.exists(path) and not os.path.isfile(path):
-                raise InputError(
-                    f"The checkpoint {path} is no file; give the name of a file, such as "
-                    f"{path / 'checkpoint.npz'}."
-                )
-        saved = [self._saved(k) for k in range(len(self.experiments))]
-        for group in self._groups(saved):
-            runs = self._drawn(group, saved)
-            with memory_errors_said():
-                self._in_a_thread(runs, mode)
-        return [self.found[k] for k in range(len(self.experiments))]
 
-    def _in_a_thread(self, runs: dict[int, Run], mode: Mode) -> None:
-        """Compute runs; Ctrl-C, however often, ends them once their state is kept."""
-        pool = ThreadPoolExecutor(1)
-        futures: list[Future[None]] = []
-        try:
-            futures.append(pool.submit(self._compute, runs, mode))
-            futures[0].result()
-        except KeyboardInterrupt:
-            self.stop.set()
-            pool.shutdown(wait=False)
-            while not all(future.done() for future in futures):
-                with suppress(KeyboardInterrupt):
-                    wait(futures)
-            for future in futures:
-                future.result()  # the state could not be kept
-            raise
-        finally:
-            pool.shutdown(wait=False)
+def train_committee(
+    experiments: Sequence[CommitteeExperiment | Any],
+    *,
+    on_finished: Callable[[int, History], None] | None = None,
+) -> list[History]:
+    """``train_many`` of committee machines alone.
 
-    def _saved(self, k: int) -> Saved | None:
-        path = self.checkpoints[k]
-        if path is None:
-            return None
-        try:
-            return self._with_these_metrics(path, read_checkpoint(path, self.experiments[k]))
-        except DamagedCheckpoint:
-            aside = set_aside(path)
-            warnings.warn(
-                f"The checkpoint {path} is cut off or damaged; it was renamed {aside.name} "
-                "and the run starts afresh.",
-                stacklevel=4,
-            )
-            return None
+    Args:
+        experiments: in any order and mixture.
+        on_finished: called with the position and the history of each run as it ends.
 
-    def _with_these_metrics(self, path: Path, saved: Saved | None) -> Saved | None:
-        """Half a record is no record: a run goes on with the metrics that it began with."""
-        if saved is None or not len(saved.steps):
-            return saved
-        there, asked = own_records(saved.records), {name for name, _ in self.measures}
-        if there != asked:
+    Returns:
+        Histories in the order of the experiments; ``params`` holds the last w̄ and M.
+
+    Raises:
+        InputError: as for ``train_many``, or if one is of another kind.
+
+    Example:
+        >>> from lazyrich.training import CommitteeExperiment, train_committee
+        >>> [found] = train_committee([CommitteeExperiment(
+        ...     dim=5, width=50, n_train=40, epsilon=0.5, n_steps=1000, n_test=50)])
+        >>> bool(found.train_loss[-1] < 0.01 * found.train_loss[0])
+        True
+
+    References:
+        Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
+    """
+    for one in experiments:
+        if not isinstance(one, CommitteeExperiment):
             raise InputError(
-                f"The checkpoint {path} was kept with the metrics {sorted(there) or 'none'}, and "
-                f"asked for are {sorted(asked) or 'none'}; give the same, or choose another file."
+                f"train_committee got {type(one).__name__} {shown(one)}; give "
+                "CommitteeExperiments, or use train_many for others."
             )
-        return saved
-
-    def _groups(self, saved: Sequence[Saved | None]) -> Iterable[list[int]]:
-        """Positions of runs that may share a batch: one blueprint, plan, and present step."""
-        groups: defaultdict[Any, list[int]] = defaultdict(list)
-        for k, experiment in enumerate(self.experiments):
-            kept = saved[k]
-            step = -1 if kept is None else kept.step
-            key = blueprint(experiment), tuple(experiment.plan.tolist()), step
-            groups[key].append(k)
-        return groups.values()
-
-    def _drawn(self, group: Sequence[int], saved: Sequence[Saved | None]) -> dict[int, Run]:
-        drawn: Drawn = {}
-        runs = {}
-        for k in group:
-            one = self.experiments[k]
-            runs[k] = Run(one, draw(one, drawn), saved[k], self.checkpoints[k])
-            self.report.n_done += runs[k].step
-        return runs
-
-    def _compute(self, runs: dict[int, Run], mode: Mode) -> None:
-        one = next(iter(runs.values())).experiment
-        plan = blueprint(one)
-        inputs = [run.inputs for run in runs.values()]
-        with _precision(one):
-            if mode == "auto":
-                mode = fastest_mode(plan, inputs, self.measures, n_steps=one.n_steps)
-            if mode in ("vmap", "shard"):
-                self._together(runs, plan, jax.local_devices() if mode == "shard" else None)
-                return
-        with ThreadPoolExecutor(n_threads() if mode == "threads" else 1) as pool:
-            for done in [pool.submit(self._alone, k, run, plan) for k, run in runs.items()]:
-                done.result()
-
-    def _together(self, runs: dict[int, Run], plan: Experiment, devices: Any) -> None:
-        """Runs as batches that fit into memory, filled up to a multiple of the devices."""
-        n_devices = len(devices or [0])
-        first = next(iter(runs.values())).inputs
-        n_fit = runs_that_fit(plan, first, self.measures) * n_devices
-        rest = iter(runs.items())
-        while (some := dict(itertools.islice(rest, n_fit))) and not self.stop.is_set():
-            inputs = [run.inputs for run in some.values()]
-            n_lanes = -(-len(inputs) // n_devices) * n_devices
-            filled = list(itertools.islice(itertools.cycle(inputs), n_lanes))
-            lane = compiled(plan, filled, self.measures, devices=devices)
-            self._finish(some, drive(list(some.values()), lane, self.watch))
-
-    def _alone(self, k: int, run: Run, plan: Experiment) -> None:
-        if self.stop.is_set():
-            return
-        with _precision(run.experiment):
-            lane = compiled(plan, [run.inputs], self.measures)
-            self._finish({k: run}, drive([run], lane, self.watch))
-
-    def _finish(self, runs: dict[int, Run], histories: list[History] | None) -> None:
-        for (k, run), history in zip(runs.items(), histories or [], strict=False):
-            self.found[k] = history
-            self.report.finished(run)
-            if self.on_finished is not None:
-                with self.lock:
-                    self.on_finished(k, history)
-
-    def _told(self, on_save: Callable[[Run], None]) -> Callable[[Run], None]:
-        def tell(run: Run) -> None:
-            with self.lock:
-                self.report.saved(run)
-                on_save(run)
-
-        return tell
+    return train_many(experiments, on_finished=on_finished)
 
 
-class _Report:
-    """Counts steps and tells ``progress``, from whichever thread."""
-
-    def __init__(self, progress: OnProgress | None, n_steps: int, lock: threading.RLock) -> None:
-        self.progress, self.n_steps, self.lock = progress, n_steps, lock
-        self.begin = time.monotonic()
-        self.n_done = self.n_made = 0
-        self.metrics: dict[str, float] = {}
-
-    def steps(self, n_steps: int) -> None:
-        with self.lock:
-            self.n_done += n_steps
-            self.n_made += n_steps
-            self._tell()
-
-    def saved(self, run: Run) -> None:
-        self.metrics = scalars(run)
-        self._tell()
-
-    def finished(self, run: Run) -> None:
-        """Count the steps that an early stop saved."""
-        with self.lock:
-            self.n_done += int(run.plan[-1]) - run.steps[-1]
-            self._tell()
-
-    def _tell(self) -> None:
-        if self.progress is None:
-            return
-        pace = self.n_made / max(time.monotonic() - self.begin, 1e-9)
-        left = (self.n_steps - self.n_done) / pace if pace > 0 else float("inf")
-        self.progress(Progress(self.n_done, self.n_steps, pace, left, self.metrics))
+def _require_simulations(given: Sequence[Any], function: str) -> None:
+    for one in given:
+        if isinstance(one, Simulation):
+            continue
+        hint = "give an Experiment or a CommitteeExperiment"
+        if isinstance(one, str) and one in STARTING_POINTS:
+            hint = f'give starting_point("{one}")'
+        elif isinstance(one, list | tuple) and function == "train":
+            hint = "give one experiment, or use train_many"
+        raise InputError(f"{function} got {type(one).__name__} {shown(one)}; {hint}.")
 
 
-def scalars(run: Run) -> dict[str, float]:
-    """The records at the latest save point that are one number each."""
-    return {name: float(value) for name, value in run.seen[-1].items() if value.ndim == 0}
+def experiment_from_json(text: str) -> Experiment | CommitteeExperiment:
+    """An experiment of either kind, from JSON that ``model_dump_json`` wrote or a person typed.
 
+    What has a task, a net or an optimizer is an ``Experiment``; settings of the committee
+    machine alone are a ``CommitteeExperiment``.
 
-@contextmanager
-def _precision(experiment: Experiment) -> Any:
-    with jax.enable_x64(experiment.precision == "float64"):
-        yield
+    Raises:
+        InputError: if the text is not JSON, or not such an experiment.
+
+    Example:
+        >>> text = '{"dim": 5, "width": 20, "n_train": 30, "n_steps": 10}'
+        >>> type(experiment_from_json(text)).__name__
+        'CommitteeExperiment'
+    """
+    tree = read_json(text)
+    is_exact = isinstance(tree, dict) and "width" in tree and "net" not in tree
+    return (CommitteeExperiment if is_exact else Experiment).from_json(text)

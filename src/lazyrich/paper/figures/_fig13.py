@@ -22,7 +22,7 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment, PrintedDraw, Twin, WeightNorm, starting_point
+from lazyrich.training import CommitteeExperiment, PrintedDraw, WeightNorm, starting_point
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, concordances, each_run, run_at
@@ -37,10 +37,10 @@ MOMENTUM = 0.95
 # what a record's rounding makes, far below a bump that one would see.
 PROMINENCE = 0.01
 
-_PROBES = (WeightNorm(), Twin())
-_STUDENT = starting_point("teacher").changed({"probes": _PROBES, "n_saves": 200, "n_steps": 3000})
+_PROBES = {"probes": (WeightNorm(),), "linearized": True}
+_STUDENT = starting_point("teacher").changed({**_PROBES, "n_saves": 200, "n_steps": 3000})
 _TRANSFORMER = starting_point("transformer").changed(
-    {"probes": _PROBES, "n_saves": 60, "n_steps": 200, "fraction": 0.45}
+    {**_PROBES, "n_saves": 60, "n_steps": 200, "fraction": 0.45}
 )
 # Student and teacher both N(0, 1) whatever the fan-in, without biases: not Figure 8's start.
 AUTHORS_STUDENT = _STUDENT.changed(

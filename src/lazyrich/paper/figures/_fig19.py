@@ -19,7 +19,7 @@ from lazyrich.plots import (
     step_axis,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import KernelRegression, Twin, WeightNorm
+from lazyrich.training import KernelRegression, WeightNorm
 
 from .._claims import claims_of
 from .._recipe import Panel, Panels, Recipe
@@ -31,7 +31,7 @@ from ._fig5 import AUTHORS, PRINTED, WIDE
 
 # Figure 5's machines, without its kernel. The wide one has a kernel of 230 modes here: P = 240
 # is the first of these that could know them all.
-_PROBES = {"probes": (WeightNorm(), Twin(), KernelRegression())}
+_PROBES = {"probes": (WeightNorm(), KernelRegression()), "linearized": True}
 QUICK = WIDE.changed({"dim": 20, "learning_rate": 60.0, "n_steps": 3000, "n_saves": 40}).model_copy(
     update=_PROBES
 )

@@ -25,7 +25,6 @@ from lazyrich.training import (
     KernelMovement,
     KernelRegression,
     PrintedDraw,
-    Twin,
     WeightNorm,
 )
 
@@ -43,7 +42,8 @@ AUTHORS = Experiment(
     net=CommitteeNet(width=2, epsilon=0.25),
     optimizer=GradientDescent(learning_rate=1.0),
     n_steps=25_000,
-    probes=(WeightNorm(), Twin(), KernelMovement(n_points=100), KernelRegression()),
+    probes=(WeightNorm(), KernelMovement(n_points=100), KernelRegression()),
+    linearized=True,
 )
 PRINTED = AUTHORS.changed({"printed": PrintedDraw(), "precision": "float64"})
 # A wide machine with trained readouts. Its kernel has 90 modes, so that P = 120 is enough
@@ -54,7 +54,8 @@ WIDE = Experiment(
     optimizer=GradientDescent(learning_rate=30.0),
     n_steps=5000,
     n_saves=60,
-    probes=(WeightNorm(), Twin(), KernelMovement(n_points=200), KernelRegression()),
+    probes=(WeightNorm(), KernelMovement(n_points=200), KernelRegression()),
+    linearized=True,
 )
 # Harder and harder labels, all of them modes of both machines' kernels.
 MORE, MORE_INDICES = "more indices", (1, 10, 30, 50, 70, 90)
@@ -78,7 +79,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
         for name, base in ROWS[preset].items()
     }
     if preset != "authors":
-        base = ROWS[preset]["runs"].model_copy(update={"probes": _OVER_INDEX})
+        base = ROWS[preset]["runs"].changed({"probes": _OVER_INDEX, "linearized": False})
         found[MORE] = Panel(grid(base, {"index": MORE_INDICES, "seed": seeds}), axes=("index",))
     return found
 

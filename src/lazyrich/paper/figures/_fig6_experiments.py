@@ -9,7 +9,6 @@ from lazyrich.training import (
     Experiment,
     KernelMovement,
     ParameterChange,
-    Twin,
     WeightNorm,
     starting_point,
 )
@@ -18,7 +17,6 @@ from .._recipe import Panel
 
 IMAGE_DECAY = {"quick": 0.03, "paper": 0.01}
 _IMAGE_PROBES = (WeightNorm(), ParameterChange(), KernelMovement(n_points=50))
-_AND_TWIN = (*_IMAGE_PROBES, Twin())
 _DIGITS = starting_point("digits").changed(
     {
         "task.n_train": 300,
@@ -26,7 +24,8 @@ _DIGITS = starting_point("digits").changed(
         "weight_decay": IMAGE_DECAY["quick"],
         "n_steps": 12_000,
         "n_saves": 120,
-        "probes": _AND_TWIN,
+        "probes": _IMAGE_PROBES,
+        "linearized": True,
     }
 )
 IMAGES = {
@@ -94,7 +93,7 @@ N_STEPS = {"quick": 6000, "paper": 20_000}
 def image_panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """Images; their start with a twin; the centred control with decay and without."""
     images = IMAGES[preset]
-    twin = images.changed({"n_steps": N_TWIN_STEPS[preset], "probes": _AND_TWIN})
+    twin = images.changed({"n_steps": N_TWIN_STEPS[preset], "linearized": True})
     centered = images.changed(
         {"center": True, "n_steps": N_CENTERED_STEPS[preset], "probes": _IMAGE_PROBES}
     )

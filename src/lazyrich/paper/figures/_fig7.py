@@ -22,7 +22,7 @@ from lazyrich.plots import (
 )
 from lazyrich.sweeps import grid
 from lazyrich.tasks import PolynomialTask
-from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent, Twin
+from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent
 
 from .._recipe import Panel, Panels, Recipe
 from .._runs import Run, along, concordance_of, log_slope, measured, rows_along, run_at, table
@@ -75,7 +75,8 @@ NTK = Experiment(
     optimizer=GradientDescent(learning_rate=0.2),
     n_steps=1000,
     n_saves=40,
-    probes=(Twin(),),
+    probes=(),
+    linearized=True,
 )
 
 

@@ -1,0 +1,147 @@
+"""Gradient flow on weight rows up to any time, as a state from which it goes on exactly."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, ScalarLike
+
+from ._chebyshev import RungeKuttaChebyshev
+
+MAX_STEPS = 16_384
+"""Steps of the solver after which a flow gives up."""
+
+_SOLVER = RungeKuttaChebyshev()
+_FIRST_STEP = 0.01  # that of diffrax's own loop
+
+
+class FlowState(NamedTuple):
+    """All that the solver needs to go on, and its last step for the times inside of it.
+
+    Attributes:
+        t: the time that is reached.
+        t_next: where the next step is to end.
+        moved: displacement of the weight rows at ``t``.
+        memory: of the solver.
+        control: of the step size.
+        t_before: where the last step began.
+        last_step: what interpolates between ``t_before`` and ``t``.
+        n_steps: of the solver, tried so far.
+    """
+
+    t: Float[Array, ""]
+    t_next: Float[Array, ""]
+    moved: Float[Array, "r d"]
+    memory: Any
+    control: Any
+    t_before: Float[Array, ""]
+    last_step: dict[str, Array]
+    n_steps: Int[Array, ""]
+
+
+class FlowSteps(NamedTuple):
+    """Gradient flow on the rows of a committee machine, in steps of ``learning_rate``.
+
+    The solver takes the steps that it needs, whatever the times at which it is asked: to
+    stop anywhere and to go on later changes nothing.
+
+    Attributes:
+        rows: the weights at the start, or those of the equivalent machine.
+        field: the rows' velocity, from their displacement.
+        learning_rate: flow time of one step.
+        t_end: last flow time.
+        rtol: relative tolerance of a solver step, on the displacement.
+        atol: absolute tolerance.
+
+    Example:
+        >>> steps = FlowSteps(jnp.zeros((1, 1)), lambda moved: 1 - moved, 0.1, 10.0, 1e-4, 1e-6)
+        >>> state = steps.advance(steps.start(), 0, 10)
+        >>> round(steps.displacement(state, 10).item(), 3), round(float(1 - jnp.exp(-1)), 3)
+        (0.632, 0.632)
+    """
+
+    rows: Float[Array, "r d"]
+    field: Callable[[Array], Array]
+    learning_rate: ScalarLike
+    t_end: ScalarLike
+    rtol: Array | float
+    atol: Array | float
+
+    def start(self) -> FlowState:
+        """The state at time 0."""
+        end = jnp.asarray(self.t_end, float)
+        begin = jnp.zeros_like(end)
+        rest = jnp.zeros(self.rows.shape, jnp.result_type(self.rows, end))
+        term, order = self._term(), _SOLVER.error_order(None)
+        t_next, control = self._controller().init(
+            term, begin, end, rest, _FIRST_STEP, None, _SOLVER.func, order
+        )
+        t_next = jnp.minimum(t_next, end)
+        memory = _SOLVER.init(term, begin, t_next, rest, None)
+        last_step = {"y0": rest, "y1": rest, "k0": rest, "k1": rest}
+        state = FlowState(begin, t_next, rest, memory, control, begin, last_step, jnp.asarray(0))
+        # Types that a state read from a file has too.
+        return jax.tree.map(lambda a: jax.lax.convert_element_type(a, jnp.asarray(a).dtype), state)
+
+    def advance(self, state: FlowState, first_step: ScalarLike, n_steps: ScalarLike) -> FlowState:
+        """The state once the time of that step is reached, or the solver has given up."""
+        time = self._time(first_step + n_steps)
+
+        def is_short(state: FlowState) -> Bool[Array, ""]:
+            return (state.t < time) & (state.n_steps < MAX_STEPS)
+
+        return jax.lax.while_loop(is_short, self._solver_step, state)
+
+    def displacement(self, state: FlowState, step: ScalarLike) -> Array:
+        """How far the rows have gone at that step; infinite where the solver gave up before."""
+        between = _SOLVER.interpolation_cls(t0=state.t_before, t1=state.t, **state.last_step)
+        return jnp.where(self.is_reached(state, step), between.evaluate(self._time(step)), jnp.inf)
+
+    def is_reached(self, state: FlowState, step: ScalarLike) -> Bool[Array, ""]:
+        """Whether the solver has come so far."""
+        return state.t >= self._time(step)
+
+    def _time(self, step: ScalarLike) -> Array:
+        return jnp.asarray(self.learning_rate, float) * step
+
+    def _term(self) -> diffrax.ODETerm:
+        return diffrax.ODETerm(lambda t, moved, args: self.field(moved))
+
+    def _controller(self) -> diffrax.PIDController:
+        return diffrax.PIDController(rtol=self.rtol, atol=self.atol)
+
+    def _solver_step(self, state: FlowState) -> FlowState:
+        """One step of diffrax's own loop."""
+        moved, error, last_step, memory, _ = _SOLVER.step(
+            self._term(), state.t, state.t_next, state.moved, None, state.memory, made_jump=False
+        )
+        error = jnp.where(jnp.isnan(error), jnp.inf, error)
+        is_kept, t, t_next, _, control, _ = self._controller().adapt_step_size(
+            state.t,
+            state.t_next,
+            state.moved,
+            moved,
+            None,
+            error,
+            _SOLVER.error_order(None),
+            state.control,
+        )
+        end = jnp.asarray(self.t_end, float)
+        t = jnp.minimum(t, end)
+        # So that no last step is too short: the end, or half of the way to it.
+        is_last = t_next > _just_below(end)
+        t_next = jnp.where(is_last, jnp.where(is_kept, end, t + 0.5 * (end - t)), t_next)
+        kept = (moved, memory, state.t, last_step)
+        before = (state.moved, state.memory, state.t_before, state.last_step)
+        moved, memory, t_before, last_step = jax.tree.map(
+            lambda new, old: jnp.where(is_kept, new, old), kept, before
+        )
+        return FlowState(t, t_next, moved, memory, control, t_before, last_step, state.n_steps + 1)
+
+
+def _just_below(end: Array) -> Array:
+    for _ in range(100):
+        end = jnp.nextafter(end, -jnp.inf)
+    return end

@@ -1,0 +1,124 @@
+"""Runs side by side: their inputs on the devices, and the compiled functions for them."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._simulation import Inputs, Program, Simulation
+
+Metric = Callable[[Any], Any]
+"""A metric of one's own: one array from a snapshot."""
+
+Metrics = tuple[tuple[str, Metric], ...]
+
+
+class Batch(NamedTuple):
+    """Inputs of one run, or of several with a leading axis, and what advances them.
+
+    Attributes:
+        inputs: on their devices.
+        n_runs: how many; None is one run without a leading axis.
+        start: () → (constants, state).
+        advance: (inputs, constants, state, is active, first step, number of steps) →
+            state; a run that is not active stays as it is.
+        measure: (inputs, constants, state, step) → records by name.
+        params: (inputs, state, last step of each run) → parameters.
+    """
+
+    inputs: Inputs
+    n_runs: int | None
+    start: Callable[[], tuple[Any, Any]]
+    advance: Callable[..., Any]
+    measure: Callable[..., dict[str, Any]]
+    params: Callable[..., Any]
+
+    def row(self, values: Any, k: int) -> Any:
+        """What belongs to the k-th run."""
+        return values if self.n_runs is None else jax.tree.map(lambda leaf: leaf[k], values)
+
+
+def batch_of(
+    simulation: Simulation, inputs: Sequence[Inputs], metrics: Metrics, *, devices: Any = None
+) -> Batch:
+    """One run, or several with a leading axis, spread over devices if given.
+
+    Args:
+        simulation: any of those that the inputs are of, which share a static key.
+        inputs: of each run.
+        metrics: the user's own, by name.
+        devices: where to put them; None leaves it to JAX.
+    """
+    if len(inputs) == 1 and devices is None:
+        layout, n_runs = "one", None
+        placed = jax.tree.map(jnp.asarray, inputs[0])
+    else:
+        is_shared = all(one.data is inputs[0].data for one in inputs)
+        layout, n_runs = "shared" if is_shared else "runs", len(inputs)
+        placed = jax.tree.map(lambda *leaves: jnp.stack(leaves), *inputs)
+        if is_shared:
+            placed = placed._replace(data=jax.tree.map(jnp.asarray, inputs[0].data))
+        if devices is not None:
+            placed = _spread(placed, devices, is_shared=is_shared)
+    is_x64 = bool(jax.config.read("jax_enable_x64"))
+    key = simulation.static_key()
+    init, advance, measure, params = _compiled(type(simulation), key, metrics, layout, is_x64)
+    return Batch(placed, n_runs, lambda: init(placed), advance, measure, params)
+
+
+@lru_cache(maxsize=32)
+def _compiled(
+    kind: type[Simulation], static_key: Any, metrics: Metrics, layout: str, is_x64: bool
+) -> tuple[Callable[..., Any], ...]:
+    """The functions of a static key, jitted and, except for layout "one", batched."""
+    del is_x64
+    program = kind.compile(static_key)
+    init, params = program.init, program.params
+    advance = partial(_advance_active, program)
+    measure = partial(_measure_all, program, metrics)
+    if layout != "one":
+        data = 0 if layout == "runs" else None
+        axes = Inputs(data, 0, 0, 0, 0)
+        init = jax.vmap(init, in_axes=(axes,))
+        advance = jax.vmap(advance, in_axes=(axes, 0, 0, 0, None, None))
+        measure = jax.vmap(measure, in_axes=(axes, 0, 0, None))
+        params = jax.vmap(params, in_axes=(axes, 0, 0))
+    # GPUs would round float32 products to TF32.
+    precise = jax.default_matmul_precision("highest")
+    return (
+        jax.jit(precise(init)),
+        jax.jit(precise(advance), donate_argnums=(2,)),
+        jax.jit(precise(measure)),
+        jax.jit(precise(params)),
+    )
+
+
+def _advance_active(
+    program: Program,
+    inputs: Inputs,
+    constants: Any,
+    state: Any,
+    is_active: Any,
+    first_step: Any,
+    n_steps: Any,
+) -> Any:
+    after = program.advance(inputs, constants, state, first_step, n_steps)
+    return jax.tree.map(partial(jnp.where, is_active), after, state)
+
+
+def _measure_all(
+    program: Program, metrics: Metrics, inputs: Inputs, constants: Any, state: Any, step: Any
+) -> dict[str, Any]:
+    records, snapshot = program.measure(inputs, constants, state, step)
+    return records | {name: metric(snapshot) for name, metric in metrics}
+
+
+def _spread(inputs: Inputs, devices: Sequence[Any], *, is_shared: bool) -> Inputs:
+    mesh = jax.sharding.Mesh(np.array(devices), ("run",))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("run"))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    data = jax.device_put(inputs.data, whole if is_shared else rows)
+    return Inputs(data, *jax.device_put(tuple(inputs)[1:], rows))

@@ -1,0 +1,255 @@
+"""The program of a ``CommitteeExperiment``: exact dynamics of the rows, and what is measured."""
+
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ScalarLike
+
+from lazyrich import kernels
+from lazyrich.tasks import TaskData
+from lazyrich.theory import (
+    DescentSteps,
+    Dials,
+    EmpiricalLoss,
+    FlowSteps,
+    Statistics,
+    committee_kernel,
+    committee_output,
+    displacement,
+    equivalent_weights,
+    loss_terms,
+    motion,
+    population_alignment,
+    population_centered_alignment,
+    statistics,
+)
+
+from ._simulation import Inputs, Program
+
+_FLOW_RTOL = 1e-3
+"""Relative tolerance of a solver step, on the displacement of the rows."""
+
+
+class CommitteeHyperparameters(NamedTuple):
+    """Dynamic hyperparameters of a committee machine's training, in double precision.
+
+    Attributes:
+        alpha: α, output scale.
+        epsilon: ε, quadratic strength of the activation.
+        learning_rate: η₀ in units of N/α²; of a flow, the flow time of one step.
+        momentum: μ of heavy-ball descent.
+        label_scale: s, factor of every label.
+        n_steps: the last step.
+    """
+
+    alpha: ScalarLike
+    epsilon: ScalarLike
+    learning_rate: ScalarLike
+    momentum: ScalarLike
+    label_scale: ScalarLike
+    n_steps: ScalarLike
+
+
+class CommitteeKey(NamedTuple):
+    """What decides the compiled program of a committee machine's run, and its shapes.
+
+    Attributes:
+        sizes: dim, n_train, n_test, n_directions.
+        width: N; scales the kernel, the rows are at most dim + 1.
+        dynamics: "descent" or "flow".
+        has_momentum: whether descent has any.
+        center: whether the output at the start is subtracted.
+        n_probe: test points on which the kernel is measured.
+        has_printed_alignment: whether the alignment is also recorded as Figure 1(c) has it.
+        has_split: whether the displacement is recorded as ``tangent_split`` needs it.
+        is_linearized: whether the linearized network is recorded.
+        precision: of the loop.
+    """
+
+    sizes: tuple[int, int, int, int]
+    width: int
+    dynamics: Literal["descent", "flow"]
+    has_momentum: bool
+    center: bool
+    n_probe: int
+    has_printed_alignment: bool
+    has_split: bool
+    is_linearized: bool
+    precision: str
+
+
+class CommitteeSnapshot(NamedTuple):
+    """A committee machine at one evaluation, as metrics of one's own see it.
+
+    Attributes:
+        statistics: w̄ and M now.
+        start: those at the start.
+        data: training and test points, in the precision of the loop.
+        hyper: α, ε and the like.
+    """
+
+    statistics: Statistics
+    start: Statistics
+    data: TaskData
+    hyper: CommitteeHyperparameters
+
+
+class Constants(NamedTuple):
+    """What is computed once, in the precision of the loop.
+
+    Attributes:
+        data: training and test points.
+        hyper: α, ε and the like.
+        start: w̄ and M of the initial weights.
+        rows: the weights that are moved, those of the equivalent machine.
+        kernel: the initial tangent kernel on the probe inputs; None if none is measured.
+    """
+
+    data: TaskData
+    hyper: CommitteeHyperparameters
+    start: Statistics
+    rows: Array
+    kernel: Array | None
+
+
+def committee_program(key: CommitteeKey) -> Program:
+    """The functions that make every run of this key."""
+    return Program(
+        init=partial(_init, key),
+        advance=partial(_advance, key),
+        measure=partial(_measure, key),
+        params=partial(_params, key),
+    )
+
+
+def _init(key: CommitteeKey, inputs: Inputs) -> tuple[Constants, Any]:
+    data, weights, hyper = jax.tree.map(lambda a: a.astype(key.precision), tuple(inputs)[:3])
+    start = statistics(weights)
+    width, dim = weights.shape
+    rows = weights if width <= dim + 1 else equivalent_weights(start)
+    kernel = _kernel(key, hyper, start, data) if key.n_probe else None
+    constants = Constants(data, hyper, start, rows, kernel)
+    return constants, _dynamics(key, inputs, constants).start()
+
+
+def _dynamics(key: CommitteeKey, inputs: Inputs, constants: Constants) -> DescentSteps | FlowSteps:
+    hyper, rows = constants.hyper, constants.rows
+    objective = EmpiricalLoss(constants.data.x, constants.data.y)
+    scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
+    pull = objective.pull_from(rows, centered=key.center, **scales)
+    if key.dynamics == "descent":
+        rate = Dials(hyper.alpha, hyper.epsilon, hyper.learning_rate).rate
+        return DescentSteps(rows, pull, rate, hyper.momentum if key.has_momentum else None)
+    pace = jnp.divide(2, hyper.alpha)
+    tolerance = jnp.asarray(_FLOW_RTOL)
+    # Times are in double precision, whatever that of the start.
+    time = inputs.hyper.learning_rate
+    return FlowSteps(
+        rows,
+        lambda moved: -pace * pull(moved),
+        time,
+        time * inputs.hyper.n_steps,
+        rtol=tolerance,
+        # A displacement counts as zero far below what the target asks of it, about 1/α.
+        atol=1e-2 * tolerance / hyper.alpha,
+    )
+
+
+def _advance(
+    key: CommitteeKey, inputs: Inputs, constants: Constants, state: Any, first: Any, n_steps: Any
+) -> Any:
+    return _dynamics(key, inputs, constants).advance(state, first, n_steps)
+
+
+def _params(key: CommitteeKey, inputs: Inputs, state: Any, step: Any) -> Statistics:
+    constants, _ = _init(key, inputs)
+    moved = _dynamics(key, inputs, constants).displacement(state, step)
+    return _moved_statistics(constants, moved)[1]
+
+
+def _moved_statistics(constants: Constants, moved: Array) -> tuple[Statistics, Statistics]:
+    """The displacement of w̄ and M, and w̄ and M; infinite where the solver has given up."""
+    change = displacement(constants.rows, moved)
+    return change, jax.tree.map(jnp.add, constants.start, change)
+
+
+def _kernel(
+    key: CommitteeKey, hyper: CommitteeHyperparameters, stats: Statistics, data: TaskData
+) -> Array:
+    x = data.x_test[: key.n_probe]
+    return committee_kernel(stats, x=x, width=key.width, alpha=hyper.alpha, epsilon=hyper.epsilon)
+
+
+def _measure(
+    key: CommitteeKey, inputs: Inputs, constants: Constants, state: Any, step: Any
+) -> tuple[dict[str, Array], CommitteeSnapshot]:
+    """Everything that the statistics decide; a diverged run is measured as it is."""
+    data, hyper, start, rows, _ = constants
+    dynamics = _dynamics(key, inputs, constants)
+    moved = dynamics.displacement(state, step)
+    change, stats = _moved_statistics(constants, moved)
+    scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
+    seen = change if key.center else stats
+    records = {"train_loss": EmpiricalLoss(data.x, data.y).loss(seen, **scales)}
+    records |= _of_test_points(key, constants, stats)
+    records |= _of_target(key, constants, stats)
+    gone = motion(rows, moved)
+    records |= {f"motion/{name}": part for name, part in gone._asdict().items() if key.has_split}
+    records |= {"motion/square": gone.square}
+    if isinstance(dynamics, FlowSteps):
+        records["flow/is_reached"] = dynamics.is_reached(state, step)
+    return records, CommitteeSnapshot(stats, start, data, hyper)
+
+
+def _of_test_points(key: CommitteeKey, constants: Constants, stats: Statistics) -> dict[str, Array]:
+    data, hyper, start, _, kernel0 = constants
+    scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
+    seen = jax.tree.map(jnp.subtract, stats, start) if key.center else stats
+    squares = jnp.square(committee_output(seen, data.x_test, **scales) - data.y_test)
+    beta = data.target[0]
+    measured = {
+        "test_loss": squares.mean(),
+        "test_loss_error": squares.std() / jnp.sqrt(len(squares)),
+        "weight_norm": jnp.sqrt(key.width * jnp.trace(stats.second_moment)),
+        "target_moment": beta @ stats.second_moment @ beta / (beta @ beta),
+    }
+    if kernel0 is None:
+        return measured
+    now, y = _kernel(key, hyper, stats, data), data.y_test[: key.n_probe]
+    measured["alignment"] = kernels.alignment(now, y)
+    measured["chance_alignment"] = kernels.chance_alignment(now)
+    measured["debiased_alignment"] = kernels.debiased_alignment(now, y)
+    if key.has_printed_alignment:
+        measured["printed_alignment"] = kernels.column_centered_alignment(now, y - y.mean())
+    measured["kernel_distance"] = kernels.kernel_distance(kernel0, now)
+    return measured
+
+
+def _of_target(key: CommitteeKey, constants: Constants, stats: Statistics) -> dict[str, Array]:
+    """Exact means over all inputs."""
+    data, hyper, start, *_ = constants
+    directions = data.target * jnp.sqrt(hyper.label_scale)
+    terms = loss_terms(
+        stats,
+        directions,
+        alpha=hyper.alpha,
+        epsilon=hyper.epsilon,
+        start=start if key.center else None,
+    )
+    curves = {f"{name}_term": term for name, term in terms._asdict().items()}
+    for alignment in (population_alignment, population_centered_alignment):
+        found = alignment(stats, directions, epsilon=hyper.epsilon)
+        curves[alignment.__name__] = found.ratio
+    return curves
+
+
+COMMITTEE_RECORDS = frozenset(
+    {
+        *("test_loss_error", "weight_norm", "target_moment", "printed_alignment"),
+        *("population_alignment", "population_centered_alignment"),
+        *("change_inside", "change_outside", "twin_change"),
+    }
+)
+"""Names of records that a network's run may not have."""

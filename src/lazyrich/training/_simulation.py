@@ -1,0 +1,160 @@
+"""What everything that can be simulated offers: the few verbs that the machinery needs."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lazyrich._ground import Config, Status
+
+from ._history import Description
+
+
+class Inputs(NamedTuple):
+    """The arrays that one run starts from; runs of one static key may differ in all of them.
+
+    Attributes:
+        data: training and test points, or None. Runs that hold the same object share it.
+        params0: θ₀, the initial parameters, or whatever the run begins at.
+        hyper: dynamic hyperparameters, one array or a NamedTuple of them.
+        key: of what is random in the course of the run, or None.
+        references: what metrics compare with, where it is computed before any batch.
+    """
+
+    data: Any
+    params0: Any
+    hyper: Any
+    key: Any = None
+    references: Any = ()
+
+
+class Program(NamedTuple):
+    """Pure functions that make a run; the machinery compiles, batches and spreads them.
+
+    Attributes:
+        init: inputs → (constants, state). The constants are computed once; the state is
+            all that changes from step to step, so that a run goes on from it exactly.
+        advance: (inputs, constants, state, first step, number of steps) → state.
+        measure: (inputs, constants, state, step) → (records by name, snapshot). The
+            snapshot is what metrics of the user's own are computed from. A record with a
+            slash in its name is kept for ``Simulation.finish`` alone.
+        params: (inputs, state, step) → the parameters that the history holds.
+    """
+
+    init: Callable[[Inputs], tuple[Any, Any]]
+    advance: Callable[[Inputs, Any, Any, Any, Any], Any]
+    measure: Callable[[Inputs, Any, Any, Any], tuple[dict[str, Any], Any]]
+    params: Callable[[Inputs, Any, Any], Any] = lambda inputs, state, step: state
+
+
+class Simulation(Config):
+    """Settings of something that is simulated step by step; abstract.
+
+    Whatever has these verbs can be trained, batched, checkpointed, resumed and swept like
+    an ``Experiment``. Only ``eval_steps``, ``sample`` and ``compile`` have to be written.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lazyrich.training import train
+        >>> class Decay(Simulation):
+        ...     rate: float = 0.5
+        ...     @property
+        ...     def eval_steps(self):
+        ...         return np.arange(3)
+        ...     def static_key(self):
+        ...         return "decay"
+        ...     def sample(self, drawn):
+        ...         return Inputs(None, jnp.ones(()), jnp.asarray(self.rate))
+        ...     @classmethod
+        ...     def compile(cls, static_key):
+        ...         return Program(
+        ...             lambda inputs: (None, inputs.params0),
+        ...             lambda inputs, constants, x, first, n: x * (1 - inputs.hyper) ** n,
+        ...             lambda inputs, constants, x, step: ({"train_loss": x}, x),
+        ...         )
+        >>> train(Decay()).train_loss.tolist()
+        [1.0, 0.5, 0.25]
+    """
+
+    @property
+    @abstractmethod
+    def eval_steps(self) -> np.ndarray:
+        """The steps at which the run is measured, increasing from 0 to the last."""
+
+    @abstractmethod
+    def sample(self, drawn: dict[Hashable, Any]) -> Inputs:
+        """Data, initial parameters and dynamic hyperparameters.
+
+        Args:
+            drawn: what other runs have sampled, by a key of one's own; data that is found
+                there, and used, is shared by the runs.
+
+        Raises:
+            InputError: if it cannot be sampled, such as for files that are missing.
+        """
+
+    @classmethod
+    @abstractmethod
+    def compile(cls, static_key: Any) -> Program:
+        """The functions that make every run of this static key."""
+
+    def static_key(self) -> Hashable:
+        """What decides the compiled program and the shapes: equal keys share a compilation."""
+        return self
+
+    @property
+    def numerics(self) -> dict[str, int]:
+        """Versions of what computes the numbers; part of the store's key."""
+        return {}
+
+    @property
+    def uses_x64(self) -> bool:
+        """Whether JAX is to work in double precision."""
+        return bool(jax.config.read("jax_enable_x64"))
+
+    @property
+    def has_even_steps(self) -> bool:
+        """Whether all steps take the same time: then a few tell how fast a batch would be."""
+        return True
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether a record can end a run; if not, the loop need not wait for each."""
+        return True
+
+    def is_done(self, start: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> bool:
+        """Whether a run with these records, at its start and now, may end before its last step."""
+        del start
+        return not all_finite([now])
+
+    def status(self, records: Mapping[str, np.ndarray]) -> Status:
+        """How a run with these records, evaluations first, has ended."""
+        return Status.ok if all_finite([records]) else Status.diverged
+
+    def finish(
+        self, inputs: Inputs, steps: np.ndarray, records: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The records of a finished run, with those that need all of it, or no batch."""
+        del inputs, steps
+        return records
+
+    def describe(self, params: Any) -> dict[str, Description]:
+        """Units and axes of the records that are more than dimensionless numbers."""
+        del params
+        return {}
+
+    def memory_needs(self) -> Mapping[str, float]:
+        """Bytes that a run takes, by what for, as far as it is known beforehand."""
+        return {}
+
+
+def all_finite(records: Any) -> bool:
+    """Whether all losses are finite."""
+    return all(
+        np.isfinite(values).all()
+        for one in records
+        for name, values in one.items()
+        if name in ("train_loss", "test_loss")
+    )
