@@ -52,6 +52,7 @@ class Block(nn.Module):
             self.downsample = nn.Sequential(convolution, nn.BatchNorm2d(n_out))
 
     def forward(self, x):
+        """Images to images."""
         hidden = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(hidden)) + self.downsample(x))
 
@@ -81,6 +82,7 @@ class TargetLogit(nn.Module):
         self.model = model
 
     def forward(self, input_ids, target):
+        """One output a row."""
         return self.model(input_ids=input_ids).logits[:, -1].gather(1, target[:, None])
 
 

@@ -13,6 +13,11 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
     [
         ("equinox", "equinox"),
         ("pytorch", "torch"),
+        pytest.param(
+            "language-models",
+            "transformers",
+            marks=pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+        ),
         pytest.param("flax", "flax", marks=pytest.mark.slow),
         pytest.param("big-kernels", "matfree", marks=pytest.mark.slow),
         pytest.param("train", "optax", marks=pytest.mark.slow),

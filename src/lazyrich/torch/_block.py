@@ -144,9 +144,7 @@ def by_row(values: Tensor, n: int, rows_first: bool) -> Tensor:
     return moved.reshape(n, -1, *rest[1:])
 
 
-def _part(
-    block: Block, route: Route, parameter: nn.Parameter, stacks: dict[int, Tensor]
-) -> Part:
+def _part(block: Block, route: Route, parameter: nn.Parameter, stacks: dict[int, Tensor]) -> Part:
     if _is_all_products(route):
         return [
             without_dead_positions(_factors(block, m, parameter, stacks[id(m)]))
@@ -169,9 +167,7 @@ def _is_all_products(route: Route) -> bool:
     return all(isinstance(m.site, Product) and m.source is None for m in route.meetings)
 
 
-def _factors(
-    block: Block, meeting: Meeting, parameter: nn.Parameter, cotangent: Tensor
-) -> Factors:
+def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, cotangent: Tensor) -> Factors:
     product = meeting.site
     assert isinstance(product, Product)  # the caller looked
     activation = by_row(product.activation, block.n, meeting.rows_first)
@@ -217,7 +213,8 @@ def add_parts(
         mine, yours = left[name], right[name]
         if isinstance(mine, Tensor) or isinstance(yours, Tensor):
             # If only one is, the two blocks were planned apart.
-            total.add_gradients(_whole(mine), mine if yours is mine else _whole(yours))
+            first = _whole(mine)
+            total.add_gradients(first, first if yours is mine else _whole(yours))
         else:
             add_products(total, mine, yours, with_bias=name in with_bias)
 

@@ -42,9 +42,7 @@ class Factors:
 
     def flipped(self) -> "Factors":
         """The same for the transposed matrix."""
-        return Factors(
-            self.cotangent, self.activation, not self.activation_first, self.shape[::-1]
-        )
+        return Factors(self.cotangent, self.activation, not self.activation_first, self.shape[::-1])
 
 
 class Total:
@@ -113,6 +111,7 @@ def without_dead_positions(factors: Factors) -> Factors:
     alive = cotangent.any(3).any(1).any(0)
     if bool(alive.all()):
         return factors
+    alive[0] |= not bool(alive.any())  # the gradient is zero, and has its shape
     keep = alive.nonzero()[:, 0]
     return Factors(
         cotangent[:, :, keep],
