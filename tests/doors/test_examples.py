@@ -12,6 +12,7 @@ SLOW = {
     "04_sweep_and_delay",
     "05_exact_dynamics",
 }
+NEEDS_TORCH = {"07_pytorch_resnet", "08_language_model"}
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,9 @@ SLOW = {
         for path in EXAMPLES
     ],
 )
-def test_it_runs(path, capsys, tmp_path, monkeypatch, unchecked):
+def test_it_runs(path, capsys, tmp_path, monkeypatch, unchecked, require_extra):
+    if path.stem in NEEDS_TORCH:
+        require_extra("torch")
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out.count("\n") > 1

@@ -15,6 +15,11 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
         ("pytorch", "torch"),
         ("from-neural-tangents", "jax"),
         ("from-torch-func", "torch"),
+        pytest.param(
+            "language-models",
+            "transformers",
+            marks=pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+        ),
         pytest.param("flax", "flax", marks=pytest.mark.slow),
         pytest.param("big-kernels", "matfree", marks=pytest.mark.slow),
         pytest.param("train", "optax", marks=pytest.mark.slow),

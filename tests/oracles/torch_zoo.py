@@ -1,5 +1,7 @@
 """PyTorch modules as people write them, and their kernel from explicit Jacobians."""
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -174,6 +176,60 @@ def _parametrized():
     return nn.Sequential(normalised, nn.PReLU(), nn.LayerNorm(5), spectral, nn.RMSNorm(2))
 
 
+class Attention(nn.Module):
+    """Multi-head attention with itself, with a mask, and a read-out of the mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.readout = nn.Linear(6, 2)
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=x.dtype)
+        return self.readout(self.attention(x, x, x, attn_mask=mask, need_weights=False)[0].mean(1))
+
+
+class SharedParts(nn.Module):
+    """A list of layers in which one stands twice, and a lone one that reads a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        shared = nn.Linear(6, 6)
+        self.layers = nn.ModuleList([shared, nn.Linear(6, 6, bias=False), shared])
+        self.register_buffer("shift", torch.linspace(-1, 1, 6))
+        self.readout = nn.Linear(6, 2)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + torch.tanh(layer(x * self.shift))
+        return self.readout(x)
+
+
+class ZeroReadout(nn.Module):
+    """The layers below a read-out of zeros have a gradient of zero at every token."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Embedding(7, 6)
+        self.layer = nn.Linear(6, 6)
+        self.readout = nn.Linear(6, 2)
+        nn.init.zeros_(self.readout.weight)
+
+    def forward(self, tokens):
+        return self.readout(torch.tanh(self.layer(self.tokens(tokens)))).sum(1)
+
+
+def _old_weight_norm():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.Sequential(nn.utils.weight_norm(nn.Linear(6, 4)), nn.Tanh(), nn.Linear(4, 2))
+
+
+def _orthogonal():
+    layer = nn.utils.parametrizations.orthogonal(nn.Linear(6, 4))
+    return nn.Sequential(layer, nn.Tanh(), nn.Linear(4, 2))
+
+
 def _random(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
@@ -198,6 +254,11 @@ def zoo():
         "depthwise": lambda: (_depthwise(), _random(4, 3, 4, 6)),
         "parametrized": lambda: (_parametrized(), _random(4, 6)),
         "bilinear": lambda: (_Bilinear(), _random(4, 6)),
+        "attention": lambda: (Attention(), _random(4, 5, 6)),
+        "shared parts": lambda: (SharedParts(), _random(4, 6)),
+        "zero read-out": lambda: (ZeroReadout(), torch.randint(7, (4, 5))),
+        "old weight norm": lambda: (_old_weight_norm(), _random(4, 6)),
+        "orthogonal": lambda: (_orthogonal(), _random(4, 6)),
         "one row": lambda: (nn.Sequential(nn.Linear(6, 5), nn.GELU()), _random(1, 6)),
     }
 
@@ -216,3 +277,97 @@ def made(name):
     torch.manual_seed(len(name))
     model, x = zoo()[name]()
     return model.double().eval(), x
+
+
+def _last(out):
+    return out.logits[:, -1, :3]
+
+
+def _logits(out):
+    return out.logits
+
+
+def _adapted(is_zero):
+    """A GPT-2 whose attention has adapters of rank two; B is zero as `peft` starts it."""
+    import peft
+
+    adapters = peft.LoraConfig(
+        r=2, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True, init_lora_weights=is_zero
+    )
+    return peft.get_peft_model(_gpt2(), adapters)
+
+
+def _gpt2():
+    import transformers
+
+    return transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(n_layer=2, n_embd=8, n_head=2, **_tokens(n_positions=6))
+    )
+
+
+def _tokens(**shape):
+    return {"vocab_size": 11, "bos_token_id": None, "eos_token_id": None, **shape}
+
+
+def _bert():
+    import transformers
+
+    shape = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.BertConfig(
+        intermediate_size=16, vocab_size=11, max_position_embeddings=6, num_labels=3, **shape
+    )
+    return transformers.BertForSequenceClassification(config)
+
+
+def _llama():
+    import transformers
+
+    shape = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape |= {"num_key_value_heads": 1, "intermediate_size": 12, "max_position_embeddings": 8}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**_tokens(**shape)))
+
+
+def _vit():
+    import transformers
+
+    shape = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.ViTConfig(
+        intermediate_size=16, image_size=8, patch_size=4, num_labels=3, **shape
+    )
+    return transformers.ViTForImageClassification(config)
+
+
+def _resnet18():
+    """The eighteen layers of ResNet-18, made narrow."""
+    import transformers
+
+    config = transformers.ResNetConfig(
+        embedding_size=4,
+        hidden_sizes=[4, 6, 8, 10],
+        depths=[2, 2, 2, 2],
+        layer_type="basic",
+        num_labels=3,
+    )
+    return transformers.ResNetForImageClassification(config)
+
+
+def published():
+    """By name, a maker of a model of `transformers`, its rows, and its outputs."""
+    tokens = {"input_ids": torch.randint(11, (3, 5))}
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
+    return {
+        "gpt2": lambda: (_gpt2(), tokens, _last),
+        "bert": lambda: (_bert(), {**tokens, "attention_mask": mask}, _logits),
+        "llama": lambda: (_llama(), tokens, _last),
+        "vit": lambda: (_vit(), _random(3, 3, 8, 8), _logits),
+        "resnet18": lambda: (_resnet18(), _random(3, 3, 32, 32), _logits),
+        "lora": lambda: (_adapted(False), tokens, _last),
+        "lora at its start": lambda: (_adapted(True), tokens, _last),
+    }
+
+
+def made_published(name):
+    """A model of `transformers` in float64 and evaluation mode, its rows, its outputs."""
+    torch.manual_seed(len(name))
+    model, x, output = published()[name]()
+    return model.double().eval(), x, output

@@ -35,10 +35,17 @@ def perturbed(model):
     return other
 
 
-@pytest.mark.parametrize("m", [16, 32])
-def test_intervals_cover_the_exact_values(m):
-    # 60 seeds: at a true coverage of 95 % fewer than 51 occur once in 800 times.
-    (model, x), n_seeds = model_and_rows(), 60
+@pytest.mark.parametrize(
+    "m, n_seeds, least, most",
+    [
+        # At a true coverage of 95 % fewer than 32 of 40 occur once in 3000 times.
+        (16, 40, 32, 40),
+        pytest.param(16, 200, 180, 198, marks=pytest.mark.slow),
+        pytest.param(32, 200, 180, 198, marks=pytest.mark.slow),
+    ],
+)
+def test_intervals_cover_the_exact_values(m, n_seeds, least, most):
+    model, x = model_and_rows()
     other = perturbed(model)
     k, k2 = exact(model, x), exact(other, x)
     norm = np.linalg.norm
@@ -57,7 +64,8 @@ def test_intervals_cover_the_exact_values(m):
             is_of_one = name in ("trace", "norm", "effective_rank")
             estimate = getattr(one, name)(*(() if is_of_one else (two,)))
             covered[name] += estimate.low <= value <= estimate.high
-    assert min(covered.values()) >= 51, covered
+    assert least <= min(covered.values()), covered
+    assert max(covered.values()) <= most, covered
 
 
 def test_groups_add_up_and_each_is_its_own_kernel():

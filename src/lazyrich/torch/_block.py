@@ -1,6 +1,6 @@
 """Everything about one block of rows that its kernel with another block needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from ._contract import (
     Factors,
+    Total,
+    add_products,
     added,
-    formed,
-    gradients_kernel,
-    products_kernel,
+    is_contracted,
+    matrix_gradient,
     without_dead_positions,
 )
 from ._graph import Graph, Node, edge, gradients, value_shape
@@ -33,6 +34,7 @@ class Block:
         values: outputs (n, c) with their graph.
         routes: by parameter.
         dtype: in which products are formed.
+        kept: outputs, and the parts of these.
     """
 
     model: nn.Module
@@ -42,6 +44,14 @@ class Block:
     values: Tensor
     routes: dict[str, Route]
     dtype: torch.dtype
+    kept: "tuple[range, dict[str, Part]] | None" = None
+
+    def parts(self, start: int, stop: int) -> "dict[str, Part]":
+        """As `parts`; the last ones are kept, since several blocks meet them."""
+        if self.kept is None or self.kept[0] != range(start, stop):
+            self.kept = None
+            self.kept = range(start, stop), parts(self, start, stop)
+        return self.kept[1]
 
     @property
     def n(self) -> int:
@@ -81,23 +91,23 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
     """
     meetings = [m for route in block.routes.values() for m in route.meetings]
     nodes = list(dict.fromkeys(m.site.node for m in meetings))
-    found: dict[Node, list[Tensor | None]] = {node: [] for node in nodes}
+    stacks: dict[int, Tensor] = {}
     for j in range(start, stop):
         cotangent = torch.zeros_like(block.values)
         cotangent[:, j] = 1
         arrived = gradients(block.values, [edge(node) for node in nodes], cotangent)
-        for node, g in zip(nodes, arrived, strict=True):
-            found[node].append(g)
-
-    def stacked(meeting: Meeting, make: Callable[[Tensor], Tensor]) -> Tensor:
-        rows = [_by_row(block, meeting, g, make) for g in found[meeting.site.node]]
-        return stack_outputs(rows)
+        by_node = dict(zip(nodes, arrived, strict=True))
+        for meeting in meetings:
+            made = _by_row(block, meeting, by_node[meeting.site.node])
+            if id(meeting) not in stacks:
+                stacks[id(meeting)] = _stack(made, stop - start)
+            stacks[id(meeting)][:, j - start] = made
 
     result: dict[str, Part] = {}
     unknown = [name for name, r in block.routes.items() if not r.meetings and r.is_used]
     for name, route in block.routes.items():
         if route.meetings:
-            result[name] = _part(block, route, block.parameters[name], stacked)
+            result[name] = _part(block, route, block.parameters[name], stacks)
     if unknown:
         chosen = {name: block.parameters[name] for name in unknown}
         result |= jacobian(block.model, block.x, block.output, chosen, range(start, stop))
@@ -107,20 +117,22 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
     }
 
 
-def stack_outputs(rows: Sequence[Tensor]) -> Tensor:
-    """(n, s, r) of every output to (n, c, s, r), without transposing what is stored."""
-    if rows[0].ndim == 3 and rows[0].stride(1) == 1 and rows[0].stride(2) != 1:
-        return torch.stack([one.transpose(1, 2) for one in rows], 1).transpose(2, 3)
-    return torch.stack(list(rows), 1)
+def _stack(one: Tensor, c: int) -> Tensor:
+    """Room for c times (n, s, r), as (n, c, s, r) with the positions laid out as they are."""
+    n, s, r = one.shape
+    if one.stride(1) == 1 and one.stride(2) != 1:
+        return one.new_empty(n, c, r, s).transpose(2, 3)
+    return one.new_empty(n, c, s, r)
 
 
-def _by_row(
-    block: Block, meeting: Meeting, g: Tensor | None, make: Callable[[Tensor], Tensor]
-) -> Tensor:
+def _by_row(block: Block, meeting: Meeting, g: Tensor | None) -> Tensor:
     """(n, positions, …) of what a site makes of a cotangent."""
+    site = meeting.site
     if g is None:
-        g = torch.zeros(value_shape(meeting.site.node), device=block.values.device)
-    return by_row(make(g).to(block.dtype), block.n, meeting.rows_first)
+        g = torch.zeros(value_shape(site.node), device=block.values.device)
+    made = site.cotangent(g) if isinstance(site, Product) else site.gradient(g)
+    values = by_row(made.to(block.dtype), block.n, meeting.rows_first)
+    return values if isinstance(site, Product) else values.sum(1, keepdim=True)
 
 
 def by_row(values: Tensor, n: int, rows_first: bool) -> Tensor:
@@ -132,18 +144,19 @@ def by_row(values: Tensor, n: int, rows_first: bool) -> Tensor:
     return moved.reshape(n, -1, *rest[1:])
 
 
-def _part(block: Block, route: Route, parameter: nn.Parameter, stacked: Callable) -> Part:
+def _part(block: Block, route: Route, parameter: nn.Parameter, stacks: dict[int, Tensor]) -> Part:
     if _is_all_products(route):
         return [
-            without_dead_positions(_factors(block, m, parameter, stacked)) for m in route.meetings
+            without_dead_positions(_factors(block, m, parameter, stacks[id(m)]))
+            for m in route.meetings
         ]
     pieces = []
     for meeting in route.meetings:
+        gradient = stacks[id(meeting)]
         if isinstance(meeting.site, Product):
-            factors = _factors(block, meeting, parameter, stacked)
-            gradient = formed(factors, 0, factors.shape[0])
+            gradient = matrix_gradient([_factors(block, meeting, parameter, gradient)])
         else:
-            gradient = stacked(meeting, meeting.site.gradient).sum(2)
+            gradient = gradient[:, :, 0]
         n, c = gradient.shape[:2]
         pulled = pull_back(meeting, gradient.flatten(0, 1), parameter)
         pieces.append(pulled.reshape(n, c, -1))
@@ -154,7 +167,7 @@ def _is_all_products(route: Route) -> bool:
     return all(isinstance(m.site, Product) and m.source is None for m in route.meetings)
 
 
-def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, stacked: Callable) -> Factors:
+def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, cotangent: Tensor) -> Factors:
     product = meeting.site
     assert isinstance(product, Product)  # the caller looked
     activation = by_row(product.activation, block.n, meeting.rows_first)
@@ -166,7 +179,7 @@ def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, stacked: C
     matrix = (shape[0], torch.Size(shape[1:]).numel())
     first = product.activation_first != meeting.is_transposed
     return Factors(
-        stacked(meeting, product.cotangent),
+        cotangent,
         activation,
         first,
         matrix if not meeting.is_transposed else matrix[::-1],
@@ -174,37 +187,78 @@ def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, stacked: C
 
 
 @torch.no_grad()
-def kernel(left: dict[str, Part], right: dict[str, Part], *, traced: bool) -> Tensor | float:
-    """The kernel of two blocks from their parts, summed over parameters."""
-    total: Tensor | float = 0.0
-    for name in left.keys() & right.keys():
+def add_parts(
+    total: Total,
+    left: dict[str, Part],
+    right: dict[str, Part],
+    biases: Iterable[tuple[str, str]],
+) -> None:
+    """Add the kernel of two blocks, summed over parameters.
+
+    Args:
+        total: of the two blocks.
+        left: parts of one block.
+        right: parts of the other, or the same ones.
+        biases: names of weights and biases that meet the rows of both blocks together.
+    """
+    names = left.keys() & right.keys()
+    with_bias = {}
+    for weight, bias in biases:
+        mine, yours = left.get(weight), right.get(weight)
+        if bias not in names or not isinstance(mine, list) or not isinstance(yours, list):
+            continue
+        if is_contracted(mine, yours, traced=total.is_traced):
+            with_bias[weight] = bias
+    for name in names - set(with_bias.values()):
         mine, yours = left[name], right[name]
-        if isinstance(mine, Tensor) and isinstance(yours, Tensor):
-            total = total + gradients_kernel(mine, yours, traced=traced)
-        elif isinstance(mine, Tensor) or isinstance(yours, Tensor):
-            # The two blocks were planned apart, and one of them had to form its gradients.
-            total = total + gradients_kernel(_whole(mine), _whole(yours), traced=traced)
+        if isinstance(mine, Tensor) or isinstance(yours, Tensor):
+            # If only one is, the two blocks were planned apart.
+            first = _whole(mine)
+            total.add_gradients(first, first if yours is mine else _whole(yours))
         else:
-            total = total + products_kernel(mine, yours, traced=traced)
-    return total
+            add_products(total, mine, yours, with_bias=name in with_bias)
+
+
+def biases(routes: dict[str, Route]) -> set[tuple[str, str]]:
+    """Weights and biases of the same operation, which contract the same cotangents."""
+    weights, sums = {}, {}
+    for name, route in routes.items():
+        if len(route.meetings) == 1 and route.meetings[0].source is None:
+            meeting = route.meetings[0]
+            if meeting.site.is_plain:
+                kind = weights if isinstance(meeting.site, Product) else sums
+                kind[meeting.site.node, meeting.rows_first] = name
+    return {(name, sums[key]) for key, name in weights.items() if key in sums}
 
 
 def _whole(part: Part) -> Tensor:
-    return part if isinstance(part, Tensor) else added(formed(f, 0, f.shape[0]) for f in part)
+    return part if isinstance(part, Tensor) else matrix_gradient(part)
 
 
 def bytes_per_row(
     values: Tensor, parameters: dict[str, nn.Parameter], routes: dict[str, Route]
-) -> float:
-    """Memory that a row takes: its graph, and the gradients of one output that are formed."""
+) -> tuple[float, float]:
+    """Memory that a row takes: its graph, and what is kept for each output.
+
+    Args:
+        values: of a few rows, with their graph.
+        parameters: by name.
+        routes: by parameter.
+
+    Returns:
+        Bytes of a row's graph; bytes of the cotangents and gradients of one output.
+    """
     graph = Graph(values)
     n = len(values)
-    saved = sum(
-        torch.Size(value_shape(node)).numel() for node in graph.nodes() if node._input_metadata
-    )
+
+    def size(nodes: Iterable[Node]) -> int:
+        return sum(torch.Size(value_shape(node)).numel() for node in nodes)
+
+    saved = size(node for node in graph.nodes() if node._input_metadata)
+    met = size({m.site.node for route in routes.values() for m in route.meetings})
     whole = sum(
         parameters[name].numel()
         for name, route in routes.items()
         if route.is_used and not (route.meetings and _is_all_products(route))
     )
-    return 4.0 * (3 * saved / n + whole)
+    return 12.0 * saved / n, 4.0 * (met / n + whole)

@@ -1,13 +1,14 @@
 """The tangent kernel of any module, exact, on the device where it lives."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lazyrich._ground import InputError
 
-from ._block import Block, bytes_per_row, kernel, make_block, parts
+from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
+from ._contract import Total
 from ._memory import budget
 from ._model import (
     Chosen,
@@ -109,68 +110,99 @@ def _kernel(
     memory: float,
 ) -> Tensor:
     dtype = parameter_dtype(parameters)
-    for batch in batches:
-        whole, is_vector = _checked_outputs(model, batch, output)
-    c = whole.shape[1]
-    summed = traced or c == 1
-    _refuse_large(n_rows(batches[0]), n_rows(batches[-1]), 1 if summed else c, dtype, memory)
-    pilot = outputs(model, rows(batches[0], 0, 3), output)
-    routes = plan(pilot, parameters)
-    size = max(1, int(memory / 4 / bytes_per_row(pilot, parameters, routes)))
-    del pilot
     counts = [n_rows(batch) for batch in batches]
-    starts = [range(0, count, size) for count in counts]
+    pilot = _pilot(model, batches, output)
+    is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
+    c = pilot.shape[1]
+    summed = traced or c == 1
+    _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
+    routes = plan(pilot, parameters)
+    of_graph, of_output = bytes_per_row(pilot, parameters, routes)
+    del pilot
+    size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
+    size = min(size, max(counts))
+    step = min(c, max(1, int(memory / 4 / (of_output * size)))) if traced else c
 
     def block(which: int, start: int) -> Block:
         chosen = rows(batches[which], start, start + size)
         return make_block(model, chosen, output, parameters, routes, dtype)
 
-    result = torch.zeros(
-        (counts[0], counts[-1]) if summed else (counts[0], c, counts[-1], c),
-        dtype=dtype,
-        device=whole.device,
-    )
-    for i in starts[0]:
-        mine = block(0, i)
-        for j in starts[-1]:
-            if len(batches) == 1 and j < i:
-                continue
-            yours = mine if len(batches) == 1 and j == i else block(len(batches) - 1, j)
-            piece = _piece(mine, yours, c, traced=summed)
-            _put(result, piece, i, j, traced=summed)
-            if len(batches) == 1 and j > i:
-                _put(result, piece.T if summed else piece.permute(2, 3, 0, 1), j, i, traced=summed)
+    held: list[Block] = []
+    for which, batch in enumerate(batches):
+        if counts[which] <= size:
+            held.append(block(which, 0))
+            values = held[-1].values
+        else:
+            with torch.no_grad():
+                values = outputs(model, batch, output)
+        refuse_mixed_rows(model, batch, values, output)
+    if len(held) == len(batches):
+        result = _piece(held[0], held[-1], step, traced=summed)
+    else:
+        del held
+        result = _by_blocks(block, counts, (size, step, c), traced=summed)
     if summed:
         return result if traced or is_vector else result[:, :, None, None]
     return result.permute(0, 2, 1, 3)
 
 
-def _checked_outputs(model: nn.Module, batch: Inputs, output: Output) -> tuple[Tensor, bool]:
-    with torch.no_grad():
-        given = given_outputs(model, batch, output)
-    whole = given if given.ndim == 2 else given[:, None]
-    refuse_mixed_rows(model, batch, whole, output)
-    return whole, given.ndim == 1
+def _by_blocks(
+    block: Callable[[int, int], Block],
+    counts: Sequence[int],
+    sizes: tuple[int, int, int],
+    *,
+    traced: bool,
+) -> Tensor:
+    """The kernel from blocks of rows, of which two are held at a time.
+
+    Args:
+        block: of one of the batches, from a row on.
+        counts: rows of one batch or two.
+        sizes: rows of a block, outputs at a time, outputs.
+        traced: whether equal outputs are summed.
+    """
+    size, step, c = sizes
+    is_one = len(counts) == 1
+    result = None
+    for i in range(0, counts[0], size):
+        mine = block(0, i)
+        for j in range(i if is_one else 0, counts[-1], size):
+            yours = mine if is_one and j == i else block(len(counts) - 1, j)
+            piece = _piece(mine, yours, step, traced=traced)
+            if result is None:
+                shape = (counts[0], counts[-1]) if traced else (counts[0], c, counts[-1], c)
+                result = piece.new_zeros(shape)
+            _put(result, piece, i, j, traced=traced)
+            if is_one and j > i:
+                _put(result, piece.T if traced else piece.permute(2, 3, 0, 1), j, i, traced=traced)
+    assert result is not None  # there are rows
+    return result
 
 
-def _piece(mine: Block, yours: Block, c: int, *, traced: bool) -> Tensor:
-    """The kernel of two blocks; traced, a few outputs at a time."""
-    step = _outputs_at_once(mine, c) if traced else c
-    total: Tensor | float = 0.0
+def _pilot(model: nn.Module, batches: Sequence[Inputs], output: Output) -> Tensor:
+    """The outputs of three rows, with their graph."""
+    try:
+        return given_outputs(model, rows(batches[0], 0, 3), output)
+    except Exception:
+        # Whatever is wrong is told of all rows rather than of three, if they show it too.
+        for batch in batches:
+            with torch.no_grad():
+                refuse_mixed_rows(model, batch, outputs(model, batch, output), output)
+        raise
+
+
+def _piece(mine: Block, yours: Block, step: int, *, traced: bool) -> Tensor:
+    """The kernel of two blocks, some outputs at a time."""
+    c = mine.values.shape[1]
+    like = torch.empty(0, dtype=mine.dtype, device=mine.values.device)
+    is_same = yours is mine
+    total = Total(mine.n, yours.n, c, is_traced=traced, is_symmetric=is_same, like=like)
+    together = biases(mine.routes) & biases(yours.routes)
     for start in range(0, c, step):
         stop = min(start + step, c)
-        left = parts(mine, start, stop)
-        right = left if yours is mine else parts(yours, start, stop)
-        total = total + kernel(left, right, traced=traced)
-    if not isinstance(total, Tensor):
-        shape = (mine.n, yours.n) if traced else (mine.n, c, yours.n, c)
-        return torch.zeros(shape, dtype=mine.dtype, device=mine.values.device)
-    return total
-
-
-def _outputs_at_once(block: Block, c: int) -> int:
-    formed = sum(p.numel() for p in block.parameters.values())
-    return max(1, min(c, (1 << 27) // max(1, formed)))
+        left = mine.parts(start, stop)
+        add_parts(total, left, left if is_same else parts(yours, start, stop), together)
+    return total.whole()
 
 
 def _put(result: Tensor, piece: Tensor, i: int, j: int, *, traced: bool) -> None:

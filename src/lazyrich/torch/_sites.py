@@ -25,12 +25,14 @@ class Product:
         activation: (N, s, q), or whole numbers (N, s) for the rows of a table.
         cotangent: from the node's cotangent to (N, s, r).
         activation_first: whether the matrix is (q, r) and not (r, q).
+        is_plain: whether (N, s, r) is the node's cotangent itself.
     """
 
     node: Node
     activation: Tensor
     cotangent: Callable[[Tensor], Tensor]
     activation_first: bool
+    is_plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,12 @@ class Sum:
     Attributes:
         node: whose cotangent is meant.
         gradient: from the node's cotangent to (N, s, p), p entries of the value.
+        is_plain: whether it is the node's cotangent itself, summed over positions.
     """
 
     node: Node
     gradient: Callable[[Tensor], Tensor]
+    is_plain: bool = False
 
 
 Site = Product | Sum
@@ -68,7 +72,8 @@ def _addmm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     if reader.position == 0:
         if len(shape) > 1 and shape[0] != 1:
             return None
-        return _sum_to(node, shape, lambda g: node._saved_beta * g)
+        is_plain = node._saved_beta == 1 and len(shape) == 1 and shape == value_shape(node)[1:]
+        return _sum_to(node, shape, lambda g: node._saved_beta * g, is_plain=is_plain)
     if reader.position == 2:
         return _product(node, node._saved_mat1, node._saved_alpha)
     return None
@@ -82,7 +87,14 @@ def _product(node: Node, activation: Tensor, scale: float | int = 1) -> Product 
     """Result (N, r) = scale · activation (N, q) times the value (q, r)."""
     if activation is None or activation.ndim != 2:
         return None
-    return Product(node, activation[:, None], lambda g: scale * g[:, None], activation_first=True)
+    is_plain = scale == 1
+    return Product(
+        node,
+        activation[:, None],
+        lambda g: g[:, None] if is_plain else scale * g[:, None],
+        activation_first=True,
+        is_plain=is_plain,
+    )
 
 
 def _linear(reader: Reader, shape: tuple[int, ...]) -> Site | None:
@@ -127,7 +139,13 @@ def _expand(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     return _sum_to(reader.node, shape, lambda g: g)
 
 
-def _sum_to(node: Node, shape: tuple[int, ...], gradient: Callable[[Tensor], Tensor]) -> Sum | None:
+def _sum_to(
+    node: Node,
+    shape: tuple[int, ...],
+    gradient: Callable[[Tensor], Tensor],
+    *,
+    is_plain: bool = False,
+) -> Sum | None:
     """A value of a shape that is broadcast, over the rows too, against the node's result."""
     full = value_shape(node)
     padded = (1,) * (len(full) - len(shape)) + shape
@@ -143,7 +161,7 @@ def _sum_to(node: Node, shape: tuple[int, ...], gradient: Callable[[Tensor], Ten
         values = values.sum(axes, keepdim=True) if axes else values
         return values.reshape(_size(full[:lead]), 1, -1)
 
-    return Sum(node, entries)
+    return Sum(node, entries, is_plain)
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -243,7 +261,7 @@ def _positions(g: Tensor) -> Tensor:
 def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     node = reader.node
     if reader.position == 2:
-        return Sum(node, _positions)
+        return Sum(node, _positions, is_plain=True)
     if reader.position != 1 or len(shape) != node._saved_input.ndim:
         return None
     how = {
@@ -261,7 +279,7 @@ def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
 
     if groups == 1:
         unfolded = patches(activation, **how)
-        return Product(node, unfolded, pixels, activation_first=False)
+        return Product(node, unfolded, pixels, activation_first=False, is_plain=True)
 
     def per_group(g: Tensor) -> Tensor:
         h = patches(activation, **how)

@@ -94,7 +94,12 @@ class Sketch:
 
     def effective_rank(self) -> Estimate:
         """(tr K)²/‖K‖²: 1 for one direction, the number of entries for the identity."""
-        return jackknife(lambda s: np.diagonal(s).mean() ** 2 / _product(s, s), self.products)
+        # The reciprocal is nearer to a normal distribution, so its interval is the right one.
+        share = jackknife(
+            lambda s: _product(s, s) / np.diagonal(s).mean() ** 2, self.products, upper=1.0
+        )
+        high = 1 / share.low if share.low > 0 else np.inf
+        return Estimate(1 / share.value, 1 / share.high, high)
 
     def cosine(self, other: "Sketch") -> Estimate:
         """⟨K, K′⟩/(‖K‖‖K′‖) with a sketch of the same rows: 1 for equal kernels up to scale."""
