@@ -10,9 +10,9 @@ import numpy as np
 from lazyrich._ground import InputError
 
 Loss = Literal["mse", "cross_entropy"]
+"""What a network is trained on: the mean squared error, or softmax cross-entropy."""
 
-FEWEST_ROWS = 4
-"""A kernel centred over fewer rows has hardly any entries left."""
+_FEWEST_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -229,6 +229,19 @@ def read_labels(
     if loss == "cross_entropy":
         _require_one_hot(values, name)
     return Labels(values, loss)
+
+
+def require_rows(n: int) -> None:
+    """Refuse so few rows that a kernel centred over them has hardly any entries left.
+
+    Raises:
+        InputError: with fewer than 4 rows.
+    """
+    if n < _FEWEST_ROWS:
+        raise InputError(
+            f"x has {n} row{'s' if n > 1 else ''}; a kernel that is centred over rows takes "
+            f"{_FEWEST_ROWS} or more, and some dozens say more."
+        )
 
 
 def _numbers(given: Any, name: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """How well the network does now, and how large it was at the start."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -60,3 +61,17 @@ def initial_size(outputs: np.ndarray, labels: Labels) -> float:
         size = float(np.sqrt((labels.values**2).mean()))
         return float(np.sqrt((outputs**2).mean())) / size if size else np.inf
     return fit_of(outputs, labels).loss / float(np.log(outputs.shape[1]))
+
+
+def loss_gradient(outputs: np.ndarray, labels: Labels) -> np.ndarray:
+    """∂L/∂f, (n, c), of the mean loss: what is pulled back to the parameters' gradient."""
+    if labels.loss == "mse":
+        return 2 * (outputs - labels.values) / outputs.size
+    shifted = np.exp(outputs - outputs.max(1, keepdims=True))
+    return (shifted / shifted.sum(1, keepdims=True) - labels.values) / len(outputs)
+
+
+def cosine_of(one: np.ndarray, other: np.ndarray) -> float:
+    """The cosine of two vectors; NaN if one is zero."""
+    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / norms if norms else math.nan

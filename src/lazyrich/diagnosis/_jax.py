@@ -14,7 +14,6 @@ from lazyrich._ground import InputError, Params, Predictor
 from lazyrich.kernels import linearize, ntk
 
 from ._evidence import (
-    FEWEST_ROWS,
     Evidence,
     GroupChange,
     Labels,
@@ -25,7 +24,9 @@ from ._evidence import (
     permuted,
     random_directions,
     read_labels,
+    require_rows,
 )
+from ._fit import cosine_of, loss_gradient
 from ._label_energy import N_PERMUTATIONS
 
 _DIRECTIONS_AT_ONCE = 8
@@ -83,11 +84,7 @@ class Network:
         self.params0 = as_tree(params0, "params0")
         self.names = _leaf_names(self.params0)
         n = _n_rows(self.x)
-        if n < FEWEST_ROWS:
-            raise InputError(
-                f"x has {n} row{'s' if n > 1 else ''}; a kernel that is centred over rows takes "
-                f"{FEWEST_ROWS} or more, and some dozens say more."
-            )
+        require_rows(n)
         linearize(predict, self.params0)  # which says clearly what cannot be parameters
         outputs = self.outputs(self.params0, self.x, "params0")
         self.shape = (n, outputs.shape[1])
@@ -299,20 +296,6 @@ class Network:
             if self.settings.is_exact(*self.shape, self.n_parameters)
             else f"sketch of {self.settings.n_directions} random directions",
         }
-
-
-def loss_gradient(outputs: np.ndarray, labels: Labels) -> np.ndarray:
-    """∂L/∂f, (n, c), of the mean loss."""
-    if labels.loss == "mse":
-        return 2 * (outputs - labels.values) / outputs.size
-    shifted = np.exp(outputs - outputs.max(1, keepdims=True))
-    return (shifted / shifted.sum(1, keepdims=True) - labels.values) / len(outputs)
-
-
-def cosine_of(one: np.ndarray, other: np.ndarray) -> float:
-    """The cosine of two vectors; NaN if one is zero."""
-    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / norms if norms else math.nan
 
 
 def as_tree(params: Params, name: str) -> Params:
