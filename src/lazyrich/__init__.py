@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lazyrich._ground import InputError as InputError
     from lazyrich._ground import Predictor as Predictor
     from lazyrich._ground import Status as Status
+    from lazyrich.diagnosis import Monitor as Monitor
+    from lazyrich.diagnosis import diagnose as diagnose
     from lazyrich.kernels import alignment as alignment
     from lazyrich.kernels import centered_alignment as centered_alignment
     from lazyrich.kernels import chance_alignment as chance_alignment
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "_ground": ("InputError", "Predictor", "Status"),
+    "diagnosis": ("Monitor", "diagnose"),
     "kernels": (
         *("alignment", "centered_alignment", "chance_alignment", "check_predictor"),
         *("debiased_alignment", "difficulty", "explain_ntk", "kernel_distance"),
@@ -54,7 +57,18 @@ _NAMES = {
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 _ROOMS = (
-    *("cli", "kernels", "measures", "nets", "paper", "plots", "sweeps", "tasks", "theory"),
+    *(
+        "cli",
+        "diagnosis",
+        "kernels",
+        "measures",
+        "nets",
+        "paper",
+        "plots",
+        "sweeps",
+        "tasks",
+        "theory",
+    ),
     "training",
 )
 

@@ -12,6 +12,8 @@ EXTRAS: Final = {
     "report": ("jinja2", "markupsafe"),
     "images": ("platformdirs", "sklearn"),
     "torch": ("torch",),
+    "lightning": ("lightning",),
+    "transformers": ("transformers",),
     "dask": ("distributed",),
 }
 """For each extra of the package, the modules that it brings."""

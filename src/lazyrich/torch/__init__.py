@@ -11,6 +11,9 @@ from lazyrich._ground import require_extra
 
 require_extra("torch", __name__)
 
+from ._compare import Comparison as Comparison
+from ._compare import compare as compare
+from ._diagnose import diagnose as diagnose
 from ._estimate import Estimate as Estimate
 from ._explain import ModuleExplanation as ModuleExplanation
 from ._explain import ModuleWay as ModuleWay
@@ -23,3 +26,5 @@ from ._scale import scale_output as scale_output
 from ._sketch import LabelEnergy as LabelEnergy
 from ._sketch import Sketch as Sketch
 from ._sketch import sketch as sketch
+from ._watch import Watch as Watch
+from ._watch import watch as watch

@@ -1,0 +1,53 @@
+"""Someone's own network: is it lazy or rich, is it late, and what would make it sooner?
+
+Takes what a framework can deliver about a network on a batch of probe rows (``Evidence``:
+outputs, products of pulled-back directions, derivatives, exact kernels where they fit) and
+gives a verdict with the numbers that decided it, their intervals and null levels, and
+advice in a fixed order of causes. JAX is filled in here, PyTorch in ``lazyrich.torch``.
+Never trains, and never changes what it measures.
+
+Terms: the *reference* is the earlier checkpoint θ₀; the *linearization gap* is the share of
+the outputs' change that the expansion around θ₀ misses; *kernels* are tangent kernels,
+centred over rows; a *sketch* holds the products of random directions pulled back to
+parameters.
+"""
+
+from ._advice import Advice as Advice
+from ._advice import advise as advise
+from ._decay import decay_steps as decay_steps
+from ._diagnose import diagnose as diagnose
+from ._diagnosis import Diagnosis as Diagnosis
+from ._diagnosis import diagnosis_of as diagnosis_of
+from ._estimate import Estimate as Estimate
+from ._evidence import Evidence as Evidence
+from ._evidence import GroupChange as GroupChange
+from ._evidence import Labels as Labels
+from ._evidence import LinearPart as LinearPart
+from ._evidence import Loss as Loss
+from ._evidence import Optimization as Optimization
+from ._evidence import ProbeBatch as ProbeBatch
+from ._evidence import Snapshot as Snapshot
+from ._evidence import read_labels as read_labels
+from ._evidence import require_rows as require_rows
+from ._fit import Fit as Fit
+from ._fit import cosine_of as cosine_of
+from ._fit import fit_of as fit_of
+from ._fit import loss_gradient as loss_gradient
+from ._jax import Settings as Settings
+from ._kernel_change import KernelChange as KernelChange
+from ._kernel_change import kernel_change as kernel_change
+from ._linearization import LinearizationGap as LinearizationGap
+from ._linearization import linearization_gap as linearization_gap
+from ._measurements import GroupMeasurement as GroupMeasurement
+from ._measurements import Measurements as Measurements
+from ._measurements import measure as measure
+from ._monitor import Monitor as Monitor
+from ._readings import Reading as Reading
+from ._schedule import Throttle as Throttle
+from ._schedule import next_scheduled as next_scheduled
+from ._thresholds import THRESHOLD_HISTORY as THRESHOLD_HISTORY
+from ._thresholds import THRESHOLDS as THRESHOLDS
+from ._thresholds import Threshold as Threshold
+from ._verdict import Regime as Regime
+from ._verdict import Verdict as Verdict
+from ._verdict import decide as decide

@@ -1,0 +1,418 @@
+"""JAX fills the evidence: outputs, products of pulled-back directions, derivatives, kernels."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from lazyrich._ground import InputError, Params, Predictor
+from lazyrich.kernels import linearize, ntk
+
+from ._evidence import (
+    Evidence,
+    GroupChange,
+    Labels,
+    LinearPart,
+    Optimization,
+    ProbeBatch,
+    Snapshot,
+    permuted,
+    random_directions,
+    read_labels,
+    require_rows,
+)
+from ._fit import cosine_of, loss_gradient
+from ._label_energy import N_PERMUTATIONS
+
+_DIRECTIONS_AT_ONCE = 8
+_MOST_ENTRIES = 1 << 27
+"""Of pulled-back directions that are held at once."""
+
+Features = Callable[[Params, Any], Array]
+"""From parameters and a batch to the inputs of the last layer, (n, p)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is measured.
+
+    Attributes:
+        n_directions: random directions of the sketch.
+        kernel: ``"exact"``, ``"sketch"``, or ``"auto"``: exact up to 2000 rows × outputs
+            unless the network is large.
+        seed: of directions and permutations.
+    """
+
+    n_directions: int = 32
+    kernel: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured with.
+
+        Raises:
+            InputError: if there are too few directions, or no such kind of kernel.
+        """
+        n = self.n_directions
+        if isinstance(n, bool) or not isinstance(n, int) or n < 3:
+            raise InputError(f"n_directions is {n!r}; it must be a whole number from 3.")
+        if self.kernel not in ("auto", "exact", "sketch"):
+            raise InputError(f"kernel is {self.kernel!r}; it must be 'auto', 'exact' or 'sketch'.")
+
+    def is_exact(self, n: int, c: int, n_parameters: int) -> bool:
+        """Whether the exact kernel of n rows and c outputs is to be computed."""
+        if self.kernel != "auto":
+            return self.kernel == "exact"
+        return n * c <= 2000 and n * c * n_parameters <= 2e9
+
+
+class Network:
+    """A predictor on a probe batch, with its compiled functions."""
+
+    def __init__(
+        self, predict: Predictor, params0: Params, probe: ProbeBatch, settings: Settings
+    ) -> None:
+        """Look at the predictor at its reference parameters."""
+        self.predict, self.settings, self.probe = predict, settings, probe
+        self.x = as_batch(probe.inputs, "x")
+        self.test_x = None if probe.test_inputs is None else as_batch(probe.test_inputs, "x_test")
+        self.params0 = as_tree(params0, "params0")
+        self.names = _leaf_names(self.params0)
+        n = _n_rows(self.x)
+        require_rows(n)
+        linearize(predict, self.params0)  # which says clearly what cannot be parameters
+        outputs = self.outputs(self.params0, self.x, "params0")
+        self.shape = (n, outputs.shape[1])
+        self.n_parameters = sum(leaf.size for leaf in moving(self.params0))
+        loss, c = probe.loss, outputs.shape[1]
+        self.labels = read_labels(_host(probe.targets), c, n, loss)
+        self.test_labels: Labels | None = None
+        if self.test_x is not None and probe.test_targets is not None:
+            self.test_labels = read_labels(
+                _host(probe.test_targets),
+                c,
+                _n_rows(self.test_x),
+                self.labels.loss if self.labels is not None else loss,
+                "y_test",
+            )
+        self.directions = random_directions(settings.n_directions, self.shape, settings.seed)
+        self._pull = jax.jit(self._pull_back, static_argnums=2)
+
+    def outputs(self, params: Params, x: Any, name: str = "params") -> np.ndarray:
+        """(n, c) in double precision on the host.
+
+        Raises:
+            InputError: if they have another shape or are not finite.
+        """
+        values = np.asarray(self.predict(params, x))
+        n = _n_rows(x)
+        if values.ndim not in (1, 2) or len(values) != n or 0 in values.shape:
+            raise InputError(
+                f"predict returned shape {values.shape} for {n} rows; wanted ({n},) or ({n}, c)."
+            )
+        if not np.isfinite(values.astype(float)).all():
+            raise InputError(
+                f"The outputs at {name} are NaN or infinite: the network has diverged there; give "
+                "parameters from before that."
+            )
+        return values.astype(float).reshape(n, -1)
+
+    def require_like(self, params: Params, name: str = "params") -> Params:
+        """The parameters, if they are finite and have the structure of the reference.
+
+        Raises:
+            InputError: otherwise.
+        """
+        params = as_tree(params, name)
+        if jax.tree.structure(params) != jax.tree.structure(self.params0):
+            raise InputError(
+                f"{name} has structure {jax.tree.structure(params)} and params0 "
+                f"{jax.tree.structure(self.params0)}; give two checkpoints of one network."
+            )
+        shapes = [jnp.shape(a) for a in jax.tree.leaves(params)]
+        shapes0 = [jnp.shape(a) for a in jax.tree.leaves(self.params0)]
+        if shapes != shapes0:
+            k = next(i for i, (a, b) in enumerate(zip(shapes, shapes0, strict=True)) if a != b)
+            raise InputError(
+                f"{name} has a leaf of shape {shapes[k]} where params0 has {shapes0[k]}; give two "
+                "checkpoints of one network."
+            )
+        return params
+
+    def _pull_back(self, leaves: list[Array], directions: Array, which: tuple[int, ...]) -> Any:
+        """Jᵀu for some leaves, (m, p) each."""
+        chosen = [leaves[k] for k in which]
+
+        def function(chosen: list[Array]) -> Array:
+            every = list(leaves)
+            for k, leaf in zip(which, chosen, strict=True):
+                every[k] = leaf
+            return self.predict(rebuilt(self.params0, every), self.x).reshape(self.shape)
+
+        outputs, back = jax.vjp(function, chosen)
+        pulled = jax.vmap(lambda u: back(u.astype(outputs.dtype))[0])(directions)
+        return [leaf.reshape(len(directions), -1) for leaf in pulled]
+
+    def pulled(self, params: Params, directions: np.ndarray, which: tuple[int, ...]) -> Any:
+        """Jᵀu of all directions for some leaves, a few directions at a time."""
+        leaves = moving(params)
+        pieces = [
+            self._pull(leaves, jnp.asarray(directions[k : k + _DIRECTIONS_AT_ONCE]), which)
+            for k in range(0, len(directions), _DIRECTIONS_AT_ONCE)
+        ]
+        return [np.concatenate([np.asarray(p) for p in leaf]) for leaf in zip(*pieces, strict=True)]
+
+    def products(
+        self, params: Params, directions: np.ndarray, scales: list[np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """By group, the products of pulled-back directions; scales are those of Adam."""
+        m = len(directions)
+        found = {name: np.zeros((m, m)) for name in self.names}
+        for which in _chunks([leaf.size * m for leaf in moving(params)]):
+            for k, rows in zip(which, self.pulled(params, directions, which), strict=True):
+                rows = rows if scales is None else rows * scales[k].reshape(1, -1)
+                rows = rows if rows.dtype == np.float64 else rows.astype(np.float32)
+                found[self.names[k]] += (rows @ rows.T).astype(float)
+        return found
+
+    def snapshot(self, params: Params, *, is_start: bool, features: Features | None) -> Snapshot:
+        """Everything about one checkpoint."""
+        m, name = self.settings.n_directions, "params0" if is_start else "params"
+        outputs = self.outputs(params, self.x, name)
+        is_exact = self.settings.is_exact(*self.shape, self.n_parameters)
+        directions, labels = self.directions, self.labels
+        if labels is not None and not is_exact:
+            rows = permuted(labels, N_PERMUTATIONS, self.settings.seed)
+            directions = np.concatenate([directions, rows])
+        products = self.products(params, directions)
+        energies = np.sum([np.diagonal(s)[m:] for s in products.values()], 0)
+        test_x = self.test_x
+        return Snapshot(
+            outputs=outputs,
+            products={name: s[:m, :m] for name, s in products.items()},
+            label_energy=float(energies[0]) if len(energies) else math.nan,
+            permuted_energy=energies[1:],
+            kernel=self._kernel(params, None) if is_exact else None,
+            query_kernel=self._query_kernel(params) if is_exact and is_start else None,
+            test_outputs=None if test_x is None else self.outputs(params, test_x, name),
+            features=None if features is None else _features(features, params, self.x),
+            test_features=None
+            if features is None or test_x is None
+            else _features(features, params, test_x),
+        )
+
+    def _kernel(self, params: Params, query: Any) -> np.ndarray:
+        if query is None:
+            kernel = np.asarray(ntk(self.predict, params, self.x), float)
+        else:
+            kernel = np.asarray(ntk(self.predict, params, query, self.x), float)
+        return kernel if kernel.ndim == 4 else kernel[:, :, None, None]
+
+    def _query_kernel(self, params: Params) -> np.ndarray | None:
+        if self.test_x is None or self.test_labels is None:
+            return None
+        if _n_rows(self.test_x) * self.shape[1] > 20_000:
+            return None
+        return self._kernel(params, self.test_x)
+
+    def linear_part(self, params: Params) -> LinearPart:
+        """f₀ + J₀Δ by one forward derivative, in double precision if the predictor allows it."""
+        try:
+            with jax.enable_x64(True):
+                part = self._linear_part(_doubled(self.params0), _doubled(params), _doubled(self.x))
+            if all(np.isfinite(one).all() for one in (part.now, part.slopes["jvp"])):
+                return part
+        except Exception:  # a predictor that holds on to single precision
+            pass
+        return self._linear_part(self.params0, params, self.x)
+
+    def _linear_part(self, params0: Params, params: Params, x: Any) -> LinearPart:
+        start, now = self.predict(params0, x), self.predict(params, x)
+        linear = np.asarray(linearize(self.predict, params0)(params, x)).astype(float)
+        epsilon = float(jnp.finfo(now.dtype).eps)
+        first, last, whole = (
+            np.asarray(one).astype(float).reshape(self.shape) for one in (start, now, linear)
+        )
+        return LinearPart(first, last, {"jvp": whole - first}, epsilon)
+
+    def gradient_cosine(self, params: Params, outputs: np.ndarray) -> float:
+        """cos(−∂L/∂θ, θ) on the probe rows; NaN without labels."""
+        if self.labels is None:
+            return math.nan
+        cotangent = loss_gradient(outputs, self.labels)[None]
+        leaves = moving(params)
+        pulled = self.pulled(params, cotangent, tuple(range(len(leaves))))
+        gradient = np.concatenate([one.ravel() for one in pulled]).astype(float)
+        flat = np.concatenate([np.asarray(one, float).ravel() for one in leaves])
+        return cosine_of(-gradient, flat)
+
+    def groups(self, params: Params) -> dict[str, GroupChange]:
+        """How far each group has moved."""
+        squares: dict[str, list[float]] = {}
+        pairs = zip(self.names, moving(self.params0), moving(params), strict=True)
+        for name, start, now in pairs:
+            first, last = np.asarray(start).astype(float), np.asarray(now).astype(float)
+            new = [float((one**2).sum()) for one in (first, last, last - first)]
+            squares[name] = [a + b for a, b in zip(squares.get(name, [0.0] * 3), new, strict=True)]
+        return {name: GroupChange(*map(math.sqrt, three)) for name, three in squares.items()}
+
+    def evidence(
+        self,
+        params: Params,
+        *,
+        features: Features | None = None,
+        optimization: Optimization | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Evidence:
+        """All evidence of a later checkpoint against the reference."""
+        now = self.snapshot(params, is_start=False, features=features)
+        return Evidence(
+            now=now,
+            start=self.snapshot(self.params0, is_start=True, features=features),
+            linear=self.linear_part(params),
+            groups=self.groups(params),
+            labels=self.labels,
+            test_labels=self.test_labels,
+            gradient_cosine=self.gradient_cosine(params, now.outputs),
+            optimization=optimization or Optimization(),
+            notes=notes,
+            n_parameters=self.n_parameters,
+        )
+
+    def setup(self) -> dict[str, Any]:
+        """What was measured, for the report."""
+        return {
+            "framework": f"JAX {jax.__version__}",
+            "rows": self.shape[0],
+            "outputs": self.shape[1],
+            "parameters": self.n_parameters,
+            "loss": None if self.labels is None else self.labels.loss,
+            "kernel": "exact"
+            if self.settings.is_exact(*self.shape, self.n_parameters)
+            else f"sketch of {self.settings.n_directions} random directions",
+        }
+
+
+def as_tree(params: Params, name: str) -> Params:
+    """The parameters with arrays for leaves, if they are finite.
+
+    Raises:
+        InputError: if a leaf is no array of numbers or not finite.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    if not leaves:
+        raise InputError(f"{name} holds no array; give a pytree of arrays.")
+    arrays = []
+    for leaf in leaves:
+        host = _host(leaf)
+        kind = getattr(host, "dtype", np.asarray(host).dtype)
+        if not (jnp.issubdtype(kind, jnp.number) or jnp.issubdtype(kind, jnp.bool_)):
+            raise InputError(
+                f"{name} holds a leaf of type {type(leaf).__name__}; keep arrays alone (for "
+                "equinox: eqx.partition(model, eqx.is_array))."
+            )
+        is_float = jnp.issubdtype(kind, jnp.floating)
+        if is_float and not np.isfinite(np.asarray(host).astype(float)).all():
+            raise InputError(
+                f"{name} holds NaN or infinite entries: the run has diverged; give parameters "
+                "from before that."
+            )
+        arrays.append(jnp.asarray(host) if is_float else leaf)
+    return structure.unflatten(arrays)
+
+
+def as_batch(x: Any, name: str) -> Any:
+    """Inputs as JAX arrays.
+
+    Raises:
+        InputError: if they hold no rows, unlike numbers of rows, or NaN.
+    """
+    x = _host(x) if not isinstance(x, Mapping | tuple | list) else x
+    x = np.asarray(x) if isinstance(x, list) else x
+    leaves = [_host(leaf) for leaf in jax.tree.leaves(x)]
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    if not arrays or any(a.dtype.kind not in "biuf" and a.dtype != jnp.bfloat16 for a in arrays):
+        raise InputError(f"{name} is a {type(x).__name__} that is no array of numbers.")
+    lengths = {len(a) if a.ndim else -1 for a in arrays}
+    if len(lengths) > 1 or lengths & {-1, 0}:
+        raise InputError(
+            f"{name} has arrays of shapes {', '.join(str(a.shape) for a in arrays)}; all must "
+            "have the same number of rows, one or more, along the first axis."
+        )
+    for a in arrays:
+        if a.dtype.kind == "f" and not np.isfinite(a).all():
+            raise InputError(f"{name} holds NaN or infinite entries; remove or repair them first.")
+    return jax.tree.unflatten(jax.tree.structure(x), [jnp.asarray(a) for a in arrays])
+
+
+def _host(value: Any) -> Any:
+    """A tensor of PyTorch as a NumPy array; other things as they are."""
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        value = value.detach().cpu()
+        return np.asarray(value.float() if str(value.dtype) == "torch.bfloat16" else value)
+    return value
+
+
+def _n_rows(x: Any) -> int:
+    return len(jax.tree.leaves(x)[0])
+
+
+def _is_moving(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
+
+
+def moving(params: Params) -> list[Array]:
+    """The floating leaves."""
+    return [leaf for leaf in jax.tree.leaves(params) if _is_moving(leaf)]
+
+
+def rebuilt(params0: Params, new: list[Array]) -> Params:
+    """A tree like the reference with other floating leaves."""
+    fresh = iter(new)
+    return jax.tree.map(lambda leaf: next(fresh) if _is_moving(leaf) else leaf, params0)
+
+
+def _leaf_names(params: Params) -> list[str]:
+    """The group of every floating leaf: the branch of the tree that it hangs on."""
+    names = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if _is_moving(leaf):
+            branch = path[:-1] if len(path) > 1 else path
+            text = jax.tree_util.keystr(branch, simple=True, separator=".")
+            names.append(text or "parameters")
+    return names
+
+
+def _chunks(sizes: list[int]) -> list[tuple[int, ...]]:
+    chunks: list[list[int]] = [[]]
+    held = 0
+    for k, size in enumerate(sizes):
+        if chunks[-1] and held + size > _MOST_ENTRIES:
+            chunks.append([])
+            held = 0
+        chunks[-1].append(k)
+        held += size
+    return [tuple(chunk) for chunk in chunks]
+
+
+def _doubled(tree: Any) -> Any:
+    """Floating leaves in double precision, from the host so that no bit is lost."""
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(np.asarray(leaf).astype(np.float64)) if _is_moving(leaf) else leaf,
+        tree,
+    )
+
+
+def _features(features: Features, params: Params, x: Any) -> np.ndarray:
+    values = np.asarray(features(params, x)).astype(float)
+    if values.ndim < 2 or len(values) != _n_rows(x):
+        raise InputError(
+            f"features returned shape {values.shape} for {_n_rows(x)} rows; wanted (n, p), the "
+            "inputs of the last layer."
+        )
+    return values.reshape(len(values), -1)
