@@ -17,10 +17,10 @@ from lazyrich.paper import CLAIMS, FIGURES, HISTORY, write_report
 from lazyrich.paper._reproduce import _captioned
 from lazyrich.paper._survives import read_sentences
 from lazyrich.paper._words import readable
+from lazyrich.paper.errata import Erratum
 from lazyrich.paper.gallery import _downloads, _page
 from lazyrich.paper.gallery._downloads import downloads_of, median_curves
 from lazyrich.paper.gallery._strip import strip_of
-from lazyrich.theory import Erratum
 from paper.reproduced import panel, reproduced
 
 VOID = {"meta", "link", "img", "br", "input", "rect", "line", "circle"}

@@ -92,7 +92,7 @@ def test_net_and_twin_are_drawn_by_the_start_of_each_seed():
     draw_net_and_twin(axes, made)
     lines = {line.get_label(): line for line in axes.get_lines()}
     # At step 1 the seeds stand at 2/1, 4/3 and 9/2 of their start.
-    for label, factor in (("network, train", 0.5), ("linearised twin, test", 3.0)):
+    for label, factor in (("network, train", 0.5), ("linearized network, test", 3.0)):
         assert lines[label].get_ydata()[0] == pytest.approx(2 * factor)
     assert lines["network, train"].get_linestyle() == "--"
     assert lines["regression with $K_0$, test"].get_ydata()[0] == 0.25

@@ -1,4 +1,4 @@
-"""Arrays in an npz archive, read without believing what it says about itself."""
+"""Arrays in an npz archive, read without trusting the sizes that its headers state."""
 
 import io
 import zipfile
@@ -16,6 +16,13 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
 
     Args:
         arrays: by name.
+
+    Returns:
+        The content of the file.
+
+    Example:
+        >>> pack_arrays({"x": np.arange(3)})[:2]  # as every ZIP archive begins
+        b'PK'
     """
     content = io.BytesIO()
     np.savez(content, **dict(arrays))  # ty: ignore[invalid-argument-type]
@@ -25,12 +32,14 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
 def unpack_arrays(content: bytes, most_bytes: int) -> dict[str, np.ndarray]:
     """The arrays that an npz file holds.
 
-    ``numpy.load`` makes an array as large as the file says before it has read it, and
-    unpacks whatever it finds.
+    ``numpy.load`` allocates as many bytes as a header states, and unpacks all that there is.
 
     Args:
         content: the bytes of the file.
         most_bytes: of all arrays together, unpacked.
+
+    Returns:
+        The arrays by name.
 
     Raises:
         DamagedArchive: if it is no npz file, cut off, damaged, or holds more.
@@ -40,14 +49,14 @@ def unpack_arrays(content: bytes, most_bytes: int) -> dict[str, np.ndarray]:
         {'x': array([0, 1, 2])}
     """
     arrays = {}
-    left = most_bytes
+    n_left = most_bytes
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.infolist():
                 with archive.open(member) as file:
-                    data = file.read(left + 1)
-                left -= len(data)
-                if left < 0:
+                    data = file.read(n_left + 1)
+                n_left -= len(data)
+                if n_left < 0:
                     raise ValueError(f"it holds more than {most_bytes} bytes")
                 arrays[member.filename.removesuffix(".npy")] = _array_of(data)
     except Exception as error:  # NumPy and zipfile have a dozen of them
@@ -56,7 +65,7 @@ def unpack_arrays(content: bytes, most_bytes: int) -> dict[str, np.ndarray]:
 
 
 def _array_of(data: bytes) -> np.ndarray:
-    """One array of ``data`` itself: what is not there is not made."""
+    """The array in an npy file whose header agrees with its length."""
     file = io.BytesIO(data)
     form = np.lib.format
     is_long = form.read_magic(file) != (1, 0)

@@ -1,7 +1,7 @@
 """Numbers in whatever form they come, as arrays of one floating type.
 
-A computation in an integer or half type is wrong without a word: rates are rounded to
-zero, sums wrap around. So every function that takes numbers converts them here first.
+A computation in an integer or half type can be silently wrong: rates are rounded to
+zero, sums overflow. So every function that takes numbers converts them here first.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from ._concrete import concrete
 from ._errors import InputError
 
 
-def real_arrays(**values: Any) -> tuple[Array, ...]:
+def real_arrays(**values: object) -> tuple[Array, ...]:
     """The values as JAX arrays of one floating type, the widest that any of them has.
 
     Integers, booleans and Python's own floats take the type of the others, or JAX's default
@@ -48,7 +48,7 @@ def real_arrays(**values: Any) -> tuple[Array, ...]:
     return tuple(_cast(name, array, dtype) for name, array in arrays.items())
 
 
-def real_like(array: Array, **values: Any) -> tuple[Array, ...]:
+def real_like(array: Array, **values: object) -> tuple[Array, ...]:
     """The values as JAX arrays of the floating type of an array.
 
     For numbers such as a rate, which do not decide the precision.
@@ -73,7 +73,7 @@ def real_like(array: Array, **values: Any) -> tuple[Array, ...]:
     )
 
 
-def real_scalars(array: Array, **values: Any) -> tuple[Array, ...]:
+def real_scalars(array: Array, **values: object) -> tuple[Array, ...]:
     """Single numbers as JAX scalars of the floating type of an array.
 
     Args:
@@ -102,7 +102,7 @@ def real_scalars(array: Array, **values: Any) -> tuple[Array, ...]:
     return scalars
 
 
-def host_array(name: str, value: Any) -> np.ndarray:
+def host_array(name: str, value: object) -> np.ndarray:
     """A value as a NumPy array in double precision, for functions that decide on the host.
 
     Args:
@@ -128,11 +128,17 @@ def host_array(name: str, value: Any) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def given_rounding(value: Any) -> float:
+def given_rounding(value: object) -> float:
     """The machine epsilon of the type in which numbers were given; 0 for integers.
 
     Args:
         value: as in ``real_arrays``.
+
+    Returns:
+        The epsilon, 0 or above.
+
+    Raises:
+        InputError: if the value is not made of real numbers.
 
     Example:
         >>> given_rounding(jnp.ones(2, jnp.bfloat16)), given_rounding([1, 2])
@@ -142,7 +148,7 @@ def given_rounding(value: Any) -> float:
     return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.floating) else 0.0
 
 
-def real_array(name: str, value: Any) -> np.ndarray | Array:
+def real_array(name: str, value: object) -> np.ndarray | Array:
     """A value as an array of the real type that it has, NumPy's if it is no JAX array.
 
     Args:
@@ -173,7 +179,7 @@ def real_array(name: str, value: Any) -> np.ndarray | Array:
     return array
 
 
-def _array(name: str, value: Any) -> np.ndarray | Array:
+def _array(name: str, value: object) -> np.ndarray | Array:
     if isinstance(value, jax.Array):
         return value
     try:
@@ -208,7 +214,7 @@ def _numbers(name: str, array: np.ndarray) -> np.ndarray:
     raise InputError(f"{name} is made of {', '.join(kinds)}; give real numbers.")
 
 
-def _computing_dtype(dtypes: list[Any]) -> np.dtype:
+def _computing_dtype(dtypes: list[np.dtype]) -> np.dtype:
     """Single precision or double, the wider of those given; JAX's default for none."""
     if not dtypes:
         return jnp.result_type(float)
@@ -216,7 +222,7 @@ def _computing_dtype(dtypes: list[Any]) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(np.float64 if is_double else np.float32)
 
 
-def _cast(name: str, array: np.ndarray | Array, dtype: Any) -> Array:
+def _cast(name: str, array: np.ndarray | Array, dtype: np.dtype) -> Array:
     if isinstance(array, jax.Array):
         if concrete(array) is not None and array.dtype == dtype:
             _require_range(name, np.asarray(array), dtype)
@@ -225,7 +231,7 @@ def _cast(name: str, array: np.ndarray | Array, dtype: Any) -> Array:
     return jnp.asarray(array.astype(dtype))
 
 
-def _require_range(name: str, array: np.ndarray, dtype: Any) -> None:
+def _require_range(name: str, array: np.ndarray, dtype: np.dtype) -> None:
     """Refuse numbers that would become infinite or lose their digits in a type."""
     if array.size == 0 or not jnp.issubdtype(array.dtype, jnp.floating):
         return

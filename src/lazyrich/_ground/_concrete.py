@@ -1,12 +1,10 @@
-"""Whether a value can be looked at, or is only being traced by JAX."""
-
-from typing import Any
+"""Whether the numbers of a value are known, or JAX is tracing it."""
 
 import jax
 import numpy as np
 
 
-def concrete(value: Any) -> np.ndarray | None:
+def concrete(value: object) -> np.ndarray | None:
     """The value as a NumPy array, or None while JAX is tracing it or a part of it.
 
     Args:

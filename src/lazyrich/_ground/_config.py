@@ -2,24 +2,26 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 
+from ._config_errors import conversion_errors, nearest_field, rename_error, sentence_of
+from ._display import shown
 from ._errors import InputError
-from ._names import matching_paths, nearest_name
-from ._values import read_json, shown
+from ._names import field_paths, full_path
+from ._values import read_json
 
 _log = logging.getLogger("lazyrich")
 
 SomeConfig = TypeVar("SomeConfig", bound="Config")
-
-_LARGEST = 2**32 - 1
-"""Of whole numbers: what seeds can be, and far above every size and number of steps."""
 
 
 class AddedLater:
@@ -28,6 +30,13 @@ class AddedLater:
     At its default ``settings`` leaves it out, so that what was stored before is found.
     Let the default stand for "as before" alone, such as None: a value of a sweep that
     is equal to it would be missing from the sweep's axis.
+
+    Example:
+        >>> from typing import Annotated
+        >>> class Walk(Config):
+        ...     wind: Annotated[float | None, AddedLater()] = None
+        >>> settings(Walk())
+        {}
     """
 
 
@@ -58,31 +67,43 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    renamed: ClassVar[Mapping[str, tuple[str, Any]]] = {}
+    renamed: ClassVar[Mapping[str, tuple[str, object]]] = {}
 
     def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise InputError(_sentence(error, type(self))) from None
+            raise InputError(sentence_of(error, type(self))) from None
 
     @model_validator(mode="wrap")
     @classmethod
-    def _nothing_is_guessed(cls, given: Any, make: Any) -> Any:
+    def _nothing_is_guessed(
+        cls: type[SomeConfig], given: object, make: Callable[[object], SomeConfig]
+    ) -> SomeConfig:
         if not isinstance(given, Mapping):
             return make(given)
         old = {name: given[name] for name in cls.renamed if name in given}
-        wrong = [_moved(cls, name) for name in old if old[name] != cls.renamed[name][1]]
-        made = make({name: value for name, value in given.items() if name not in old})
-        for name in type(made).model_fields.keys() & given.keys():
-            wrong += _guessed((name,), given[name], getattr(made, name))
-        if wrong:
-            raise ValidationError.from_exception_data(cls.__name__, wrong)
-        return made
+        errors = [
+            rename_error(name, cls.renamed[name][0])
+            for name in old
+            if old[name] != cls.renamed[name][1]
+        ]
+        config = make({name: value for name, value in given.items() if name not in old})
+        for name in type(config).model_fields.keys() & given.keys():
+            errors += conversion_errors((name,), given[name], getattr(config, name))
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return config
 
     @classmethod
     def from_json(cls: type[SomeConfig], text: str) -> SomeConfig:
         """The config that ``model_dump_json`` wrote, or that a person typed.
+
+        Args:
+            text: a JSON object of the fields.
+
+        Returns:
+            The config.
 
         Raises:
             InputError: if the text is not JSON, or not such a config.
@@ -96,13 +117,16 @@ class Config(BaseModel):
             raise InputError(f"{cls.__name__} cannot be made: the JSON is no object, {{…}}.")
         return cls(**tree)
 
-    def changed(self: SomeConfig, changes: Mapping[str, Any]) -> SomeConfig:
+    def changed(self: SomeConfig, changes: Mapping[str, object]) -> SomeConfig:
         """The same config with some fields changed, by dotted path.
 
         Args:
             changes: such as ``{"scaling.alpha": 2.0, "seed": 1}``; the end of a path is
                 enough where no other ends so. A new ``kind`` of a branch, such as
                 ``{"net.kind": "mlp"}``, starts it afresh.
+
+        Returns:
+            A new config; this one is left as it is.
 
         Raises:
             InputError: if a path names no field, with the nearest that does, or if the
@@ -124,11 +148,11 @@ class Config(BaseModel):
         afresh = []
         for path in sorted(changes, key=lambda path: not is_kind[path]):
             *branches, leaf = path.split(".")
-            node: Any = tree
+            node: object = tree
             for branch in branches:
                 node = node.get(branch) if isinstance(node, dict) else None
             if not isinstance(node, dict) or (leaf not in node and node not in afresh):
-                hint = _hint(path, list(field_paths(tree)))
+                hint = nearest_field(path, list(field_paths(tree)))
                 raise InputError(f"{shown(path)[1:-1]} is not a field{hint}.")
             if is_kind[path] and node[leaf] != changes[path]:
                 node.clear()
@@ -138,7 +162,7 @@ class Config(BaseModel):
 
     def _present_path(self, path: str) -> str:
         *branches, leaf = path.split(".")
-        part: Any = self
+        part: object = self
         for branch in branches:
             part = getattr(part, branch, None)
         if not isinstance(part, Config) or leaf not in part.renamed:
@@ -149,12 +173,26 @@ class Config(BaseModel):
 
 @cache
 def say_renamed(old: str, new: str) -> None:
-    """Tell once that a setting has another name now."""
+    """Log once that a setting has another name now.
+
+    Args:
+        old: the name that was given.
+        new: the path that is used instead.
+
+    Example:
+        >>> say_renamed("task.label_scale", "scaling.label_scale")
+    """
     _log.warning("The setting %s is now called %s; it was taken for that.", old, new)
 
 
 def settings(config: Config) -> dict[str, Any]:
     """The fields as JSON values, without those added later that are at their default.
+
+    Args:
+        config: any config.
+
+    Returns:
+        By field name numbers, text, truth values, None, and lists and objects of these.
 
     Example:
         >>> from typing import Annotated
@@ -169,7 +207,7 @@ def settings(config: Config) -> dict[str, Any]:
     return tree
 
 
-def _leave_out(value: Any, tree: Any) -> None:
+def _leave_out(value: object, tree: Any) -> None:
     if isinstance(value, tuple | list):
         for part, dumped in zip(value, tree, strict=True):
             _leave_out(part, dumped)
@@ -182,101 +220,3 @@ def _leave_out(value: Any, tree: Any) -> None:
             del tree[name]
         else:
             _leave_out(part, tree[name])
-
-
-def field_paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted paths of every field of a dumped config, branches before leaves.
-
-    Example:
-        >>> list(field_paths({"seed": 0, "scaling": {"alpha": 1.0}}))
-        ['seed', 'scaling', 'scaling.alpha']
-    """
-    for name, value in tree.items():
-        yield prefix + name
-        if isinstance(value, Mapping):
-            yield from field_paths(value, f"{prefix}{name}.")
-
-
-def full_path(name: str, tree: Mapping[str, Any]) -> str:
-    """The path of a field from an end of it that no other field has.
-
-    Names that fit nothing, or more than one, come back as they are.
-
-    Example:
-        >>> full_path("alpha", {"scaling": {"alpha": 1.0}})
-        'scaling.alpha'
-    """
-    fitting = matching_paths(name, field_paths(tree))
-    return fitting[0] if len(fitting) == 1 else name
-
-
-def _hint(name: str, known: list[str]) -> str:
-    end = nearest_name(name, known, otherwise="the fields are")
-    return f" ({end})" if end.endswith("?") else f"; {end}"
-
-
-def _moved(config: type[Config], name: str) -> InitErrorDetails:
-    kind = PydanticCustomError("renamed", config.renamed[name][0])  # ty: ignore[invalid-argument-type]
-    return InitErrorDetails(type=kind, loc=(name,), input=None)
-
-
-def _guessed(place: tuple[str | int, ...], given: Any, made: Any) -> list[InitErrorDetails]:
-    """Where a value was made from one of another kind, or is a number beyond all use."""
-    if isinstance(made, tuple | list) and isinstance(given, tuple | list):
-        pairs = enumerate(zip(given, made, strict=False))
-        return [one for k, pair in pairs for one in _guessed((*place, k), *pair)]
-    wanted = ""
-    is_truth = isinstance(given, bool | np.bool_)
-    if isinstance(made, bool):
-        wanted = "" if is_truth else "true or false"
-    elif isinstance(made, int | float):
-        if is_truth or not isinstance(given, int | float | np.number):
-            wanted = "a number"
-        elif isinstance(made, int) and abs(made) > _LARGEST:
-            wanted = f"a whole number of at most {_LARGEST}"
-    elif isinstance(made, str) and not _is_text(made):
-        wanted = "text that can be written as UTF-8"
-    if not wanted:
-        return []
-    return [InitErrorDetails(type=_kind_error(wanted), loc=place, input=given)]
-
-
-def _kind_error(wanted: str) -> PydanticCustomError:
-    return PydanticCustomError("kind", wanted)  # ty: ignore[invalid-argument-type]
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _sentence(error: ValidationError, config: type[BaseModel]) -> str:
-    return f"{config.__name__} cannot be made: {'; '.join(_causes(error, config))}."
-
-
-def _causes(error: ValidationError, config: type[BaseModel]) -> Iterator[str]:
-    for found in error.errors():
-        kind = found["input"].get("kind") if isinstance(found["input"], dict) else None
-        path = ".".join(str(part) for part in found["loc"] if part != kind)
-        context = found.get("ctx", {})
-        cause, wanted = context.get("error"), found["msg"].removeprefix("Input should be ")
-        if found["type"] == "extra_forbidden":
-            hint = _hint(path, list(config.model_fields)) if "." not in path else ""
-            yield f"{shown(path)[1:-1]} is not one of its fields{hint}"
-        elif found["type"] == "renamed":
-            yield f"{path} is now called {found['msg']}; give that"
-        elif isinstance(cause, Exception):
-            inner = str(cause).rsplit(" cannot be made: ", 1)[-1].rstrip(".")
-            yield f"{path}: {inner}" if path else inner
-        elif found["type"] == "missing":
-            yield f"{path} is missing"
-        elif found["type"] == "union_tag_invalid":
-            kinds = context["expected_tags"].replace("'", "")
-            yield f"{path}.kind is {shown(context['tag'])}, wanted one of {kinds}"
-        elif found["type"] == "union_tag_not_found":
-            yield f"{path}.kind is missing"
-        else:
-            yield f"{path} is {shown(found['input'])}, wanted {wanted}"

@@ -1,17 +1,9 @@
-"""How much memory this process can still take, and how many experiments that lists."""
+"""How much memory this process can still take."""
 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-from ._errors import InputError
-from ._values import shown
-
-MOST_EXPERIMENTS = 1_000_000
-"""How many experiments there may be at a time, unless another limit is given."""
-
-_BYTES_EACH = 8192
 
 
 def free_memory(root: Path = Path("/")) -> int | None:
@@ -32,60 +24,11 @@ def free_memory(root: Path = Path("/")) -> int | None:
         >>> free is None or free > 0
         True
     """
-    found = [*_available(root), *_group_room(root), *_address_room(root)]
-    if not found:
+    limits = [*_available(root), *_group_headroom(root), *_address_headroom(root)]
+    if not limits:
         with suppress(AttributeError, ValueError, OSError):
-            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return max(0, min(found)) if found else None
-
-
-def require_countable(n: int, *, limit: int = MOST_EXPERIMENTS) -> None:
-    """Refuse more experiments than a limit, or than the free memory can list.
-
-    Args:
-        n: how many there would be.
-        limit: how many there may be.
-
-    Raises:
-        InputError: with both numbers.
-
-    Example:
-        >>> require_countable(10**9)
-        Traceback (most recent call last):
-        ...
-        lazyrich._ground._errors.InputError: 1 000 000 000 experiments; more than --limit
-        (1 000 000).
-    """
-    if n > limit:
-        raise InputError(f"{grouped(n)} experiments; more than --limit ({grouped(limit)}).")
-    free = free_memory()
-    if free is not None and n * _BYTES_EACH > free:
-        raise InputError(
-            f"{grouped(n)} experiments need about {memory_text(n * _BYTES_EACH)} before one of "
-            f"them is computed, and {memory_text(free)} are free; give fewer at a time."
-        )
-
-
-def grouped(n: int) -> str:
-    """A whole number in groups of three digits.
-
-    Example:
-        >>> grouped(1000000)
-        '1 000 000'
-    """
-    return f"{n:,}".replace(",", " ") if n < 10**30 else shown(n)
-
-
-def memory_text(n_bytes: float | int) -> str:
-    """A number of bytes for a sentence.
-
-    Example:
-        >>> memory_text(1_234_000_000), memory_text(5e15)
-        ('1.2 GB', '5,000,000 GB')
-    """
-    if n_bytes < 1e9:
-        return f"{n_bytes / 1e6:,.3g} MB"
-    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes < 1e11 else f"{n_bytes / 1e9:,.0f} GB"
+            limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(limits)) if limits else None
 
 
 def _available(root: Path) -> Iterator[int]:
@@ -95,7 +38,7 @@ def _available(root: Path) -> Iterator[int]:
                 yield int(line.split()[1]) * 1024
 
 
-def _group_room(root: Path) -> Iterator[int]:
+def _group_headroom(root: Path) -> Iterator[int]:
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -114,10 +57,10 @@ def _group_room(root: Path) -> Iterator[int]:
         # In a container the path may lie outside of what is mounted: its own is the top.
         for folder in dict.fromkeys((group, *group.parents, top)):
             if folder == top or top in folder.parents:
-                yield from _room_in(folder, *names)
+                yield from _headroom_in(folder, *names)
 
 
-def _room_in(folder: Path, limit: str, used: str, droppable: str) -> Iterator[int]:
+def _headroom_in(folder: Path, limit: str, used: str, droppable: str) -> Iterator[int]:
     with suppress(OSError, ValueError):  # "max" is no number
         most = int((folder / limit).read_text())
         taken = int((folder / used).read_text())
@@ -128,7 +71,7 @@ def _room_in(folder: Path, limit: str, used: str, droppable: str) -> Iterator[in
         yield most - max(0, taken)
 
 
-def _address_room(root: Path) -> Iterator[int]:
+def _address_headroom(root: Path) -> Iterator[int]:
     with suppress(ImportError, OSError, ValueError, IndexError):
         import resource
 

@@ -1,4 +1,4 @@
-"""What every instrument takes: a pure function of parameters and a batch of inputs."""
+"""The interface of every network: a pure function of parameters and a batch of inputs."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +14,12 @@ class Predictor(Protocol):
 
     ``x`` has shape ``(n, ...)``; ``y`` has shape ``(n,)`` or ``(n, c)``. Each row of
     the output depends on its own row of the input only.
+
+    Example:
+        >>> def predict(params, x):
+        ...     return x @ params
+        >>> isinstance(predict, Predictor)
+        True
     """
 
     def __call__(self, params: Params, x: Array, /) -> Array:

@@ -2,10 +2,10 @@
 
 import json
 import re
-import reprlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
+from ._display import shown
 from ._errors import InputError
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -13,7 +13,6 @@ _WHOLE = re.compile(r"[+-]?[0-9]+")
 _WORDS = {"true": True, "false": False, "null": None}
 _MOST_DIGITS = 300
 _MOST_LEVELS = 32
-_MOST_SHOWN = 200
 
 
 def read_value(text: str) -> Any:
@@ -23,6 +22,12 @@ def read_value(text: str) -> Any:
     as ``.5``, ``5.`` and ``1e-3``. Anything that only some programs would take for a
     number (``1_000``, digits of other scripts, ``nan``, ``inf``) is refused and never
     becomes a word. Lists, objects and quoted strings are JSON.
+
+    Args:
+        text: one value; spaces around it do not count.
+
+    Returns:
+        A number, truth value, None, text, list or object.
 
     Raises:
         InputError: if the text is empty, a number in another notation, or broken JSON.
@@ -57,7 +62,13 @@ def read_value(text: str) -> Any:
 
 
 def read_json(text: str) -> Any:
-    """What a JSON text says, where it says one thing.
+    """The value of a JSON text that has only one reading.
+
+    Args:
+        text: the JSON.
+
+    Returns:
+        A number, truth value, None, text, list or object.
 
     Raises:
         InputError: if it is not JSON, names a key twice in one object, holds NaN, an
@@ -92,6 +103,9 @@ def read_changes(texts: Iterable[str], *, flag: str = "--set") -> dict[str, Any]
         texts: as they are typed.
         flag: the option that they were given to, for the sentence.
 
+    Returns:
+        The values by name, in their order.
+
     Raises:
         InputError: if a name or a value is missing, a value cannot be read, or a name is
             given twice.
@@ -100,15 +114,15 @@ def read_changes(texts: Iterable[str], *, flag: str = "--set") -> dict[str, Any]
         >>> read_changes(["scaling.alpha=4", "loss=mse"])
         {'scaling.alpha': 4, 'loss': 'mse'}
     """
-    found: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for name, value in (_name_and_value(text, flag) for text in texts):
-        if name in found:
+        if name in changes:
             raise InputError(f"{flag} names {shown(name)[1:-1]} twice; give it once.")
-        found[name] = value
-    return found
+        changes[name] = value
+    return changes
 
 
-def _name_and_value(text: str, flag: str) -> tuple[str, Any]:
+def _name_and_value(text: str, flag: str) -> tuple[str, object]:
     name, equals, given = text.partition("=")
     name = name.strip(" ")
     if not (name and equals and given):
@@ -119,8 +133,14 @@ def _name_and_value(text: str, flag: str) -> tuple[str, Any]:
         raise InputError(f"{flag} cannot read the value of {shown(name)[1:-1]}: {error}") from None
 
 
-def value_text(value: Any) -> str:
-    """A value as it can be typed, so that ``read_value`` gives it again; text is typed already.
+def value_text(value: object) -> str:
+    """A value as it can be typed, so that ``read_value`` gives it again; text stays as it is.
+
+    Args:
+        value: a number, truth value, None, text, list or object.
+
+    Returns:
+        The text.
 
     Example:
         >>> value_text([1, True]), value_text("mlp")
@@ -132,6 +152,16 @@ def value_text(value: Any) -> str:
 def read_whole_number(text: str, *, name: str) -> int:
     """A whole number in ASCII digits; nothing is rounded.
 
+    Args:
+        text: as it is typed.
+        name: what it is for, as the subject of the sentence.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: if the text is anything else, or has over 300 digits.
+
     Example:
         >>> read_whole_number("12", name="--seeds")
         12
@@ -139,29 +169,6 @@ def read_whole_number(text: str, *, name: str) -> int:
     if not _WHOLE.fullmatch(text) or len(text) > _MOST_DIGITS:
         raise InputError(f"{name} is {shown(text)}; wanted a whole number, such as 3.")
     return int(text)
-
-
-def shown(value: Any) -> str:
-    """A value for a sentence: as Python writes it, shortened where it is long.
-
-    Example:
-        >>> shown("mlp"), shown(10**400), len(shown("x" * 10**6)) < 100
-        ("'mlp'", 'a whole number of 401 digits', True)
-    """
-    if isinstance(value, int) and abs(value) >= 10**40:
-        # log10(2), to more digits than a length has.
-        return f"a whole number of {int(value.bit_length() * 0.30102999566398120) + 1} digits"
-    try:
-        text = _SHORT.repr(value)
-        return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
-    except ValueError:  # a longer whole number inside than Python writes
-        return f"a {type(value).__name__} of {len(value)} parts"
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
-_SHORT.maxlevel, _SHORT.maxtuple, _SHORT.maxlist, _SHORT.maxdict = 4, 12, 12, 12
-_SHORT.maxlong = 44
 
 
 def _whole(text: str) -> int:
@@ -185,20 +192,20 @@ def _is_some_number(text: str) -> bool:
     return True
 
 
-def _no_constant(name: str) -> Any:
+def _no_constant(name: str) -> NoReturn:
     raise InputError(f"The value {name} is no number of JSON; give a finite number.")
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    tree: dict[str, object] = {}
     for name, value in pairs:
-        if name in found:
+        if name in tree:
             raise InputError(f"The key {shown(name)} stands twice in one object; give it once.")
-        found[name] = value
-    return found
+        tree[name] = value
+    return tree
 
 
-def _require_shallow(value: Any) -> None:
+def _require_shallow(value: object) -> None:
     level = [value]
     for _ in range(_MOST_LEVELS + 1):
         level = [

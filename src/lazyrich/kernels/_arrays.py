@@ -9,14 +9,13 @@ import numpy as np
 from jaxtyping import Array
 
 from lazyrich._ground import InputError, concrete, given_rounding, real_arrays
+from lazyrich.numerics import NEGATIVE
 
 from ._checks import require_kernel, require_query_kernel
 
 # Asymmetry relative to the largest entry. Both triangles of a float32 kernel agree to about
 # 1e-5, also on accelerators with ten-bit products to about 5e-4; K(x, x2) differs by its size.
 ASYMMETRY = 1e-3
-# The most negative eigenvalue relative to ‖K‖_F: a thousand times float32's rounding.
-NEGATIVE = 1e-4
 # Of kernels of which no eigenvalue is needed so many rows are checked, in a few
 # milliseconds. (Each principal submatrix of a semidefinite matrix is semidefinite.)
 CHECKED_ROWS = 300
@@ -64,16 +63,6 @@ def kernel_arrays(
         if is_definite:
             _require_semidefinite(known, max(NEGATIVE, rounding), checked_rows)
     return tuple(arrays.values())
-
-
-def default_cutoff(kernel: Any, matrix: Array) -> float:
-    """Ten times the rounding of a kernel as it was given and as it is computed with.
-
-    Rounding lifts null eigenvalues to 0.3–1.7 times epsilon·λ_max (committee machine, 550
-    and 1000 rows, both precisions). The common n·epsilon would, in single precision, drop
-    quadratic modes that Figure 1's kernel does have at 10⁻⁵ of the largest.
-    """
-    return 10 * max(given_rounding(kernel), float(jnp.finfo(matrix.dtype).eps))
 
 
 def unit_scaled(values: Array) -> tuple[Array, Array]:

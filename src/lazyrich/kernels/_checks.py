@@ -1,26 +1,9 @@
 """What every instrument of this room asks of its input, in one sentence each."""
 
-from typing import Any
-
-import jax
 import numpy as np
 from jaxtyping import Array
 
 from lazyrich._ground import InputError, require_finite
-
-
-def require_nonnegative(**values: Any) -> None:
-    """Refuse numbers below zero or not finite; traced values and None pass."""
-    for name, value in values.items():
-        if value is None:
-            continue
-        require_finite(**{name: value})
-        try:
-            smallest = np.min(np.asarray(value), initial=0)
-        except jax.errors.TracerArrayConversionError:
-            continue
-        if smallest < 0:
-            raise InputError(f"{name} is {value}; it must be zero or above.")
 
 
 def require_kernel(kernel: Array, targets: Array | None = None) -> None:

@@ -13,12 +13,13 @@ from lazyrich._ground import (
     real_array,
     real_like,
     real_scalars,
+    require_nonnegative,
     require_positive,
 )
+from lazyrich.numerics import eigenmodes
 
 from ._arrays import kernel_arrays, unit_scaled
-from ._checks import require_nonnegative
-from ._spectral import eigenmodes, scalars_of
+from ._spectral import scalars_of
 
 
 class LazyDynamics(NamedTuple):

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import InputError, real_arrays, require_finite
+from lazyrich.numerics import null_space, pseudo_inverse
 
 from ._arrays import Scaled, kernel_arrays, scaled_back, unit_of, unit_scaled, within_range
-from ._spectral import invert, null_space, scalars_of
+from ._spectral import scalars_of
 
 
 def kernel_distance(
@@ -115,7 +116,7 @@ def _difficulty(kernel: Array, targets: Array, ridge: Array, cutoff: Array) -> t
     ridge = ridge / unit
     null_power = jnp.sum((null_space(kernel, ridge, cutoff).T @ targets) ** 2)
     misses = null_power > cutoff * jnp.sum(targets**2)
-    power = jnp.sum(targets * (invert(kernel, ridge, cutoff) @ targets))
+    power = jnp.sum(targets * (pseudo_inverse(kernel, ridge, cutoff) @ targets))
     return misses, scaled_back(power, label_unit, label_unit / unit)
 
 

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import lineax
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from lazyrich._ground import InputError, Params, Predictor, require_finite
+from lazyrich._ground import InputError, Params, Predictor, require_finite, require_nonnegative
 
-from ._checks import require_nonnegative
 from ._inputs import Inputs, as_rows
 from ._predictor_call import PredictorCall, predictor_call, require_row_wise
 from ._traced_predictor import push_forward

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import InputError, real_array
+from lazyrich.numerics import pseudo_inverse
 
 from ._arrays import Scaled, kernel_arrays, scaled_back, unit_scaled, within_range
-from ._spectral import invert, scalars_of
+from ._spectral import scalars_of
 
 
 def flatten_kernel(kernel: Float[Array, "n m c c"]) -> Float[Array, "nc mc"]:
@@ -90,5 +91,5 @@ def _regression(
 ) -> Scaled:
     kernel, unit = unit_scaled(kernel)
     targets, label_unit = unit_scaled(targets)
-    fit = invert(kernel, ridge / unit, cutoff) @ targets
+    fit = pseudo_inverse(kernel, ridge / unit, cutoff) @ targets
     return scaled_back((query_kernel / unit) @ fit, label_unit)

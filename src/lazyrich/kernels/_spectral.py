@@ -1,9 +1,4 @@
-"""Eigenvalues of a kernel, and its inverse where it has one.
-
-A measured kernel is known to rounding only, so an eigenvalue far below the largest is
-not told apart from zero. One rule for the whole room: modes at or below
-``cutoff × λ_max`` are the kernel's null space, and nothing is ever learned there.
-"""
+"""How far the inverse of a kernel can be trusted, and the scalars that it depends on."""
 
 from typing import Any, NamedTuple
 
@@ -11,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from lazyrich._ground import real_scalars
+from lazyrich._ground import real_scalars, require_nonnegative
+from lazyrich.numerics import inverse_eigenvalues, rounding_cutoff
 
-from ._arrays import NEGATIVE, default_cutoff, kernel_arrays
-from ._checks import require_nonnegative
+from ._arrays import kernel_arrays
 
 
 class ConditionReport(NamedTuple):
@@ -51,87 +46,9 @@ def scalars_of(
     """
     require_nonnegative(ridge=ridge, cutoff=cutoff)
     if cutoff is None:
-        cutoff = default_cutoff(kernel, matrix)
+        cutoff = rounding_cutoff(kernel, matrix)
     ridge, cutoff = real_scalars(matrix, ridge=ridge, cutoff=cutoff)
     return ridge, cutoff
-
-
-def decompose(kernel: Array, cutoff: ScalarLike) -> tuple[Array, Array]:
-    """Eigenvalues (ascending) and eigenvectors of a symmetric kernel.
-
-    A kernel that was traced could not be refused: both are NaN if it is not finite, or
-    has negative eigenvalues beyond rounding.
-    """
-    is_finite = jnp.isfinite(kernel).all()
-    eigenvalues, vectors = jnp.linalg.eigh(jnp.where(is_finite, kernel, 0))
-    allowed = jnp.maximum(
-        NEGATIVE * jnp.linalg.norm(eigenvalues), cutoff * jnp.maximum(eigenvalues[-1], 0)
-    )
-    is_sound = is_finite & (eigenvalues[0] >= -allowed)
-    nan = jnp.where(is_sound, 0, jnp.nan).astype(kernel.dtype)
-    return eigenvalues + nan, vectors + nan
-
-
-def eigenmodes(kernel: Array, cutoff: ScalarLike) -> tuple[Array, Array, Array]:
-    """Eigenvalues (ascending, null modes exactly zero), eigenvectors, which modes count."""
-    eigenvalues, vectors = decompose(kernel, cutoff)
-    null = eigenvalues <= cutoff * jnp.maximum(eigenvalues[-1], 0)
-    return jnp.where(null, 0, eigenvalues), vectors, ~null
-
-
-def inverse_weights(eigenvalues: Array, kept: Array, ridge: Array, cutoff: Array) -> Array:
-    """1/(λ + ridge) on every mode that can be inverted, zero on the others."""
-    shifted = eigenvalues + ridge
-    can = kept | (shifted > cutoff * (eigenvalues[-1] + ridge))
-    return jnp.where(can, 1 / jnp.where(can, shifted, 1), 0)
-
-
-@jax.custom_jvp
-def regularised_inverse(kernel: Array, ridge: Array, cutoff: Array) -> Array:
-    """(K + ridge·I)⁻¹, a pseudo-inverse where that is singular."""
-    eigenvalues, vectors, kept = eigenmodes(kernel, cutoff)
-    return (vectors * inverse_weights(eigenvalues, kept, ridge, cutoff)) @ vectors.T
-
-
-@regularised_inverse.defjvp
-def _regularised_inverse_jvp(primals, tangents):
-    """The derivative of the spectral function by its divided differences.
-
-    Differentiating eigenvectors would divide by differences of eigenvalues, which are
-    zero for every degenerate pair; the inverse itself is smooth there.
-    """
-    kernel, ridge, cutoff = primals
-    dkernel, dridge, _ = tangents
-    eigenvalues, vectors, kept = eigenmodes(kernel, cutoff)
-    weights = inverse_weights(eigenvalues, kept, ridge, cutoff)
-    on = weights > 0
-    # Both modes inverted: −1/(λᵢλⱼ). One of them null (λ = 0): 1/λᵢ². Both null: 0.
-    safe = jnp.where(on, eigenvalues, 1)
-    mixed = jnp.where(on, weights / safe, 0)
-    slopes = jnp.where(
-        on[:, None] & on[None, :],
-        -weights[:, None] * weights[None, :],
-        jnp.where(on[:, None], mixed[:, None], mixed[None, :]) * (on[:, None] ^ on[None, :]),
-    )
-    rotated = vectors.T @ ((dkernel + dkernel.T) / 2) @ vectors
-    change = vectors @ (slopes * rotated) @ vectors.T
-    shift = (vectors * (-(weights**2) * dridge)) @ vectors.T
-    return (vectors * weights) @ vectors.T, change + shift
-
-
-@jax.jit
-def invert(kernel: Array, ridge: Array, cutoff: Array) -> Array:
-    """The room's one inverse of a kernel, ridge and cutoff in the kernel's dtype."""
-    return regularised_inverse((kernel + kernel.T) / 2, ridge, cutoff)
-
-
-@jax.jit
-def null_space(kernel: Array, ridge: Array, cutoff: Array) -> Array:
-    """The eigenvectors that ``invert`` leaves out, the other columns zero; no gradient."""
-    symmetric = jax.lax.stop_gradient((kernel + kernel.T) / 2)
-    eigenvalues, vectors, kept = eigenmodes(symmetric, cutoff)
-    weights = inverse_weights(eigenvalues, kept, ridge, cutoff)
-    return vectors * (weights == 0)
 
 
 def condition_report(
@@ -168,7 +85,7 @@ def _report(kernel: Array, ridge: Array, relative: Array) -> ConditionReport:
     largest, smallest = eigenvalues[-1], eigenvalues[0]
     absolute = relative * jnp.maximum(largest, 0)
     kept = eigenvalues > absolute
-    weights = inverse_weights(jnp.where(kept, eigenvalues, 0), kept, ridge, relative)
+    weights = inverse_eigenvalues(jnp.where(kept, eigenvalues, 0), kept, ridge, relative)
     return ConditionReport(
         largest=largest,
         smallest=smallest,

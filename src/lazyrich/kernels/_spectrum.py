@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
+from lazyrich.numerics import decompose, rounding_cutoff
+
 from ._arrays import (
     Scaled,
-    default_cutoff,
     kernel_arrays,
     scaled_back,
     unit_scaled,
     within_range,
 )
-from ._spectral import decompose
 
 
 class KernelSpectrum(NamedTuple):
@@ -66,7 +66,7 @@ def kernel_spectrum(kernel: Float[Array, "n n"], targets: Float[Array, "n *c"]) 
         Kumar et al. (2024), Eq. 11 and Figure 5; Canatar et al. (2021) for cumulative power.
     """
     matrix, targets = kernel_arrays(kernel, targets)
-    eigenvalues, modes, power, shares = _spectrum(matrix, targets, default_cutoff(kernel, matrix))
+    eigenvalues, modes, power, shares = _spectrum(matrix, targets, rounding_cutoff(kernel, matrix))
     return KernelSpectrum(within_range(eigenvalues), modes, within_range(power), shares)
 
 

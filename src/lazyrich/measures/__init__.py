@@ -1,11 +1,11 @@
-"""From a curve to a number: when a loss falls, how long the test loss waits, how high it rose.
+"""Numbers from recorded curves: steps at which a loss falls, delays, phases, peaks, trends.
 
-Functions of recorded curves only: never trains, never sees a network.
+Pure functions of curves, which need no network.
 
 Vocabulary: a loss *falls* at the first step at which it is at or below a level, an
 accuracy *rises* at the first at or above one; the *delay* (time to grok) runs from the
 fall or rise on the training points to that on the test points; it is *censored* if the
-test curve never got there while it was watched; a *phase* names what became of the run.
+test curve does not get there before the run ends; a *phase* names the outcome of a run.
 """
 
 from ._accuracy import accuracy_delay as accuracy_delay

@@ -1,4 +1,4 @@
-"""When an accuracy rises, and how long the test accuracy waits for it."""
+"""The step at which an accuracy rises to a level, and the delay of the test accuracy."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,17 +20,17 @@ def rise_step(steps: Steps, accuracy: Curve, level: ScalarLike) -> Float[Array, 
         steps: step numbers, or flow times, zero or above. Records may come in any order;
             of several at one step the last one counts.
         accuracy: share of right answers, 0 to 1; values that are not finite never cross.
-        level: where the accuracy counts as risen, a share.
+        level: at or above which the accuracy has risen, a share.
 
     Returns:
         The step; the first step if the accuracy starts at or above the level; inf if it
-        never gets there. NaN inside ``jit`` or ``vmap`` for an accuracy that would be
+        never rises so far. NaN inside ``jit`` or ``vmap`` for an accuracy that would be
         refused outside.
 
     Raises:
         InputError: if the lengths disagree or are zero, a step is negative or not finite,
-            an accuracy is not a share (such as a percentage), or a level above 1 asks
-            for what no accuracy reaches.
+            an accuracy is not a share (such as a percentage), or the level is above 1,
+            which no accuracy reaches.
 
     Example:
         >>> steps, accuracy = jnp.array([1.0, 10.0, 100.0]), jnp.array([0.1, 0.2, 1.0])
@@ -81,8 +81,8 @@ def accuracy_delay(
         >>> steps = jnp.array([0, 1, 10, 100, 1000])
         >>> train = jnp.array([0.1, 0.5, 1.0, 1.0, 1.0])
         >>> test = jnp.array([0.1, 0.1, 0.2, 0.2, 0.9])
-        >>> found = accuracy_delay(steps, train, test, train_level=1.0)
-        >>> round(float(found.delay)), round(float(found.ratio))
+        >>> delay = accuracy_delay(steps, train, test, train_level=1.0)
+        >>> round(float(delay.delay)), round(float(delay.ratio))
         (990, 100)
     """
     _require_levels(train_level=train_level, test_level=test_level)

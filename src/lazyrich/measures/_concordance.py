@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from lazyrich._ground import InputError, host_array
 
 LEAST_PAIRS = 3
-"""Fewer comparable pairs say nothing about a trend."""
+"""With fewer comparable pairs no trend is reported."""
 
 
 def concordance(x: ArrayLike, y: ArrayLike) -> float:
@@ -18,7 +18,7 @@ def concordance(x: ArrayLike, y: ArrayLike) -> float:
 
     Args:
         x: values of a setting, such as α, ``n``.
-        y: what was measured at each, ``n``; inf where it lies beyond what was watched.
+        y: what was measured at each, ``n``; inf where it is censored.
 
     Returns:
         A number in [−1, 1]: 1 if y grows with x in every pair that counts, −1 if it falls

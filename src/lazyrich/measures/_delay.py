@@ -1,4 +1,4 @@
-"""When a loss falls, and how long the test loss waits for it."""
+"""The step at which a loss falls to a level, and the delay of the test loss."""
 
 from typing import NamedTuple
 
@@ -12,22 +12,27 @@ from ._records import Curve, Steps, require_first, require_losses, sorted_record
 
 
 class GrokkingDelay(NamedTuple):
-    """How long the test curve waits after the train curve has got there.
+    """The delay between the steps at which train and test curve reach their levels.
 
     Curves are losses that fall to a level, or accuracies that rise to one.
 
     Attributes:
-        train_step: step at which the train curve gets there; inf if it never did.
-        test_step: step at which the test curve gets there; inf if it never did.
+        train_step: step at which the train curve reaches its level; inf if it never does.
+        test_step: step at which the test curve reaches its level; inf if it never does.
         delay: test_step − train_step, steps; inf if censored. Negative where the test
             curve is first.
         ratio: test_step/train_step, dimensionless; inf if censored, or if the train curve
-            was there at step 0 and the test curve was not.
-        is_censored: the test curve never got there: the delay is longer than was watched.
-            Also set where the train curve never did and no delay is defined.
+            is at its level at step 0 and the test curve is not.
+        is_censored: the test curve never reaches its level: the delay is longer than the run.
+            Also set where the train curve never does and no delay is defined.
 
     Inside ``jit`` or ``vmap``, where bad curves cannot be refused, both steps and what
     follows from them are NaN for curves that would be refused outside.
+
+    Example:
+        >>> steps = (100.0, 5000.0, 4900.0, 50.0, False)  # the last: is it censored
+        >>> float(GrokkingDelay(*map(jnp.asarray, steps)).ratio)
+        50.0
     """
 
     train_step: Float[Array, ""]
@@ -48,11 +53,11 @@ def fall_step(steps: Steps, loss: Curve, level: ScalarLike) -> Float[Array, ""]:
         steps: step numbers, or flow times, zero or above. Records may come in any order;
             of several at one step the last one counts.
         loss: the curve, label units²; values that are not finite never cross.
-        level: where the loss counts as fallen, label units².
+        level: at or below which the loss has fallen, label units².
 
     Returns:
         The step; the first step if the loss starts at or below the level; inf if it
-        never gets there.
+        never falls so far.
 
     Raises:
         InputError: if the lengths disagree or are zero, a step is negative or not finite,
@@ -78,7 +83,7 @@ def crossing(steps: Array, loss: Array, level: Array) -> Array:
     drop = loss[before] - loss[k]
     share = jnp.where(drop > 0, (loss[before] - level) / jnp.where(drop > 0, drop, 1), 1.0)
     share = jnp.clip(share, 0, 1)
-    # A diverged record before the crossing offers nothing to interpolate from.
+    # There is no interpolation from a record that is not finite.
     share = jnp.where(jnp.isfinite(loss[before]), share, 1.0)
     a, b = steps[before], steps[k]
     safe = jnp.where(a > 0, a, 1)
@@ -118,8 +123,8 @@ def grokking_delay(
         >>> steps = jnp.array([0, 1, 10, 100, 1000])
         >>> train = jnp.array([1.0, 0.5, 0.1, 0.01, 0.001])
         >>> test = jnp.array([1.0, 1.2, 1.1, 0.5, 0.1])
-        >>> found = grokking_delay(steps, train, test)
-        >>> round(float(found.delay)), bool(found.is_censored)
+        >>> delay = grokking_delay(steps, train, test)
+        >>> round(float(delay.delay)), bool(delay.is_censored)
         (990, False)
 
     References:
@@ -131,7 +136,7 @@ def grokking_delay(
     require_first(train_loss=train)
     require_losses(train_loss=train, test_loss=test)
     [threshold] = real_scalars(train, threshold=threshold)
-    # A negative loss that is traced has no share either.
+    # No share of a negative loss is defined, nor of one that is being traced.
     level = threshold * jnp.where(train[0] < 0, jnp.nan, train[0])
     return delay_between(crossing(steps, train, level), crossing(steps, test, level))
 
@@ -142,7 +147,7 @@ def delay_between(train_step: Float[Array, ""], test_step: Float[Array, ""]) -> 
     is_undefined = jnp.isnan(test_step) | jnp.isnan(train_step)
     is_censored = jnp.isinf(test_step) | jnp.isinf(train_step)
     safe = jnp.where(is_censored, 1.0, train_step)
-    # From step 0 every later step is infinitely late; step 0 itself is not late at all.
+    # The ratio to step 0 is infinite for every later step, and 1 for step 0 itself.
     ratio = jnp.where(test_step == safe, 1.0, test_step / safe)
     return GrokkingDelay(
         train_step,

@@ -11,13 +11,13 @@ from ._delay import GrokkingDelay
 
 
 class Phase(IntEnum):
-    """What became of a run, after Liu et al. (2022).
+    """The outcome of a run, after Liu et al. (2022).
 
     Attributes:
-        comprehension: the test curve followed the train curve soon.
-        grokking: it followed late.
-        memorisation: it never followed.
-        confusion: the train curve itself never got there.
+        comprehension: the test curve reached its level soon after the train curve.
+        grokking: it reached its level late.
+        memorisation: it never reached it.
+        confusion: the train curve never reached its own level.
 
     Example:
         >>> Phase(1).name
@@ -31,13 +31,13 @@ class Phase(IntEnum):
 
 
 def phase(
-    found: GrokkingDelay,
+    delay: GrokkingDelay,
     *,
     max_delay: ScalarLike = 1000.0,
     max_ratio: ScalarLike = jnp.inf,
     last_step: ScalarLike = jnp.inf,
 ) -> Int[Array, ""]:
-    """Phase of a run, from the steps at which its train and test curves got there.
+    """Phase of a run, from the steps at which its train and test curves reach their levels.
 
     With t_train and t_test of ``grokking_delay`` or ``accuracy_delay``:
 
@@ -54,23 +54,23 @@ def phase(
     rate: give your own. jit- and vmap-safe.
 
     Args:
-        found: from ``accuracy_delay`` or ``grokking_delay``, which take the levels.
+        delay: from ``accuracy_delay`` or ``grokking_delay``, which take the levels.
         max_delay: the delay from which a run has grokked, steps; inf asks the ratio alone.
         max_ratio: the ratio t_test/t_train from which a run has grokked, dimensionless;
             inf, the default, asks the delay alone.
         last_step: later steps count as never; inf counts all that was watched.
 
     Returns:
-        A ``Phase`` as a number. A test curve that got there where the train curve never
-        did, which the table of Liu et al. leaves open, is confusion. A step that is NaN
+        A ``Phase`` as a number. A test curve that reaches its level where the train curve
+        never does, a case that Liu et al. leave open, is confusion. A step that is NaN
         counts as never.
 
     Raises:
-        InputError: if a bound is not above zero, or ``found`` is something else.
+        InputError: if a bound is not above zero, or ``delay`` is something else.
 
     Example:
-        >>> found = GrokkingDelay(*map(jnp.asarray, (100.0, 5000.0, 4900.0, 50.0, False)))
-        >>> Phase(int(phase(found))).name, Phase(int(phase(found, last_step=1000))).name
+        >>> delay = GrokkingDelay(*map(jnp.asarray, (100.0, 5000.0, 4900.0, 50.0, False)))
+        >>> Phase(int(phase(delay))).name, Phase(int(phase(delay, last_step=1000))).name
         ('grokking', 'memorisation')
 
     References:
@@ -78,20 +78,20 @@ def phase(
         grokking: an effective theory of representation learning", Table 1.
     """
     require_positive(max_delay=max_delay, max_ratio=max_ratio, last_step=last_step)
-    if not isinstance(found, GrokkingDelay):
+    if not isinstance(delay, GrokkingDelay):
         raise InputError(
-            f"found is a {type(found).__name__}; give what grokking_delay or accuracy_delay "
+            f"delay is a {type(delay).__name__}; give what grokking_delay or accuracy_delay "
             "returns."
         )
-    train, test, delay, ratio = real_arrays(
-        train_step=found.train_step,
-        test_step=found.test_step,
-        delay=found.delay,
-        ratio=found.ratio,
+    train, test, n_steps, ratio = real_arrays(
+        train_step=delay.train_step,
+        test_step=delay.test_step,
+        delay=delay.delay,
+        ratio=delay.ratio,
     )
     has_train, has_test = (jnp.isfinite(step) & (step <= last_step) for step in (train, test))
-    is_late = delay >= max_delay
-    # The ratio to a train step of 0 is infinite; "no bound" lets that pass too.
+    is_late = n_steps >= max_delay
+    # The ratio to a train step of 0 is infinite, which "no bound" must allow too.
     is_late = is_late | ((ratio >= max_ratio) & jnp.isfinite(max_ratio))
     after_fit = jnp.where(
         has_test,

@@ -1,7 +1,7 @@
 """Records of a run in any form and order, as curves over increasing steps."""
 
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +25,7 @@ Curve = Shaped[Array, " s"] | Shaped[np.ndarray, " s"] | Sequence[float]
 _ROUNDING = 1e-6
 
 
-def sorted_records(steps: Any, **curves: Any) -> tuple[Array, ...]:
+def sorted_records(steps: object, **curves: object) -> tuple[Array, ...]:
     """Steps and curves as arrays of one floating type, in the order of the steps.
 
     Of several records at one step the last one given counts for all of them.
@@ -56,31 +56,32 @@ def sorted_records(steps: Any, **curves: Any) -> tuple[Array, ...]:
     return arrays if order is None else tuple(array[order] for array in arrays)
 
 
-def sorted_mask(steps: Any, where: Any) -> Bool[Array, " s"]:
+def sorted_mask(steps: object, where: object) -> Bool[Array, " s"]:
     """Which records count, in the order of ``sorted_records``."""
     mask = real_array("where", where)
-    require_shapes("s s", steps=np.zeros(np.shape(steps)), where=mask)
+    require_shapes("s s", steps=real_array("steps", steps), where=mask)
     if mask.dtype != bool:
         raise InputError(f"where has the type {mask.dtype}; give True or False for each record.")
     order = _order(steps)
     return jnp.asarray(mask if order is None else mask[order])
 
 
-def _order(steps: Any) -> Array | np.ndarray | None:
+def _order(steps: object) -> Array | np.ndarray | None:
     """For each place the index of the record that counts there; None for increasing steps.
 
     Steps that are known are compared as they were given: single precision would take
     large ones that differ for the same.
     """
-    if concrete(real_array("steps", steps)) is None:
-        return _last_of_equal(jnp.asarray(steps), jnp)
+    given = real_array("steps", steps)
+    if concrete(given) is None:
+        return _last_of_equal(jnp.asarray(given), jnp)
     known = host_array("steps", steps)
     if (known < 0).any():
         raise InputError(f"steps holds {known.min():g}; steps are counted from zero.")
     return None if (np.diff(known) > 0).all() else _last_of_equal(known, np)
 
 
-def _last_of_equal(steps: Any, library: Any) -> Any:
+def _last_of_equal(steps: Array | np.ndarray, library: ModuleType) -> Array | np.ndarray:
     order = library.argsort(steps, stable=True)
     ordered = steps[order]
     return order[library.searchsorted(ordered, ordered, side="right") - 1]

@@ -1,4 +1,4 @@
-"""The shape of a curve: its peak, its value at a step, where two curves part."""
+"""The shape of a curve: its peak, its value at a step, the step at which two curves differ."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def _value_at(steps: Array, curve: Array, step: Array) -> Array:
     before = jnp.maximum(after - 1, 0)
     a, b, x = (jnp.log1p(t) for t in (steps[before], steps[after], step))
     share = jnp.clip((x - a) / jnp.where(b > a, b - a, 1), 0, 1)
-    # Neither end is touched by what stands at the other.
+    # At one end a value at the other that is not finite must not count.
     value = jnp.where(share == 0, 0, share * curve[after]) + jnp.where(
         share == 1, 0, (1 - share) * curve[before]
     )
@@ -65,7 +65,7 @@ def peak_before(
     *,
     where: Bool[Array, " s"] | Bool[np.ndarray, " s"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Highest record of a curve up to a step, and the step at which it stands.
+    """Highest record of a curve up to a step, and the step of that record.
 
     Args:
         steps: step numbers, or flow times, zero or above. Records may come in any order;
@@ -100,9 +100,9 @@ def _peak(steps: Array, curve: Array, last_step: Array, mask: Array | None) -> t
     counts = (steps <= last_step) & ~jnp.isnan(curve)
     if mask is not None:
         counts = counts & mask
-    seen = jnp.where(counts, curve, -jnp.inf)
-    k = jnp.argmax(seen)
-    return seen[k], jnp.where(counts.any(), steps[k], jnp.nan)
+    candidates = jnp.where(counts, curve, -jnp.inf)
+    k = jnp.argmax(candidates)
+    return candidates[k], jnp.where(counts.any(), steps[k], jnp.nan)
 
 
 def leave_step(
@@ -112,17 +112,17 @@ def leave_step(
     *,
     tolerance: ScalarLike = 0.05,
 ) -> Float[Array, ""]:
-    """First record at which a curve is further from its twin than a share of its start.
+    """First step at which a loss differs from the linearized network's by a share of its start.
 
     Args:
         steps: step numbers, or flow times, zero or above. Records may come in any order;
             of several at one step the last one counts.
-        curve: a loss of the net.
-        twin: the same loss of its linearised twin.
+        curve: a loss of the network.
+        twin: the same loss of the linearized network.
         tolerance: share of the curve's first value, dimensionless, above zero.
 
     Returns:
-        The step; inf if the two never part. Records at which one of them is NaN, or both
+        The step; inf if the two never differ so much. Records at which one of them is NaN, or both
         are infinite, do not count. NaN inside ``jit`` or ``vmap`` if the curve does not
         begin with a finite number.
 

@@ -11,10 +11,10 @@ from lazyrich._ground import InputError, host_array, require_finite, require_pos
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
     """Spearman's ρ, with infinite values ordered last and tied among themselves.
 
-    So a delay that was censored is longer than any that was seen.
+    So a censored delay counts as longer than any finite one.
 
     Args:
-        x: values, such as a dial's.
+        x: values of a setting, such as α.
         y: what was measured at each.
 
     Returns:
@@ -113,6 +113,9 @@ def count_peaks(curve: ArrayLike, *, prominence: float) -> int:
         prominence: share of the first record by which a maximum must stand out, above
             zero.
 
+    Returns:
+        The number; zero for a curve that only falls, or only rises.
+
     Raises:
         InputError: if the curve has more than one axis, its first finite record is
             missing or not above zero, or the prominence is not above zero.
@@ -121,15 +124,15 @@ def count_peaks(curve: ArrayLike, *, prominence: float) -> int:
         >>> count_peaks([1.0, 1.5, 1.0, 1.2, 0.5], prominence=0.1)
         2
     """
-    from scipy.signal import find_peaks  # here: it takes half as long to import as all else
+    from scipy.signal import find_peaks  # half of the package's import time
 
     array = host_array("curve", curve)
-    kept = array[np.isfinite(array)]
-    if array.ndim != 1 or not kept.size or kept[0] <= 0:
+    records = array[np.isfinite(array)]
+    if array.ndim != 1 or not records.size or records[0] <= 0:
         raise InputError(
-            f"The curve has shape {array.shape} and begins with {kept[:1].tolist()}; give "
+            f"The curve has shape {array.shape} and begins with {records[:1].tolist()}; give "
             "records of one axis of which the first is above zero."
         )
     require_finite(prominence=prominence)
     require_positive(prominence=prominence)
-    return len(find_peaks(kept, prominence=prominence * kept[0])[0])
+    return len(find_peaks(records, prominence=prominence * records[0])[0])

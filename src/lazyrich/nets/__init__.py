@@ -1,7 +1,7 @@
-"""Functions with parameters, and the ways to scale them.
+"""Networks as functions of their parameters, and the ways to scale them.
 
-Every net here is a ``Predictor``: a pure function of parameters and a batch. A scaled
-net is again a net. Never trains, never measures.
+Every net is a ``Predictor``: a pure function of parameters and a batch. A scaled net is
+a predictor again.
 
 Vocabulary: *params* are a net's arrays, *params0* those at initialisation; *alpha* is
 the output scale, *weight_scale* σ the standard deviation of the initial weights,
@@ -9,10 +9,11 @@ the output scale, *weight_scale* σ the standard deviation of the initial weight
 traced.
 """
 
+from lazyrich._ground import hermite as hermite
+
 from ._committee import CommitteeNet as CommitteeNet
 from ._committee import CommitteeParams as CommitteeParams
 from ._committee import committee_machine as committee_machine
-from ._committee import hermite as hermite
 from ._committee import init_committee_machine as init_committee_machine
 from ._mlp import MLP as MLP
 from ._mlp import MLPNet as MLPNet

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 from pydantic import Field, PositiveInt
 
-from lazyrich._ground import InputError, Predictor, require_finite, require_positive
+from lazyrich._ground import InputError, Predictor, hermite, require_finite, require_positive
 
 from ._net import Net, require_dials, require_vectors, scale_params
 
@@ -18,6 +18,10 @@ class CommitteeParams(NamedTuple):
     Attributes:
         weights: one row w_i for each hidden unit.
         readouts: v_i of each hidden unit, trained like the rest; None fixes all at one.
+
+    Example:
+        >>> CommitteeParams(jnp.ones((3, 2))).readouts is None
+        True
     """
 
     weights: Float[Array, "N d"]
@@ -65,28 +69,6 @@ def committee_machine(epsilon: ScalarLike, *, degree: int | None = None) -> Pred
         return active @ params.readouts / len(params.readouts)
 
     return predict
-
-
-def hermite(h: Float[Array, "*shape"], degree: int) -> Float[Array, "*shape"]:
-    """Probabilists' Hermite polynomial He_k, by He_{k+1}(h) = h He_k(h) − k He_{k−1}(h).
-
-    Its mean square under h ~ N(0, 1) is k!.
-
-    Args:
-        h: where to evaluate it.
-        degree: k, 0 or more.
-
-    Returns:
-        He_k(h).
-
-    Example:
-        >>> hermite(jnp.array([2.0]), 3).tolist()  # 2³ − 3·2
-        [2.0]
-    """
-    before, now = jnp.zeros_like(h), jnp.ones_like(h)
-    for k in range(degree):
-        before, now = now, h * now - k * before
-    return now
 
 
 def init_committee_machine(

@@ -43,6 +43,11 @@ class MLP(eqx.Module):
         activation: name of φ.
         parameterisation: "standard", "ntk" or "mean_field".
         is_scalar: give one number for each row, (n,) instead of (n, 1).
+
+    Example:
+        >>> mlp = MLPNet(widths=()).init(jax.random.key(0), n_inputs=2, n_outputs=None)
+        >>> [weight.shape for weight in mlp.weights], mlp(jnp.ones((3, 2))).shape
+        ([(2, 1)], (3,))
     """
 
     weights: tuple[Float[Array, "_ _"], ...]
@@ -119,8 +124,8 @@ class MLPNet(Net):
         keys = jax.random.split(key, (len(sizes), 2))
         weights, biases = [], []
         for (n_in, n_out), (weight_key, bias_key) in zip(sizes, keys, strict=True):
-            weights.append(self._draw(weight_key, (n_in, n_out), n_in))
-            biases.append(self._draw(bias_key, (n_out,), n_in))
+            weights.append(self._sample(weight_key, (n_in, n_out), n_in))
+            biases.append(self._sample(bias_key, (n_out,), n_in))
         model = MLP(
             tuple(weights),
             tuple(biases) if self.use_bias else None,
@@ -135,7 +140,7 @@ class MLPNet(Net):
         require_dials(self, dials)
         return _apply
 
-    def _draw(self, key: PRNGKeyArray, shape: tuple[int, ...], n_in: int) -> Array:
+    def _sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n_in: int) -> Array:
         if self.initial == "kaiming":
             return math.sqrt(2 / n_in) * jax.random.normal(key, shape)
         if self.initial == "unit_normal":

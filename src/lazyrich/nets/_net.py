@@ -1,4 +1,4 @@
-"""What every net's settings offer: parameters from a key, and a predictor."""
+"""The interface of a network's settings: parameters from a key, and a predictor."""
 
 from abc import abstractmethod
 from collections.abc import Collection
@@ -25,6 +25,11 @@ class Net(Config):
         dials: names of the fields that ``predictor`` takes as numbers that may be
             traced, so that runs which differ in them share one compilation.
         takes: "vectors" (n, d) or "tokens" (n, t).
+
+    Example:
+        >>> from lazyrich.nets import MLPNet
+        >>> issubclass(MLPNet, Net), MLPNet.takes
+        (True, 'vectors')
     """
 
     dials: ClassVar[tuple[str, ...]] = ()

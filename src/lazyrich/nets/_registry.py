@@ -1,4 +1,4 @@
-"""Every net by its kind: what a config may name, and what the contract tests go through."""
+"""Every net by its kind."""
 
 from typing import Annotated
 

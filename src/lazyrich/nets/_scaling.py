@@ -1,4 +1,4 @@
-"""The laziness dial: output scale, centred on the start (Eq. 7)."""
+"""The output scale α, and the output centred on its value at the start (Eq. 7)."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
@@ -11,9 +11,9 @@ def scale_output(
 ) -> Predictor:
     """The net α[f(θ, x) − f(θ₀, x)], Eq. 7; with ``center=False`` αf(θ, x).
 
-    Large α is lazy. To keep the pace of learning, gradient descent takes the learning
+    Large α is lazy. For the same speed of learning gradient descent needs the learning
     rate η₀/α² (§8.1). Centring computes the output twice, and loses digits when θ is
-    close to θ₀: in float32 a very lazy net wants float64.
+    close to θ₀: a very lazy net needs float64.
 
     Args:
         predict: any predictor.
@@ -71,6 +71,9 @@ def centred(output: Float[Array, "n ..."], output0: Float[Array, "n ..."]) -> Ar
         output: f(θ) on some rows.
         output0: f(θ₀) on the same rows.
 
+    Returns:
+        The difference, in label units; NaN where either is.
+
     Example:
         >>> centred(jnp.array([2.0]), jnp.array([0.5])).tolist()
         [1.5]
@@ -79,5 +82,5 @@ def centred(output: Float[Array, "n ..."], output0: Float[Array, "n ..."]) -> Ar
 
 
 def _rounded(output: Array) -> Array:
-    """The output as it is; a select cannot be fused with what comes after it."""
+    """The output unchanged; XLA cannot fuse a select with the operation after it."""
     return jnp.where(jnp.isnan(output), jnp.nan, output)

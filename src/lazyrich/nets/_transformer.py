@@ -1,4 +1,4 @@
-"""The one-layer transformer that learns modular arithmetic, computed where it is read."""
+"""The one-layer transformer that learns modular arithmetic, computed at its last position."""
 
 import math
 from typing import ClassVar, Literal
@@ -39,6 +39,12 @@ class Transformer(eqx.Module):
         mlp_out_bias: its biases.
         unembedding: from the residual stream to the logits.
         n_heads: number of heads; divides the width of the residual stream.
+
+    Example:
+        >>> net = TransformerNet(d_model=8, n_heads=2, d_mlp=16)
+        >>> params = net.init(jax.random.key(0), n_inputs=3, n_outputs=5, vocabulary=6)
+        >>> params(jnp.array([[0, 4, 5]])).shape
+        (1, 5)
     """
 
     embedding: Float[Array, "v d"]
@@ -132,7 +138,7 @@ class TransformerNet(Net):
     d_mlp: PositiveInt = 512
 
     @model_validator(mode="after")
-    def _heads_divide_the_model(self):
+    def _heads_divide_the_model(self) -> "TransformerNet":
         if self.d_model % self.n_heads:
             raise InputError(
                 f"n_heads {self.n_heads} does not divide d_model {self.d_model}; choose heads "
@@ -175,21 +181,21 @@ class TransformerNet(Net):
         d = self.d_model
         keys = iter(jax.random.split(key, 9))
 
-        def draw(*shape: int, over: int = d) -> Array:
+        def sample(*shape: int, over: int = d) -> Array:
             return jax.random.normal(next(keys), shape) / math.sqrt(over)
 
         model = Transformer(
-            embedding=draw(vocabulary, d),
-            positions=draw(n_inputs, d),
-            query=draw(d, d),
-            key=draw(d, d),
-            value=draw(d, d),
-            output=draw(d, d),
-            mlp_in=draw(d, self.d_mlp),
+            embedding=sample(vocabulary, d),
+            positions=sample(n_inputs, d),
+            query=sample(d, d),
+            key=sample(d, d),
+            value=sample(d, d),
+            output=sample(d, d),
+            mlp_in=sample(d, self.d_mlp),
             mlp_in_bias=jnp.zeros(self.d_mlp),
-            mlp_out=draw(self.d_mlp, d),
+            mlp_out=sample(self.d_mlp, d),
             mlp_out_bias=jnp.zeros(d),
-            unembedding=draw(d, n_outputs, over=vocabulary),
+            unembedding=sample(d, n_outputs, over=vocabulary),
             n_heads=self.n_heads,
         )
         return scale_params(model, weight_scale)

@@ -1,11 +1,11 @@
-"""From a labelled dataset to a picture.
+"""Figures from labelled datasets.
 
-One look for every figure: steps on a log axis, dashed train and solid test in the
+One style for every figure: steps on a log axis, dashed train and solid test in the
 colour of the network, the median over seeds with a band from lowest to highest,
-colours that survive colour blindness. Never computes what it draws.
+colours that are distinct with colour blindness. Computes nothing but medians and ranges.
 
 Vocabulary: a *curve* is a dataset variable over ``seed`` and ``save_step``; a *dial* is a
-setting that a figure turns, such as α; a *map* shows a number over two of them.
+swept parameter, such as α; a *map* shows a number over two of them.
 """
 
 from lazyrich._ground import require_extra

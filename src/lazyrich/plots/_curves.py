@@ -1,10 +1,9 @@
-"""Curves over steps: median over seeds and a band."""
-
-from typing import Any
+"""Curves over steps: the median over seeds with a band from lowest to highest."""
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType
 
 from ._style import COLORS
 
@@ -14,7 +13,7 @@ def draw_curve(
     dataset: xr.Dataset,
     name: str,
     *,
-    color: Any,
+    color: ColorType,
     label: str | None = None,
     dashed: bool = False,
 ) -> None:
@@ -28,21 +27,52 @@ def draw_curve(
         color: of line and band.
         label: for the legend; None leaves the curve out of it.
         dashed: train is dashed, test is solid.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> coords = {"seed": [0, 1], "save_step": [0, 1, 10]}
+        >>> losses = np.array([[1.0, 0.5, 0.1], [1.0, 0.7, 0.3]])
+        >>> dataset = xr.Dataset({"loss": (("seed", "save_step"), losses)}, coords)
+        >>> _, [axes] = new_figure(1, 1)
+        >>> draw_curve(axes, dataset, "loss", color="k")
+        >>> axes.lines[0].get_ydata().round(3).tolist()
+        [0.6, 0.2]
     """
-    curve = dataset[name].sel(save_step=dataset.save_step > 0).transpose("seed", "save_step")
-    values = np.ma.masked_invalid(curve.values)
-    has_any = ~np.ma.getmaskarray(values).all(axis=0)
-    steps, values = curve.save_step.values[has_any], values[:, has_any]
-    style: dict[str, Any] = {"color": color, "label": "_" if label is None else label}
-    axes.plot(steps, np.ma.median(values, axis=0), linestyle="--" if dashed else "-", **style)
-    if curve.sizes["seed"] > 1:
+    draw_band(
+        axes,
+        dataset[name].transpose("seed", "save_step"),
+        color=color,
+        linestyle="--" if dashed else "-",
+        label=label or "_",
+    )
+
+
+def draw_band(
+    axes: Axes, curves: xr.DataArray, *, color: ColorType, linestyle: str, label: str
+) -> None:
+    """The median over the first dimension, with a band from lowest to highest.
+
+    Args:
+        axes: where.
+        curves: over any first dimension and ``save_step``; step 0 has no place on a log axis
+            and is left out, and so are save points at which no curve is finite.
+        color: of line and band.
+        linestyle: of the line.
+        label: for the legend; "_" leaves the curve out of it.
+    """
+    curves = curves.sel(save_step=curves.save_step > 0)
+    values = np.ma.masked_invalid(curves.values)
+    has_any = ~np.ma.getmaskarray(values).all(axis=0)  # curves may have steps of their own
+    steps, values = curves.save_step.values[has_any], values[:, has_any]
+    axes.plot(steps, np.ma.median(values, axis=0), linestyle, color=color, label=label)
+    if len(values) > 1:
         axes.fill_between(
             steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0
         )
 
 
 def draw_losses(
-    axes: Axes, dataset: xr.Dataset, *, color: Any, label: str, name: str = "{}_loss"
+    axes: Axes, dataset: xr.Dataset, *, color: ColorType, label: str, name: str = "{}_loss"
 ) -> None:
     """Draw a train curve (dashed) and its test curve (solid), named once in the legend.
 
@@ -52,31 +82,69 @@ def draw_losses(
         color: of both.
         label: for the legend.
         name: of the two variables, with {} for "train" and "test".
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> losses = (("seed", "save_step"), np.ones((1, 2)))
+        >>> dataset = xr.Dataset(
+        ...     {"train_loss": losses, "test_loss": losses}, {"seed": [0], "save_step": [0, 1]}
+        ... )
+        >>> _, [axes] = new_figure(1, 1)
+        >>> draw_losses(axes, dataset, color="k", label="network")
+        >>> [line.get_linestyle() for line in axes.lines]
+        ['--', '-']
     """
     draw_curve(axes, dataset, name.format("train"), color=color, dashed=True)
     draw_curve(axes, dataset, name.format("test"), color=color, label=label)
 
 
 def draw_line(axes: Axes, values: xr.DataArray, *, color: str, label: str) -> None:
-    """Draw a number that does not depend on the step: median over seeds, and a band."""
+    """Draw a number that does not depend on the step: median over seeds, and a band.
+
+    Args:
+        axes: where.
+        values: the number, over any dimensions.
+        color: of line and band.
+        label: for the legend.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> _, [axes] = new_figure(1, 1)
+        >>> draw_line(axes, xr.DataArray([0.1, 0.3, 0.2]), color="k", label="$K_0$")
+        >>> float(axes.lines[0].get_ydata()[0])
+        0.2
+    """
     axes.axhline(float(values.median()), color=color, linestyle=":", label=label, linewidth=1.2)
     if values.size > 1:
         axes.axhspan(float(values.min()), float(values.max()), color=color, alpha=0.08, linewidth=0)
 
 
 def draw_net_and_twin(axes: Axes, dataset: xr.Dataset) -> None:
-    """Draw the losses of net and linearised twin, and the line of regression with K₀.
+    """Draw the losses of network and linearized network, and that of regression with K₀.
 
-    Every seed is measured by its own test loss at the start: seeds differ in the size of
-    their labels.
+    Each seed's losses are divided by its own test loss at the start: seeds differ in the
+    size of their labels.
 
     Args:
         axes: where.
         dataset: with train and test loss of both, and ``kernel_regression_loss``, over
             ``seed`` and ``save_step``.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> names = ("train_loss", "test_loss", "twin_train_loss", "twin_test_loss")
+        >>> losses = (("seed", "save_step"), np.full((1, 2), 2.0))
+        >>> dataset = xr.Dataset(
+        ...     dict.fromkeys((*names, "kernel_regression_loss"), losses),
+        ...     {"seed": [0], "save_step": [0, 1]},
+        ... )
+        >>> _, [axes] = new_figure(1, 1)
+        >>> draw_net_and_twin(axes, dataset)
+        >>> len(axes.lines), float(axes.lines[0].get_ydata()[0])
+        (5, 1.0)
     """
     start = dataset.test_loss.isel(save_step=0)
-    for prefix, who, color in [("", "network", "net"), ("twin_", "linearised twin", "twin")]:
+    for prefix, who, color in [("", "network", "net"), ("twin_", "linearized network", "twin")]:
         for part in ("train", "test"):
             name = f"{prefix}{part}_loss"
             relative = (dataset[name] / start).to_dataset(name=name)
@@ -89,9 +157,24 @@ def draw_net_and_twin(axes: Axes, dataset: xr.Dataset) -> None:
 def step_axis(
     axes: Axes, dataset: xr.Dataset, *, title: str, ylabel: str, xlabel: str = "optimizer steps"
 ) -> None:
-    """Label a panel whose x axis counts steps, on a log scale."""
+    """Label a panel whose x axis counts steps, on a log scale.
+
+    Args:
+        axes: where.
+        dataset: with the coordinate ``save_step``; the axis ends at the last of them.
+        title: of the panel.
+        ylabel: name of what is drawn, with its unit.
+        xlabel: name of the steps.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> _, [axes] = new_figure(1, 1)
+        >>> step_axis(axes, xr.Dataset(coords={"save_step": [0, 100]}), title="a", ylabel="loss")
+        >>> axes.get_xscale(), axes.get_xlim() == (1, 100)
+        ('log', True)
+    """
     axes.set_xscale("log")
-    axes.set_xlim(1, float(dataset.save_step.max()))
+    axes.set_xlim(1, max(2.0, float(dataset.save_step.max())))
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(title)

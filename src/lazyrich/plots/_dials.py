@@ -1,7 +1,7 @@
-"""What a number does along a dial, and over two of them: delays with their censored ones."""
+"""A number along a swept parameter, and over two of them, censored values apart."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -10,22 +10,31 @@ from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
+
+Value = TypeVar("Value", bound=Hashable)
 
 _HATCH = "////"
 _CENSORED = "censored"
 _MOST_LABELS = 6
 
 
-def dial_colors(values: Sequence[Any]) -> dict[Any, tuple[float, ...]]:
-    """A colour for each value of a dial, dark to light in their order (colour-blind safe).
+def dial_colors(values: Sequence[Value]) -> dict[Value, tuple[float, float, float, float]]:
+    """A colour for each value of a swept parameter, dark to light (colour-blind safe).
+
+    Args:
+        values: of the parameter, in the order of the shades.
+
+    Returns:
+        Red, green, blue and opacity by value.
 
     Example:
         >>> len(set(dial_colors([0.5, 1.0, 2.0]).values()))
         3
     """
     shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(values)))
-    return {value: tuple(shade) for value, shade in zip(values, shades, strict=True)}
+    return {value: (r, g, b, a) for value, (r, g, b, a) in zip(values, shades, strict=True)}
 
 
 def draw_dial(
@@ -33,45 +42,53 @@ def draw_dial(
     values: ArrayLike,
     measured: ArrayLike,
     *,
-    color: Any,
+    color: ColorType,
     label: str,
     marker: str = "o",
 ) -> None:
-    """Draw what was measured along a dial: median over seeds, every seed, censored ones apart.
+    """Draw a number along a swept parameter: median over seeds, every seed, censored ones apart.
 
-    Infinite values (a test loss that never fell) stand as open triangles above all that
-    was seen, and where most seeds are censored the median line ends.
+    Infinite values (a test loss that never fell) are open triangles above all finite ones,
+    and the median line ends where most seeds are censored.
 
     Args:
         axes: where; its scales are the caller's.
-        values: of the dial.
+        values: of the parameter.
         measured: one row for each seed; infinite where censored, NaN where missing.
         color: of all.
         label: for the legend.
         marker: of finite values.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> _, [axes] = new_figure(1, 1)
+        >>> draw_dial(axes, [1.0, 2.0], [[3.0, np.inf], [5.0, np.inf]], color="k", label="delay")
+        >>> axes.lines[0].get_ydata().tolist()  # the second median is censored
+        [3.0, nan]
     """
     x, table = np.asarray(values, float), np.atleast_2d(np.asarray(measured, float))
     with np.errstate(invalid="ignore"):
         median = np.quantile(table, 0.5, axis=0, method="inverted_cdf")
     axes.plot(x, np.where(np.isfinite(median), median, np.nan), color=color, label=label)
     for row in table:
-        seen = np.isfinite(row)
-        axes.plot(x[seen], row[seen], marker, color=color, markersize=3, alpha=0.6)
+        is_finite = np.isfinite(row)
+        axes.plot(x[is_finite], row[is_finite], marker, color=color, markersize=3, alpha=0.6)
     n_censored = np.isinf(table).sum(axis=0)
     if n_censored.any():
         _draw_censored(axes, x[n_censored > 0], n_censored[n_censored > 0], color)
 
 
-def _draw_censored(axes: Axes, places: np.ndarray, counts: np.ndarray, color: Any) -> None:
+def _draw_censored(axes: Axes, places: np.ndarray, counts: np.ndarray, color: ColorType) -> None:
     """Open triangles above everything, each with its number of seeds; a row for each curve."""
     rows = [line for line in axes.get_lines() if line.get_gid() == _CENSORED]
     height = 0.97 - 0.09 * len(rows)
     across = axes.get_xaxis_transform()
-    style: dict[str, Any] = {"color": color, "markerfacecolor": "none", "markersize": 5}
     label = "_" if rows else "never, in so many seeds"
     axes.plot(
         *(places, np.full(len(places), height), "^"),
-        **style,
+        color=color,
+        markerfacecolor="none",
+        markersize=5,
         transform=across,
         label=label,
         gid=_CENSORED,
@@ -94,11 +111,11 @@ def draw_path(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    color: Any,
+    color: ColorType,
     label: str,
     marks: Sequence[Sequence[float]] = (),
 ) -> None:
-    """Draw where one run goes in a plane of two measured quantities.
+    """Draw the path of one run in the plane of two measured quantities.
 
     Args:
         axes: where; its scales are the caller's.
@@ -106,8 +123,15 @@ def draw_path(
         y: up.
         color: of all.
         label: for the legend.
-        marks: places worth a dot, the last filled and the others open; those that are
-            not finite (a moment that never came) are left out.
+        marks: points with a dot, the last filled and the others open; those that are
+            not finite (an event that did not happen) are left out.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> _, [axes] = new_figure(1, 1)
+        >>> draw_path(axes, [0, 1], [1, 0], color="k", label="run", marks=[(0.0, 1.0)])
+        >>> len(axes.lines)
+        2
     """
     axes.plot(np.asarray(x), np.asarray(y), color=color, label=label)
     for k, (across, up) in enumerate(marks):
@@ -117,15 +141,23 @@ def draw_path(
 
 
 def dial_axis(axes: Axes, *, title: str, xlabel: str, ylabel: str) -> None:
-    """Label a panel whose x axis is a dial: log scales, and room for what is censored.
+    """Label a panel whose x axis is a swept parameter: log scales, space for censored values.
 
     Call it when everything is drawn.
 
     Args:
         axes: where ``draw_dial`` drew; also if all that it drew is censored.
         title: of the panel.
-        xlabel: name of the dial.
+        xlabel: name of the parameter.
         ylabel: what was measured, with its unit.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> _, [axes] = new_figure(1, 1)
+        >>> draw_dial(axes, [1.0, 10.0], [[3.0, 5.0]], color="k", label="delay")
+        >>> dial_axis(axes, title="a", xlabel="α", ylabel="delay / steps")
+        >>> axes.get_xscale(), axes.get_yscale()
+        ('log', 'log')
     """
     if axes.dataLim.y0 > axes.dataLim.y1:  # no finite value: a log scale needs limits
         axes.set_ylim(1, 10)
@@ -152,24 +184,32 @@ def draw_map(
     log: bool = True,
     limits: tuple[float, float] | None = None,
 ) -> None:
-    """Draw a map over two dials: colour where it was measured, hatching where censored.
+    """Draw a map over two swept parameters: colours, and hatching where censored.
 
     Args:
         axes: where.
-        across: values of the dial along x, such as ε; both scales are logarithmic.
-        up: values of the dial along y, such as α.
+        across: values of the parameter along x, such as ε; both scales are logarithmic.
+        up: values of the parameter along y, such as α.
         cells: (up, across); infinite where censored, NaN where there is nothing.
         label: of the colour bar, with its unit.
         log: colours on a log scale.
         limits: lowest and highest colour; None takes the finite cells'.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> _, [axes] = new_figure(1, 1)
+        >>> draw_map(axes, [0.1, 1.0], [1.0, 2.0], [[3.0, 5.0], [4.0, np.inf]], label="delay")
+        >>> len(axes.patches)  # the censored cell
+        1
     """
     values = np.asarray(cells, float)
     finite = values[np.isfinite(values)]
     low, high = limits or ((finite.min(), finite.max()) if finite.size else (1.0, 10.0))
     norm = LogNorm(max(low, 1e-12), max(high, 2e-12)) if log else Normalize(low, high)
-    edges = [_edges(np.asarray(dial, float)) for dial in (across, up)]
-    shown = np.ma.masked_invalid(values)
-    mesh = axes.pcolormesh(*edges, shown, norm=norm, cmap="cividis", rasterized=True)
+    edges = [_edges(np.asarray(centres, float)) for centres in (across, up)]
+    mesh = axes.pcolormesh(
+        *edges, np.ma.masked_invalid(values), norm=norm, cmap="cividis", rasterized=True
+    )
     axes.figure.colorbar(mesh, ax=axes, label=label)
     for row, column in zip(*np.nonzero(np.isinf(values)), strict=True):
         box = (edges[0][column], edges[1][row])
@@ -182,23 +222,32 @@ def draw_map(
 
 
 def dial_ticks(axis: Axis, values: ArrayLike) -> None:
-    """Label a logarithmic axis at values of a dial, as plain numbers that do not collide.
+    """Label a logarithmic axis at values of a parameter, as plain numbers that do not overlap.
 
     Args:
         axis: ``axes.xaxis`` or ``axes.yaxis``.
-        values: of the dial, increasing; those too close to the last label get none. Without
+        values: of the parameter, increasing; those too close to the last label get none. Without
             any, the axis has its usual labels.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> _, [axes] = new_figure(1, 1)
+        >>> dial_ticks(axes.xaxis, [0.5, 0.501, 4.0])
+        >>> [label.get_text() for label in axes.get_xticklabels()]
+        ['0.5', '4']
     """
-    dial = np.asarray(values, float)
+    ticks = np.asarray(values, float)
     (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)("log")
-    if not len(dial):
+    if not len(ticks):
         return
-    apart = max((dial[-1] / dial[0]) ** (1 / _MOST_LABELS), 1.01) if len(dial) > 1 else 1.01
-    shown = [dial[0]]
-    for value in dial[1:]:
-        if value >= 0.99 * apart * shown[-1]:
-            shown.append(value)
-    axis.set_ticks(shown, [f"{value:.4g}" for value in shown])
+    least_ratio = (
+        max((ticks[-1] / ticks[0]) ** (1 / _MOST_LABELS), 1.01) if len(ticks) > 1 else 1.01
+    )
+    labelled = [ticks[0]]
+    for value in ticks[1:]:
+        if value >= 0.99 * least_ratio * labelled[-1]:
+            labelled.append(value)
+    axis.set_ticks(labelled, [f"{value:.4g}" for value in labelled])
     axis.set_ticks([], minor=True)
 
 

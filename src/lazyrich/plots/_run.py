@@ -8,6 +8,7 @@ from jaxtyping import Real
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ._curves import step_axis
 from ._style import COLORS, house_style, legend_below, new_figure
 
 _LOWER = {  # record: label, colour
@@ -19,7 +20,7 @@ _LOWER = {  # record: label, colour
 
 
 def draw_run(dataset: xr.Dataset, *, title: str) -> Figure:
-    """Losses, accuracies if there are any, and how far the net has moved.
+    """Losses, accuracies if there are any, and the change of kernel and weights.
 
     Train is dashed, test is solid; steps are on a log scale, so step 0 is left out.
 
@@ -29,6 +30,14 @@ def draw_run(dataset: xr.Dataset, *, title: str) -> Figure:
 
     Returns:
         The figure.
+
+    Example:
+        >>> losses = ("save_step", np.array([1.0, 0.5, 0.1]))
+        >>> run = xr.Dataset(
+        ...     {"train_loss": losses, "test_loss": losses}, {"save_step": [0, 1, 10]}
+        ... )
+        >>> len(draw_run(run, title="a run").axes)
+        2
     """
     has_accuracy = "test_accuracy" in dataset or "test_threshold_accuracy" in dataset
     with house_style():
@@ -44,9 +53,9 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     unit = dataset.test_loss.attrs.get("units", "")
     _pair(axes, dataset, "{}_loss", color=COLORS["net"], label="{}")
     if "twin_test_loss" in dataset:
-        _pair(axes, dataset, "twin_{}_loss", color=COLORS["twin"], label="{}, linearised twin")
+        _pair(axes, dataset, "twin_{}_loss", color=COLORS["twin"], label="{}, linearized network")
     axes.set_yscale("log")
-    _step_axis(axes, dataset, title=title, ylabel=f"loss / {unit}" if unit else "loss")
+    step_axis(axes, dataset, title=title, ylabel=f"loss / {unit}" if unit else "loss")
     legend_below(axes)
 
 
@@ -60,19 +69,19 @@ def _draw_accuracies(axes: Axes, dataset: xr.Dataset) -> None:
             name = "{}_threshold_accuracy"
             _pair(axes, one, name, color=COLORS["net"], label=f"{{}}, {threshold:g}", alpha=shade)
     axes.set_ylim(-0.02, 1.02)
-    _step_axis(axes, dataset, title="accuracy", ylabel="share of points that are right")
+    step_axis(axes, dataset, title="accuracy", ylabel="share of points that are right")
     legend_below(axes)
 
 
 def _draw_movement(axes: Axes, dataset: xr.Dataset) -> None:
-    shown = dataset.sel(save_step=dataset.save_step > 0)
+    records = dataset.sel(save_step=dataset.save_step > 0)
     for name, (label, color) in _LOWER.items():
         if name in dataset:
-            axes.plot(shown.save_step, shown[name], color=COLORS[color], label=label)
+            axes.plot(records.save_step, records[name], color=COLORS[color], label=label)
     if "weight_norm" in dataset:
-        relative = shown.weight_norm / float(dataset.weight_norm[0])
-        axes.plot(shown.save_step, relative, color=COLORS["net"], label="weight norm / its start")
-    _step_axis(axes, dataset, title="lazy or rich?", ylabel="dimensionless")
+        relative = records.weight_norm / float(dataset.weight_norm[0])
+        axes.plot(records.save_step, relative, color=COLORS["net"], label="weight norm / its start")
+    step_axis(axes, dataset, title="lazy or rich?", ylabel="dimensionless")
     if axes.lines:
         legend_below(axes)
 
@@ -80,19 +89,11 @@ def _draw_movement(axes: Axes, dataset: xr.Dataset) -> None:
 def _pair(
     axes: Axes, dataset: xr.Dataset, name: str, *, color: str, label: str, alpha: float = 1.0
 ) -> None:
-    shown = dataset.sel(save_step=dataset.save_step > 0)
+    records = dataset.sel(save_step=dataset.save_step > 0)
     for part, style in (("train", "--"), ("test", "-")):
-        values = np.ma.masked_invalid(shown[name.format(part)].values)
+        values = np.ma.masked_invalid(records[name.format(part)].values)
         text = label.format(part)
-        axes.plot(shown.save_step, values, style, color=color, label=text, alpha=alpha)
-
-
-def _step_axis(axes: Axes, dataset: xr.Dataset, *, title: str, ylabel: str) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(1, max(2.0, float(dataset.save_step.max())))
-    axes.set_xlabel("optimizer steps")
-    axes.set_ylabel(ylabel)
-    axes.set_title(title)
+        axes.plot(records.save_step, values, style, color=color, label=text, alpha=alpha)
 
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -129,10 +130,10 @@ def text_curve(
     steps = np.asarray(steps, float)
     stacked = np.array(curves, float)[:, steps > 0]
     steps = steps[steps > 0]
-    is_seen = np.isfinite(stacked) & (stacked > 0)
-    if len(steps) < 2 or not is_seen.any():
+    is_shown = np.isfinite(stacked) & (stacked > 0)
+    if len(steps) < 2 or not is_shown.any():
         return []
-    logs = np.log(np.where(is_seen, stacked, np.nan))
+    logs = np.log(np.where(is_shown, stacked, np.nan))
     low, high = np.nanmin(logs), np.nanmax(logs)
     across = np.linspace(np.log(steps[0]), np.log(steps[-1]), 2 * width)
     cells = np.zeros((height, width), int)

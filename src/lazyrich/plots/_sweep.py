@@ -1,12 +1,12 @@
 """A sweep: the losses of many runs, coloured by one axis."""
 
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from ._curves import draw_band
 from ._style import house_style, new_figure
 
 _MOST_LEGEND_ROWS = 12
@@ -25,20 +25,31 @@ def draw_sweep(dataset: xr.Dataset, *, title: str) -> Figure:
 
     Returns:
         The figure.
+
+    Example:
+        >>> losses = (("alpha", "save_step"), np.ones((3, 2)))
+        >>> sweep = xr.Dataset(
+        ...     {"train_loss": losses, "test_loss": losses},
+        ...     {"alpha": [0.5, 1.0, 2.0], "save_step": [0, 1]},
+        ... )
+        >>> [axes] = draw_sweep(sweep, title="three α").axes
+        >>> len(axes.lines)
+        6
     """
     first = str(dataset.train_loss.dims[0])
     grouped = dataset if first != "save_step" else dataset.expand_dims(run=["run"])
     first = str(grouped.train_loss.dims[0])
     values = grouped[first].values if first in grouped.coords else np.arange(grouped.sizes[first])
-    colors = mpl.colormaps["viridis"](np.linspace(0, 0.92, len(values)))
+    shades = mpl.colormaps["viridis"](np.linspace(0, 0.92, len(values)))
     with house_style():
         figure, (axes,) = new_figure(1, 1)
-        for place, (value, color) in enumerate(zip(values, colors, strict=True)):
-            shown = place % -(-len(values) // _MOST_LEGEND_ROWS) == 0
-            one = grouped.isel({first: place})
+        for index, (value, shade) in enumerate(zip(values, shades, strict=True)):
+            color = to_rgba(shade)
+            has_label = index % -(-len(values) // _MOST_LEGEND_ROWS) == 0
+            one = grouped.isel({first: index})
             for name, style in (("train_loss", "--"), ("test_loss", "-")):
-                label = _label(first, value) if shown and style == "-" else "_"
-                _draw(axes, one[name], color=color, linestyle=style, label=label)
+                label = _label(first, value) if has_label and style == "-" else "_"
+                draw_band(axes, _as_table(one[name]), color=color, linestyle=style, label=label)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("optimizer steps")
@@ -50,21 +61,14 @@ def draw_sweep(dataset: xr.Dataset, *, title: str) -> Figure:
     return figure
 
 
-def _draw(axes: Any, curves: xr.DataArray, *, color: Any, linestyle: str, label: str) -> None:
+def _as_table(curves: xr.DataArray) -> xr.DataArray:
+    """Curves over one dimension of runs and the steps."""
     others = [dim for dim in curves.dims if dim != "save_step"]
     table = curves.stack(run=others) if others else curves.expand_dims(run=[0])
-    table = table.sel(save_step=table.save_step > 0).transpose("run", "save_step")
-    values = np.ma.masked_invalid(table.values)
-    has_any = ~np.ma.getmaskarray(values).all(axis=0)  # runs may have steps of their own
-    steps, values = table.save_step.values[has_any], values[:, has_any]
-    axes.plot(steps, np.ma.median(values, axis=0), linestyle, color=color, label=label)
-    if table.sizes["run"] > 1:
-        axes.fill_between(
-            steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, linewidth=0
-        )
+    return table.transpose("run", "save_step")
 
 
-def _label(name: str, value: Any) -> str:
+def _label(name: str, value: object) -> str:
     return (
         f"{name} = {value:.4g}" if isinstance(value, float | np.floating) else f"{name} = {value}"
     )

@@ -1,6 +1,4 @@
-"""What is learned: inputs and labels, train and test, from explicit seeds.
-
-Draws data and knows its facts. Never trains, never measures a network.
+"""Tasks: inputs and labels for training and testing, from explicit seeds, and known facts.
 
 Vocabulary: *directions* are the target's β, *dim* D the number of inputs, *n_train* P
 the number of training points; a *pool* is a fixed set of points that the split seed

@@ -1,4 +1,4 @@
-"""Fetch data sets, once and checked. Nothing else here touches a network."""
+"""Download of data sets, checked by their hashes; nothing else in the package downloads."""
 
 import hashlib
 import os

@@ -10,7 +10,7 @@ from pydantic import PositiveInt, model_validator
 
 from lazyrich._ground import AddedLater, InputError, require_finite
 
-from ._gaussian import gaussian_inputs
+from ._sampling import gaussian_inputs
 from ._task import JointKernel, Task, TaskData
 
 
@@ -76,15 +76,14 @@ class EigenvectorTask(Task):
 
     @property
     def n_inputs(self) -> int:
-        """D."""
         return self.dim
 
     @property
     def n_outputs(self) -> None:
-        """Labels are one number each."""
+        return None
 
     def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
-        """Draw the inputs and label them by the kernel.
+        """Sample the inputs and label them by the kernel.
 
         Args:
             seed: the experiment's seed, used where the task has none of its own.

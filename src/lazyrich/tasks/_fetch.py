@@ -4,8 +4,8 @@ import threading
 import time
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPResponse
 from queue import Empty, SimpleQueue
-from typing import Any
 
 TIMEOUT = 30.0
 """Seconds after which a server that has sent nothing, or too little, is given up."""
@@ -13,7 +13,7 @@ TIMEOUT = 30.0
 _SLOWEST = 1000.0  # bytes a second
 _MOST_SECONDS = 1800.0
 _TICK_SECONDS = 0.1
-_PIECE = 1 << 16
+_CHUNK = 1 << 16
 
 
 def fetch(address: str, most_bytes: int) -> bytes:
@@ -32,7 +32,7 @@ def fetch(address: str, most_bytes: int) -> bytes:
     transfer = _Transfer(address, most_bytes)
     # In a thread, because a server can also answer a byte a second before the content begins.
     threading.Thread(target=transfer.run, daemon=True).start()
-    began = time.monotonic()
+    start = time.monotonic()
     try:
         while True:
             with suppress(Empty):
@@ -40,10 +40,10 @@ def fetch(address: str, most_bytes: int) -> bytes:
                 if error is None:
                     return content
                 raise OSError(_short(error)) from error
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - start
             if seconds > TIMEOUT and transfer.n_bytes < _SLOWEST * seconds:
-                pace = transfer.n_bytes / seconds
-                raise OSError(f"it sends {pace:.0f} bytes a second, which would take too long")
+                rate = transfer.n_bytes / seconds
+                raise OSError(f"it sends {rate:.0f} bytes a second, which would take too long")
             if seconds > _MOST_SECONDS:
                 raise OSError(f"it is not done after {seconds:.0f} s")
     finally:
@@ -66,16 +66,16 @@ class _Transfer:
             self.result.put((b"", error))
 
     def _content(self) -> bytes:
-        pieces = []
-        response: Any
+        chunks = []
+        response: HTTPResponse
         with urllib.request.urlopen(self.address, timeout=TIMEOUT) as response:
             announced = response.headers.get("Content-Length", "")
             self._require_size(int(announced) if announced.isdecimal() else 0)
-            while not self.is_stopped and (piece := response.read1(_PIECE)):
-                self.n_bytes += len(piece)
+            while not self.is_stopped and (chunk := response.read1(_CHUNK)):
+                self.n_bytes += len(chunk)
                 self._require_size(self.n_bytes)
-                pieces.append(piece)
-        return b"".join(pieces)
+                chunks.append(chunk)
+        return b"".join(chunks)
 
     def _require_size(self, n_bytes: int) -> None:
         if n_bytes > self.most_bytes:

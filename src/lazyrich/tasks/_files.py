@@ -1,4 +1,4 @@
-"""Files of images: IDX, gzipped or not, and npz; every fault in one sentence."""
+"""Files of images: IDX, gzipped or not, and npz."""
 
 import gzip
 import io
@@ -44,6 +44,12 @@ class ImageFiles(NamedTuple):
 def data_folder() -> Path:
     """Where data sets live: ``LAZYRICH_DATA``, or the user's cache folder.
 
+    Returns:
+        The folder, absolute; it need not be there.
+
+    Raises:
+        MissingExtra: if ``LAZYRICH_DATA`` is not set and platformdirs is not installed.
+
     Example:
         >>> data_folder().is_absolute()
         True
@@ -80,8 +86,7 @@ def read_mnist(place: Path) -> ImageFiles:
             ``x_test`` and ``y_test``.
 
     Returns:
-        All images and labels; kept in memory and returned again while the files stay
-        as they are.
+        All images and labels; cached while the files stay as they are.
 
     Raises:
         InputError: naming the file that is missing, cut off or not what it should be.
@@ -115,21 +120,21 @@ def _paths_in(folder: Path) -> tuple[Path, ...]:
 def _read(stamped: tuple[tuple[Path, int, int], ...]) -> ImageFiles:
     paths = [path for path, _, _ in stamped]
     if len(paths) == 1:
-        found, names = _npz_arrays(paths[0]), [f"{name} in {paths[0]}" for name in NPZ_NAMES]
+        arrays, names = _npz_arrays(paths[0]), [f"{name} in {paths[0]}" for name in NPZ_NAMES]
     else:
-        found, names = [read_idx(path) for path in paths], [str(path) for path in paths]
+        arrays, names = [read_idx(path) for path in paths], [str(path) for path in paths]
     checked: list[np.ndarray] = []
-    for place in (0, 2):
-        images = _checked_images(found[place], names[place])
-        labels = _checked_labels(found[place + 1], names[place + 1])
+    for k in (0, 2):
+        images = _checked_images(arrays[k], names[k])
+        labels = _checked_labels(arrays[k + 1], names[k + 1])
         if len(images) != len(labels):
             raise InputError(
-                f"{names[place]} holds {len(images)} images but {names[place + 1]} holds "
+                f"{names[k]} holds {len(images)} images but {names[k + 1]} holds "
                 f"{len(labels)} labels; {ADVICE}."
             )
         checked += [images, labels]
     for array in checked:
-        array.flags.writeable = False  # the cache hands out the same arrays again
+        array.flags.writeable = False  # the cache returns the same arrays again
     return ImageFiles(*checked)
 
 
@@ -153,10 +158,10 @@ def read_idx(path: Path) -> np.ndarray:
     if not is_idx or len(data) < header:
         raise InputError(f"{path} is not an IDX file of unsigned bytes; {ADVICE}.")
     shape = struct.unpack(f">{data[3]}I", data[4:header])
-    wanted = int(np.prod(shape, dtype=object))
-    if len(data) - header != wanted:
+    n_bytes = int(np.prod(shape, dtype=object))
+    if len(data) - header != n_bytes:
         raise InputError(
-            f"{path} promises {wanted} bytes after its header and holds {len(data) - header}; "
+            f"{path} promises {n_bytes} bytes after its header and holds {len(data) - header}; "
             f"{ADVICE}."
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
@@ -188,8 +193,8 @@ def _npz_arrays(path: Path) -> list[np.ndarray]:
         arrays = unpack_arrays(read_file(path, MOST_BYTES), MOST_BYTES)
         return [arrays[name] for name in NPZ_NAMES]
     except KeyError as error:
-        wanted = ", ".join(NPZ_NAMES)
-        raise InputError(f"{path} lacks an array ({error}); wanted {wanted}; {ADVICE}.") from None
+        names = ", ".join(NPZ_NAMES)
+        raise InputError(f"{path} lacks an array ({error}); wanted {names}; {ADVICE}.") from None
     except (OSError, DamagedArchive) as error:
         raise InputError(
             f"{path} is not an npz file of numbers ({reason_of(error)}); {ADVICE}."

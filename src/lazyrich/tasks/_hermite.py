@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, PRNGKeyArray
 from pydantic import Field, PositiveInt
 
-from ._gaussian import gaussian_inputs
+from lazyrich._ground import hermite
+
+from ._sampling import gaussian_inputs
 from ._task import LABEL_SCALE, JointKernel, Task, TaskData
 
 
@@ -24,7 +26,7 @@ class HermiteTask(Task):
         dim: D, number of inputs.
         degree: k, from 1.
         n_train: P, number of training points.
-        n_test: number of test points, drawn fresh.
+        n_test: number of test points, sampled anew.
 
     Example:
         >>> task = HermiteTask(dim=10, degree=3, n_train=20, n_test=5)
@@ -45,24 +47,23 @@ class HermiteTask(Task):
 
     @property
     def n_inputs(self) -> int:
-        """D."""
         return self.dim
 
     @property
     def n_outputs(self) -> None:
-        """Labels are one number each."""
+        return None
 
     def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
-        """Draw the data; ``target`` holds β as its one row (1, d)."""
+        """Sample the data; ``target`` holds β as its one row (1, d)."""
         target_key, train_key, test_key = jax.random.split(self.keys(seed)[0], 3)
         direction = jax.random.normal(target_key, (1, self.dim))
         direction *= jnp.sqrt(self.dim) / jnp.linalg.norm(direction)
 
-        def draw(key, n):
+        def sample(key: PRNGKeyArray, n: int) -> tuple[Array, Array]:
             x = gaussian_inputs(key, n, dim=self.dim)
             return x, hermite(x @ direction[0], self.degree)
 
-        train, test = draw(train_key, self.n_train), draw(test_key, self.n_test)
+        train, test = sample(train_key, self.n_train), sample(test_key, self.n_test)
         return TaskData(*train, *test, direction)
 
     def facts(self) -> dict[str, float]:
@@ -74,11 +75,3 @@ class HermiteTask(Task):
         """
         variance = float(math.factorial(self.degree))
         return {"mean": 0.0, "variance": variance, "zero_loss": variance}
-
-
-def hermite(h: Float[Array, "..."], degree: int) -> Float[Array, "..."]:
-    """He_k by the recurrence He_{k+1} = h He_k − k He_{k−1}."""
-    before, now = jnp.zeros_like(h), jnp.ones_like(h)
-    for k in range(degree):
-        before, now = now, h * now - k * before
-    return now

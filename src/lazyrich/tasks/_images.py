@@ -13,7 +13,7 @@ from pydantic import PositiveInt, model_validator
 from lazyrich._ground import InputError, require_extra
 
 from ._files import N_CLASSES, SIDE, data_folder, expanded, read_mnist
-from ._one_hot import one_hot
+from ._sampling import one_hot
 from ._task import JointKernel, Task, TaskData
 
 # Side of an image, and how many there are for training and for testing. The small digits
@@ -29,7 +29,7 @@ class ImageTask(Task):
     "digits" are the 1797 images of 8 × 8 pixels that come with scikit-learn. "mnist" is
     read from local files: `lazyrich data mnist` fetches them.
 
-    MNIST's official training and test sets are kept apart. The small digits are one set:
+    MNIST's official training and test sets stay separate. The small digits are one set:
     training takes it from the front and testing from the back, of the set's own order or
     of a random one, so a larger training set changes no test image. (In the set's own
     order both halves hold other writers' digits.)
@@ -97,12 +97,10 @@ class ImageTask(Task):
 
     @property
     def n_inputs(self) -> int:
-        """Number of pixels."""
         return (self.size or SIDES[self.source]) ** 2
 
     @property
     def n_outputs(self) -> int:
-        """Ten digits."""
         return N_CLASSES
 
     def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
@@ -111,8 +109,8 @@ class ImageTask(Task):
         Raises:
             InputError: if files are missing or corrupt, or hold too few images.
         """
-        draw = self._digits if self.source == "digits" else self._mnist
-        return draw(self.keys(seed)[1])
+        read = self._digits if self.source == "digits" else self._mnist
+        return read(self.keys(seed)[1])
 
     def facts(self) -> dict[str, float]:
         """What answers without learning score where classes are equally frequent.
@@ -146,13 +144,13 @@ class ImageTask(Task):
             ("n_train", train_key, files.train_images, files.train_labels),
             ("n_test", test_key, files.test_images, files.test_labels),
         ):
-            wanted = getattr(self, name)
-            if wanted > len(images):
+            n_images = getattr(self, name)
+            if n_images > len(images):
                 raise InputError(
-                    f"{name} is {wanted} but the files in {place} hold {len(images)} such images; "
-                    "ask for fewer."
+                    f"{name} is {n_images} but the files in {place} hold {len(images)} such "
+                    "images; ask for fewer."
                 )
-            order = self._order(key, len(images))[:wanted]
+            order = self._order(key, len(images))[:n_images]
             chosen += [images[order] / 255, labels[order]]
         return self._data(*chosen)
 

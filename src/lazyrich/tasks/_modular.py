@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from lazyrich._ground import InputError
 
-from ._one_hot import one_hot
+from ._sampling import one_hot
 from ._task import JointKernel, Task, TaskData
 
 Numbers = np.ndarray
@@ -137,7 +137,6 @@ class ModularTask(Task):
 
     @property
     def n_outputs(self) -> int:
-        """p classes."""
         return self.modulus
 
     @property
@@ -150,7 +149,7 @@ class ModularTask(Task):
         train, test = self._split(self.keys(seed)[1])
         a, b, result = self._pool()
 
-        def rows(chosen):
+        def rows(chosen: Numbers) -> tuple[Array, Array]:
             return self._encoded(a[chosen], b[chosen]), one_hot(result[chosen], self.modulus)
 
         return TaskData(*rows(train), *rows(test))

@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
 from pydantic import PositiveInt, model_validator
 
 from lazyrich._ground import InputError
@@ -22,7 +23,7 @@ class ParityTask(Task):
         dim: D, number of inputs.
         n_relevant: k, number of coordinates that count.
         n_train: number of training points.
-        n_test: number of test points, drawn fresh.
+        n_test: number of test points, sampled anew.
 
     Raises:
         InputError: if more coordinates count than there are.
@@ -49,24 +50,23 @@ class ParityTask(Task):
 
     @property
     def n_inputs(self) -> int:
-        """D."""
         return self.dim
 
     @property
     def n_outputs(self) -> None:
-        """Labels are one number each, +1 or −1."""
+        return None
 
     def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
-        """Draw the data; ``target`` holds the coordinates that count, increasing."""
+        """Sample the data; ``target`` holds the coordinates that count, increasing."""
         target_key, train_key, test_key = jax.random.split(self.keys(seed)[0], 3)
         choice = jax.random.choice(target_key, self.dim, (self.n_relevant,), replace=False)
         relevant = jnp.sort(choice)
 
-        def draw(key, n):
+        def sample(key: PRNGKeyArray, n: int) -> tuple[Array, Array]:
             x = jax.random.rademacher(key, (n, self.dim), jnp.result_type(float))
             return x, x[:, relevant].prod(-1)
 
-        train, test = draw(train_key, self.n_train), draw(test_key, self.n_test)
+        train, test = sample(train_key, self.n_train), sample(test_key, self.n_test)
         return TaskData(*train, *test, relevant)
 
     def facts(self) -> dict[str, float]:

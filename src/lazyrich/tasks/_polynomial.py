@@ -4,12 +4,12 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 from pydantic import PositiveInt
 
 from lazyrich._ground import require_positive
 
-from ._gaussian import gaussian_inputs
+from ._sampling import gaussian_inputs
 from ._task import LABEL_SCALE, JointKernel, Task, TaskData
 
 
@@ -48,11 +48,11 @@ def polynomial_regression(
     target_key, train_key, test_key = jax.random.split(key, 3)
     directions = jax.random.normal(target_key, (n_directions, dim))
 
-    def draw(key, n):
+    def sample(key: PRNGKeyArray, n: int) -> tuple[Array, Array]:
         x = gaussian_inputs(key, n, dim=dim)
         return x, 0.5 * jnp.square(x @ directions.T).sum(-1)
 
-    return TaskData(*draw(train_key, n_train), *draw(test_key, n_test), directions)
+    return TaskData(*sample(train_key, n_train), *sample(test_key, n_test), directions)
 
 
 class PolynomialTask(Task):
@@ -64,7 +64,7 @@ class PolynomialTask(Task):
     Attributes:
         dim: D, number of inputs.
         n_train: P, number of training points.
-        n_test: number of test points, drawn fresh.
+        n_test: number of test points, sampled anew.
         n_directions: number of directions in the target.
 
     Example:
@@ -86,15 +86,14 @@ class PolynomialTask(Task):
 
     @property
     def n_inputs(self) -> int:
-        """D."""
         return self.dim
 
     @property
     def n_outputs(self) -> None:
-        """Labels are one number each."""
+        return None
 
     def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
-        """Draw the data; ``target`` holds the β_k as rows (k, d)."""
+        """Sample the data; ``target`` holds the β_k as rows (k, d)."""
         return polynomial_regression(
             self.keys(seed)[0],
             dim=self.dim,

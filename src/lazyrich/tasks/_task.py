@@ -1,11 +1,11 @@
-"""What every task offers: validated settings, a draw from seeds, and known facts."""
+"""The interface of a task: validated settings, data from seeds, and known facts."""
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import jax
-from jaxtyping import Array, PRNGKeyArray, Shaped
+from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 from pydantic import Field
 
 from lazyrich._ground import Config
@@ -17,11 +17,11 @@ JointKernel = Callable[[Array], Array]
 
 
 LABEL_SCALE = {"label_scale": ("scaling.label_scale", 1.0)}
-"""What two tasks once had as a setting of their own; experiments scale the labels of all."""
+"""A setting that two tasks once had: experiments scale the labels of every task now."""
 
 
 class TaskData(NamedTuple):
-    """One draw of a task.
+    """One sample of a task.
 
     Attributes:
         x: training inputs; vectors (n, d), or tokens (n, t) of whole numbers.
@@ -30,17 +30,30 @@ class TaskData(NamedTuple):
         y_test: their labels.
         target: what made the labels, if there is such a thing: directions β_k as rows,
             a teacher's parameters, a parity's coordinates; else None.
+
+    Example:
+        >>> from lazyrich.tasks import ParityTask
+        >>> data = ParityTask(dim=4, n_relevant=2, n_train=3, n_test=1).draw(0)
+        >>> data.x.shape, data.y.shape, data.x_test.shape, data.target.shape
+        ((3, 4), (3,), (1, 4), (2,))
     """
 
     x: Shaped[Array, "n ..."]
     y: Shaped[Array, "n ..."]
     x_test: Shaped[Array, "m ..."]
     y_test: Shaped[Array, "m ..."]
-    target: Any = None
+    target: PyTree = None
 
 
 def scale_labels(data: TaskData, scale: float) -> TaskData:
     """The data with every label times a number.
+
+    Args:
+        data: of any task.
+        scale: the factor.
+
+    Returns:
+        The data; inputs and target are those that were given.
 
     Example:
         >>> import jax.numpy as jnp
@@ -55,15 +68,20 @@ class Task(Config):
     """Settings of a task; abstract.
 
     Attributes:
-        data_seed: seed of what is drawn (inputs, targets); None takes the experiment's.
+        data_seed: seed of inputs and targets; None takes the experiment's.
         split_seed: seed of which points are for training; None takes the experiment's.
-            Tasks without a pool to split draw both halves fresh and split nothing.
+            Tasks without a pool sample both halves and split nothing.
         version: number of the task's numerics; part of the store's key.
         labels: "real" numbers, or "classes" in one-hot rows.
         labels_from_kernel: whether ``draw`` needs a kernel.
-        dials: fields that change the numbers drawn and not their shapes, from 1.
+        dials: fields that change the numbers sampled and not their shapes, from 1.
         n_train: P, number of training points; a field or a property of every task.
         n_test: number of test points.
+
+    Example:
+        >>> from lazyrich.tasks import TASKS, ParityTask
+        >>> isinstance(ParityTask(dim=4, n_relevant=2, n_train=3, n_test=1), Task), len(TASKS)
+        (True, 7)
     """
 
     version: ClassVar[int] = 1
@@ -102,7 +120,7 @@ class Task(Config):
 
     @abstractmethod
     def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
-        """Draw the data.
+        """Sample the data.
 
         Args:
             seed: the experiment's seed, used where the task has none of its own.
@@ -114,7 +132,7 @@ class Task(Config):
         """
 
     def facts(self) -> dict[str, float]:
-        """Numbers about the task that are known without drawing it, by name."""
+        """Numbers about the task that are known without sampling it, by name."""
         return {}
 
     def keys(self, seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:

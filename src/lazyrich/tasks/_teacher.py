@@ -34,7 +34,7 @@ class TeacherTask(Task):
         target_dim: number of outputs.
         activation: "tanh", "relu", "square" (h²) or "linear".
         n_train: number of training points.
-        n_test: number of test points, drawn fresh.
+        n_test: number of test points, sampled anew.
         noise: standard deviation of Gaussian noise on every training label, label
             units. Test labels stay clean, so the test loss is the excess over the noise.
         initial: law of the teacher's weights and biases: "uniform", as above, or
@@ -64,16 +64,14 @@ class TeacherTask(Task):
 
     @property
     def n_inputs(self) -> int:
-        """D."""
         return self.dim
 
     @property
     def n_outputs(self) -> int:
-        """Number of the teacher's outputs."""
         return self.target_dim
 
     def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
-        """Draw the data; ``target`` holds the teacher's ``TeacherParams``."""
+        """Sample the data; ``target`` holds the teacher's ``TeacherParams``."""
         teacher_key, train_key, test_key, noise_key = jax.random.split(self.keys(seed)[0], 4)
         params = self._teacher(teacher_key)
         x = jax.random.normal(train_key, (self.n_train, self.dim))
@@ -94,11 +92,12 @@ class TeacherTask(Task):
             variance of a weight, and a ReLU halves it.
         """
         facts = {"mean": 0.0, "noise_variance": self.noise**2}
-        kept = {"relu": 0.5, "linear": 1.0}
-        if self.activation in kept or not self.widths:
+        # E φ(h)²/E h² of a centred normal h.
+        second_moment = {"relu": 0.5, "linear": 1.0}
+        if self.activation in second_moment or not self.widths:
             square = 1.0
             for k, fan_in in enumerate((self.dim, *self.widths)):
-                square *= kept[self.activation] if k else 1
+                square *= second_moment[self.activation] if k else 1
                 variance = 1.0 if self.initial == "unit_normal" else 1 / (3 * fan_in)
                 square = variance * (fan_in * square + self.use_bias)
             facts["zero_loss"] = square
@@ -107,17 +106,17 @@ class TeacherTask(Task):
     def _teacher(self, key: PRNGKeyArray) -> TeacherParams:
         widths = (self.dim, *self.widths, self.target_dim)
 
-        def drawn(key, shape, fan_in):
+        def sample(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
             if self.initial == "unit_normal":
                 return jax.random.normal(key, shape)
             bound = fan_in**-0.5
             return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
-        def layer(key, fan_in, fan_out):
+        def layer(key: PRNGKeyArray, fan_in: int, fan_out: int) -> tuple[Array, Array]:
             weight_key, bias_key = jax.random.split(key)
-            biases = drawn(bias_key, (fan_out,), fan_in)
+            biases = sample(bias_key, (fan_out,), fan_in)
             return (
-                drawn(weight_key, (fan_in, fan_out), fan_in),
+                sample(weight_key, (fan_in, fan_out), fan_in),
                 biases if self.use_bias else jnp.zeros_like(biases),
             )
 

@@ -7,9 +7,9 @@ from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import real_scalars, require_finite
 
-from ._risk import require_statistics
-from ._statistics import Statistics, floating
+from ._loss_terms import require_statistics
 from ._target import target_matrix
+from ._weight_moments import Statistics, floating
 
 
 class AlignmentParts(NamedTuple):
@@ -19,6 +19,13 @@ class AlignmentParts(NamedTuple):
         overlap: ⟨y(x) K(x, x′) y(x′)⟩ over independent x and x′, label units².
         kernel_power: ⟨K(x, x′)²⟩, dimensionless.
         label_power: ⟨y(x)²⟩, label units².
+
+    Example:
+        >>> float(AlignmentParts(jnp.array(1.0), jnp.array(4.0), jnp.array(0.5)).ratio)
+        1.0
+
+    References:
+        Kumar et al. (2024), Eq. 19.
     """
 
     overlap: Float[Array, "*b"]
@@ -38,11 +45,11 @@ def population_alignment(
 
     With B = Σ_k β_k β_kᵀ, in units of α²/N:
     overlap = (ε²/4D⁴) Tr[M (Tr(B) I + 2B)²], for one direction
-    (ε²/4D⁴)(‖β‖⁴ Tr M + 8‖β‖² βᵀMβ), of which the print loses the ¼;
+    (ε²/4D⁴)(‖β‖⁴ Tr M + 8‖β‖² βᵀMβ); the paper omits the ¼;
     kernel power = 1/D + 2ε²(D+2)‖w̄‖²/D³ + (ε⁴/D⁴)[(D+6)‖M‖_F² + 2(Tr M)²].
 
-    What is measured on n rows lies above this by about Tr K/(n‖K‖_F), which a random
-    label gets as well; this is the value without that floor.
+    An alignment measured on n rows is larger by about Tr K/(n‖K‖_F), for random labels
+    too; this is the value without that offset.
 
     Args:
         stats: w̄ and M of the weights, or a history of them with any leading axes.
@@ -103,7 +110,7 @@ def population_column_centered_alignment(
         [24.0, 7.0, 12.0]
 
     References:
-        Not printed; Kumar et al. (2024), Eq. 19, with the kernel's columns centred.
+        Not in the paper; Kumar et al. (2024), Eq. 19, with the kernel's columns centred.
     """
     of = _moments(stats, directions, epsilon)
     overlap = of.target_trace * of.overlap / 2 + of.overlap_square
@@ -119,8 +126,8 @@ def population_centered_alignment(
 ) -> AlignmentParts:
     """Centred alignment: kernel centred on both sides, labels centred, Eq. 19.
 
-    overlap = (ε²/D⁴) Tr[M B²], for one direction ε²‖β‖² βᵀMβ/D⁴: what feature learning
-    moves, and nothing of the ‖x‖² mode's constant;
+    overlap = (ε²/D⁴) Tr[M B²], for one direction ε²‖β‖² βᵀMβ/D⁴, which feature learning
+    changes and the constant part of ‖x‖² does not;
     kernel power = 1/D + 2ε²(D+1)‖w̄‖²/D³ + (ε⁴/D⁴)[(D+2)‖M‖_F² + (Tr M)²];
     label power = Var y = ‖B‖_F²/(2D²).
 
@@ -142,7 +149,7 @@ def population_centered_alignment(
         [16.0, 5.0, 8.0]
 
     References:
-        Not printed; Kumar et al. (2024), Eqs. 19 and 20, with everything centred.
+        Not in the paper; Kumar et al. (2024), Eqs. 19 and 20, with everything centred.
     """
     of = _moments(stats, directions, epsilon)
     return AlignmentParts(

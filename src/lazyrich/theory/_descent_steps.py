@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from ._objective import Pull
+from ._loss import Pull
 
 
 class DescentState(NamedTuple):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from ._chebyshev import RungeKuttaChebyshev
+from lazyrich.numerics import RungeKuttaChebyshev
 
 MAX_STEPS = 16_384
 """Steps of the solver after which a flow gives up."""
@@ -74,7 +74,7 @@ class FlowSteps(NamedTuple):
         end = jnp.asarray(self.t_end, float)
         begin = jnp.zeros_like(end)
         rest = jnp.zeros(self.rows.shape, jnp.result_type(self.rows, end))
-        term, order = self._term(), _SOLVER.error_order(None)
+        term, order = self._term(), _SOLVER.error_order(self._term())
         t_next, control = self._controller().init(
             term, begin, end, rest, _FIRST_STEP, None, _SOLVER.func, order
         )
@@ -125,7 +125,7 @@ class FlowSteps(NamedTuple):
             moved,
             None,
             error,
-            _SOLVER.error_order(None),
+            _SOLVER.error_order(self._term()),
             state.control,
         )
         end = jnp.asarray(self.t_end, float)

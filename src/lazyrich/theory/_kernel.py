@@ -1,7 +1,5 @@
 """The tangent kernel of the committee machine (Eqs. 5, 10, 18 and 23)."""
 
-from typing import Any
-
 from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import (
@@ -12,7 +10,7 @@ from lazyrich._ground import (
     require_shapes,
 )
 
-from ._statistics import Statistics
+from ._weight_moments import Statistics
 
 
 def committee_kernel(
@@ -26,9 +24,9 @@ def committee_kernel(
 ) -> Float[Array, "n m"]:
     """The tangent kernel of the committee machine with fixed readouts, Eqs. 5 and 18.
 
-    K = (α²/N) (x·x′) [1 + ε w̄·(x + x′) + ε² xᵀMx′]. The print leaves out the factor
+    K = (α²/N) (x·x′) [1 + ε w̄·(x + x′) + ε² xᵀMx′]. The paper omits the factor
     α²/N, which Eq. 2 gives when it is applied to Eq. 3; without it neither learning
-    rates nor Eq. 9 come out right. Centring the network does not change the kernel.
+    rates nor Eq. 9 are right. Centring the network does not change the kernel.
 
     Args:
         stats: w̄ and M of the weights themselves, not of their displacement.
@@ -54,10 +52,10 @@ def committee_kernel(
         [[2.0, 2.0], [2.0, 6.0]]
 
     References:
-        Kumar et al. (2024), Eqs. 2, 5 and 18; the factor α²/N is missing in the print.
+        Kumar et al. (2024), Eqs. 2, 5 and 18; the factor α²/N is missing in the paper.
     """
     x, x2, mean, second = _inputs(x, x2, **stats._asdict())
-    alpha, epsilon, width = _positive_width(x, alpha=alpha, epsilon=epsilon, width=width)
+    alpha, epsilon, width, _ = _scalars(x, alpha=alpha, epsilon=epsilon, width=width)
     require_shapes("nd d dd", x=x, mean_weight=mean, second_moment=second)
     projection, projection2 = x @ mean, x2 @ mean
     slopes = (
@@ -110,7 +108,7 @@ def readout_kernel(
     """
     x, x2, weights, readouts = _inputs(x, x2, weights=weights, readouts=readouts)
     require_shapes("Nd N nd", weights=weights, readouts=readouts, x=x)
-    alpha, epsilon, _ = _positive_width(x, alpha=alpha, epsilon=epsilon, width=len(weights))
+    alpha, epsilon, *_ = _scalars(x, alpha=alpha, epsilon=epsilon, width=len(weights))
     field, field2 = x @ weights.T, x2 @ weights.T
     from_weights = ((1 + epsilon * field) * readouts**2) @ (1 + epsilon * field2).T
     from_readouts = (field + epsilon / 2 * field**2) @ (field2 + epsilon / 2 * field2**2).T
@@ -156,11 +154,12 @@ def initial_kernel(
         Kumar et al. (2024), Eq. 10 (printed for σ = 1 and without α²/N).
     """
     x, x2 = _inputs(x, x2)
-    require_finite(weight_scale=weight_scale)
-    alpha, epsilon, width = _positive_width(x, alpha=alpha, epsilon=epsilon, width=width)
-    [weight_scale] = real_scalars(x, weight_scale=weight_scale)
+    alpha, epsilon, width, weight_scale = _scalars(
+        x, alpha=alpha, epsilon=epsilon, width=width, weight_scale=weight_scale
+    )
+    _, square, _ = initial_coefficients(epsilon, weight_scale)
     overlap = x @ x2.T
-    return alpha**2 / width * (overlap + (epsilon * weight_scale) ** 2 * overlap**2)
+    return alpha**2 / width * (overlap + square * overlap**2)
 
 
 def initial_readout_kernel(
@@ -175,7 +174,7 @@ def initial_readout_kernel(
     """The kernel with trained readouts averaged over v ~ N(0, 1), w ~ N(0, σ²I), Eq. 23.
 
     K₀ = (α²/N) [(1+σ²) x·x′ + ε²(σ² + σ⁴/2) (x·x′)² + (ε²σ⁴/4) ‖x‖²‖x′‖²]; at σ = 1
-    these are the printed 2, 3ε²/2 and ε²/4.
+    these are the paper's 2, 3ε²/2 and ε²/4.
 
     Args:
         x: inputs, one row each.
@@ -202,24 +201,33 @@ def initial_readout_kernel(
         Kumar et al. (2024), Eq. 23 (printed for σ = 1 and without α²/N).
     """
     x, x2 = _inputs(x, x2)
-    require_finite(weight_scale=weight_scale)
-    alpha, epsilon, width = _positive_width(x, alpha=alpha, epsilon=epsilon, width=width)
-    [weight_scale] = real_scalars(x, weight_scale=weight_scale)
+    alpha, epsilon, width, weight_scale = _scalars(
+        x, alpha=alpha, epsilon=epsilon, width=width, weight_scale=weight_scale
+    )
     linear, square, norms = readout_coefficients(epsilon, weight_scale)
     overlap = x @ x2.T
     lengths = (x**2).sum(-1)[:, None] * (x2**2).sum(-1)[None, :]
     return alpha**2 / width * (linear * overlap + square * overlap**2 + norms * lengths)
 
 
-def readout_coefficients(epsilon: ScalarLike, weight_scale: ScalarLike) -> tuple:
-    """The factors of x·x′, (x·x′)² and ‖x‖²‖x′‖² in Eq. 23, for weights of scale σ."""
+Coefficients = tuple[ScalarLike, ScalarLike, ScalarLike]
+"""The factors of x·x′, (x·x′)² and ‖x‖²‖x′‖² in an average kernel, in units of α²/N."""
+
+
+def initial_coefficients(epsilon: ScalarLike, weight_scale: ScalarLike) -> Coefficients:
+    """The factors in Eq. 10, for weights of scale σ."""
+    return 1.0, (epsilon * weight_scale) ** 2, 0.0
+
+
+def readout_coefficients(epsilon: ScalarLike, weight_scale: ScalarLike) -> Coefficients:
+    """The factors in Eq. 23, for weights of scale σ."""
     variance = weight_scale**2
     square = epsilon**2 * (variance + variance**2 / 2)
     return 1 + variance, square, epsilon**2 * variance**2 / 4
 
 
-def _inputs(x: Any, x2: Any, **others: Any) -> tuple[Array, ...]:
-    """Both sets of inputs, the second the first again if it is None, and what goes with them."""
+def _inputs(x: object, x2: object, **others: object) -> tuple[Array, ...]:
+    """Both sets of inputs and other arrays in one type; ``x2`` is ``x`` if it is None."""
     given = {"x": x} if x2 is None else {"x": x, "x2": x2}
     arrays = dict(zip([*given, *others], real_arrays(**given, **others), strict=True))
     arrays = {"x": arrays["x"], "x2": arrays.get("x2", arrays["x"])} | arrays
@@ -229,9 +237,14 @@ def _inputs(x: Any, x2: Any, **others: Any) -> tuple[Array, ...]:
     return x, x2, *rest
 
 
-def _positive_width(
-    x: Array, *, alpha: ScalarLike, epsilon: ScalarLike, width: ScalarLike
+def _scalars(
+    x: Array,
+    *,
+    alpha: ScalarLike,
+    epsilon: ScalarLike,
+    width: ScalarLike,
+    weight_scale: ScalarLike = 1.0,
 ) -> tuple[Array, ...]:
-    require_finite(alpha=alpha, epsilon=epsilon)
+    require_finite(alpha=alpha, epsilon=epsilon, weight_scale=weight_scale)
     require_positive(width=width)
-    return real_scalars(x, alpha=alpha, epsilon=epsilon, width=width)
+    return real_scalars(x, alpha=alpha, epsilon=epsilon, width=width, weight_scale=weight_scale)

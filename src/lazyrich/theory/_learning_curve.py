@@ -1,18 +1,17 @@
-"""What kernel regression will reach, from eigenvalues alone (§5's P ~ 1/λ, made exact)."""
+"""Expected errors of kernel regression from eigenvalues alone (§5's P ~ 1/λ, made exact)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real, ScalarLike
 
 from lazyrich._ground import (
-    InputError,
-    concrete,
     real_arrays,
     real_like,
     real_scalars,
     require_finite,
+    require_nonnegative,
     require_positive,
     require_shapes,
 )
@@ -33,6 +32,11 @@ class LearningCurve(NamedTuple):
             up to P − ridge/κ, so that P samples learn at most P modes.
         overfitting_factor: by how much noise and unlearned power are amplified, at least
             1; infinite where P is the rank and there is no ridge.
+
+    Example:
+        >>> curve = learning_curve(jnp.array([1.0]), jnp.array([2.0]), n_train=jnp.array([0]))
+        >>> curve.test_error.tolist(), curve.effective_ridge.tolist()
+        ([2.0], [inf])
     """
 
     test_error: Float[Array, " s"]
@@ -43,12 +47,16 @@ class LearningCurve(NamedTuple):
 
 
 class SampleRange(NamedTuple):
-    """Sample sizes at which a rich network can win over the lazy one.
+    """Sample sizes at which a rich network can generalise and the lazy one does not.
 
     Attributes:
-        lower: about as many samples as the target has parameters to be found; with fewer,
-            no network generalises.
-        upper: where the lazy network generalises too, so that nothing is delayed.
+        lower: about as many samples as the target has parameters; with fewer, no network
+            generalises.
+        upper: from where the lazy network generalises too, so that nothing is delayed.
+
+    Example:
+        >>> float(SampleRange(lower=jnp.array(20.0), upper=jnp.array(210.0)).upper)
+        210.0
     """
 
     lower: Float[Array, ""]
@@ -69,10 +77,10 @@ def learning_curve(
     κ solves P = Σ λ/(λ + κ) + ridge/κ. With 𝓛 = λ/(λ + κ), the test error against noisy
     labels is 𝓔 (Σ (1 − 𝓛)² v² + σ²) with 𝓔 = P/(P − Σ 𝓛²); here σ² is taken off again.
 
-    The law takes eigenfunctions for independent normal features, and many of them. For
+    The formula treats eigenfunctions as independent normal features, and many of them. For
     the committee machine's quadratic ones (D = 20, ε = 0.5, rank 230, 60 seeds) it is
     within 3 % and the seeds' error without noise and ridge. Near the rank it is far too
-    low otherwise: at P of 1.3 times the rank by up to 59 % with a ridge of 0.01 and by
+    low with either: at P of 1.3 times the rank by up to 59 % with a ridge of 0.01 and by
     up to 62 % with noise. The cause is that ‖x‖² of Gaussian inputs fluctuates, by 1/D:
     for inputs on the sphere, and for independent features, it is 1 to 4 %.
 
@@ -80,7 +88,7 @@ def learning_curve(
         eigenvalues: λ, Mercer eigenvalues of the kernel over the inputs' distribution,
             zero or above (*not* those of a Gram matrix: divide these by its size).
         target_power: v², the target's power ⟨y ψ⟩², summed over each eigenspace, in label
-            units². Power outside the kernel's reach goes with eigenvalue zero.
+            units². Power that the kernel cannot learn has eigenvalue zero.
         n_train: P, sample sizes, zero or above; need not be whole.
         multiplicities: how many eigenfunctions share each eigenvalue; None means one.
         noise: σ², variance of the noise on the training labels, label units².
@@ -107,11 +115,11 @@ def learning_curve(
         Simon et al. (2023), "The Eigenlearning Framework"; Bordelon, Canatar and Pehlevan
         (2020); Canatar et al. (2021). Kumar et al. (2024), §5 uses P ~ 1/λ.
     """
-    spectrum = _spectrum(eigenvalues, target_power, multiplicities)
-    [sizes] = real_like(spectrum[0], n_train=n_train)
+    regression = _regression(eigenvalues, target_power, multiplicities, noise, ridge)
+    [sizes] = real_like(regression.eigenvalues, n_train=n_train)
     require_shapes("s", n_train=sizes)
-    _require_nonnegative(n_train=sizes, noise=noise, ridge=ridge)
-    return _learning_curve(sizes, *spectrum, *real_scalars(sizes, noise=noise, ridge=ridge))
+    require_nonnegative(n_train=sizes)
+    return _learning_curve(sizes, regression)
 
 
 def goldilocks_range(
@@ -124,11 +132,11 @@ def goldilocks_range(
     ridge: ScalarLike = 0.0,
     threshold: ScalarLike = 0.1,
 ) -> SampleRange:
-    """The sample sizes between which late generalisation can be seen (§5, §8.3.2).
+    """The sample sizes between which generalisation can be delayed (§5, §8.3.2).
 
     The lower edge is the number of inputs, the order at which a network that learns
     features finds a direction. The upper edge is where the *lazy* network's own predicted
-    test error stays below the threshold: beyond it nothing is left to be found later.
+    test error stays below the threshold: beyond it there is nothing left to learn late.
 
     Args:
         eigenvalues: as in ``learning_curve``, like the next five.
@@ -159,53 +167,48 @@ def goldilocks_range(
     References:
         Kumar et al. (2024), §3 and §8.3.2.
     """
-    spectrum = _spectrum(eigenvalues, target_power, multiplicities)
-    _require_nonnegative(dim=dim, noise=noise, ridge=ridge)
+    regression = _regression(eigenvalues, target_power, multiplicities, noise, ridge)
     require_positive(threshold=threshold, dim=dim)
-    require_finite(threshold=threshold)
-    level, lower, *dials = real_scalars(
-        spectrum[0], threshold=threshold, dim=dim, noise=noise, ridge=ridge
-    )
-    return SampleRange(lower, _last_crossing(level, *spectrum, *dials))
+    require_finite(threshold=threshold, dim=dim)
+    level, lower = real_scalars(regression.eigenvalues, threshold=threshold, dim=dim)
+    return SampleRange(lower, _last_crossing(level, regression))
 
 
-def _spectrum(
-    eigenvalues: Any, target_power: Any, multiplicities: Any
-) -> tuple[Array, Array, Array]:
-    """The three as arrays of one type, after the checks that both functions share."""
+class _Regression(NamedTuple):
+    """Kernel regression as the theory sees it: eigenspaces, noise and ridge, in one type."""
+
+    eigenvalues: Float[Array, " k"]
+    target_power: Float[Array, " k"]
+    multiplicities: Float[Array, " k"]
+    noise: Float[Array, ""]
+    ridge: Float[Array, ""]
+
+
+def _regression(
+    eigenvalues: object,
+    target_power: object,
+    multiplicities: object | None,
+    noise: ScalarLike,
+    ridge: ScalarLike,
+) -> _Regression:
+    """The checks that both functions share."""
     values, power = real_arrays(eigenvalues=eigenvalues, target_power=target_power)
     counts = jnp.ones_like(values)
     if multiplicities is not None:
         [counts] = real_like(values, multiplicities=multiplicities)
     arrays = {"eigenvalues": values, "target_power": power, "multiplicities": counts}
     require_shapes("k k k", **arrays)
-    _require_nonnegative(**arrays)
-    return values, power, counts
-
-
-def _require_nonnegative(**values: Any) -> None:
-    require_finite(**values)
-    for name, value in values.items():
-        known = concrete(value)
-        if known is not None and (known < 0).any():
-            raise InputError(f"{name} is {value}; it must be zero or above.")
+    require_nonnegative(**arrays, noise=noise, ridge=ridge)
+    return _Regression(values, power, counts, *real_scalars(values, noise=noise, ridge=ridge))
 
 
 @jax.jit
-def _learning_curve(
-    n_train: Array,
-    eigenvalues: Array,
-    target_power: Array,
-    multiplicities: Array,
-    noise: Array,
-    ridge: Array,
-) -> LearningCurve:
-    return jax.vmap(lambda n: _at_size(n, eigenvalues, target_power, multiplicities, noise, ridge))(
-        n_train
-    )
+def _learning_curve(n_train: Array, regression: _Regression) -> LearningCurve:
+    return jax.vmap(lambda n: _at_size(n, regression))(n_train)
 
 
-def _at_size(n, eigenvalues, target_power, multiplicities, noise, ridge) -> LearningCurve:
+def _at_size(n: Array, regression: _Regression) -> LearningCurve:
+    eigenvalues, target_power, multiplicities, noise, ridge = regression
     counts = jnp.where(eigenvalues > 0, multiplicities, 0)
     rank = counts.sum()
     is_full = (n >= rank) & (ridge == 0)
@@ -227,7 +230,7 @@ def _at_size(n, eigenvalues, target_power, multiplicities, noise, ridge) -> Lear
     bias = (unlearned**2 * target_power).sum()
 
     def times(factor: Array, power: Array) -> Array:
-        return jnp.where(power > 0, factor * power, 0)  # none of nothing, also where ∞ · 0
+        return jnp.where(power > 0, factor * power, 0)  # zero also where the factor is infinite
 
     share = slack / jnp.where(is_empty, 1, n)
     return LearningCurve(
@@ -240,11 +243,11 @@ def _at_size(n, eigenvalues, target_power, multiplicities, noise, ridge) -> Lear
 
 
 def _effective_ridge(n: Array, eigenvalues: Array, counts: Array, ridge: Array) -> Array:
-    """κ by halving a bracket of log κ, and a Newton step that carries the derivative."""
+    """κ by halving a bracket of log κ, and a Newton step, through which derivatives pass."""
     rank = counts.sum()
 
     def excess(kappa: Array, eigenvalues: Array, ridge: Array) -> Array:
-        """Σ λ/(λ + κ) + ridge/κ − P, falling in κ, by the form that keeps its digits."""
+        """Σ λ/(λ + κ) + ridge/κ − P, falling in κ, in the form without cancellation."""
         total = eigenvalues + kappa
         few = (counts * eigenvalues / total).sum() - n
         many = (rank - n) - (counts * kappa / total).sum()
@@ -253,7 +256,7 @@ def _effective_ridge(n: Array, eigenvalues: Array, counts: Array, ridge: Array) 
     tiny = jnp.finfo(n.dtype).tiny
     safe_n = jnp.maximum(n, tiny)
     smallest = jnp.min(jnp.where(eigenvalues > 0, eigenvalues, jnp.inf))
-    # Were all eigenvalues the smallest, κ would be smaller; were all 𝓛 = λ/κ, larger.
+    # κ is at least that of equal, smallest eigenvalues, and at most that of 𝓛 = λ/κ.
     flat = jnp.where(rank > n, smallest * (rank - n) / safe_n, 0)
     low = jnp.log(jnp.maximum(jnp.maximum(flat, ridge / safe_n) / 2, tiny))
     high = jnp.log(2 * ((counts * eigenvalues).sum() + ridge) / safe_n + tiny)
@@ -271,25 +274,16 @@ def _effective_ridge(n: Array, eigenvalues: Array, counts: Array, ridge: Array) 
     total = fixed[0] + kappa
     slope = -(counts * fixed[0] / total**2).sum() - fixed[1] / kappa**2
     step = excess(kappa, eigenvalues, ridge) / jnp.where(slope < 0, slope, -1)
-    # At κ far from the root (P = 0) there is no step to take.
+    # Where κ is far from the root (P = 0) no step is taken.
     return jnp.where(jnp.abs(step) < 0.1 * kappa, kappa - step, kappa)
 
 
 @jax.jit
-def _last_crossing(
-    threshold: Array,
-    eigenvalues: Array,
-    target_power: Array,
-    multiplicities: Array,
-    noise: Array,
-    ridge: Array,
-) -> Array:
-    level = threshold * target_power.sum()
+def _last_crossing(threshold: Array, regression: _Regression) -> Array:
+    level = threshold * regression.target_power.sum()
 
     def is_above(log_n: Array) -> Array:
-        n = jnp.exp(log_n)
-        curve = _at_size(n, eigenvalues, target_power, multiplicities, noise, ridge)
-        return curve.test_error > level
+        return _at_size(jnp.exp(log_n), regression).test_error > level
 
     grid = jnp.linspace(0.0, jnp.log(1e12), 2000, dtype=threshold.dtype)
     above = jax.lax.map(is_above, grid, batch_size=50)

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from lazyrich._ground import InputError, real_arrays, require_finite, require_shapes
 
-from ._spectrum import Modes
+from ._eigenspaces import Modes
 
 
 def target_matrix(directions: Float[Array, "*k d"]) -> Float[Array, "d d"]:
@@ -18,7 +18,7 @@ def target_matrix(directions: Float[Array, "*k d"]) -> Float[Array, "d d"]:
         B, symmetric and positive semidefinite, label units.
 
     Raises:
-        InputError: if the directions are not finite, or neither a vector nor a matrix.
+        InputError: if the directions are not finite, or have neither one axis nor two.
 
     Example:
         >>> target_matrix(jnp.array([[1.0, 0.0], [0.0, 2.0]])).tolist()
@@ -40,8 +40,8 @@ def target_matrix(directions: Float[Array, "*k d"]) -> Float[Array, "d d"]:
 def target_components(directions: Float[Array, "*k d"], x: Float[Array, "n d"]) -> Modes:
     """The target's part in each eigenspace at given inputs, Eq. 17; the parts sum to y.
 
-    y = ½ Σ_k [(β_k·x)² − ‖β_k‖²‖x‖²/D] + ½ Σ_k ‖β_k‖²‖x‖²/D. The print drops ‖β‖²,
-    which needs ‖β‖ = 1; the paper's experiments have ‖β‖² ≈ D.
+    y = ½ Σ_k [(β_k·x)² − ‖β_k‖²‖x‖²/D] + ½ Σ_k ‖β_k‖²‖x‖²/D. The paper omits
+    ‖β‖², which needs ‖β‖ = 1; its experiments have ‖β‖² ≈ D.
 
     Args:
         directions: β⋆ of shape (d,), or one row for each direction.
@@ -70,7 +70,7 @@ def target_components(directions: Float[Array, "*k d"], x: Float[Array, "n d"]) 
 
 
 def target_power(directions: Float[Array, "*k d"]) -> Modes:
-    """How ⟨y²⟩ splits over the eigenspaces, from Eq. 17.
+    """The part of ⟨y²⟩ in each eigenspace, from Eq. 17.
 
     With B = Σ_k β_k β_kᵀ: zero, (‖B‖_F² − (Tr B)²/D)/(2D²) and (1 + 2/D)(Tr B)²/(4D²). The
     sum is (2‖B‖_F² + (Tr B)²)/(4D²), for one direction 3‖β‖⁴/(4D²).

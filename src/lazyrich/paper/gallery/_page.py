@@ -13,13 +13,13 @@ import jinja2
 from markupsafe import Markup, escape
 
 from lazyrich._ground import FileKind, InputError, require_writable, write_file
-from lazyrich.theory import errata
 
 from .._claims import CLAIMS, HISTORY, LATE_CLAIMS
 from .._results import PRESETS, read_results
 from .._survives import SURVIVES
 from .._verdict import LEFT_OUT
 from .._words import LEGEND, SIGNS, describe, readable
+from ..errata import errata
 from ._contents import Entry, count, entries_of
 from ._downloads import MOST_BYTES, size_text
 

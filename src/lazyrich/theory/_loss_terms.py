@@ -7,8 +7,8 @@ from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import InputError, real_scalars, require_finite
 
-from ._statistics import Statistics, floating
 from ._target import target_matrix
+from ._weight_moments import Statistics, floating
 
 
 class LossTerms(NamedTuple):
@@ -19,6 +19,13 @@ class LossTerms(NamedTuple):
             A = αεM − B; zero when the mean output is the mean label.
         misalignment: error in the quadratic part as a whole, ‖A‖_F²/(2D²).
         linear: power in the linear functions, α²‖w̄‖²/D, all of it error.
+
+    Example:
+        >>> float(LossTerms(jnp.array(0.5), jnp.array(1.0), jnp.array(0.25)).total)
+        1.75
+
+    References:
+        Kumar et al. (2024), Eq. 6.
     """
 
     variance: Float[Array, "*b"]
@@ -42,9 +49,9 @@ def loss_terms(
     """Variance, misalignment and linear power of the test loss, Eq. 6.
 
     The exact mean of (y − f)² over x ~ N(0, I/D), of any network with these statistics,
-    readouts trained or not. Eq. 6 is that of the network as it is; for the centred
+    readouts trained or not. Eq. 6 is for the network that is not centred; for the centred
     network α[f(θ) − f(θ₀)] it holds with w̄ − w̄₀ and M − M₀, so give ``start`` (the
-    terms of the uncentred statistics would not sum to the loss).
+    terms of the uncentred moments would not sum to the loss).
 
     Args:
         stats: w̄ and M, or a history of them with any leading axes.
@@ -81,8 +88,8 @@ def loss_terms(
         start = floating(start)
         require_statistics(start, len(target))
         mean_weight, second_moment = mean_weight - start.mean_weight, second_moment - start[1]
-    seen = Statistics(mean_weight, second_moment)
-    return quadratic_loss_terms(seen, target, alpha=alpha, epsilon=epsilon)
+    trained = Statistics(mean_weight, second_moment)
+    return quadratic_loss_terms(trained, target, alpha=alpha, epsilon=epsilon)
 
 
 def quadratic_loss_terms(

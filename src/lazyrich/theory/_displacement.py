@@ -1,4 +1,4 @@
-"""How far the weights have gone, and how much of it a lazy network could have gone too."""
+"""The displacement of the weights, and its part in the initial tangent space."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._ground import real_arrays, real_scalars, require_shapes
+from lazyrich.numerics import eigenmodes, inverse_eigenvalues, rounding_cutoff
 
 from ._kernel import committee_kernel
-from ._statistics import Statistics, floating
+from ._weight_moments import Statistics, floating
 
 
 class Motion(NamedTuple):
@@ -18,6 +19,10 @@ class Motion(NamedTuple):
         mean: ⟨Δ⟩.
         cross: ⟨Δ w(0)ᵀ⟩.
         square: ⟨‖Δ‖²⟩, so that ‖θ − θ₀‖ = √(N · square).
+
+    Example:
+        >>> motion(jnp.array([[2.0]]), jnp.array([[1.0]])).square.tolist()
+        1.0
     """
 
     mean: Float[Array, "*b d"]
@@ -30,8 +35,12 @@ class TangentSplit(NamedTuple):
 
     Attributes:
         inside: ‖Π(θ − θ₀)‖, in the span of the initial gradients of the training
-            outputs, which is where a linearised network stays (§1, Figure 1a).
-        outside: length of the rest, at a right angle to it.
+            outputs, which the linearized network does not leave (§1, Figure 1a).
+        outside: length of the orthogonal rest.
+
+    Example:
+        >>> TangentSplit(inside=jnp.array(3.0), outside=jnp.array(4.0)).outside.tolist()
+        4.0
     """
 
     inside: Float[Array, "*b"]
@@ -39,14 +48,17 @@ class TangentSplit(NamedTuple):
 
 
 def motion(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Motion:
-    """The moments of a displacement of weight rows.
+    """The moments ⟨Δ⟩, ⟨Δ w₀ᵀ⟩ and ⟨‖Δ‖²⟩ of a displacement of weight rows.
 
     A row moves by an affine map of itself, so a machine and its equivalent of D + 1
     units have the same moments.
 
     Args:
-        rows: the weights at the start.
-        moved: how far each has gone.
+        rows: w₀, the weights at the start.
+        moved: Δ, the displacement of each row.
+
+    Returns:
+        The three moments, dimensionless; zero for rows that have not moved.
 
     Raises:
         InputError: if the shapes disagree.
@@ -74,7 +86,7 @@ def tangent_split(
 
     With J the initial Jacobian of the training outputs, Π = Jᵀ(JJᵀ)⁺J, so that
     ‖Π(θ − θ₀)‖² = vᵀK₀⁺v with v = J(θ − θ₀), and v_μ = α x_μ·⟨Δ⟩ + αε x_μᵀ⟨Δ w₀ᵀ⟩x_μ.
-    Wants float64: K₀ has eigenvalues over many orders.
+    Needs float64: the eigenvalues of K₀ span many orders of magnitude.
 
     Args:
         gone: moments of the displacement; leading axes are save points.
@@ -85,10 +97,11 @@ def tangent_split(
         width: N, number of hidden units; scales both parts.
 
     Returns:
-        Both lengths, dimensionless like the weights.
+        Both lengths, dimensionless like the weights, with the leading axes of the moments;
+        zero for a zero displacement.
 
     Raises:
-        InputError: if shapes disagree.
+        InputError: if shapes disagree, α, ε or ``x`` is not finite, or N is not above zero.
 
     Example:
         >>> rows, moved = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[1.0, 1.0], [1.0, 1.0]])
@@ -99,19 +112,19 @@ def tangent_split(
         [1.414, 1.414]
 
     References:
-        Kumar et al. (2024), §1 (the affine subspace of the linearised model) and Figure 3(c, d).
+        Kumar et al. (2024), §1 (the affine subspace of the linearized model) and Figure 3(c, d).
     """
     [x] = real_arrays(x=x)
-    start, gone = floating(start), Motion(*real_arrays(**gone._asdict()))
+    start, moments = floating(start), Motion(*real_arrays(**gone._asdict()))
     require_shapes("nd d dd", x=x, mean_weight=start.mean_weight, second_moment=start.second_moment)
     kernel = committee_kernel(start, x, alpha=alpha, epsilon=epsilon, width=width)
     alpha, epsilon, width = real_scalars(kernel, alpha=alpha, epsilon=epsilon, width=width)
-    eigenvalues, vectors = jnp.linalg.eigh(kernel)
-    cutoff = 10 * len(x) * jnp.finfo(kernel.dtype).eps * eigenvalues[-1]
-    scale = jnp.where(eigenvalues > cutoff, 1 / jnp.where(eigenvalues > cutoff, eigenvalues, 1), 0)
-    linear = gone.mean @ x.T
-    quadratic = jnp.einsum("nd,...de,ne->...n", x, gone.cross, x)
+    cutoff = rounding_cutoff(x, kernel)
+    eigenvalues, vectors, is_kept = eigenmodes(kernel, cutoff)
+    scale = inverse_eigenvalues(eigenvalues, is_kept, 0.0, cutoff)
+    linear = moments.mean @ x.T
+    quadratic = jnp.einsum("nd,...de,ne->...n", x, moments.cross, x)
     modes = (alpha * (linear + epsilon * quadratic)) @ vectors
     inside = (jnp.square(modes) * scale).sum(-1)
-    outside = jnp.maximum(width * gone.square - inside, 0)
+    outside = jnp.maximum(width * moments.square - inside, 0)
     return TangentSplit(jnp.sqrt(inside), jnp.sqrt(outside))

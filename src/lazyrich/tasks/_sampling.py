@@ -1,8 +1,14 @@
-"""Classes as rows with a single one."""
+"""Inputs and labels that several tasks share: Gaussian rows, and classes as one-hot rows."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+
+def gaussian_inputs(key: PRNGKeyArray, n: int, *, dim: int) -> Float[Array, "n d"]:
+    """Inputs x ~ N(0, I/D), one a row, so that ‖x‖² ≈ 1."""
+    return jax.random.normal(key, (n, dim)) / jnp.sqrt(dim)
 
 
 def one_hot(classes: Int[np.ndarray, " n"], n_classes: int) -> Float[Array, "n c"]:

@@ -1,4 +1,4 @@
-"""The committee machine and the two moments that say all about it (§5, §12)."""
+"""The committee machine as a function of the first two moments of its weights (§5, §12)."""
 
 from typing import NamedTuple
 
@@ -19,6 +19,13 @@ class Statistics(NamedTuple):
         mean_weight: w̄, first moment of the weight rows, dimensionless.
         second_moment: M, second moment of the weight rows (not centred on w̄),
             symmetric, dimensionless.
+
+    Example:
+        >>> Statistics(jnp.zeros(2), jnp.eye(2)).second_moment.shape
+        (2, 2)
+
+    References:
+        Kumar et al. (2024), Eq. 4.
     """
 
     mean_weight: Float[Array, "*b d"]
@@ -26,14 +33,14 @@ class Statistics(NamedTuple):
 
 
 def floating(stats: Statistics) -> Statistics:
-    """Statistics given as any numbers, as arrays of one floating type."""
+    """Moments given as any numbers, as arrays of one floating type."""
     return Statistics(*real_arrays(**stats._asdict()))
 
 
 def statistics(
     weights: Float[Array, "N d"], readouts: Float[Array, " N"] | None = None
 ) -> Statistics:
-    """The statistics w̄ and M of given weights, Eq. 4 (Eq. 22 with readouts).
+    """The moments w̄ and M of given weights, Eq. 4 (Eq. 22 with readouts).
 
     Args:
         weights: one row w_i per hidden unit, dimensionless.
@@ -65,29 +72,37 @@ def statistics(
 
 
 def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> Statistics:
-    """The statistics of infinitely many weights w ~ N(0, σ²I): w̄ = 0, M = σ²I (§5).
+    """The moments of infinitely many weights w ~ N(0, σ²I): w̄ = 0, M = σ²I (§5).
 
     Args:
         dim: D, number of inputs.
         weight_scale: σ, standard deviation of every weight, dimensionless.
 
+    Returns:
+        w̄ and M, in the precision that JAX works in.
+
     Example:
         >>> infinite_width(2, weight_scale=2.0).second_moment.tolist()
         [[4.0, 0.0], [0.0, 4.0]]
+
+    References:
+        Kumar et al. (2024), §5.
     """
     scale = jnp.asarray(weight_scale, jnp.result_type(float))
     return Statistics(jnp.zeros(dim, scale.dtype), scale**2 * jnp.eye(dim, dtype=scale.dtype))
 
 
 def displacement(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Statistics:
-    """How far w̄ and M go when weight rows move, without cancellation for small motions.
+    """The change of w̄ and M when weight rows move, without cancellation for small changes.
+
+    ΔM = ⟨Δ(w₀ + Δ/2)ᵀ⟩ + ⟨(w₀ + Δ/2)Δᵀ⟩.
 
     Args:
-        rows: the weights at the start.
-        moved: how far each has gone.
+        rows: w₀, the weights at the start.
+        moved: Δ, the displacement of each row.
 
     Returns:
-        The statistics of ``rows + moved`` less those of ``rows``.
+        The moments of ``rows + moved`` less those of ``rows``.
 
     Raises:
         InputError: if the shapes disagree.
@@ -103,19 +118,19 @@ def displacement(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Stati
 
 
 def equivalent_weights(stats: Statistics) -> Float[Array, "r d"]:
-    """Weights of a machine of D + 1 units that has given statistics.
+    """Weights of a machine of D + 1 units that has given moments.
 
     Function, kernel, loss and gradient descent depend on the weights through w̄ and M
     alone, so every committee machine, however wide, trains exactly like this one. The
-    dynamics run on these rows rather than on (w̄, M): M then stays a second moment in
-    spite of rounding, which the map on (w̄, M) amplifies when M has low rank.
+    dynamics use these rows rather than (w̄, M): M then stays a second moment in spite of
+    rounding, which the map on (w̄, M) amplifies when M has low rank.
 
     Args:
         stats: w̄ and M, with M − w̄w̄ᵀ positive semi-definite.
 
     Returns:
         D + 1 rows u_i with (1/(D+1)) Σ u_i = w̄ and (1/(D+1)) Σ u_i u_iᵀ = M. Modes of
-        M − w̄w̄ᵀ below D × machine epsilon of the largest are taken for zero.
+        M − w̄w̄ᵀ below D × machine epsilon of the largest count as zero.
 
     Raises:
         InputError: if M − w̄w̄ᵀ has a negative eigenvalue: no weights have such moments.
@@ -130,14 +145,14 @@ def equivalent_weights(stats: Statistics) -> Float[Array, "r d"]:
     dim = len(mean)
     spread, modes = jnp.linalg.eigh(second - jnp.outer(mean, mean))
     noise = 10 * dim * jnp.finfo(spread.dtype).eps * jnp.max(jnp.abs(second))
-    _require_nonnegative(spread, noise)
+    _require_spread(spread, noise)
     root = jnp.sqrt(jnp.where(spread > noise / 10, spread, 0)) * modes
-    # Orthonormal columns that sum to zero: they carry the spread and leave the mean alone.
+    # Orthonormal columns that sum to zero: they have the spread and do not change the mean.
     contrasts = jnp.asarray(helmert(dim + 1).T, root.dtype)
     return mean + jnp.sqrt(dim + 1.0).astype(root.dtype) * contrasts @ root.T
 
 
-def _require_nonnegative(spread: Array, noise: Array) -> None:
+def _require_spread(spread: Array, noise: Array) -> None:
     known, allowed = concrete(spread), concrete(noise)
     if known is None or allowed is None:
         return
@@ -155,10 +170,10 @@ def committee_output(
     alpha: ScalarLike,
     epsilon: ScalarLike,
 ) -> Float[Array, " n"]:
-    """The network function from its statistics, f = α w̄·x + (αε/2) xᵀMx (after Eq. 4).
+    """The network function from its moments, f = α w̄·x + (αε/2) xᵀMx (after Eq. 4).
 
-    Linear in the statistics, so the centred network α[f(θ) − f(θ₀)] is the output of
-    the statistics' displacement (w̄ − w̄₀, M − M₀), free of cancellation.
+    Linear in the moments, so the centred network α[f(θ) − f(θ₀)] is the output of their
+    displacement (w̄ − w̄₀, M − M₀), free of cancellation.
 
     Args:
         stats: w̄ and M, or their displacement from the start.
@@ -194,7 +209,7 @@ def polynomial_target(
 ) -> Float[Array, " n"]:
     """The target y = ½(β⋆·x)², Eq. 3; for several directions y = ½ Σ_k (β_k·x)² (§15.1).
 
-    The print of §15.1 writes β₁·x + β₂·x; a sum of squares is meant.
+    The paper writes β₁·x + β₂·x in §15.1; a sum of squares is meant.
 
     Args:
         directions: β⋆ of shape (d,), or one row for each direction.

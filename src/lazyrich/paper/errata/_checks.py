@@ -1,7 +1,7 @@
 """Measurements that decide between a misprint of the paper and its correction.
 
-Each returns the relative error of the print and of the correction, both against
-something that uses neither.
+Each returns the relative error of the printed formula and of the correction, both against a
+reference that uses neither.
 """
 
 from collections.abc import Callable
@@ -10,22 +10,27 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ._alignment import population_alignment
-from ._kernel import committee_kernel
-from ._risk import loss_terms
-from ._spectrum import eigenspace_sizes, initial_eigenvalues, initial_readout_eigenvalues
-from ._statistics import polynomial_target, statistics
-from ._target import target_components
+from lazyrich.theory import (
+    committee_kernel,
+    eigenspace_sizes,
+    initial_eigenvalues,
+    initial_readout_eigenvalues,
+    loss_terms,
+    polynomial_target,
+    population_alignment,
+    statistics,
+    target_components,
+)
 
 # A small case without symmetry; averages of polynomials over 4 nodes a dimension are exact.
 _DIM, _WIDTH, _ALPHA, _EPSILON = 3, 7, 1.7, 0.7
 _NODES = 4
 
 Errors = tuple[float, float]
-"""Relative error of the print and of the correction."""
+"""Relative error of the printed formula and of the correction."""
 
 
-# ------------------------------------------------------------------ what is compared with
+# References: exact averages and gradients.
 
 
 def _nodes(dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +95,7 @@ def _gap(value: Any, exact: Any) -> float:
     return float(np.abs(np.asarray(value, float) - exact).max() / np.abs(exact).max())
 
 
-# --------------------------------------------------------------------- one check an erratum
+# One function for each erratum.
 
 
 def kernel() -> Errors:

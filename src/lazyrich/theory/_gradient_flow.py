@@ -1,23 +1,33 @@
-"""Gradient flow of the committee machine's statistics: descent at vanishing learning rate."""
+"""Gradient flow of the committee machine's moments: descent at vanishing learning rate."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, Float, PyTree, ScalarLike
+from numpy.typing import ArrayLike
 
 from lazyrich._ground import InputError, Status, require_finite, require_positive
+from lazyrich.numerics import RungeKuttaChebyshev
 
-from ._chebyshev import RungeKuttaChebyshev
-from ._dynamics import Dials, Trajectory, _itself, floating_dials, require_dials, start_of
+from ._displacement import Motion
 from ._flow_steps import MAX_STEPS
-from ._motion import Motion, motion
-from ._objective import Objective, floating_problem, require_sound
-from ._statistics import Statistics, displacement
+from ._loss import Objective
+from ._trajectory import (
+    Dials,
+    Problem,
+    Recording,
+    Start,
+    Trajectory,
+    identity,
+    sound_problem,
+    start_of,
+)
+from ._weight_moments import Statistics, displacement
 
 _MAX_DENSE_STEPS = 1024
 
@@ -30,8 +40,8 @@ def gradient_flow(
     save_t: Sequence[float] | np.ndarray | Float[Array, " s"],
     query: Objective | None = None,
     centered: bool = True,
-    observe: Callable[[Statistics], Any] = _itself,
-    observe_motion: Callable[[Motion], Any] | None = None,
+    observe: Callable[[Statistics], PyTree] = identity,
+    observe_motion: Callable[[Motion], PyTree] | None = None,
     rtol: float = 1e-3,
 ) -> Trajectory:
     """Gradient flow on the committee machine, exact for any width, at save points.
@@ -39,7 +49,7 @@ def gradient_flow(
     The limit of ``gradient_descent`` at vanishing learning rate, in flow time
     t = learning_rate × steps: dw̄/dt = −(2/α)(g + εGw̄) and
     dM/dt = −(2/α)[g w̄ᵀ + w̄ gᵀ + ε(GM + MG)]. Tens to hundreds of times faster than
-    the steps it stands for. The dials' learning rate and momentum play no part.
+    the steps that it approximates. The dials' learning rate and momentum are not used.
 
     Args:
         start: weights, or w̄₀ and M₀, as for ``gradient_descent``.
@@ -48,7 +58,7 @@ def gradient_flow(
         save_t: flow times to record, not negative, increasing.
         query: a second loss to record, never trained on.
         centered: train α[f(θ) − f(θ₀)] (Eq. 7) rather than αf(θ).
-        observe: what else to record at each save point; the statistics by default.
+        observe: what else to record at each save point; the moments by default.
         observe_motion: what to record of the weights' displacement, from its ``Motion``;
             None records nothing.
         rtol: relative tolerance of a solver step, on the displacement of the rows.
@@ -74,16 +84,9 @@ def gradient_flow(
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
-    start, objective, query = floating_problem(start=start, objective=objective, query=query)
-    _require_flow(start, objective, query, dials)
-    dials = floating_dials(dials, jax.tree.leaves(start)[0])
-    times = _require_times(save_t)
-    return _flow(
-        *(start, objective, dials, times, query, rtol),
-        centered=centered,
-        observe=observe,
-        observe_motion=observe_motion,
-    )
+    problem = sound_problem(start, objective, query, dials)
+    recording = Recording(centered, observe, observe_motion)
+    return _flow(problem, _require_times(save_t), rtol, recording=recording)
 
 
 def flow_interpolant(
@@ -106,8 +109,8 @@ def flow_interpolant(
         rtol: relative tolerance of a solver step.
 
     Returns:
-        A function from flow time to the statistics, jit- and vmap-safe. Not finite
-        from where the solver gave up, if it did.
+        A function from flow time to the statistics, jit- and vmap-safe. Its values are not
+        finite after the time at which the solver failed, if it did.
 
     Raises:
         InputError: as ``gradient_flow``.
@@ -119,127 +122,98 @@ def flow_interpolant(
         ...     dials=Dials(alpha=1.0, epsilon=1.0), t_end=100.0)
         >>> [round(float(v), 3) for v in jnp.diag(at(100.0).second_moment)]
         [3.0, 1.0]
+
+    References:
+        Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
-    start, objective = floating_problem(start=start, objective=objective)
-    _require_flow(start, objective, None, dials)
-    dials = floating_dials(dials, jax.tree.leaves(start)[0])
+    problem = sound_problem(start, objective, None, dials)
     require_finite(t_end=t_end)
     require_positive(t_end=t_end)
+    initial = start_of(problem.start)
+    saveat = diffrax.SaveAt(dense=True)
+    velocity = _velocity(problem, initial, centered=centered)
     solution = _solve(
-        start,
-        objective,
-        dials,
-        diffrax.SaveAt(dense=True),
-        t_end,
-        rtol,
-        centered=centered,
-        max_steps=_MAX_DENSE_STEPS,
+        velocity, initial, saveat, t_end, _controller(problem, rtol), _MAX_DENSE_STEPS
     )
 
-    stats0, rows = start_of(start)
-
     def at(t: ScalarLike) -> Statistics:
-        moved = solution.evaluate(jnp.asarray(t))
-        return jax.tree.map(jnp.add, stats0, displacement(rows, moved))
+        displacements = solution.evaluate(jnp.asarray(t))
+        return jax.tree.map(jnp.add, initial.moments, displacement(initial.rows, displacements))
 
     return at
 
 
-@partial(jax.jit, static_argnames=("centered", "observe", "observe_motion"))
+@partial(jax.jit, static_argnames=("recording",))
 @jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _flow(
-    start: Statistics | Float[Array, "N d"],
-    objective: Objective,
-    dials: Dials,
-    times: Array,
-    query: Objective | None,
-    rtol: ScalarLike,
-    *,
-    centered: bool,
-    observe: Callable[[Statistics], Any],
-    observe_motion: Callable[[Motion], Any] | None,
+    problem: Problem, times: Float[Array, " s"], rtol: ScalarLike, *, recording: Recording
 ) -> Trajectory:
-    scales = {"alpha": dials.alpha, "epsilon": dials.epsilon}
-    stats0, rows = start_of(start)
+    initial = start_of(problem.start)
 
-    def record(t, moved, args):
+    def record(t: ScalarLike, displacements: Array, args: None) -> tuple[PyTree, ...]:
         del t, args
-        gone = displacement(rows, moved)
-        stats = jax.tree.map(jnp.add, stats0, gone)
-        seen = gone if centered else stats
-        query_loss = None if query is None else query.loss(seen, **scales)
-        shift = None if observe_motion is None else observe_motion(motion(rows, moved))
-        return objective.loss(seen, **scales), query_loss, observe(stats), shift
+        return recording.at(problem, initial, displacements)
 
-    solution = _solve(
-        start,
-        objective,
-        dials,
-        diffrax.SaveAt(ts=times, fn=record),
-        times[-1],
-        rtol,
-        centered=centered,
-        max_steps=MAX_STEPS,
-    )
-    train_loss, query_loss, observed, shift = cast(tuple, solution.ys)
-    gave_up = jnp.where(
+    saveat = diffrax.SaveAt(ts=times, fn=record)
+    velocity = _velocity(problem, initial, centered=recording.centered)
+    controller = _controller(problem, rtol)
+    solution = _solve(velocity, initial, saveat, times[-1], controller, MAX_STEPS)
+    train_loss, query_loss, observed, observed_motion = cast(tuple, solution.ys)
+    failure = jnp.where(
         solution.result == diffrax.RESULTS.max_steps_reached, Status.out_of_steps, Status.diverged
     )
     is_ok = (solution.result == diffrax.RESULTS.successful) & jnp.isfinite(train_loss).all()
-    status = jnp.where(is_ok, Status.ok, gave_up)
-    return Trajectory(times, train_loss, query_loss, observed, status, shift)
+    status = jnp.where(is_ok, Status.ok, failure)
+    return Trajectory(times, train_loss, query_loss, observed, status, observed_motion)
+
+
+Velocity = Callable[[ScalarLike, Float[Array, "r d"], None], Float[Array, "r d"]]
+"""dΔ/dt from flow time, displacements and no further arguments, as diffrax calls it."""
+
+
+def _velocity(problem: Problem, start: Start, *, centered: bool) -> Velocity:
+    dials = problem.dials
+    gradient = problem.objective.pull_from(
+        start.rows, alpha=dials.alpha, epsilon=dials.epsilon, centered=centered
+    )
+    rate = jnp.divide(2, dials.alpha)
+
+    def velocity(t: ScalarLike, displacements: Array, args: None) -> Array:
+        del t, args
+        return -rate * gradient(displacements)
+
+    return velocity
+
+
+def _controller(problem: Problem, rtol: ScalarLike) -> diffrax.PIDController:
+    """A displacement counts as zero far below what the target needs, about 1/α."""
+    tolerance = jnp.asarray(rtol)
+    return diffrax.PIDController(rtol=tolerance, atol=1e-2 * tolerance / problem.dials.alpha)
 
 
 def _solve(
-    start: Statistics | Float[Array, "N d"],
-    objective: Objective,
-    dials: Dials,
+    velocity: Velocity,
+    start: Start,
     saveat: diffrax.SaveAt,
     t_end: ScalarLike,
-    rtol: ScalarLike,
-    *,
-    centered: bool,
+    controller: diffrax.PIDController,
     max_steps: int,
 ) -> diffrax.Solution:
-    pace = jnp.divide(2, dials.alpha)
-    rows = start_of(start)[1]
-    pull = objective.pull_from(rows, alpha=dials.alpha, epsilon=dials.epsilon, centered=centered)
-
-    def field(t, moved, args):
-        del t, args
-        return -pace * pull(moved)
-
-    tolerance = jnp.asarray(rtol)
-    # A displacement counts as zero far below what the target asks of it, about 1/α.
     return diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
+        diffrax.ODETerm(velocity),
         RungeKuttaChebyshev(),
         t0=0.0,
         t1=t_end,
         dt0=None,
-        y0=jnp.zeros_like(rows),
+        y0=jnp.zeros_like(start.rows),
         saveat=saveat,
-        stepsize_controller=diffrax.PIDController(
-            rtol=tolerance, atol=1e-2 * tolerance / dials.alpha
-        ),
+        stepsize_controller=controller,
         max_steps=max_steps,
         throw=False,
     )
 
 
-def _require_flow(
-    start: Statistics | Float[Array, "N d"],
-    objective: Objective,
-    query: Objective | None,
-    dials: Dials,
-) -> None:
-    require_sound(objective, start)
-    if query is not None:
-        require_sound(query, start)
-    require_dials(dials)
-
-
-def _require_times(save_t: Any) -> Float[Array, " s"]:
+def _require_times(save_t: ArrayLike) -> Float[Array, " s"]:
     times = np.asarray(save_t, dtype=float)
     if times.ndim != 1 or times.size == 0 or times[0] < 0 or not (np.diff(times) > 0).all():
         raise InputError(

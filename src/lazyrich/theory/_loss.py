@@ -1,7 +1,7 @@
-"""What gradient descent lowers: the squared error on a sample, or in expectation.
+"""The mean squared error on a sample, or in expectation, and its gradient on weight rows.
 
-A weight row feels the pull ⟨r (1 + ε w_i·x) x⟩ = g + εG w_i of the residual r = f − y,
-which needs only the two moments g = ⟨r x⟩ and G = ⟨r x xᵀ⟩. Averaged over the
+The gradient on a weight row is ∝ ⟨r (1 + ε w_i·x) x⟩ = g + εG w_i with the residual
+r = f − y, which needs only the two moments g = ⟨r x⟩ and G = ⟨r x xᵀ⟩. Averaged over the
 training set they give gradient descent; averaged over x ~ N(0, I/D) they give the
 limit of infinitely many points.
 """
@@ -21,24 +21,30 @@ from lazyrich._ground import (
     require_shapes,
 )
 
-from ._risk import quadratic_loss_terms
-from ._statistics import Statistics, committee_output, displacement, statistics
+from ._loss_terms import quadratic_loss_terms
+from ._weight_moments import Statistics, committee_output, displacement, statistics
 
 # XLA spreads a product of this size over the cores of a CPU and loses time by it (a
 # step at P=550, D=100 took 340 µs on two cores, 265 µs on one); two halves are left alone.
 _MIN_SPLIT, _MAX_SPLIT = 300, 1200
 
 
-Pull = Callable[[Float[Array, "r d"]], Float[Array, "r d"]]
-"""⟨r (1 + ε w_i·x) x⟩ for each row, in label units, from how far the rows have moved."""
+Gradient = Callable[[Float[Array, "r d"]], Float[Array, "r d"]]
+"""⟨r (1 + ε w_i·x) x⟩ for each row, in label units, as a function of the displacements."""
 
 
 class ResidualMoments(NamedTuple):
-    """The two moments of the residual that a weight row feels, in label units.
+    """The two moments of the residual that decide the gradient, in label units.
 
     Attributes:
         first: g = ⟨r x⟩.
         second: G = ⟨r x xᵀ⟩, symmetric.
+
+    Example:
+        >>> loss = EmpiricalLoss(jnp.array([[2.0]]), jnp.array([1.0]))
+        >>> still = Statistics(jnp.zeros(1), jnp.zeros((1, 1)))  # f = 0, so r = −1
+        >>> loss.residual_moments(still, alpha=1.0, epsilon=0.0).second.tolist()
+        [[-4.0]]
     """
 
     first: Float[Array, " d"]
@@ -47,7 +53,15 @@ class ResidualMoments(NamedTuple):
 
 @runtime_checkable
 class Objective(Protocol):
-    """A mean squared error as a function of the statistics, and its pull on weight rows."""
+    """A mean squared error as a function of the two moments, and its gradient on weight rows.
+
+    ``EmpiricalLoss`` and ``PopulationLoss`` are two; a pytree with these three methods is
+    another.
+
+    Example:
+        >>> isinstance(PopulationLoss(jnp.eye(2)), Objective)
+        True
+    """
 
     def loss(
         self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
@@ -68,19 +82,25 @@ class Objective(Protocol):
         alpha: ScalarLike,
         epsilon: ScalarLike,
         centered: bool,
-    ) -> Pull:
-        """How weights that started at ``rows`` are pulled, as a function of their motion."""
+    ) -> Gradient:
+        """The gradient on weights that started at ``rows``, as a function of displacements."""
         ...
 
 
 class EmpiricalLoss(NamedTuple):
     """Mean squared error on given points, (1/P) Σ (f(x_μ) − y_μ)², without a factor ½.
 
-    For the centred network pass the statistics' displacement from the start.
+    For the centred network pass the displacement of the moments from the start.
 
     Attributes:
         x: inputs.
         y: labels, any numbers, in label units.
+
+    Example:
+        >>> loss = EmpiricalLoss(jnp.array([[2.0]]), jnp.array([1.0]))
+        >>> still = Statistics(jnp.zeros(1), jnp.zeros((1, 1)))  # f = 0
+        >>> float(loss.loss(still, alpha=1.0, epsilon=0.0))
+        1.0
     """
 
     x: Float[Array, "n d"]
@@ -112,35 +132,35 @@ class EmpiricalLoss(NamedTuple):
         alpha: ScalarLike,
         epsilon: ScalarLike,
         centered: bool,
-    ) -> Pull:
-        """Backpropagation through the hidden layer, in the form that keeps small motions."""
+    ) -> Gradient:
+        """Backpropagation, in the form that keeps the digits of small displacements."""
         n_points = len(self.y)
         hidden = rows @ self.x.T
         slope = 1 + epsilon * hidden
-        wanted = self.y
+        targets = self.y
         if not centered:
-            wanted = wanted - alpha * (hidden + 0.5 * epsilon * jnp.square(hidden)).mean(0)
+            targets = targets - alpha * (hidden + 0.5 * epsilon * jnp.square(hidden)).mean(0)
         cuts = [n_points // 2] if _MIN_SPLIT <= n_points <= _MAX_SPLIT else []
         parts = list(
             zip(
                 jnp.split(self.x, cuts),
-                jnp.split(wanted, cuts),
+                jnp.split(targets, cuts),
                 jnp.split(slope, cuts, axis=1),
                 strict=True,
             )
         )
 
-        def pull(moved: Float[Array, "r d"]) -> Float[Array, "r d"]:
-            pulls = []
+        def gradient(displacements: Float[Array, "r d"]) -> Float[Array, "r d"]:
+            sums = []
             for x, target, slope in parts:
-                change = moved @ x.T
+                change = displacements @ x.T
                 # φ(h + δ) − φ(h) = δ(1 + εh) + (ε/2)δ², without cancellation for small δ.
                 output = (change * (slope + 0.5 * epsilon * change)).mean(0)
                 residual = (alpha * output - target) / n_points
-                pulls.append((residual * (slope + epsilon * change)) @ x)
-            return functools.reduce(jnp.add, pulls)
+                sums.append((residual * (slope + epsilon * change)) @ x)
+            return functools.reduce(jnp.add, sums)
 
-        return pull
+        return gradient
 
 
 class PopulationLoss(NamedTuple):
@@ -151,6 +171,15 @@ class PopulationLoss(NamedTuple):
 
     Attributes:
         target_matrix: B⋆, symmetric.
+
+    Example:
+        >>> loss = PopulationLoss(jnp.array([[2.0]]))
+        >>> solved = Statistics(jnp.zeros(1), jnp.array([[2.0]]))
+        >>> float(loss.loss(solved, alpha=1.0, epsilon=1.0))
+        0.0
+
+    References:
+        Kumar et al. (2024), Eq. 6.
     """
 
     target_matrix: Float[Array, "d d"]
@@ -180,16 +209,16 @@ class PopulationLoss(NamedTuple):
         alpha: ScalarLike,
         epsilon: ScalarLike,
         centered: bool,
-    ) -> Pull:
+    ) -> Gradient:
         """g + εG w_i from the population's moments."""
 
-        def pull(moved: Float[Array, "r d"]) -> Float[Array, "r d"]:
-            now = rows + moved
-            seen = displacement(rows, moved) if centered else statistics(now)
-            g, G = self.residual_moments(seen, alpha=alpha, epsilon=epsilon)
-            return g + epsilon * now @ G
+        def gradient(displacements: Float[Array, "r d"]) -> Float[Array, "r d"]:
+            weights = rows + displacements
+            trained = displacement(rows, displacements) if centered else statistics(weights)
+            g, G = self.residual_moments(trained, alpha=alpha, epsilon=epsilon)
+            return g + epsilon * weights @ G
 
-        return pull
+        return gradient
 
 
 def floating_problem(**parts: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from lazyrich.theory import _errata_checks, errata
+from lazyrich.paper.errata import _checks, errata
 
 PAGE = Path(__file__).parents[2] / "docs" / "theory.md"
 
@@ -30,12 +30,12 @@ def test_they_are_those_of_the_theory_page(measured):
 
 
 def test_a_wrong_correction_is_found(monkeypatch):
-    right = _errata_checks.initial_eigenvalues
+    right = _checks.initial_eigenvalues
 
     def wrong(dim, *, epsilon):
         return right(dim, epsilon=epsilon**0.5)  # the print's ε for ε²
 
-    monkeypatch.setattr(_errata_checks, "initial_eigenvalues", wrong)
-    error_printed, error_holds = _errata_checks.quadratic_eigenvalue()
+    monkeypatch.setattr(_checks, "initial_eigenvalues", wrong)
+    error_printed, error_holds = _checks.quadratic_eigenvalue()
     assert error_holds == pytest.approx(error_printed, rel=1e-5)
     assert error_holds > 0.1

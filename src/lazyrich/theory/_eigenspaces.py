@@ -1,15 +1,17 @@
 """The initial kernel's three eigenspaces (Eqs. 10–16)."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, Float, PyTree, ScalarLike
+from scipy.linalg import helmert
 
 from lazyrich._ground import real_arrays, require_finite, require_positive, require_shapes
 
-from ._kernel import readout_coefficients
+from ._kernel import Coefficients, initial_coefficients, readout_coefficients
 
 
 class Modes(NamedTuple):
@@ -20,11 +22,15 @@ class Modes(NamedTuple):
         quadratic: the traceless quadratics, spanned by x_i x_j for i ≠ j and
             x_i² − ‖x‖²/D.
         squared_norm: ‖x‖².
+
+    Example:
+        >>> sum(Modes(linear=2, quadratic=2, squared_norm=1))
+        5
     """
 
-    linear: Any
-    quadratic: Any
-    squared_norm: Any
+    linear: PyTree
+    quadratic: PyTree
+    squared_norm: PyTree
 
 
 def initial_eigenvalues(
@@ -36,8 +42,8 @@ def initial_eigenvalues(
 ) -> Modes:
     """The Mercer eigenvalues of the initial kernel, Eqs. 11–16.
 
-    1/D, 2ε²σ²/D² and (ε²σ²/D)(1 + 2/D), each times ``kernel_scale``. The print has ε
-    for ε² in §5 and after Eq. 17, and loses ε² in Eq. 16.
+    1/D, 2ε²σ²/D² and (ε²σ²/D)(1 + 2/D), each times ``kernel_scale``. The paper has ε
+    for ε² in §5 and after Eq. 17, and omits ε² in Eq. 16.
 
     Args:
         dim: D, number of inputs; they are N(0, I/D).
@@ -60,11 +66,9 @@ def initial_eigenvalues(
     References:
         Kumar et al. (2024), §5 and Eqs. 10–16, corrected.
     """
-    require_finite(epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale)
-    epsilon, weight_scale, kernel_scale = real_arrays(
-        epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale
+    return _eigenvalues(
+        dim, initial_coefficients, epsilon=epsilon, weight_scale=weight_scale, scale=kernel_scale
     )
-    return _eigenvalues(dim, (1.0, (epsilon * weight_scale) ** 2, 0.0), kernel_scale)
 
 
 def initial_readout_eigenvalues(
@@ -76,8 +80,8 @@ def initial_readout_eigenvalues(
 ) -> Modes:
     """The Mercer eigenvalues of the initial kernel with trained readouts, after Eq. 23.
 
-    At σ = 1: 2/D, 3ε²/D² and ε²(1 + 2/D)(1/4 + 3/(2D)). The last does not fall with D:
-    the print's O(ε/D²) for all quadratics misses it.
+    At σ = 1: 2/D, 3ε²/D² and ε²(1 + 2/D)(1/4 + 3/(2D)). The last does not fall with D,
+    unlike the paper's O(ε/D²) for all quadratics.
 
     Args:
         dim: D, number of inputs; they are N(0, I/D).
@@ -99,21 +103,22 @@ def initial_readout_eigenvalues(
     References:
         Kumar et al. (2024), Eq. 23 and the text after it, corrected.
     """
-    require_finite(epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale)
-    epsilon, weight_scale, kernel_scale = real_arrays(
-        epsilon=epsilon, weight_scale=weight_scale, kernel_scale=kernel_scale
+    return _eigenvalues(
+        dim, readout_coefficients, epsilon=epsilon, weight_scale=weight_scale, scale=kernel_scale
     )
-    return _eigenvalues(dim, readout_coefficients(epsilon, weight_scale), kernel_scale)
 
 
 def eigenspace_sizes(dim: int) -> Modes:
     """How many independent eigenfunctions each eigenvalue has: D, D(D+1)/2 − 1 and 1.
 
-    The print counts D functions x_i² − ‖x‖²/D; they sum to zero, so D − 1 of them are
+    The paper counts D functions x_i² − ‖x‖²/D; they sum to zero, so D − 1 of them are
     independent, and with the D(D−1)/2 cross terms that makes D(D+1)/2 − 1.
 
     Args:
         dim: D, number of inputs.
+
+    Returns:
+        The three numbers; they sum to D(D + 3)/2, the rank of the kernel.
 
     Raises:
         InputError: if D is not above zero.
@@ -132,8 +137,8 @@ def eigenspace_sizes(dim: int) -> Modes:
 def sample_sizes(eigenvalues: Modes) -> Modes:
     """The paper's estimate of how many samples the lazy network needs, P ~ 1/λ (§5).
 
-    D for the linear functions, D²/(2ε²) for the quadratic ones (the print has 2ε). An
-    order of magnitude: it takes a noise floor of one unit of the kernel, so it is meant
+    D for the linear functions, D²/(2ε²) for the quadratic ones (the paper has 2ε). An
+    order of magnitude: it assumes a noise level of one unit of the kernel, so it is meant
     for eigenvalues at ``kernel_scale=1``. Regression without a ridge on labels without
     noise is exact from P = D(D+3)/2 on, the rank of the kernel, whatever ε is.
 
@@ -176,7 +181,7 @@ def eigenfunctions(x: Float[Array, "n d"]) -> Modes:
         [[2.0, 0.0]]
 
     References:
-        Kumar et al. (2024), Eqs. 12–16. The print seeks x_i x_j − c‖x‖²; it is x_i x_j.
+        Kumar et al. (2024), Eqs. 12–16. The paper has x_i x_j − c‖x‖² for x_i x_j.
     """
     [x] = real_arrays(x=x)
     require_shapes("nd", x=x)
@@ -184,22 +189,28 @@ def eigenfunctions(x: Float[Array, "n d"]) -> Modes:
     dim = x.shape[1]
     rows, columns = np.triu_indices(dim, 1)
     cross = dim * x[:, rows] * x[:, columns]
-    diagonal = dim / math.sqrt(2) * (x**2 @ jnp.asarray(_contrasts(dim), x.dtype))
+    # Helmert's rows are orthonormal and orthogonal to the vector of ones.
+    diagonal = dim / math.sqrt(2) * (x**2 @ jnp.asarray(helmert(dim).T, x.dtype))
     norm = (x**2).sum(-1, keepdims=True) / math.sqrt(1 + 2 / dim)
     return Modes(math.sqrt(dim) * x, jnp.concatenate([cross, diagonal], axis=1), norm)
 
 
-def _eigenvalues(dim, coefficients, kernel_scale) -> Modes:
+def _eigenvalues(
+    dim: int,
+    coefficients: Callable[[Array, Array], Coefficients],
+    *,
+    epsilon: ScalarLike,
+    weight_scale: ScalarLike,
+    scale: ScalarLike,
+) -> Modes:
     """Eigenvalues of a x·x′ + b (x·x′)² + c ‖x‖²‖x′‖² over x ~ N(0, I/D)."""
+    require_finite(epsilon=epsilon, weight_scale=weight_scale, kernel_scale=scale)
+    epsilon, weight_scale, scale = real_arrays(
+        epsilon=epsilon, weight_scale=weight_scale, kernel_scale=scale
+    )
     require_positive(dim=dim)
-    size = float(dim)  # D² of an integer would leave int32 behind
-    dtype = jnp.result_type(float, kernel_scale, *coefficients)
-    linear, square, norms = (jnp.asarray(kernel_scale * a, dtype) for a in coefficients)
+    size = float(dim)  # D² of an integer may exceed int32
+    abc = coefficients(epsilon, weight_scale)
+    dtype = jnp.result_type(float, scale, *abc)
+    linear, square, norms = (jnp.asarray(scale * factor, dtype) for factor in abc)
     return Modes(linear / size, 2 * square / size**2, (1 + 2 / size) * (square / size + norms))
-
-
-def _contrasts(dim: int) -> np.ndarray:
-    """Orthonormal columns orthogonal to the vector of ones (Helmert's), (D, D − 1)."""
-    columns = np.triu(np.ones((dim, dim - 1)))
-    columns[np.arange(1, dim), np.arange(dim - 1)] = -np.arange(1.0, dim)
-    return columns / np.linalg.norm(columns, axis=0)

@@ -7,11 +7,12 @@ work grows with the square root of the stiffness, without solving a linear syste
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
 # Damping: keeps the stability polynomial at 1 − DAMPING/3 inside the stable interval.
@@ -21,6 +22,12 @@ SAFETY = 1.2
 MAX_STAGES = 200
 # The spectral radius drifts slowly: a power iteration, worth two stages, every so many steps.
 _FOLLOW_EVERY = 4
+
+
+Term = diffrax.AbstractTerm
+Real = Array | np.ndarray | float
+Polynomial = tuple[Array, Array, Array]
+"""Value, first and second derivative of a Chebyshev polynomial at one point."""
 
 
 class _Memory(NamedTuple):
@@ -49,20 +56,30 @@ def _power_step(
     field: Callable[[PyTree[Array]], PyTree[Array]], y: PyTree[Array], direction: PyTree[Array]
 ) -> tuple[PyTree[Array], Float[Array, ""]]:
     """One power iteration on the Jacobian of the field at y, from a unit direction."""
-    pushed = jax.jvp(field, (y,), (direction,))[1]
-    radius = _norm(pushed)
-    shrink = 1 / jnp.maximum(radius, jnp.finfo(radius.dtype).tiny)
-    return jax.tree.map(lambda a: a * shrink, pushed), radius
+    image = jax.jvp(field, (y,), (direction,))[1]
+    radius = _norm(image)
+    scale = 1 / jnp.maximum(radius, jnp.finfo(radius.dtype).tiny)
+    return jax.tree.map(lambda a: a * scale, image), radius
 
 
 class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
     """Second-order Runge–Kutta–Chebyshev with as many stages as each step needs.
 
     For fields whose Jacobian has eigenvalues near the negative real axis, such as
-    gradient flows. The spectral radius is followed by power iteration.
+    gradient flows. With s stages a step h is stable while h·λ_max ≤ 0.653 (s² − 1); the
+    spectral radius λ_max is followed by power iteration.
 
     Gradients through a solve need ``adjoint=diffrax.ForwardMode()``: the number of
     stages is a run-time value.
+
+    Example:
+        >>> solution = diffrax.diffeqsolve(  # y′ = −y, stiff enough for several stages
+        ...     diffrax.ODETerm(lambda t, y, args: -jnp.array([1.0, 1000.0]) * y),
+        ...     RungeKuttaChebyshev(), t0=0.0, t1=1.0, dt0=None, y0=jnp.ones(2),
+        ...     stepsize_controller=diffrax.PIDController(rtol=1e-5, atol=1e-5),
+        ... )
+        >>> round(float(solution.ys[0, 0]), 3)  # 1/e
+        0.368
 
     References:
         Sommeijer, Shampine and Verwer (1998), RKC: an explicit solver for parabolic
@@ -72,18 +89,16 @@ class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
     term_structure: ClassVar = diffrax.ODETerm
     interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation
 
-    def order(self, terms: Any) -> int:
-        """Order of convergence."""
+    def order(self, terms: Term) -> int:
         return 2
 
-    def error_order(self, terms: Any) -> int:
-        """Order of the local error estimate."""
+    def error_order(self, terms: Term) -> int:
         return 3
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> _Memory:
-        """Evaluate the field, and follow the power iteration until it has settled."""
+    def init(self, terms: Term, t0: Real, t1: Real, y0: PyTree, args: PyTree) -> _Memory:
+        """Evaluate the field, and run the power iteration until it has settled."""
 
-        def field(y):
+        def field(y: PyTree) -> PyTree:
             return terms.vf(t0, y, args)
 
         f0 = field(y0)
@@ -94,33 +109,34 @@ class RungeKuttaChebyshev(diffrax.AbstractAdaptiveSolver):
         scale = _norm(start)
         direction = jax.tree.map(lambda a: a / scale, start)
 
-        def iterate(_, carry):
+        def iterate(
+            _: ScalarLike, carry: tuple[PyTree[Array], Array]
+        ) -> tuple[PyTree[Array], Array]:
             return _power_step(field, y0, carry[0])
 
         direction, radius = jax.lax.fori_loop(0, 20, iterate, (direction, norm))
         return _Memory(f0, direction, radius, jnp.asarray(0))
 
-    def func(self, terms: Any, t0: Any, y0: Any, args: Any) -> Any:
-        """Evaluate the field at a point."""
+    def func(self, terms: Term, t0: Real, y0: PyTree, args: PyTree) -> PyTree:
         return terms.vf(t0, y0, args)
 
     def step(
         self,
-        terms: Any,
-        t0: Any,
-        t1: Any,
-        y0: Any,
-        args: Any,
+        terms: Term,
+        t0: Real,
+        t1: Real,
+        y0: PyTree,
+        args: PyTree,
         solver_state: _Memory,
-        made_jump: Any,
-    ) -> tuple:
+        made_jump: Array | np.ndarray | bool,
+    ) -> tuple[PyTree, PyTree, dict[str, PyTree], _Memory, diffrax.RESULTS]:
         """One step with the smallest stable number of stages, and its error estimate."""
         del made_jump
 
-        def field(t, y):
+        def field(t: Real, y: PyTree) -> PyTree:
             return terms.vf(t, y, args)
 
-        h = t1 - t0
+        h = jnp.asarray(t1 - t0)
         f0 = solver_state.f0
         direction, radius = jax.lax.cond(
             solver_state.age % _FOLLOW_EVERY == 0,
@@ -149,8 +165,8 @@ def _n_stages(stiffness: Float[Array, ""]) -> Array:
 
 
 def _stages(
-    field: Callable[[Array, PyTree[Array]], PyTree[Array]],
-    t0: Array,
+    field: Callable[[Real, PyTree[Array]], PyTree[Array]],
+    t0: Real,
     h: Array,
     y0: PyTree[Array],
     f0: PyTree[Array],
@@ -166,14 +182,14 @@ def _stages(
     second = (squares * jnp.cosh(angle) - w0 * first) / (w0**2 - 1)
     w1 = first / second
 
-    def chebyshev(previous, last):
-        """T, T′ and T″ of the next degree at w0."""
+    def chebyshev(previous: Polynomial, last: Polynomial) -> Polynomial:
+        """The polynomial of the next degree at w0."""
         value = 2 * w0 * last[0] - previous[0]
         slope = 2 * w0 * last[1] - previous[1] + 2 * last[0]
-        bend = 2 * w0 * last[2] - previous[2] + 4 * last[1]
-        return value, slope, bend
+        curvature = 2 * w0 * last[2] - previous[2] + 4 * last[1]
+        return value, slope, curvature
 
-    def weight(polynomial):
+    def weight(polynomial: Polynomial) -> Array:
         return polynomial[2] / polynomial[1] ** 2
 
     one, zero = jnp.ones_like(w0), jnp.zeros_like(w0)
@@ -182,7 +198,7 @@ def _stages(
     b1 = 1 / w0
     y_first = _combine((one, y0), (w1 * b1 * h, f0))
 
-    def stage(_, carry):
+    def stage(_: ScalarLike, carry: tuple) -> tuple:
         (y_before, y_last), (p_before, p_last), (b_before, b_last), (c_before, c_last) = carry
         p = chebyshev(p_before, p_last)
         b = weight(p)

@@ -1,0 +1,94 @@
+"""Temporary and damaged files: their names, and what is left of writers that were killed."""
+
+import itertools
+import os
+import platform
+import re
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from io import BufferedIOBase
+from pathlib import Path
+
+from ._files import open_regular
+
+CREATE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags that open a file for writing which is not there yet."""
+
+# A file takes seconds to write at most; one that is older belongs to a process that was killed.
+_UNFINISHED_SECONDS = 60
+
+
+def part_name() -> str:
+    """A name that cannot be guessed; host and process tell what may be removed later."""
+    return f".lazyrich-{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}.part"
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file of ours that is damaged, over nothing; it is not deleted.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its new name, which ends in ``.damaged`` and a number if need be.
+
+    Raises:
+        OSError: if it cannot be renamed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "run.npz")
+        ...     path.touch()
+        ...     set_aside(path).name
+        'run.npz.damaged'
+    """
+    for number in itertools.count(1):
+        aside = path.with_name(f"{path.name}.damaged{number if number > 1 else ''}")
+        with suppress(FileExistsError):
+            os.close(os.open(aside, CREATE_NEW, 0o666))  # the name is reserved: nothing is replaced
+            break
+    try:
+        os.replace(path, aside)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    return aside
+
+
+def remove_unfinished(folder: int, is_ours: Callable[[BufferedIOBase], bool]) -> None:
+    """Remove what writers of this host left in an open folder when they were killed.
+
+    Args:
+        folder: descriptor of the folder.
+        is_ours: whether the beginning of a file is that of a file which is written there.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     folder = os.open(parent, os.O_RDONLY)
+        ...     remove_unfinished(folder, lambda file: True)
+        ...     os.close(folder)
+    """
+    host = re.escape(platform.node())
+    pattern = re.compile(rf"\.lazyrich-{host}-([0-9]+)-[0-9a-f]{{16}}\.part")
+    for name in os.listdir(folder):
+        match = pattern.fullmatch(name)
+        if match is None or _is_alive(int(match[1])):
+            continue
+        with suppress(OSError), open_regular(name, inside=folder) as file:
+            is_old = time.time() - os.fstat(file.fileno()).st_mtime > _UNFINISHED_SECONDS
+            if is_old and is_ours(file):
+                os.unlink(name, dir_fd=folder)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
