@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from ._loss import Pull
+from ._loss import Gradient
 
 
 class DescentState(NamedTuple):
@@ -38,7 +38,7 @@ class DescentSteps(NamedTuple):
     """
 
     rows: Float[Array, "r d"]
-    pull: Pull
+    pull: Gradient
     rate: ScalarLike
     momentum: ScalarLike | None = None
 
