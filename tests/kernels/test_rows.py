@@ -159,3 +159,15 @@ def test_permuted_rows_permute_the_kernel():
     kernel = np.asarray(ntk(predict, W, X))
     permuted = ntk(predict, W, X[order])
     np.testing.assert_allclose(permuted, kernel[order][:, order], rtol=1e-12)
+
+
+def test_captured_arrays_leave_nothing_to_be_tried_under_jit():
+    x, shown = jnp.ones((4, 3)), []
+
+    def ask(p):
+        call = predictor_call(lambda p, x: jnp.sinh(x * np.array([1.0, 0.0, 2.0])) @ p, p, x)
+        shown.append(call.is_row_wise())
+        return p
+
+    jax.make_jaxpr(ask)(jnp.ones(3))
+    assert shown == [True]

@@ -64,7 +64,7 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
         return False
     if any(_numbers(of.closed) != _numbers(row.closed) for of in kinds):
         return False
-    if any(not _same_constants(of.constants, row.constants) for of in kinds):
+    if any(not _same_constants(of.captured, row.captured) for of in kinds):
         return False
     if "custom_vjp_call" in operations(few.closed):
         return False  # what its rule does to sums over rows cannot be read off
