@@ -54,18 +54,21 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[cli,report,images,dev,torch,dask]'
+	$(PIP) -e '.[cli,report,images,dev,torch,dask,transformers]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[cli,report,images,docs]'
 	@touch $@ $(VENV)/.demo
 
-# Newest versions that fit, for every Python from 3.11 on, with uv.
+# Newest versions that fit, for every Python from 3.11 on, with uv. What PyTorch needs of CUDA
+# is left to its own builds.
 constraints:
-	uv pip compile pyproject.toml --extra cli --extra report --extra images --extra dev --extra dask --extra docs --universal --python-version 3.11 \
-		--upgrade --no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
-	echo "torch==2.13.0" >> constraints.txt
+	echo "torch==2.13.0" | uv pip compile pyproject.toml - --extra cli --extra report --extra images \
+		--extra dev --extra dask --extra docs --extra transformers --universal \
+		--python-version 3.11 --upgrade --no-header --no-annotate --no-emit-index-url --quiet \
+		-o constraints.txt
+	sed -i '/^\(cuda\|nvidia\|triton\)/d' constraints.txt
 
 clean:
 	rm -rf $(VENV) reproduction site

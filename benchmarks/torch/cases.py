@@ -22,7 +22,7 @@ class Case:
     make: Any
     traced: bool
     wanted: dict[str, float]
-    chunks: tuple[int | None, ...] = (None, 32, 8)
+    chunks: tuple[int | None, ...] = (None, 8)
 
 
 def mlp():
@@ -96,7 +96,7 @@ def gpt2():
 
 
 CASES = {
-    "mlp": Case(mlp, False, {"torch.func": 100, "others": 1.5}),
+    "mlp": Case(mlp, False, {"torch.func": 100, "others": 1.5}, (32,)),
     "cnn": Case(cnn, False, {"torch.func": 2, "others": 2}),
     "cnn_traced": Case(cnn, True, {"torch.func": 2}),
     "resnet": Case(resnet, False, {"torch.func": 1.5, "others": 1.5}),

@@ -25,7 +25,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
         pytest.param("train", "optax", marks=pytest.mark.slow),
     ],
 )
-def test_snippets_run_as_printed(page, extra, require_extra):
+def test_snippets_run_as_printed(page, extra, require_extra, unchecked):
     require_extra(extra)
     text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
     snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
