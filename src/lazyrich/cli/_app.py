@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from lazyrich import __version__
 
 from ._arguments import WholeNumber
+from ._diagnose import diagnose
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import console, say
@@ -29,6 +30,7 @@ app = App(
 app.command(train)
 app.command(sweep)
 app.command(show)
+app.command(diagnose)
 
 Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
 AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]

@@ -42,6 +42,7 @@ from ._measurements import GroupMeasurement as GroupMeasurement
 from ._measurements import Measurements as Measurements
 from ._measurements import measure as measure
 from ._monitor import Monitor as Monitor
+from ._page import PAGE as PAGE
 from ._readings import Reading as Reading
 from ._schedule import Throttle as Throttle
 from ._schedule import next_scheduled as next_scheduled

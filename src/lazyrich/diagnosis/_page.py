@@ -43,6 +43,7 @@ def _is_page(file: BufferedIOBase) -> bool:
 
 
 PAGE = FileKind("a diagnosis", _is_page)
+"""What `Diagnosis.to_html` writes, and may replace."""
 
 
 def write_page(diagnosis: "Diagnosis", path: str | Path) -> Path:

@@ -66,7 +66,7 @@ class Monitor(_Callback, _State):
         Monitor._made_last = (self._probe, self._settings)
         self.watch: Watch | None = None
         self.records: list[dict[str, float]] = []
-        self._n_before = 0
+        self._n_before = self._n_logged = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the reference."""
@@ -74,7 +74,7 @@ class Monitor(_Callback, _State):
             return
         optimizer = kwargs["optimizer"]
         optimizer = getattr(optimizer, "optimizer", optimizer)  # out of Accelerate's wrapper
-        self._n_before = len(self.records)
+        self._n_before = self._n_logged = len(self.records)
         self.watch = watch(kwargs["model"], optimizer, self._probe, **self._settings)
         self.watch.begin_at(int(state.global_step))
         self.watch.__enter__()
@@ -84,9 +84,15 @@ class Monitor(_Callback, _State):
     ) -> None:
         """Add what was measured last."""
         self._keep()
-        if logs is not None and self.watch is not None and self.watch.records:
-            newest = self.watch.records[-1]
-            logs.update({f"lazyrich_{k}": v for k, v in newest.items() if k != "step"})
+        if self.watch is None or self._n_logged == len(self.records):
+            return
+        self._n_logged = len(self.records)
+        newest = {f"lazyrich_{k}": v for k, v in self.records[-1].items() if k != "step"}
+        # The history has a copy of the logs by now.
+        history = getattr(state, "log_history", None)
+        for one in (logs, history[-1] if history else None):
+            if one is not None:
+                one.update(newest)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop listening."""

@@ -1,0 +1,196 @@
+"""``lazyrich diagnose``: a network of one's own, from two checkpoints and some rows."""
+
+import importlib.util
+import io
+import os
+import sys
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from lazyrich._ground import InputError, open_regular, read_file, reason_of, require_writable
+
+from ._environment import loading
+from ._output import say, say_json
+
+_MOST_BYTES = 2**32
+"""Of a file of rows or of a JAX checkpoint."""
+
+_ARRAYS = ("x", "y", "x_test", "y_test")
+
+
+def diagnose(
+    target: Annotated[
+        str,
+        Parameter(
+            help="FILE.py:FUNCTION; the function returns a torch.nn.Module, an Equinox module, a "
+            "pair (Flax module, params), or a pair (predict, params). Default function: build."
+        ),
+    ],
+    /,
+    *,
+    data: Annotated[
+        Path, Parameter(help="An .npz file with x, y, x_test, y_test (x.NAME for named inputs).")
+    ],
+    before: Annotated[
+        Path | None,
+        Parameter(help="The earlier checkpoint: of torch.save, or equinox's serialisation."),
+    ] = None,
+    after: Annotated[
+        Path | None, Parameter(help="The later checkpoint. Default: as the function returns it.")
+    ] = None,
+    loss: Annotated[
+        Literal["mse", "cross_entropy"] | None,
+        Parameter(help="Default: told by the labels; whole numbers are classes."),
+    ] = None,
+    html: Annotated[Path | None, Parameter(help="Write a page, one HTML file.")] = None,
+    as_json: Annotated[
+        bool, Parameter("--json", negative=(), help="Print the diagnosis as JSON alone.")
+    ] = False,
+) -> None:
+    """Say whether a network is lazy or rich, whether it is late, and what to change."""
+    with loading():
+        from lazyrich.diagnosis import PAGE
+    arrays = _read_arrays(data)
+    if html is not None:
+        require_writable(html, kind=PAGE, cure="choose another place with --html")
+    built = _built(target)
+    if _is_module(built):
+        from lazyrich import torch as lzt
+
+        found = lzt.diagnose(built, before=before, after=after, loss=loss, **arrays)
+    else:
+        found = _of_jax(built, before, after, {"loss": loss, **arrays})
+    if html is not None:
+        found.to_html(html)
+    if as_json:
+        say_json(found.to_dict())
+        return
+    for line in str(found).splitlines():
+        say(line)
+    if html is not None:
+        say(f"page: {html} (open it in a browser)")
+
+
+def _of_jax(built: Any, before: Path | None, after: Path | None, given: dict[str, Any]) -> Any:
+    with loading():
+        import lazyrich as lz
+    predict, params = _predictor(built)
+    if before is None:
+        raise InputError(
+            "--before is missing; lazy or rich is said of a change, so give the checkpoint of the "
+            "start too."
+        )
+    params0 = _read_params(before, params)
+    params = params if after is None else _read_params(after, params)
+    x, y = given.pop("x"), given.pop("y", None)
+    return lz.diagnose(predict, params0, params, x, y, **given)
+
+
+def _predictor(built: Any) -> tuple[Any, Any]:
+    """A predictor and its parameters from what the function returned."""
+    import equinox as eqx
+    import jax
+
+    if isinstance(built, eqx.Module):
+        params, static = eqx.partition(built, eqx.is_inexact_array)
+        return lambda params, x: jax.vmap(eqx.combine(params, static))(x), params
+    if isinstance(built, tuple) and len(built) == 2:
+        first, params = built
+        if hasattr(first, "apply") and callable(first.apply):
+            variables = params if "params" in params else {"params": params}
+            others = {k: v for k, v in variables.items() if k != "params"}
+            apply = first.apply
+            return (lambda p, x: apply({"params": p, **others}, x)), variables["params"]
+        if callable(first):
+            return first, params
+    raise InputError(
+        f"The function returned a {type(built).__name__}; wanted a torch.nn.Module, an Equinox "
+        "module, a pair (Flax module, params) or a pair (predict, params)."
+    )
+
+
+def _is_module(built: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(built, torch.nn.Module)
+
+
+def _built(target: str) -> Any:
+    path, colon, name = target.rpartition(":")
+    path, name = (path, name) if colon and not name.endswith(".py") else (target, "build")
+    spec = importlib.util.spec_from_file_location("lazyrich_diagnosed", path)
+    try:
+        with open_regular(path):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({reason_of(error)}); give FILE.py:FUNCTION."
+        ) from error
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is no Python file; give FILE.py:FUNCTION.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    try:
+        spec.loader.exec_module(module)
+        function = getattr(module, name, None)
+        if not callable(function):
+            raise InputError(f"{path} has no function {name!r}; give FILE.py:FUNCTION.")
+        return function()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{target} failed ({type(error).__name__}: {error}); it must run by itself and return "
+            "the network."
+        ) from error
+    finally:
+        sys.path.pop(0)
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    wanted = "give an .npz file that numpy.savez wrote with x, y, and x_test, y_test if there are"
+    try:
+        with np.load(io.BytesIO(read_file(path, _MOST_BYTES)), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason_of(error)}); {wanted}.") from error
+    except (ValueError, AttributeError, EOFError, zipfile.BadZipFile, TypeError) as error:
+        raise InputError(f"{path} is no file of arrays; {wanted}.") from error
+    found: dict[str, Any] = {}
+    for name, array in arrays.items():
+        whole, dot, part = name.partition(".")
+        if whole not in _ARRAYS or (dot and not part):
+            raise InputError(f"{path} has an array {name!r}; {wanted}.")
+        if dot:
+            found.setdefault(whole, {})[part] = array
+        else:
+            found[whole] = array
+    if "x" not in found:
+        raise InputError(f"{path} has no array x; {wanted}.")
+    return found
+
+
+def _read_params(path: Path, like: Any) -> Any:
+    import equinox as eqx
+
+    try:
+        content = io.BytesIO(read_file(path, _MOST_BYTES))
+        params = eqx.tree_deserialise_leaves(content, like)
+        is_whole = not content.read(1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason_of(error)}); give a checkpoint.") from (
+            error
+        )
+    except Exception as error:
+        raise InputError(
+            f"{path} does not fit the network ({str(error).splitlines()[0] if str(error) else ''}"
+            "); write it with equinox.tree_serialise_leaves(path, params)."
+        ) from error
+    if not is_whole:
+        raise InputError(f"{path} holds more than the parameters of this network.")
+    return params

@@ -1,0 +1,133 @@
+"""Oracle: the same diagnosis from Python; exit codes and sentences as stated."""
+
+import json
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import small_nets as nets
+
+import lazyrich as lz
+from lazyrich import cli
+
+X, Y = nets.rows(n=12)
+PARAMS0 = nets.initial(6)
+PARAMS = nets.trained(PARAMS0, X, Y, n_steps=100)
+
+FILE = """
+import jax.numpy as jnp
+import numpy as np
+
+def predict(params, x):
+    return jnp.tanh(x @ params["first"]["w"] + params["first"]["b"]) @ params["last"]["w"]
+
+def build():
+    return predict, {
+        "first": {"w": np.zeros((3, 6)), "b": np.zeros(6)},
+        "last": {"w": np.zeros((6, 1))},
+    }
+
+def broken():
+    raise RuntimeError("no weights here")
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(FILE)
+    eqx.tree_serialise_leaves("before.eqx", PARAMS0)
+    eqx.tree_serialise_leaves("after.eqx", PARAMS)
+    eqx.tree_serialise_leaves("other.eqx", nets.initial(7))
+    np.savez("probe.npz", x=X, y=Y)
+    np.savez("unlabelled.npz", y=Y)
+    np.savez("one.npz", x=X[:1], y=Y[:1])
+    np.savez("strange.npz", x=X, z=Y)
+    np.savez("classes.npz", x=X, y=np.arange(12))
+    np.savez("objects.npz", x=np.array([{}], dtype=object))
+    (tmp_path / "text.npz").write_text("hello")
+    return tmp_path
+
+
+GIVEN = ["--before", "before.eqx", "--after", "after.eqx", "--data", "probe.npz"]
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["diagnose", *arguments])
+    return ended.value.code
+
+
+def test_it_says_what_python_says(folder, capsys):
+    assert run("model.py:build", *GIVEN, "--json", "--html", "page.html") == 0
+    said = json.loads(capsys.readouterr().out)
+
+    def predict(params, x):
+        return jnp.tanh(x @ params["first"]["w"] + params["first"]["b"]) @ params["last"]["w"]
+
+    found = lz.diagnose(predict, PARAMS0, PARAMS, X, Y)
+    assert said == json.loads(found.to_json())
+    assert (folder / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert run("model.py", *GIVEN, "--html", "page.html") == 0
+    said = capsys.readouterr().out
+    assert said.startswith(str(found)[:40])
+    assert "page.html" in said
+
+
+BAD = {
+    "no such file": (["none.py:build", *GIVEN], "none.py cannot be read"),
+    "a folder": ([".:build", *GIVEN], "cannot be read"),
+    "no such function": (["model.py:make", *GIVEN], "no function 'make'"),
+    "a function that fails": (["model.py:broken", *GIVEN], "no weights here"),
+    "a function that returns no network": (["model.py:nothing", *GIVEN], "returned a int"),
+    "no earlier checkpoint": (["model.py", "--data", "probe.npz"], "--before is missing"),
+    "a missing checkpoint": (["model.py", *GIVEN, "--before", "x.eqx"], "x.eqx cannot be read"),
+    "a checkpoint of another network": (
+        ["model.py", *GIVEN, "--before", "other.eqx"],
+        "does not fit the network",
+    ),
+    "a checkpoint that is none": (["model.py", *GIVEN, "--after", "text.npz"], "does not fit"),
+    "no data": (["model.py", *GIVEN, "--data", "none.npz"], "none.npz cannot be read"),
+    "data that is text": (["model.py", *GIVEN, "--data", "text.npz"], "no file of arrays"),
+    "data of objects": (["model.py", *GIVEN, "--data", "objects.npz"], "no file of arrays"),
+    "no rows": (["model.py", *GIVEN, "--data", "unlabelled.npz"], "no array x"),
+    "an unknown array": (["model.py", *GIVEN, "--data", "strange.npz"], "array 'z'"),
+    "one row": (["model.py", *GIVEN, "--data", "one.npz"], "1 row"),
+    "labels of another loss": (
+        ["model.py", *GIVEN, "--data", "classes.npz", "--loss", "cross_entropy"],
+        "one output",
+    ),
+    "a page that is somebody's": (["model.py", *GIVEN, "--html", "model.py"], "another file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_sentence_and_exit_code_two(case, folder, capsys):
+    arguments, message = BAD[case]
+    flags = {}
+    for flag, value in zip(arguments[1::2], arguments[2::2], strict=True):
+        flags[flag] = value
+    assert run(arguments[0], *[part for pair in flags.items() for part in pair]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+    assert (folder / "model.py").read_text() == FILE
+
+
+def test_a_module_of_pytorch_goes_the_same_way(folder, capsys):
+    torch = pytest.importorskip("torch")
+    (folder / "net.py").write_text(
+        "import torch\ndef build():\n    return torch.nn.Linear(3, 1).double()\n"
+    )
+    model = torch.nn.Linear(3, 1).double()
+    torch.save(model.state_dict(), "a.pt")
+    torch.nn.init.ones_(model.weight)
+    torch.save(model.state_dict(), "b.pt")
+    given = ["--before", "a.pt", "--after", "b.pt", "--data", "probe.npz"]
+    assert run("net.py:build", *given) == 0
+    assert "linearization gap" in capsys.readouterr().out
+    assert run("net.py:build", *given, "--before=model.py") == 2
