@@ -9,7 +9,7 @@ import xarray as xr
 
 from lazyrich import cli
 from lazyrich.sweeps import open_dataset
-from lazyrich.training import Experiment, train
+from lazyrich.training import Experiment, starting_point, train
 
 BASE = {
     "task": {"kind": "polynomial", "dim": 4, "n_train": 12, "n_test": 20},
@@ -53,6 +53,21 @@ def test_a_swept_grid_is_what_the_engine_gives_one_by_one(store):
                 np.testing.assert_allclose(
                     cell[name].values, record.values, rtol=2e-5, atol=1e-6, err_msg=name
                 )
+
+
+def test_committee_machines_are_swept_from_the_shell(tmp_path):
+    where = str(tmp_path / "store")
+    small = ["--set", "dim=4", "--set", "width=8", "--set", "n_train=10", "--set", "n_test=20"]
+    small += ["--set", "n_probe=0", "--set", "n_steps=20"]
+    run("sweep", "committee", *small, "--over", "alpha=0.5,2", "--store", where)
+    found = open_dataset(where)
+    assert dict(found.status.sizes) == {"alpha": 2}
+    sizes = {"dim": 4, "width": 8, "n_train": 10, "n_test": 20, "n_probe": 0, "n_steps": 20}
+    for alpha in (0.5, 2.0):
+        one = starting_point("committee").changed(sizes | {"alpha": alpha})
+        np.testing.assert_allclose(
+            found.train_loss.sel(alpha=alpha), train(one).train_loss, rtol=2e-5
+        )
 
 
 def test_the_same_command_again_goes_on(base, store, capsys):

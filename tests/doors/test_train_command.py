@@ -47,6 +47,25 @@ def test_what_is_written_is_what_python_computes(tmp_path, capsys):
         run("polynomial", *CHANGES, "--set=seed=1", "--out", str(tmp_path))
 
 
+def test_a_committee_machine_is_trained_from_its_file_and_goes_on(tmp_path, capsys):
+    """The second call reads the checkpoint of the first."""
+    small = ["dim=4", "width=8", "n_train=10", "n_test=20", "n_probe=10", "n_steps=30"]
+    changes = [f"--set={change}" for change in small]
+    run("committee", *changes, "--show")
+    path = tmp_path / "committee.json"
+    path.write_text(capsys.readouterr().out)
+    run(str(path), "--out", str(tmp_path / "run"), "--json")
+    first = json.loads(capsys.readouterr().out)
+    with np.load(tmp_path / "run" / "checkpoint.npz") as file:
+        assert '"step": 30' in str(file["header"])
+    run(str(path), "--out", str(tmp_path / "run"), "--json")
+    again = json.loads(capsys.readouterr().out)
+    assert again["train_loss"] == first["train_loss"]
+    sizes = {name: int(size) for name, size in (change.split("=") for change in small)}
+    history = train(starting_point("committee").changed(sizes))
+    assert first["train_loss"]["end"] == float(history.train_loss[-1])
+
+
 def test_show_prints_what_can_be_read_back(tmp_path, capsys):
     run("transformer", "--set", "d_model=8", "--show")
     path = tmp_path / "mine.json"

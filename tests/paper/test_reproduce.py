@@ -88,7 +88,7 @@ def test_finished_runs_are_not_computed_again(once, monkeypatch):
         ran.extend(one.seed for one in experiments)
         return train_committee(experiments, on_finished=on_finished)
 
-    monkeypatch.setattr("lazyrich.training._dispatch.train_committee", counted)
+    monkeypatch.setattr("lazyrich.training.train_many", counted)
     more = small("fig4", folder, n_seeds=3)
     assert ran == [2]
     xr.testing.assert_equal(more.panels["runs"].sel(seed=[0, 1]), found.panels["runs"])
@@ -292,7 +292,7 @@ def test_a_failed_run_is_a_missing_value_with_its_reason(tmp_path, monkeypatch):
             raise ValueError("no memory")
         return train_committee(experiments, on_finished=on_finished)
 
-    monkeypatch.setattr("lazyrich.training._dispatch.train_committee", refusing)
+    monkeypatch.setattr("lazyrich.training.train_many", refusing)
     found = small("fig4", tmp_path)
     assert not any("could not be" in note for note in found.notes)
     for verdict in found.verdicts:

@@ -8,7 +8,7 @@ import pytest
 from lazyrich import InputError
 from lazyrich._ground import settings
 from lazyrich.nets import CommitteeNet
-from lazyrich.sweeps import experiment_key
+from lazyrich.sweeps import Store, experiment_key, fill, outcome_of
 from lazyrich.sweeps._key import former_keys, present_form
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import Experiment, GradientDescent, Twin, starting_point, train
@@ -66,3 +66,25 @@ def test_stored_settings_are_read_with_their_present_names():
     assert present_form(tree)["probes"] == [NORM]
     assert present_form(tree)["linearized"] is True
     assert present_form(settings(ONE))["linearized"] is False
+
+
+def test_what_was_stored_under_a_former_key_is_found_and_not_computed_again(tmp_path):
+    linearized = ONE.changed({"linearized": True})
+    probes = [NORM, TWIN, CHANGE]
+    tree = settings(ONE) | {"probes": probes}
+    tree["task"]["label_scale"] = 1.0
+    config = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    kept = outcome_of(train(linearized))._replace(key=key_of_before(probes), config=config)
+    store = Store(tmp_path / "s")
+    store.require_writable()
+    store.save(kept)
+
+    def refuse(experiments):
+        raise AssertionError("it was computed")
+
+    mixed = [linearized, ONE]
+    fill([ONE], store=tmp_path / "s", progress=False)
+    found = fill(mixed, store=tmp_path / "s", progress=False, run=refuse)
+    assert [one.status for one in found] == ["ok", "ok"]
+    assert found[0].key == kept.key
+    assert "twin_train_loss" in found[0].records

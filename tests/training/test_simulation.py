@@ -1,12 +1,14 @@
 """Oracle: (1 − r)^t, a simulation of the user's own; runs that were never interrupted."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lazyrich import InputError, Status
-from lazyrich.nets import CommitteeNet
+from lazyrich.nets import CommitteeNet, Net
 from lazyrich.sweeps import fill, grid, sweep
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import (
@@ -152,3 +154,26 @@ def test_units_and_axes_come_from_the_simulation():
             return {"train_loss": Description("steps")}
 
     assert train(Named()).records["train_loss"].unit == "steps"
+
+
+def test_a_network_of_ones_own_has_dynamic_hyperparameters_of_its_own():
+    class Power(Net):
+        dials = ("power",)
+        kind: Literal["power"] = "power"
+        power: float = 1.0
+
+        def init(self, key, *, n_inputs, n_outputs, vocabulary=None, weight_scale=1.0):
+            return weight_scale * jax.random.normal(key, (n_inputs,))
+
+        def predictor(self, power=1.0):
+            return lambda params, x: (x @ params) * power
+
+    class Powered(Experiment):
+        net: Power
+
+    one = Powered(task=NETWORK.task, net=Power(), optimizer=NETWORK.optimizer, n_steps=3, probes=())
+    found = train_many([one, one.changed({"power": 2.0}), one.changed({"alpha": 2.0})], mode="vmap")
+    # At a rate that follows 1/α², a factor inside moves the outputs four times as far.
+    assert found[1].train_loss[1] != found[2].train_loss[1]
+    by_hand = one.changed({"power": 2.0, "learning_rate": 0.25})
+    np.testing.assert_allclose(train(by_hand).train_loss, found[2].train_loss, rtol=1e-5)

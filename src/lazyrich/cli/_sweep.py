@@ -29,7 +29,7 @@ def sweep(
         str,
         Parameter(
             help="What every experiment starts from: a JSON file, or polynomial, modular, "
-            "teacher, digits, transformer, parity."
+            "teacher, digits, transformer, parity, committee."
         ),
     ],
     /,
@@ -93,9 +93,8 @@ def sweep(
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; it must be at least 1.")
     if dry:
-        kept = sweeps.Store(store)
-        kept.scan(map(sweeps.experiment_key, experiments))
-        say(f"{len(experiments)} experiments, {len(kept.kept)} of them are in {store}")
+        n_stored = sweeps.count_stored(experiments, store)
+        say(f"{len(experiments)} experiments, {n_stored} of them are in {store}")
         return
     sweeps.require_lasting(store)
     require_devices()

@@ -25,7 +25,7 @@ def train(
         str,
         Parameter(
             help="A JSON file of an experiment of either kind, or a starting point: polynomial, "
-            "modular, teacher, digits, transformer, parity."
+            "modular, teacher, digits, transformer, parity, committee."
         ),
     ],
     /,
@@ -54,7 +54,6 @@ def train(
     Run the same command again to go on where it was stopped.
     """
     with loading():
-        from lazyrich import training
         from lazyrich._ground import read_changes
     chosen = _read(experiment).changed(read_changes(change or []))
     if show:
@@ -62,16 +61,41 @@ def train(
         return
     with loading():
         from lazyrich.cli._summary import lines_of, summary_of
-        from lazyrich.plots import draw_run, require_figure_place, write_figure
+        from lazyrich.plots import draw_run, write_figure
         from lazyrich.sweeps import EXPERIMENT_FILE, encode, outcome_of, to_dataset
     require_devices()
+    _require_places(out, chosen)
+    history = _watched(chosen, out / "checkpoint.npz")
+    outcome = outcome_of(history)
+    write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE_AFTER)
+    summary = summary_of(history)
+    if as_json:
+        say_json(summary)
+    else:
+        for line in lines_of(history, summary, has_braille=can_draw()):
+            say(line)
+    figure = draw_run(to_dataset([outcome]), title=_title(chosen))
+    pictures = write_figure(figure, out, "history", cure=_CURE_AFTER)
+    if not as_json:
+        say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 
-    is_exact = isinstance(chosen, training.CommitteeExperiment)
-    checkpoint = None if is_exact else out / "checkpoint.npz"
+
+def _require_places(out: Path, chosen: Any) -> None:
+    """Refuse what cannot be computed or written, before anything is."""
+    from lazyrich import training
+    from lazyrich.plots import require_figure_place
+    from lazyrich.sweeps import EXPERIMENT_FILE
+
     training.require_memory([chosen])
     require_writable(out / "history.nc", kind=EXPERIMENT_FILE, cure=_CURE)
     require_figure_place(out, "history", cure=_CURE)
     _require_same(out / "experiment.json", chosen)
+
+
+def _watched(chosen: Any, checkpoint: Path) -> Any:
+    """Train, with a bar on stderr."""
+    from lazyrich import training
+
     bars = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -95,27 +119,15 @@ def train(
 
     how_to_go_on(lambda: _how_to_go_on(checkpoint))
     try:
-        history = training.train(chosen, progress=on_progress, checkpoint=checkpoint)
+        return training.train(chosen, progress=on_progress, checkpoint=checkpoint)
     finally:
         if row:
             bars.stop()
-    outcome = outcome_of(history)
-    write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE_AFTER)
-    summary = summary_of(history)
-    if as_json:
-        say_json(summary)
-    else:
-        for line in lines_of(history, summary, has_braille=can_draw()):
-            say(line)
-    figure = draw_run(to_dataset([outcome]), title=_title(chosen))
-    pictures = write_figure(figure, out, "history", cure=_CURE_AFTER)
-    if not as_json:
-        say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 
 
-def _how_to_go_on(checkpoint: Path | None) -> str:
+def _how_to_go_on(checkpoint: Path) -> str:
     """What to say after Ctrl-C: the state is only said to be kept where a file is."""
-    if checkpoint is not None and os.path.isfile(checkpoint):
+    if os.path.isfile(checkpoint):
         return f"stopped; its state is kept in {checkpoint}, run the same command to go on."
     return "stopped before there was any state to keep."
 

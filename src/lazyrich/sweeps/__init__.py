@@ -30,5 +30,6 @@ from ._outcome import outcome_of as outcome_of
 from ._place import require_lasting as require_lasting
 from ._store import Store as Store
 from ._sweep import Sending as Sending
+from ._sweep import count_stored as count_stored
 from ._sweep import fill as fill
 from ._sweep import sweep as sweep

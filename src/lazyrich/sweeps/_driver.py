@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from lazyrich._ground import Config, InputError
+from lazyrich.training import Simulation
 
 from ._executors import Workers, deaths_of, is_death, is_lost, pickled
 from ._failures import DIED, marked
@@ -194,25 +195,27 @@ class Driver:
 
 
 def _compatible(todo: list[tuple[str, Config]]) -> list[list[tuple[str, Config]]]:
-    """Experiments in groups that one compilation serves.
-
-    An experiment may say so itself, with ``batch_key``; else those belong together that
-    differ in seeds and real numbers only.
-    """
+    """Experiments in groups that one compilation serves."""
     groups: dict[Any, list[tuple[str, Config]]] = {}
     for key, experiment in todo:
-        shared = getattr(experiment, "batch_key", None) or _shape_of(experiment)
-        groups.setdefault(shared, []).append((key, experiment))
+        groups.setdefault(_shared_by(experiment), []).append((key, experiment))
     return list(groups.values())
 
 
-def _shape_of(experiment: Config) -> str:
-    return json.dumps(_without_dials(json.loads(canonical_json(experiment))))
+def _shared_by(experiment: Config) -> Any:
+    """A simulation's static key; else, or where that is all of it, all but reals and seeds."""
+    if isinstance(experiment, Simulation):
+        key = experiment.static_key()
+        if key is not experiment:
+            return type(experiment), key
+    return json.dumps(_without_numbers(json.loads(canonical_json(experiment))))
 
 
-def _without_dials(tree: Any) -> Any:
+def _without_numbers(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {
-            name: _without_dials(value) for name, value in tree.items() if not name.endswith("seed")
+            name: _without_numbers(value)
+            for name, value in tree.items()
+            if not name.endswith("seed")
         }
     return None if isinstance(tree, float) else tree

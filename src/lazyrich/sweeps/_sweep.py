@@ -18,7 +18,7 @@ from ._dataset import to_dataset
 from ._driver import Driver
 from ._executors import chosen_executor, pickled
 from ._failures import is_final
-from ._key import canonical_json, class_name, experiment_key, numerics_of
+from ._key import canonical_json, class_name, experiment_key, former_keys, numerics_of
 from ._outcome import FAILED, Outcome
 from ._progress import Counts, ProgressReport
 from ._store import Store
@@ -143,12 +143,14 @@ def fill(
     keys = _distinct_keys(asked)
     where = chosen_executor(executor)
     kept = Store(store)
-    kept.scan(keys)
+    former = {key: former_keys(one) for key, one in zip(keys, asked, strict=True)}
+    kept.scan([*keys, *(name for names in former.values() for name in names)])
     chosen: Any = run if run is not None else training.train_many
     counts = Counts(len(keys), began=time.monotonic())
     todo = []
     for key, experiment in zip(keys, asked, strict=True):
-        facts = kept.kept[key].facts if key in kept else None
+        name = _stored_name(kept, key, former[key])
+        facts = kept.kept[name].facts if name in kept else None
         is_failed = facts is not None and facts["status"] == FAILED
         if facts is None or (is_failed and (sending.retry_failed or not is_final(facts, chosen))):
             todo.append((key, experiment))
@@ -182,9 +184,35 @@ def fill(
     finally:
         kept.pack()
         report.close()
-    outcomes = kept.outcomes(keys)
+    names = [_stored_name(kept, key, former[key]) for key in keys]
+    outcomes = kept.outcomes(names)
     _report_failures(outcomes, kept.where)
-    return [outcomes[key] for key in keys if key in outcomes]
+    return [outcomes[name] for name in names if name in outcomes]
+
+
+def count_stored(experiments: Sequence[Config], store: str | os.PathLike[str]) -> int:
+    """How many of these experiments a store holds, also under a key of another edition.
+
+    Args:
+        experiments: frozen configs.
+        store: a folder, or an URL that fsspec opens.
+
+    Example:
+        >>> import tempfile
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> count_stored([Walk()], tempfile.mkdtemp())
+        0
+    """
+    names = [(experiment_key(one), *former_keys(one)) for one in experiments]
+    kept = Store(store)
+    kept.scan(name for of_one in names for name in of_one)
+    return sum(any(name in kept for name in of_one) for of_one in names)
+
+
+def _stored_name(kept: Store, key: str, former: Sequence[str]) -> str:
+    """The key under which an experiment is kept: its own, or one of another edition."""
+    return next((name for name in (key, *former) if name in kept), key)
 
 
 def _distinct_keys(experiments: Sequence[Config]) -> list[str]:

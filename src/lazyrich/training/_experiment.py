@@ -21,7 +21,7 @@ from lazyrich.nets import AnyNet, Net
 from lazyrich.tasks import AnyTask
 
 from ._history import Description
-from ._hyperparameters import Hyperparameters
+from ._hyperparameters import Hyperparameters, dynamic_part
 from ._memory_needs import network_needs
 from ._network import NetworkKey, network_program
 from ._optimizers import AnyOptimizer
@@ -214,7 +214,7 @@ class Experiment(Simulation):
         return NetworkKey(
             task=task.model_copy(update=same | dict.fromkeys(task.dials, 1)),
             net=net.model_copy(update=dict.fromkeys(net.dials, 1.0)),
-            optimizer=optimizer.model_copy(update=dict.fromkeys(optimizer.dynamic, 1.0)),
+            optimizer=optimizer.model_copy(update=dict.fromkeys(optimizer.dials, 1.0)),
             loss=self.loss,
             probes=self.probes,
             center=self.scaling.center,
@@ -225,8 +225,6 @@ class Experiment(Simulation):
     def sample(self, drawn: dict[Hashable, Any]) -> Inputs:
         """Data, initial weights and dynamic hyperparameters, rounded from double precision."""
         scaling = self.scaling
-        dynamic = {name: getattr(self.net, name) for name in self.net.dials}
-        dynamic |= {name: getattr(self.optimizer, name) for name in self.optimizer.dynamic}
         source = Source(
             self.task,
             self.net,
@@ -236,7 +234,12 @@ class Experiment(Simulation):
             precision=self.precision,
             printed=self.printed,
         )
-        hyper = Hyperparameters(scaling.alpha, scaling.label_scale, **dynamic)
+        hyper = Hyperparameters(
+            scaling.alpha,
+            scaling.label_scale,
+            net=dynamic_part(self.net, self.net.dials),
+            optimizer=dynamic_part(self.optimizer, self.optimizer.dials),
+        )
         return sampled(source, self.static_key(), hyper, drawn)
 
     @classmethod

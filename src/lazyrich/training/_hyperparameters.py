@@ -1,23 +1,41 @@
 """The numbers that runs of a network may differ in without another compilation."""
 
-from typing import NamedTuple
+from collections import namedtuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from jaxtyping import ScalarLike
 
+from lazyrich._ground import Config
+
 
 class Hyperparameters(NamedTuple):
-    """Dynamic hyperparameters of a network's training, as arrays; None where there is no such.
+    """Dynamic hyperparameters of a network's training, as arrays.
 
     Attributes:
         alpha: α, output scale.
         label_scale: factor of every label.
-        learning_rate: η₀, the learning rate at α = 1.
-        epsilon: ε, strength of the nonlinear part of a committee machine.
-        weight_decay: λ of AdamW.
+        net: those of the network, by the name of their field, such as ``net.epsilon``.
+        optimizer: those of the optimizer, such as ``optimizer.learning_rate``.
     """
 
     alpha: ScalarLike
     label_scale: ScalarLike
-    learning_rate: ScalarLike
-    epsilon: ScalarLike | None = None
-    weight_decay: ScalarLike | None = None
+    net: Any
+    optimizer: Any
+
+
+def dynamic_part(part: Config, names: tuple[str, ...]) -> Any:
+    """The fields of these names as a NamedTuple.
+
+    Example:
+        >>> from lazyrich.nets import CommitteeNet
+        >>> dynamic_part(CommitteeNet(epsilon=0.5), ("epsilon",)).epsilon
+        0.5
+    """
+    return _kind(names)(*(getattr(part, name) for name in names))
+
+
+@cache
+def _kind(names: tuple[str, ...]) -> type[tuple]:
+    return namedtuple("DynamicPart", names)

@@ -89,8 +89,7 @@ def network_program(key: NetworkKey) -> Program:
 
 def _predictors(key: NetworkKey, inputs: Inputs) -> dict[str, Predictor]:
     """The network, and the linearized one if asked for, neither scaled nor centred."""
-    dynamic = {name: getattr(inputs.hyper, name) for name in key.net.dials}
-    net = key.net.predictor(**dynamic)
+    net = key.net.predictor(**inputs.hyper.net._asdict())
     if not key.is_linearized:
         return {"": net}
     return {"": net, "twin_": linearize(net, inputs.params0)}

@@ -28,10 +28,10 @@ class Optimizer(Config):
         warmup_steps: the learning rate grows linearly from 0 over so many steps.
         batch_size: points in a step; None takes all. Smaller batches are drawn without
             replacement, in a new order each pass; a rest that fills no batch is left out.
-        dynamic: fields that runs of one compilation may differ in.
+        dials: fields that runs of one compilation may differ in.
     """
 
-    dynamic: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    dials: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     learning_rate: float = Field(gt=0)
     learning_rate_rule: Rule = "inverse_square"
@@ -44,7 +44,7 @@ class Optimizer(Config):
 
     def _rate(self, hyper: Hyperparameters) -> optax.Schedule | Array:
         alpha = jnp.asarray(hyper.alpha)
-        rate = hyper.learning_rate / alpha ** _POWERS[self.learning_rate_rule]
+        rate = hyper.optimizer.learning_rate / alpha ** _POWERS[self.learning_rate_rule]
         if self.warmup_steps == 0:
             return rate
         return lambda count: (
@@ -117,12 +117,12 @@ class AdamW(_Adaptive):
     """
 
     kind: Literal["adamw"] = "adamw"
-    dynamic: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    dials: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     weight_decay: float = Field(ge=0)
     matched_decay: bool = False
 
     def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
-        decay = jnp.asarray(hyper.weight_decay)
+        decay = jnp.asarray(hyper.optimizer.weight_decay)
         if self.matched_decay:
             decay = decay * hyper.alpha ** _POWERS[self.learning_rate_rule]
         return optax.adamw(

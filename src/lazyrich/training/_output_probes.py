@@ -112,13 +112,12 @@ class Terms(Probe):
     def measure(self, now: Snapshot, reference: None) -> dict[str, Array]:
         """Eq. 6."""
         start = now.params0 if now.center else None
-        assert now.hyper.epsilon is not None  # of a committee machine
         found = loss_terms(
             statistics(*now.params),
             # Scaled labels ½ s Σ (β·x)² are those of the directions β√s.
             now.data.target * jnp.sqrt(now.hyper.label_scale),
             alpha=now.hyper.alpha,
-            epsilon=now.hyper.epsilon,
+            epsilon=now.hyper.net.epsilon,
             start=None if start is None else statistics(*start),
         )
         return dict(zip(self.names, found, strict=True))

@@ -1,11 +1,13 @@
 """Experiments that work, to start from: one for each kind of task."""
 
 from functools import cache
+from typing import Literal, overload
 
 from lazyrich._ground import InputError
 from lazyrich.nets import CommitteeNet, MLPNet, TransformerNet
 from lazyrich.tasks import ImageTask, ModularTask, ParityTask, PolynomialTask, TeacherTask
 
+from ._committee import CommitteeExperiment
 from ._experiment import Experiment, Scaling
 from ._kernel_probes import Alignment, KernelMovement
 from ._optimizers import AdamW, GradientDescent
@@ -14,7 +16,15 @@ from ._parameter_probes import ParameterChange
 from ._parameter_probes import WeightNorm as Norm
 
 
-def starting_point(name: str) -> Experiment:
+@overload
+def starting_point(name: Literal["committee"]) -> CommitteeExperiment: ...
+
+
+@overload
+def starting_point(name: str) -> Experiment: ...
+
+
+def starting_point(name: str) -> Experiment | CommitteeExperiment:
     """A complete experiment that generalises late in seconds, to be changed from there.
 
     Args:
@@ -43,6 +53,14 @@ def _polynomial() -> Experiment:
         n_steps=4000,
         probes=(Norm(), ParameterChange(), Terms(), Alignment()),
         linearized=True,
+    )
+
+
+@cache
+def _committee() -> CommitteeExperiment:
+    """The same by the exact dynamics of a wide committee machine (§5)."""
+    return CommitteeExperiment(
+        dim=20, width=200, n_train=120, epsilon=0.1, learning_rate=2.0, n_steps=4000, n_probe=200
     )
 
 
@@ -125,5 +143,6 @@ STARTING_POINTS = {
     "digits": _digits,
     "transformer": _transformer,
     "parity": _parity,
+    "committee": _committee,
 }
 """Functions that make an experiment, by name; each says in one line what it is."""
