@@ -144,7 +144,7 @@ def test_vmap_over_alpha_is_the_loop():
 
 
 def test_a_flow_that_needs_too_many_steps_says_so(monkeypatch):
-    monkeypatch.setattr("lazyrich.theory._gradient_flow._MAX_STEPS", 5)
+    monkeypatch.setattr("lazyrich.theory._gradient_flow.MAX_STEPS", 5)
     x, y, weights = problem(6)
     flow = gradient_flow(
         statistics(jnp.asarray(weights)),

@@ -54,6 +54,9 @@ def scaled_output(
         alpha: α, output scale, dimensionless.
         output0: f(θ₀) on the same rows, or None.
 
+    Returns:
+        The scaled outputs, zero where both outputs are equal.
+
     Example:
         >>> scaled_output(jnp.array([2.0]), 10.0, jnp.array([0.5])).tolist()
         [15.0]

@@ -98,7 +98,19 @@ def arrange(rows: Sequence[Mapping[str, Any]], reserved: Set[str]) -> Axes:
 
 
 def short_names(paths: Sequence[str], reserved: Set[str] = frozenset()) -> dict[str, str]:
-    """The last part of each path where no other path ends so, else the whole path."""
+    """The last part of each path where no other path ends so, else the whole path.
+
+    Args:
+        paths: of settings, with dots.
+        reserved: names that are taken already.
+
+    Returns:
+        A name for each path.
+
+    Example:
+        >>> short_names(["task.dim", "net.kind", "task.kind"])
+        {'task.dim': 'dim', 'net.kind': 'net.kind', 'task.kind': 'task.kind'}
+    """
     leaves = [path.rsplit(".", 1)[-1] for path in paths]
     return {
         path: leaf if leaves.count(leaf) == 1 and leaf not in reserved else path

@@ -132,6 +132,14 @@ def log_spaced(first: float | int, last: float | int, n: int) -> list[float]:
 
     Rounded to twelve digits, so that the same number from two grids is the same.
 
+    Args:
+        first: one end, above zero.
+        last: the other end, above zero.
+        n: how many, two or more.
+
+    Returns:
+        The values, from the first to the last.
+
     Raises:
         InputError: if an end is not above zero, or fewer than two values are asked for.
 
@@ -164,6 +172,9 @@ def axes_from_text(
         product: axes of which every combination is wanted.
         together: axes that change together, as one.
         limit: most experiments; they are counted before any value is written out.
+
+    Returns:
+        The values of each axis, by its path or, of axes that change together, by their paths.
 
     Raises:
         InputError: naming every axis that cannot be read; or if there are more than the

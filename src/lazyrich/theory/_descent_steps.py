@@ -15,6 +15,11 @@ class DescentState(NamedTuple):
     Attributes:
         moved: displacement of the weight rows from the start.
         velocity: of heavy-ball momentum, in units of a step; None without momentum.
+
+    Example:
+        >>> steps = DescentSteps(jnp.zeros((1, 1)), lambda moved: moved - 1, 0.5)
+        >>> steps.start().moved.tolist(), steps.start().velocity
+        ([[0.0]], None)
     """
 
     moved: Float[Array, "r d"]
@@ -52,7 +57,7 @@ class DescentSteps(NamedTuple):
     ) -> DescentState:
         """The state after so many more steps."""
 
-        def step(_, state: DescentState) -> DescentState:
+        def step(_: ScalarLike, state: DescentState) -> DescentState:
             moved, velocity = state
             update = self.rate * self.pull(moved)
             if velocity is not None and self.momentum is not None:

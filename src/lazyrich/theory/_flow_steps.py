@@ -1,12 +1,12 @@
 """Gradient flow on weight rows up to any time, as a state from which it goes on exactly."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, ScalarLike
+from jaxtyping import Array, Bool, Float, Int, PyTree, ScalarLike
 
 from lazyrich.numerics import RungeKuttaChebyshev
 
@@ -29,13 +29,18 @@ class FlowState(NamedTuple):
         t_before: where the last step began.
         last_step: what interpolates between ``t_before`` and ``t``.
         n_steps: of the solver, tried so far.
+
+    Example:
+        >>> steps = FlowSteps(jnp.zeros((1, 1)), lambda moved: 1 - moved, 0.1, 10.0, 1e-4, 1e-6)
+        >>> float(steps.start().t), int(steps.start().n_steps)
+        (0.0, 0)
     """
 
     t: Float[Array, ""]
     t_next: Float[Array, ""]
     moved: Float[Array, "r d"]
-    memory: Any
-    control: Any
+    memory: PyTree
+    control: PyTree
     t_before: Float[Array, ""]
     last_step: dict[str, Array]
     n_steps: Int[Array, ""]

@@ -36,6 +36,10 @@ NUMERICS_VERSION = 1
 """Raised when the same experiment would give other numbers; part of the store's key."""
 
 
+Values = np.ndarray | np.floating | np.integer
+"""Of a record at one step."""
+
+
 class Scaling(Config):
     """Output scale, weight scale and label scale: how lazy, and how large.
 
@@ -73,7 +77,7 @@ class Stop(Config):
         """Whether there is a notion of solved."""
         return self.solved_loss is not None or self.solved_accuracy is not None
 
-    def is_solved(self, start: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> bool:
+    def is_solved(self, start: Mapping[str, Values], now: Mapping[str, Values]) -> bool:
         """Whether a run with these records, at its start and now, counts as solved."""
         limit, accuracy = self.solved_loss, now.get("test_accuracy")
         is_low = limit is not None and now["test_loss"] <= limit * start["train_loss"]
