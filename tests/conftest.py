@@ -6,6 +6,8 @@ import signal
 # Most of the tests' time is compilation of programs that run once: a fifth less at level 1.
 # Slow tests, which run longer, and everything outside the tests take the default.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# PyTorch's threads wait for each other in a loop: slow where several tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import jax
 import jaxtyping

@@ -28,6 +28,13 @@ class Pairs(Centred):
         return self.layer(x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1) + x)
 
 
+class Named(Centred):
+    """Returns its outputs by name."""
+
+    def forward(self, x):
+        return {"logits": self.layer(x)}
+
+
 class FullyShardedDataParallel(nn.Module):
     """Only the name counts."""
 
@@ -49,6 +56,7 @@ REFUSED = {
     "scalar": (LINEAR, X, {"output": lambda out: out.sum()}, "wanted (4,) or (4, c)"),
     "classes": (LINEAR, X, {"output": lambda out: out.argmax(1)}, "real outputs"),
     "tuple": (LINEAR, X, {"output": lambda out: (out, 1)}, "output= returned a tuple"),
+    "dict": (Named(), X, {}, "out['logits']"),
     "no tensor": (nn.LSTM(3, 2, batch_first=True), torch.randn(2, 4, 3), {}, "output=lambda"),
     "nothing trainable": (nn.Linear(3, 2).requires_grad_(False), X, {}, "requires_grad=True"),
     "no parameters": (nn.ReLU(), X, {}, "no trainable parameter"),

@@ -238,12 +238,15 @@ def _products(
     found = {group: np.zeros((m, m)) for group in named.values()}
     for names in _chunks(parameters, memory / 4 / (8 * m)):
         chosen = [parameters[name] for name in names]
-        pulled = [_pulled(values, direction.to(values), chosen, dtype) for direction in directions]
-        for k, name in enumerate(names):
-            rows = torch.stack([one[k] for one in pulled])
+        rows = [torch.empty(m, p.numel(), dtype=dtype, device=p.device) for p in chosen]
+        for i, direction in enumerate(directions):
+            pulled = _pulled(values, direction.to(values), chosen, dtype)
+            for into, one in zip(rows, pulled, strict=True):
+                into[i] = one
+        for name, of_name in zip(names, rows, strict=True):
             if scales is not None:
-                rows = rows * scales[name].reshape(1, -1).to(rows)
-            found[named[name]] += (rows @ rows.T).double().cpu().numpy()
+                of_name *= scales[name].reshape(1, -1).to(of_name)
+            found[named[name]] += (of_name @ of_name.T).double().cpu().numpy()
     return found
 
 
