@@ -14,6 +14,7 @@ from lazyrich.kernels import explain_ntk, ntk
 # Rounding of float64 sums over a few thousand products of numbers of order one.
 RTOL = 1e-11
 tanh = jnp.tanh
+FIXED = np.cos(np.arange(240.0)).reshape(12, 20)
 UNITS, FEATURES = np.arange(20) % 3 > 0, np.arange(12) % 4 > 0
 
 
@@ -59,6 +60,17 @@ SCALED = {
     "standardised": (
         lambda p, x: tanh(x @ ((p["w"] - p["w"].mean(0)) / p["w"].std(0))) @ p["v"], False),
     "softplus": (lambda p, x: tanh(x @ (jax.nn.softplus(p["w"]) * p["gain"])) @ p["v"], False),
+    "low rank beside fixed weights": (
+        lambda p, x: tanh(x @ (FIXED + p["w"][:, :2] @ p["v"].T[:2])) @ p["v"], True),
+    "low rank, subtracted": (
+        lambda p, x: tanh(x @ (p["w"][:, :2] @ (p["v"].T[:2] * 0.5) - FIXED)) @ p["v"], True),
+    "low rank, subtracted from": (
+        lambda p, x: tanh((FIXED - p["w"][:, :2] @ p["v"].T[:2]).T @ x.T).T @ p["v"], True),
+    "low rank alone": (
+        lambda p, x: tanh((p["v"][:, :2] @ p["w"].T[:2, :]) @ x.T).T @ p["v"], True),
+    "low rank of all": (
+        lambda p, x: tanh(x[:, None] @ (p["w"][:, 1:2] @ p["v"].T[:1] + p["w"])).sum(1) @ p["v"],
+        True),
     "heads": (
         lambda p, x: tanh(jnp.einsum("nhi,hio->no", x.reshape(-1, 3, 4),
                                      p["w"].reshape(3, 4, 20) * p["d"][:3, None, None])) @ p["v"],

@@ -13,7 +13,7 @@ import jax
 import jax.extend.core as jex
 import numpy as np
 
-from ._trace_contractions import without_scales, without_transposes
+from ._trace_contractions import without_products, without_scales, without_transposes
 from ._trace_equal import constant_key, operation_key
 from ._trace_loops import open_loop
 from ._trace_program import Program, Step
@@ -129,7 +129,7 @@ class _Builder:
         if eqn.primitive.name == "dot_general":
             plain = without_transposes(self, eqn, ins)
             if plain is None and self.opens_loops:
-                plain = without_scales(self, eqn, ins)
+                plain = without_scales(self, eqn, ins) or without_products(self, eqn, ins)
             if plain is not None:
                 return plain
         key = operation_key(eqn, ins)

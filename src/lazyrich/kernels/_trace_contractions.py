@@ -2,16 +2,18 @@
 
 The transpose of a parameter is contracted like the parameter, and what only scales its
 rows or columns (a gain, a norm, a mask of whole units) scales the result or the other
-operand just as well.
+operand just as well. A product of thin matrices is contracted factor by factor.
 """
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ._trace_loops import Builder
+from ._trace_program import Step
 
 
 def without_transposes(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
@@ -71,11 +73,94 @@ def without_scales(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int
     return None
 
 
-def _contract(builder: Builder, eqn: Any, sources: Sequence[int], numbers: Any) -> list[int]:
+def without_products(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
+    """A contraction with a product of thin matrices, as one contraction after the other.
+
+    x (w + ab) is xw + (xa)b, in which a and b enter directly.
+    """
+    contracted, batched = eqn.params["dimension_numbers"]
+    if batched[0] or len(contracted[0]) != 1 or eqn.outvars[0].aval.dtype == jnp.float16:
+        return None
+    for side, slot in enumerate(ins):
+        if slot in builder.rowwise or ins[1 - side] not in builder.rowwise:
+            continue
+        for product, rest, join in _summands(builder, slot):
+            thin = _thin(builder, product, contracted[side][0])
+            if thin is None:
+                continue
+            (first, free, _), (second, _, inner) = thin
+            options = _options(eqn)
+
+            def one_by_one(
+                x: Any, a: Any, b: Any, side=side, free=free, inner=inner, options=options
+            ) -> Any:
+                axes = ((contracted[1 - side][0],), (free,))
+                x = jax.lax.dot_general(x, a, (axes, ((), ())), **options)
+                axes = ((x.ndim - 1,), (inner,))
+                x = jax.lax.dot_general(x, b, (axes, ((), ())), **options)
+                return x if side else jnp.moveaxis(x, -1, 0)
+
+            (result,) = builder.call(one_by_one, ins[1 - side], first, second)
+            if rest is None:
+                return [result]
+            sources = list(ins)
+            sources[side] = rest
+            (other,) = _contract(builder, eqn, sources, eqn.params["dimension_numbers"])
+            return builder.call(join, result, other)
+    return None
+
+
+def _summands(
+    builder: Builder, slot: int
+) -> list[tuple[Step, int | None, Callable[[Any, Any], Any]]]:
+    """Products of which a value is made, each with what else, and how the two are joined."""
+    maker = builder.makers.get(slot)
+    if maker is None or maker.name not in {"dot_general", "add", "sub"}:
+        return []
+    if maker.name == "dot_general":
+        return [(maker, None, operator.add)]
+    joins = (operator.add, operator.add)
+    if maker.name == "sub":
+        joins = (operator.sub, lambda product, other: other - product)
+    found = []
+    for position, join in enumerate(joins):
+        product = builder.makers.get(maker.ins[position])
+        other = maker.ins[1 - position]
+        is_whole = builder.shapes[other].shape == builder.shapes[slot].shape
+        if product is not None and product.name == "dot_general" and is_whole:
+            found.append((product, other, join))
+    return found
+
+
+def _thin(builder: Builder, product: Step, axis: int) -> list[tuple[int, int, int]] | None:
+    """The factors of a matrix product, that of the given axis first.
+
+    Returns:
+        Each as its slot, its own axis and the common one; None unless that is cheaper.
+    """
+    contracted, batched = product.params["dimension_numbers"]
+    shapes = [builder.shapes[slot].shape for slot in product.ins]
+    if batched[0] or len(contracted[0]) != 1 or any(len(shape) != 2 for shape in shapes):
+        return None
+    inner = [axes[0] for axes in contracted]
+    outer = [shape[1 - k] for shape, k in zip(shapes, inner, strict=True)]
+    if shapes[0][inner[0]] * sum(outer) >= outer[0] * outer[1]:
+        return None
+    factors = [(slot, 1 - k, k) for slot, k in zip(product.ins, inner, strict=True)]
+    return factors if axis == 0 else factors[::-1]
+
+
+def _options(eqn: Any) -> dict[str, Any]:
     rest = {k: v for k, v in eqn.params.items() if k in {"precision", "out_sharding"}}
-    rest |= {"preferred_element_type": eqn.outvars[0].aval.dtype}
+    return rest | {"preferred_element_type": eqn.outvars[0].aval.dtype}
+
+
+def _contract(builder: Builder, eqn: Any, sources: Sequence[int], numbers: Any) -> list[int]:
+    options = _options(eqn)
     (a, b), (c, d) = numbers
-    return builder.call(lambda x, y: jax.lax.dot_general(x, y, ((a, b), (c, d)), **rest), *sources)
+    return builder.call(
+        lambda x, y: jax.lax.dot_general(x, y, ((a, b), (c, d)), **options), *sources
+    )
 
 
 def _varying(builder: Builder, slot: int, rank: int) -> set[int]:
