@@ -55,7 +55,7 @@ def scaled_output(
         output0: f(θ₀) on the same rows, or None.
 
     Returns:
-        The scaled outputs, zero where both outputs are equal.
+        The scaled output, in label units; exactly zero where both outputs are equal.
 
     Example:
         >>> scaled_output(jnp.array([2.0]), 10.0, jnp.array([0.5])).tolist()

@@ -1,4 +1,4 @@
-"""Gradient descent on weight rows a few steps at a time, as a state and what moves it on."""
+"""Gradient descent on weight rows a few steps at a time, as a state and its update."""
 
 from typing import NamedTuple
 
@@ -10,16 +10,15 @@ from ._loss import Gradient
 
 
 class DescentState(NamedTuple):
-    """All that descent needs to go on.
+    """The state between two steps of gradient descent.
 
     Attributes:
         moved: displacement of the weight rows from the start.
         velocity: of heavy-ball momentum, in units of a step; None without momentum.
 
     Example:
-        >>> steps = DescentSteps(jnp.zeros((1, 1)), lambda moved: moved - 1, 0.5)
-        >>> steps.start().moved.tolist(), steps.start().velocity
-        ([[0.0]], None)
+        >>> DescentSteps(jnp.zeros((1, 1)), lambda moved: moved - 1, 0.5).start().velocity is None
+        True
     """
 
     moved: Float[Array, "r d"]
@@ -31,7 +30,7 @@ class DescentSteps(NamedTuple):
 
     Attributes:
         rows: the weights at the start, or those of the equivalent machine.
-        pull: how far each row is pulled, from the rows' displacement
+        pull: the gradient on each row as a function of the rows' displacement
             (``Objective.pull_from``).
         rate: c = 2ηα/N, ``Dials.rate``.
         momentum: μ; None is plain descent.
@@ -49,8 +48,8 @@ class DescentSteps(NamedTuple):
 
     def start(self) -> DescentState:
         """The state before the first step."""
-        still = jnp.zeros_like(self.rows)
-        return DescentState(still, None if self.momentum is None else still)
+        zeros = jnp.zeros_like(self.rows)
+        return DescentState(zeros, None if self.momentum is None else zeros)
 
     def advance(
         self, state: DescentState, first_step: ScalarLike, n_steps: ScalarLike
@@ -58,15 +57,15 @@ class DescentSteps(NamedTuple):
         """The state after so many more steps."""
 
         def step(_: ScalarLike, state: DescentState) -> DescentState:
-            moved, velocity = state
-            update = self.rate * self.pull(moved)
+            displacements, velocity = state
+            update = self.rate * self.pull(displacements)
             if velocity is not None and self.momentum is not None:
                 update = velocity = jnp.multiply(self.momentum, velocity) + update
-            return DescentState(moved - update, velocity)
+            return DescentState(displacements - update, velocity)
 
         return jax.lax.fori_loop(first_step, first_step + n_steps, step, state)
 
     def displacement(self, state: DescentState, step: ScalarLike) -> Array:
-        """How far the rows have gone, now that so many steps are made."""
+        """The displacement of the rows after so many steps."""
         del step
         return state.moved

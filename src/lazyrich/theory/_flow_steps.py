@@ -1,4 +1,4 @@
-"""Gradient flow on weight rows up to any time, as a state from which it goes on exactly."""
+"""Gradient flow on weight rows up to any time, as a state from which it continues exactly."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, ScalarLike
 from lazyrich.numerics import RungeKuttaChebyshev
 
 MAX_STEPS = 16_384
-"""Steps of the solver after which a flow gives up."""
+"""Steps of the solver after which a flow fails."""
 
 _SOLVER = RungeKuttaChebyshev()
 _FIRST_STEP = 0.01  # that of diffrax's own loop
 
 
 class FlowState(NamedTuple):
-    """All that the solver needs to go on, and its last step for the times inside of it.
+    """The state of the solver, and its last step for the times inside of it.
 
     Attributes:
         t: the time that is reached.
@@ -31,9 +31,8 @@ class FlowState(NamedTuple):
         n_steps: of the solver, tried so far.
 
     Example:
-        >>> steps = FlowSteps(jnp.zeros((1, 1)), lambda moved: 1 - moved, 0.1, 10.0, 1e-4, 1e-6)
-        >>> float(steps.start().t), int(steps.start().n_steps)
-        (0.0, 0)
+        >>> FlowSteps(jnp.zeros((1, 1)), lambda moved: 1 - moved, 0.1, 10.0, 1e-4, 1e-6).start().t
+        Array(0., ...)
     """
 
     t: Float[Array, ""]
@@ -49,8 +48,8 @@ class FlowState(NamedTuple):
 class FlowSteps(NamedTuple):
     """Gradient flow on the rows of a committee machine, in steps of ``learning_rate``.
 
-    The solver takes the steps that it needs, whatever the times at which it is asked: to
-    stop anywhere and to go on later changes nothing.
+    The steps of the solver do not depend on the times that are asked for: a flow that stops
+    anywhere and continues later is the same flow.
 
     Attributes:
         rows: the weights at the start, or those of the equivalent machine.
@@ -78,20 +77,21 @@ class FlowSteps(NamedTuple):
         """The state at time 0."""
         end = jnp.asarray(self.t_end, float)
         begin = jnp.zeros_like(end)
-        rest = jnp.zeros(self.rows.shape, jnp.result_type(self.rows, end))
-        term, order = self._term(), _SOLVER.error_order(self._term())
+        zeros = jnp.zeros(self.rows.shape, jnp.result_type(self.rows, end))
+        term = self._term()
+        order = _SOLVER.error_order(term)
         t_next, control = self._controller().init(
-            term, begin, end, rest, _FIRST_STEP, None, _SOLVER.func, order
+            term, begin, end, zeros, _FIRST_STEP, None, _SOLVER.func, order
         )
         t_next = jnp.minimum(t_next, end)
-        memory = _SOLVER.init(term, begin, t_next, rest, None)
-        last_step = {"y0": rest, "y1": rest, "k0": rest, "k1": rest}
-        state = FlowState(begin, t_next, rest, memory, control, begin, last_step, jnp.asarray(0))
+        memory = _SOLVER.init(term, begin, t_next, zeros, None)
+        last_step = {"y0": zeros, "y1": zeros, "k0": zeros, "k1": zeros}
+        state = FlowState(begin, t_next, zeros, memory, control, begin, last_step, jnp.asarray(0))
         # Types that a state read from a file has too.
         return jax.tree.map(lambda a: jax.lax.convert_element_type(a, jnp.asarray(a).dtype), state)
 
     def advance(self, state: FlowState, first_step: ScalarLike, n_steps: ScalarLike) -> FlowState:
-        """The state once the time of that step is reached, or the solver has given up."""
+        """The state once the time of that step is reached, or the solver has failed."""
         time = self._time(first_step + n_steps)
 
         def is_short(state: FlowState) -> Bool[Array, ""]:
@@ -100,12 +100,12 @@ class FlowSteps(NamedTuple):
         return jax.lax.while_loop(is_short, self._solver_step, state)
 
     def displacement(self, state: FlowState, step: ScalarLike) -> Array:
-        """How far the rows have gone at that step; infinite where the solver gave up before."""
+        """The displacement of the rows at that step; infinite if the solver has failed before."""
         between = _SOLVER.interpolation_cls(t0=state.t_before, t1=state.t, **state.last_step)
         return jnp.where(self.is_reached(state, step), between.evaluate(self._time(step)), jnp.inf)
 
     def is_reached(self, state: FlowState, step: ScalarLike) -> Bool[Array, ""]:
-        """Whether the solver has come so far."""
+        """Whether the solver has reached the time of that step."""
         return state.t >= self._time(step)
 
     def _time(self, step: ScalarLike) -> Array:
@@ -119,8 +119,9 @@ class FlowSteps(NamedTuple):
 
     def _solver_step(self, state: FlowState) -> FlowState:
         """One step of diffrax's own loop."""
+        term = self._term()
         moved, error, last_step, memory, _ = _SOLVER.step(
-            self._term(), state.t, state.t_next, state.moved, None, state.memory, made_jump=False
+            term, state.t, state.t_next, state.moved, None, state.memory, made_jump=False
         )
         error = jnp.where(jnp.isnan(error), jnp.inf, error)
         is_kept, t, t_next, _, control, _ = self._controller().adapt_step_size(
@@ -130,18 +131,18 @@ class FlowSteps(NamedTuple):
             moved,
             None,
             error,
-            _SOLVER.error_order(self._term()),
+            _SOLVER.error_order(term),
             state.control,
         )
         end = jnp.asarray(self.t_end, float)
         t = jnp.minimum(t, end)
-        # So that no last step is too short: the end, or half of the way to it.
+        # The last step must not be too short: go to the end, or half of the way to it.
         is_last = t_next > _just_below(end)
         t_next = jnp.where(is_last, jnp.where(is_kept, end, t + 0.5 * (end - t)), t_next)
-        kept = (moved, memory, state.t, last_step)
+        after = (moved, memory, state.t, last_step)
         before = (state.moved, state.memory, state.t_before, state.last_step)
         moved, memory, t_before, last_step = jax.tree.map(
-            lambda new, old: jnp.where(is_kept, new, old), kept, before
+            lambda new, old: jnp.where(is_kept, new, old), after, before
         )
         return FlowState(t, t_next, moved, memory, control, t_before, last_step, state.n_steps + 1)
 

@@ -101,18 +101,17 @@ def _descend(
         start.rows, centered=recording.centered, alpha=dials.alpha, epsilon=dials.epsilon
     )
 
-    steps_of = DescentSteps(
-        start.rows, gradient, dials.rate, dials.momentum if has_momentum else None
-    )
+    momentum = dials.momentum if has_momentum else None
+    descent = DescentSteps(start.rows, gradient, dials.rate, momentum)
 
     def segment(
         state: DescentState, n_steps: ScalarLike
     ) -> tuple[DescentState, tuple[PyTree, ...]]:
-        state = steps_of.advance(state, 0, n_steps)
+        state = descent.advance(state, 0, n_steps)
         return state, recording.at(problem, start, state.moved)
 
     _, (train_loss, query_loss, observed, observed_motion) = jax.lax.scan(
-        segment, steps_of.start(), jnp.diff(steps, prepend=0)
+        segment, descent.start(), jnp.diff(steps, prepend=0)
     )
     status = jnp.where(jnp.isfinite(train_loss).all(), Status.ok, Status.diverged)
     return Trajectory(steps, train_loss, query_loss, observed, status, observed_motion)
