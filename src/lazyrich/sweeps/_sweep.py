@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -151,13 +151,11 @@ def fill(
     for key, experiment in zip(keys, asked, strict=True):
         name = _stored_name(kept, key, former[key])
         facts = kept.kept[name].facts if name in kept else None
-        is_failed = facts is not None and facts["status"] == FAILED
-        if facts is None or (is_failed and (sending.retry_failed or not is_final(facts, chosen))):
+        if _is_to_do(facts, sending, chosen):
             todo.append((key, experiment))
-        elif is_failed:
-            counts.failed += 1
-        else:
-            counts.kept += 1
+        elif facts is not None:
+            counts.failed += facts["status"] == FAILED
+            counts.kept += facts["status"] != FAILED
     if where.shares_memory:
         training.require_memory([experiment for _, experiment in todo])
     if todo:
@@ -173,14 +171,7 @@ def fill(
         if workers is not None:
             Driver(kept, workers, chosen, counts, report).compute(todo, sending.batch_size)
     except KeyboardInterrupt:
-        left = counts.total - counts.done - counts.failed
-        kept_where = f"all that are finished are in {kept.where}"
-        if not counts.done:
-            kept_where = "none was finished"
-        raise KeyboardInterrupt(
-            f"stopped with {left} of {counts.total} experiments left; {kept_where}, run the same "
-            "command to go on."
-        ) from None
+        raise KeyboardInterrupt(_stopped(counts, kept.where)) from None
     finally:
         kept.pack()
         report.close()
@@ -188,6 +179,22 @@ def fill(
     outcomes = kept.outcomes(names)
     _report_failures(outcomes, kept.where)
     return [outcomes[name] for name in names if name in outcomes]
+
+
+def _is_to_do(facts: Mapping[str, Any] | None, sending: Sending, run: Run) -> bool:
+    """Whether an experiment of which this is stored, if anything, is to be computed."""
+    if facts is None:
+        return True
+    return facts["status"] == FAILED and (sending.retry_failed or not is_final(facts, run))
+
+
+def _stopped(counts: Counts, where: str) -> str:
+    left = counts.total - counts.done - counts.failed
+    kept_where = f"all that are finished are in {where}" if counts.done else "none was finished"
+    return (
+        f"stopped with {left} of {counts.total} experiments left; {kept_where}, run the same "
+        "command to go on."
+    )
 
 
 def count_stored(experiments: Sequence[Config], store: str | os.PathLike[str]) -> int:
