@@ -245,6 +245,86 @@ def graph(p, x):
     return jax.nn.relu(ring @ x @ p["b"]).mean(1) @ p["out"]
 
 
+# --- larger networks, run when they are named ------------------------------------------------
+
+ZOO = list(SIZES)
+
+
+def decoder_shapes(layers, d, n_positions, n_outputs=10):
+    stacked = {name: (layers, *shape) for name, shape in attention_shapes(d).items()}
+    return stacked | {"e": (20, d), "place": (n_positions, d), "out": (d, n_outputs)}
+
+
+CAUSAL = np.tril(np.ones((32, 32), bool))
+STACKED = sorted(attention_shapes(1))
+
+
+def layer(p, x, mask=CAUSAL):
+    return block(p, x, mask=mask)
+
+
+@network(32, (32,), tokens=20, **decoder_shapes(4, 64, 32))
+def decoder_written_out(p, t, apply=layer):
+    x = p["e"][t] + p["place"]
+    for k in range(4):
+        x = apply({name: p[name][k] for name in STACKED}, x)
+    return (x @ p["out"])[:, -1]
+
+
+@network(32, (32,), tokens=20, **decoder_shapes(4, 64, 32))
+def decoder_rematerialised(p, t):
+    return decoder_written_out(p, t, jax.checkpoint(layer))
+
+
+@network(32, (32,), tokens=20, **decoder_shapes(4, 64, 32))
+def decoder_scanned(p, t):
+    layers = {name: p[name] for name in STACKED}
+    step = lambda x, one: (layer(one, x), None)  # noqa: E731
+    return (jax.lax.scan(step, p["e"][t] + p["place"], layers)[0] @ p["out"])[:, -1]
+
+
+@network(32, (64, 48), patch=(48, 64), **decoder_shapes(4, 64, 64))
+def vision_transformer(p, x):
+    x = x @ p["patch"] + p["place"]
+    for k in range(4):
+        x = layer({name: p[name][k] for name in STACKED}, x, None)
+    return x.mean(1) @ p["out"]
+
+
+@network(64, (28, 28, 1), a=(5, 5, 1, 6), b=(6,), c=(5, 5, 6, 16), d=(16,), e=(784, 84), f=(84, 10))
+def lenet_64(p, x):
+    return lenet(p, x)
+
+
+def residual_shapes(widths=(16, 32, 64)):
+    shapes, before = {"stem": (3, 3, 3, widths[0]), "out": (widths[-1], 10)}, widths[0]
+    for k, width in enumerate(widths):
+        shapes |= {f"a{k}": (3, 3, before, width), f"b{k}": (3, 3, width, width)}
+        shapes |= {f"s{k}": (1, 1, before, width), f"g{k}": (width,), f"h{k}": (width,)}
+        before = width
+    return shapes
+
+
+@network(32, (32, 32, 3), **residual_shapes())
+def resnet(p, x, norm=lambda x, gain, shift: x + shift):
+    x = jax.nn.relu(convolve(x, p["stem"]))
+    for k, stride in enumerate((1, 2, 2)):
+        inner = jax.nn.relu(norm(convolve(x, p[f"a{k}"], stride), p[f"g{k}"], p[f"h{k}"]))
+        x = jax.nn.relu(convolve(x, p[f"s{k}"], stride) + convolve(inner, p[f"b{k}"]))
+    return x.mean((1, 2)) @ p["out"]
+
+
+@network(32, (32, 32, 3), **residual_shapes())
+def resnet_batch_normalised(p, x):
+    """In inference mode."""
+
+    def norm(x, gain, shift):
+        mean = np.linspace(-1, 1, x.shape[-1])
+        return (x - mean) / np.sqrt(1 + mean**2) * gain + shift
+
+    return resnet(p, x, norm)
+
+
 def inputs(name, dtype, n_rows=None):
     _, shapes, n, row, _, tokens = SIZES[name]
     rng = np.random.default_rng(0)
@@ -261,7 +341,7 @@ def inputs(name, dtype, n_rows=None):
 def measure(name, seconds):
     predict, *_, traced, _ = SIZES[name]
     with jax.enable_x64(True):
-        few = inputs(name, jnp.float64, 4)
+        few = inputs(name, jnp.float64, 3)
         wanted = np.asarray(plain(predict, traced)(*few))
         error = np.abs(np.asarray(structured(predict, traced)(*few)).reshape(wanted.shape) - wanted)
     error = float(error.max() / np.abs(wanted).max())
@@ -286,7 +366,7 @@ def measure(name, seconds):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", nargs="*", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--case", nargs="*", choices=SIZES, default=ZOO)
     parser.add_argument("--seconds", type=float, default=5.0, help="time for each case")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()

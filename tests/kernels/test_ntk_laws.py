@@ -159,6 +159,18 @@ def test_a_predictor_that_holds_arrays_is_compiled_with_them():
 LAYERS = st.sampled_from(
     ["dense", "transposed", "again", "bias", "sub", "gain", "relu", "tanh", "residual"]
 ) | st.sampled_from(["normalise", "scale", "heads", "sequence", "checkpoint"])
+LAYERS |= st.sampled_from(["convolution", "grouped", "scan", "loop", "again, transposed"])
+LAYERS |= st.sampled_from(["transform", "low rank", "normalised"])
+
+
+def convolved(x, filters, groups=1):
+    """Rows of 6 features as 3 places with 2 features each, and back."""
+    numbers = ("NWC", "WIO", "NWC")
+    options = {"dimension_numbers": numbers, "feature_group_count": groups}
+    places = x.reshape(len(x), 3, 2)
+    return jax.lax.conv_general_dilated(places, filters, (1,), "SAME", **options).reshape(
+        len(x), -1
+    )
 
 
 def random_network(layers, seed):
@@ -166,6 +178,8 @@ def random_network(layers, seed):
     rng = np.random.default_rng(seed)
     shapes = {"dense": (6, 6), "transposed": (6, 6), "residual": (6, 6), "sequence": (2, 2)}
     shapes |= {"bias": (6,), "gain": (6,), "heads": (3, 2, 2), "checkpoint": (6, 6), "sub": (6,)}
+    shapes |= {"convolution": (2, 2, 2), "grouped": (3, 1, 4), "scan": (2, 6, 6), "loop": (6, 6)}
+    shapes |= {"transform": (6, 6), "low rank": (6, 6), "normalised": (6, 6)}
     params = {
         str(k): jnp.asarray(rng.normal(size=shapes[name]) / np.sqrt(shapes[name][-1]))
         for k, name in enumerate(layers)
@@ -179,10 +193,13 @@ def random_network(layers, seed):
             w = p.get(str(k))
             if name == "again" and first_dense is not None:
                 x = x @ p[first_dense]
+            if name == "again, transposed" and first_dense is not None:
+                x = jnp.tanh(x @ p[first_dense].T)
             x = {
                 "dense": lambda x, w: x @ w / 2,
                 "transposed": lambda x, w: jnp.einsum("ni,oi->no", x, w),
                 "again": lambda x, w: x,
+                "again, transposed": lambda x, w: x,
                 "bias": lambda x, w: x + w,
                 "sub": lambda x, w: w - x,
                 "gain": lambda x, w: x * w,
@@ -196,6 +213,13 @@ def random_network(layers, seed):
                 ).reshape(-1, 6),
                 "sequence": lambda x, w: jnp.tanh(x.reshape(-1, 3, 2) @ w).reshape(-1, 6),
                 "checkpoint": lambda x, w: jax.checkpoint(lambda a: jnp.sin(a @ w))(x),
+                "convolution": lambda x, w: x + jnp.sin(convolved(x, w)),
+                "grouped": lambda x, w: convolved(x, w, 2)[:, 3:9],
+                "scan": lambda x, w: jax.lax.scan(lambda h, v: (jnp.tanh(h @ v), h), x, w)[0],
+                "loop": lambda x, w: jax.lax.fori_loop(0, 2, lambda _, h: jnp.sin(h @ w), x),
+                "transform": lambda x, w: jnp.fft.fft(x @ w).real,
+                "low rank": lambda x, w: x @ (w[:, :1] @ w[1:2] + jnp.eye(6)),
+                "normalised": lambda x, w: x @ (w / jnp.sqrt((w**2).sum(0))),
             }[name](x, w)  # fmt: skip
         return x @ p["last"]
 

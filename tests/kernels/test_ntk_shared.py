@@ -183,6 +183,21 @@ def test_costs_near_those_of_one_use():
     assert cost(TABLES["three logits"], table, tokens) <= 2 * cost(apart, table, tokens)
 
 
+def test_layers_of_one_array_cost_no_more_than_its_jacobian():
+    def predict(p, x):
+        h = x.reshape(len(x), 8, 6)
+        for k in range(3):
+            h = h + tanh(h.mean(1, keepdims=True) @ p["u"]) + tanh(h @ p["w"][k])
+        return h[:, -1] @ p["v"]
+
+    params = {"w": draw(0, 3, 6, 6), "u": draw(1, 6, 6), "v": draw(2, 6, 3)}
+    way = explain_ntk(predict, params, jnp.ones((1, 48)), trace_outputs=True)["['w']"]
+    # Two layers act on eight positions and form Jacobians; the last acts on one alone.
+    assert way.reason.endswith("2 uses as Jacobians")
+    assert way.cost == 2 * 3 * 36 + 6 + 3 * 6
+    assert way.jacobian_cost == 3 * 3 * 36
+
+
 def test_a_layer_on_every_pixel_is_planned_without_an_array_of_pairs_of_pixels():
     params = {"w": jnp.ones((3, 8)), "b": jnp.ones(8), "v": jnp.ones((8, 2))}
 

@@ -114,11 +114,14 @@ def _way(plan: Plan, param: int, name: str, *, traced: bool) -> Way:
         is_constant = dict(zip(plan.explicit, plan.constant, strict=False)).get(param, False)
         cost = 0 if is_constant else dear
         return Way(name, shape, "jacobian", _why_jacobian(plan, param), cost, dear)
-    cost = structured_cost(plan.groups, plan.crosses, param, c=plan.n_outputs, traced=traced)
+    groups = (*plan.groups, *plan.formed)
+    cost = structured_cost(groups, plan.crosses, param, c=plan.n_outputs, traced=traced)
     sizes = [way.size for way in plan.bottlenecks if way.param == param]
     cost += jacobian_cost(2 * sum(sizes), plan.n_outputs, traced)
     kinds = "+".join(dict.fromkeys(m.kind for _, m in members))
-    return Way(name, shape, kinds, _why_structured(members), cost, dear)
+    n_formed = sum(m.param == param for g in groups if g.forms_jacobians for m in g.members)
+    reason = _why_structured(members) + (f", {n_formed} uses as Jacobians" if n_formed else "")
+    return Way(name, shape, kinds, reason, cost, dear)
 
 
 def _why_jacobian(plan: Plan, param: int) -> str:

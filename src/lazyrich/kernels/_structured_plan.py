@@ -188,8 +188,10 @@ def multiplies_cotangents_first(group: Group, c: int) -> bool:
 
 
 def member_cost(group: Group, member: Member, c: int, traced: bool) -> int:
-    """Multiplications for each pair of rows if one member is contracted by its factors."""
+    """Multiplications for each pair of rows for one member, in the way its group takes."""
     batches, positions, units = group.n_batches, group.n_positions, group.n_units
+    if group.forms_jacobians:
+        return jacobian_cost(batches * units * member.n_inner, c, traced)
     pairs = batches * positions**2
     cost = pairs * member.depth() ** 2
     if member.kind == "addition":
