@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+import calibration_page
 import claims_pages
 
 ROOT = Path(__file__).parents[1]
@@ -138,3 +139,5 @@ if __name__ == "__main__":
     readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
     for file_name, page in claims_pages.pages().items():
         (ROOT / "docs" / "figures" / file_name).write_text(page, encoding="utf-8")
+    calibration = ROOT / "docs" / "how-to" / "diagnosis-calibration.md"
+    calibration.write_text(calibration_page.page(), encoding="utf-8")

@@ -30,6 +30,11 @@ def test_figure_pages_are_what_the_results_say(generator):
     assert written == generator.claims_pages.pages(), "run `make readme`"
 
 
+def test_the_page_on_calibration_is_what_the_results_say(generator):
+    path = ROOT / "docs" / "how-to" / "diagnosis-calibration.md"
+    assert path.read_text(encoding="utf-8") == generator.calibration_page.page()
+
+
 def test_the_two_commands_exist_and_ci_calls_them():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -83,11 +83,12 @@ def test_a_linearized_network_is_lazy_however_far_it_moves(seed):
     x, _ = nets.rows(seed=seed)
     linear = lz.linearize(predictor(), params0)
     far = jax.tree.map(lambda a: a + np.random.default_rng(seed).normal(size=a.shape), params0)
-    assert lz.diagnose(linear, params0, far, x).regime == "lazy"
+    sketch = Settings(8, "sketch")
+    assert lz.diagnose(linear, params0, far, x, settings=sketch).regime == "lazy"
     single = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (params0, far))
-    assert lz.diagnose(predictor(), *[single[0]] * 2, x).regime == "undecided"
+    assert lz.diagnose(predictor(), *[single[0]] * 2, x, settings=sketch).regime == "undecided"
     linear32 = lz.linearize(predictor(), single[0])
-    assert lz.diagnose(linear32, *single, x.astype(np.float32)).regime == "lazy"
+    assert lz.diagnose(linear32, *single, x.astype(np.float32), settings=sketch).regime == "lazy"
 
 
 def test_large_alpha_is_lazy_and_small_alpha_is_not():

@@ -11,6 +11,8 @@ SLOW = {
     "03_train_and_measure",
     "04_sweep_and_delay",
     "05_exact_dynamics",
+    "07_diagnose_jax",
+    "08_watch_pytorch",
 }
 NEEDS_TORCH = {"07_pytorch_resnet", "08_language_model"}
 

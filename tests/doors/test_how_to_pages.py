@@ -20,13 +20,16 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
             "transformers",
             marks=pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
         ),
+        pytest.param("diagnose", "torch", marks=pytest.mark.slow),
         pytest.param("flax", "flax", marks=pytest.mark.slow),
         pytest.param("big-kernels", "matfree", marks=pytest.mark.slow),
         pytest.param("train", "optax", marks=pytest.mark.slow),
     ],
 )
 def test_snippets_run_as_printed(page, extra, require_extra, unchecked):
+def test_snippets_run_as_printed(page, extra, require_extra, monkeypatch, tmp_path):
     require_extra(extra)
+    monkeypatch.chdir(tmp_path)
     text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
     snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert snippets

@@ -37,7 +37,7 @@ def check(predict, params, x, *, traced=False):
 def in_both_forms(names, quick):
     """Full kernels of all, traced ones of some; the others' when there is time."""
     slow = [pytest.param(n, True, marks=pytest.mark.slow) for n in names if n not in quick]
-    return [*((n, False) for n in names), *((n, True) for n in quick), *slow]
+    return [*((n, False) for n in names), *((n, True) for n in sorted(quick)), *slow]
 
 
 # Each takes p = {w: (40, 40), v: (40, 3), b: (40,), q: (3, 40)} and x of (n, 40).

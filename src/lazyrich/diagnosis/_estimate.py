@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def jackknife(
     if m < 2 or not math.isfinite(value) or not np.isfinite(left_out).all():
         return UNDEFINED
     error = np.sqrt((m - 1) / m * ((left_out - left_out.mean()) ** 2).sum())
-    reach = float(t.ppf(0.975, m - 1) * error)
+    reach = float(stdtrit(m - 1, 0.975) * error)
     return Estimate(float(value), max(lower, value - reach), min(upper, value + reach))
 
 

@@ -160,12 +160,15 @@ class Network:
 
     def pulled(self, params: Params, directions: np.ndarray, which: tuple[int, ...]) -> Any:
         """Jᵀu of all directions for some leaves, a few directions at a time."""
-        leaves = moving(params)
+        leaves, m = moving(params), len(directions)
+        missing = -m % _DIRECTIONS_AT_ONCE  # equal numbers, so that there is one program
+        filled = np.concatenate([directions, np.zeros((missing, *directions.shape[1:]))])
         pieces = [
-            self._pull(leaves, jnp.asarray(directions[k : k + _DIRECTIONS_AT_ONCE]), which)
-            for k in range(0, len(directions), _DIRECTIONS_AT_ONCE)
+            self._pull(leaves, jnp.asarray(filled[k : k + _DIRECTIONS_AT_ONCE]), which)
+            for k in range(0, m, _DIRECTIONS_AT_ONCE)
         ]
-        return [np.concatenate([np.asarray(p) for p in leaf]) for leaf in zip(*pieces, strict=True)]
+        joined = zip(*pieces, strict=True)
+        return [np.concatenate([np.asarray(p) for p in leaf])[:m] for leaf in joined]
 
     def products(
         self, params: Params, directions: np.ndarray, scales: list[np.ndarray] | None = None

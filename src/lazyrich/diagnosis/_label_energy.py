@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtr
 
 from ._evidence import Labels, Snapshot, permuted
 from ._kernel_change import centered_kernel
@@ -68,5 +68,5 @@ def against(value: float, null: np.ndarray) -> LabelFit:
     if b >= 99:
         p = (1 + int((null >= value).sum())) / (1 + b)
     else:
-        p = float(t.sf(z / np.sqrt(1 + 1 / b), b - 1))
+        p = float(stdtr(b - 1, -z / np.sqrt(1 + 1 / b)))
     return LabelFit(value / mean, z, p)

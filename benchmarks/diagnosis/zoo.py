@@ -1,0 +1,220 @@
+"""Networks whose regime is known by construction, diagnosed: sets and tests the thresholds.
+
+Lazy: linear models, linearized networks, output scale α = 10⁴. Rich: α ≤ 0.1, if it fits.
+Values of α between these and all widths are measured and not judged: at α = 100 Adam moves
+parameters by a tenth of their size under cross-entropy, and is not lazy in the end. One half,
+with its own seeds, architectures and task, is for choosing thresholds; the other is looked at
+once. Each run stops after --seconds of processor time; the cases come in a fixed random order,
+so what is measured is a random part of all.
+
+    python benchmarks/diagnosis/zoo.py calibrate
+    python benchmarks/diagnosis/zoo.py test
+"""
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import lazyrich.torch as lzt
+
+RESULTS = Path(__file__).parent / "results"
+N, N_TEST, DIM = 40, 100, 8
+
+
+class Case(NamedTuple):
+    """One network."""
+
+    half: str
+    architecture: str
+    loss: str
+    optimizer: str
+    kind: str  # scaled, linearized, linear, width
+    alpha: float
+    width: int
+    seed: int
+
+    @property
+    def truth(self) -> str:
+        """The regime by construction, or "not judged"."""
+        if self.kind in ("linear", "linearized") or self.alpha >= 1000:
+            return "lazy"
+        return "rich" if self.alpha <= 0.1 else "not judged"
+
+
+class Attention(nn.Module):
+    """A transformer of one layer on eight tokens of one number each."""
+
+    def __init__(self, width: int, n_outputs: int) -> None:
+        """Make it."""
+        super().__init__()
+        self.embed = nn.Linear(1, width)
+        self.positions = nn.Parameter(torch.randn(DIM, width))
+        self.layer = nn.TransformerEncoderLayer(width, 2, 2 * width, dropout=0.0, batch_first=True)
+        self.out = nn.Linear(width, n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs from the mean over tokens."""
+        return self.out(self.layer(self.embed(x[:, :, None]) + self.positions).mean(1))
+
+
+def mlp(activation: type[nn.Module]) -> Callable[[int, int], nn.Module]:
+    """An MLP of two hidden layers."""
+    return lambda width, c: nn.Sequential(
+        nn.Linear(DIM, width),
+        activation(),
+        nn.Linear(width, width),
+        activation(),
+        nn.Linear(width, c),
+    )
+
+
+def cnn(width: int, c: int) -> nn.Module:
+    """Two convolutions along the inputs."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, DIM)),
+        nn.Conv1d(1, width, 3),
+        nn.Tanh(),
+        nn.Conv1d(width, width, 3),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(width * (DIM - 4), c),
+    )
+
+
+ARCHITECTURES = {
+    "calibrate": {"MLP tanh": mlp(nn.Tanh), "CNN": cnn},
+    "test": {"MLP ReLU": mlp(nn.ReLU), "MLP GELU": mlp(nn.GELU), "transformer": Attention},
+}
+
+
+def labels(half: str, loss: str, x: Tensor) -> Tensor:
+    """The two tasks: a product, or a sum of steps."""
+    value = x[:, 0] * x[:, 1] if half == "calibrate" else torch.sign(x[:, 0]) + 0.5 * x[:, 1] ** 2
+    value = (value - value.mean()) / value.std()
+    return (value > 0).long() if loss == "cross_entropy" else value[:, None]
+
+
+def cases(half: str) -> list[Case]:
+    """All of a half, in a fixed random order."""
+    seeds = (0, 1) if half == "calibrate" else (10, 11)
+    found = []
+    for architecture, loss, optimizer, seed in itertools.product(
+        ARCHITECTURES[half], ("mse", "cross_entropy"), ("sgd", "momentum", "adam"), seeds
+    ):
+        of = (half, architecture, loss, optimizer)
+        found += [Case(*of, "scaled", a, 32, seed) for a in (0.01, 0.1, 1.0, 10.0, 100.0, 1e4)]
+        found.append(Case(*of, "linearized", 1.0, 32, seed))
+        if "MLP" in architecture and optimizer == "sgd":
+            found.append(Case(*of, "linear", 1.0, 0, seed))
+            found += [Case(*of, "width", 1.0, w, seed) for w in (16, 256, 1024)]
+    order = np.random.default_rng(0).permutation(len(found))
+    return [found[k] for k in order]
+
+
+def build(case: Case) -> nn.Module:
+    """The network of a case."""
+    torch.manual_seed(case.seed)
+    c = 2 if case.loss == "cross_entropy" else 1
+    if case.kind == "linear":
+        return nn.Linear(DIM, c)
+    model = ARCHITECTURES[case.half][case.architecture](case.width, c)
+    if case.kind == "linearized":
+        return lzt.linearize(model)
+    return lzt.scale_output(model, case.alpha) if case.kind == "scaled" else model
+
+
+def rates(case: Case) -> float:
+    """The learning rate: by α⁻² for SGD and α⁻¹ for Adam when lazy, bounded when rich."""
+    if case.optimizer == "adam":
+        return 0.01 / max(case.alpha, 1.0)
+    rate = {"sgd": 0.2, "momentum": 0.02}[case.optimizer]
+    return rate / case.alpha**2 if case.alpha >= 1 else rate / case.alpha
+
+
+def train(model: nn.Module, case: Case, x: Tensor, y: Tensor) -> tuple[dict | None, float]:
+    """Train; the state when the labels are fitted (None if they never are), and the end's loss."""
+    criterion = (
+        nn.functional.cross_entropy if case.loss == "cross_entropy" else (nn.functional.mse_loss)
+    )
+    parameters, rate = list(model.parameters()), rates(case)
+    optimizer = (
+        torch.optim.Adam(parameters, rate)
+        if case.optimizer == "adam"
+        else torch.optim.SGD(parameters, rate, momentum=0.9 * (case.optimizer == "momentum"))
+    )
+    fitted, first = None, None
+    for _ in range(1000):
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+        first = loss.item() if first is None else first
+        if fitted is None and loss.item() < 0.1 * first:
+            fitted = {k: v.clone() for k, v in model.state_dict().items()}
+    return fitted, loss.item() / first
+
+
+def measured(case: Case) -> list[dict[str, Any]]:
+    """A case at the fit and at the end."""
+    torch.manual_seed(1000 + case.seed)
+    x = torch.randn(N, DIM)
+    y = labels(case.half, case.loss, x)
+    model = build(case)
+    start = {k: v.clone() for k, v in model.state_dict().items()}
+    fitted, remaining = train(model, case, x, y)
+    rows = []
+    for when, after in (("fit", fitted), ("end", None)):
+        if when == "fit" and fitted is None:
+            continue
+        row = {**case._asdict(), "truth": case.truth, "when": when, "remaining_loss": remaining}
+        try:
+            found = lzt.diagnose(model, before=start, after=after, x=x, y=y, loss=case.loss)
+        except lzt.InputError as error:
+            rows.append({**row, "regime": "refused", "reason": str(error)})
+            continue
+        row |= {"regime": str(found.regime), "reason": found.reason}
+        for name in ("linearization_gap", "kernel_cosine", "kernel_growth", "parameter_change"):
+            one = found.readings[name]
+            row[name] = [
+                round(value, 6) if np.isfinite(value) else None
+                for value in (one.value, one.low, one.high)
+            ]
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Measure a half and write it down."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("half", choices=("calibrate", "test"))
+    parser.add_argument("--seconds", type=float, default=120)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = cases(given.half)
+    rows: list[dict[str, Any]] = []
+    n = 0
+    for case in chosen:
+        if time.process_time() > given.seconds:
+            break
+        rows += measured(case)
+        n += 1
+        print(n, len(chosen), round(time.process_time()), case[1:], rows[-1]["regime"], flush=True)
+    path = RESULTS / f"{given.half}.json"
+    path.write_text(
+        json.dumps(
+            {"torch": torch.__version__, "n_cases": n, "n_all": len(chosen), "rows": rows}, indent=0
+        )
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
