@@ -11,10 +11,10 @@ SLOW = {
     "03_train_and_measure",
     "04_sweep_and_delay",
     "05_exact_dynamics",
-    "07_diagnose_jax",
-    "08_watch_pytorch",
+    "09_diagnose_jax",
+    "10_watch_pytorch",
 }
-NEEDS_TORCH = {"07_pytorch_resnet", "08_language_model"}
+NEEDS_TORCH = {"07_pytorch_resnet", "08_language_model", "10_watch_pytorch"}
 
 
 @pytest.mark.parametrize(

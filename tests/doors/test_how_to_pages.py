@@ -26,8 +26,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
         pytest.param("train", "optax", marks=pytest.mark.slow),
     ],
 )
-def test_snippets_run_as_printed(page, extra, require_extra, unchecked):
-def test_snippets_run_as_printed(page, extra, require_extra, monkeypatch, tmp_path):
+def test_snippets_run_as_printed(page, extra, require_extra, unchecked, monkeypatch, tmp_path):
     require_extra(extra)
     monkeypatch.chdir(tmp_path)
     text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
