@@ -179,7 +179,7 @@ OTHERS = {
     *("ntk", "explain_ntk", "ntk_operator", "operator_regression", "linearize", "richness"),
     *("check_predictor", "scale_output", "starting_point", "train", "train_many"),
     *("initial_eigenvalues", "initial_readout_eigenvalues", "eigenspace_sizes", "infinite_width"),
-    *("gradient_flow", "flow_interpolant"),
+    *("gradient_flow", "flow_interpolant", "diagnose"),
 }
 
 

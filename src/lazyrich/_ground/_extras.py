@@ -13,7 +13,7 @@ EXTRAS: Final = {
     "images": ("platformdirs", "sklearn"),
     "torch": ("torch",),
     "lightning": ("lightning",),
-    "transformers": ("transformers",),
+    "transformers": ("accelerate", "peft", "transformers"),
     "dask": ("distributed",),
 }
 """For each extra of the package, the modules that it brings."""
