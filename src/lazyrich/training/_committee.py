@@ -28,6 +28,7 @@ from ._printed import (
     require_no_seed,
     with_marks,
 )
+from ._resolution import require_representable
 from ._save_plan import log_steps
 from ._simulation import Inputs, Program, Simulation
 
@@ -106,6 +107,7 @@ class CommitteeExperiment(Simulation):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "CommitteeExperiment":
+        require_representable(self.alpha, self.precision)
         if self.n_probe > self.n_test:
             raise InputError(
                 f"n_probe is {self.n_probe}; the kernel is measured on test points, of which "

@@ -28,6 +28,7 @@ from ._optimizers import AnyOptimizer
 from ._parameter_probes import ParameterChange, WeightNorm
 from ._printed import PrintedDraw, require_no_seed, require_printable, with_marks
 from ._probes import AnyProbe
+from ._resolution import require_representable
 from ._sample import Source, sampled
 from ._save_plan import log_steps
 from ._simulation import Inputs, Program, Simulation
@@ -173,6 +174,7 @@ class Experiment(Simulation):
     @model_validator(mode="after")
     def _parts_go_together(self) -> "Experiment":
         _require_fitting_parts(self)
+        require_representable(self.scaling.alpha, self.precision)
         for probe in self.probes:
             probe.check(self.task, self.net)
         if self.printed is not None:

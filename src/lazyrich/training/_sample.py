@@ -16,6 +16,7 @@ from lazyrich.tasks import Task, TaskData, scale_labels
 from ._hyperparameters import Hyperparameters
 from ._network import NetworkKey, prepared_references
 from ._printed import PrintedDraw, printed_start
+from ._resolution import require_resolved
 from ._simulation import Inputs
 
 
@@ -56,7 +57,8 @@ def sampled(
         drawn: data that was drawn before; what is new is added.
 
     Raises:
-        InputError: if the task cannot be drawn, such as for files that are missing.
+        InputError: if the task cannot be drawn, such as for files that are missing, or the
+            precision cannot resolve what a run with so large an α changes.
     """
     dtype = np.dtype(source.precision)
     with jax.enable_x64(True):
@@ -70,6 +72,12 @@ def sampled(
             params0=_rounded(params0, dtype),
             hyper=jax.tree.map(lambda value: jax.numpy.asarray(value, dtype), hyper),
             key=jax.random.fold_in(jax.random.key(source.seed), 3),
+        )
+        require_resolved(
+            np.asarray(hyper.alpha).item(),
+            inputs.data.y,
+            lambda: _predictor(source.net)(*jax.device_put((inputs.params0, inputs.data.x))),
+            source.precision,
         )
     return inputs._replace(references=_references(key, inputs, dtype))
 
