@@ -151,7 +151,7 @@ def test_a_process_that_is_told_to_ignore_a_signal_ignores_it():
 
 
 def press(arguments, moment, number=signal.SIGINT):
-    code = "print(flush=True); from lazyrich.cli import main; main()"
+    code = "from lazyrich.cli import main; print(flush=True); main()"
     process = start(sys.executable, "-c", code, *arguments)
     process.stdout.readline()  # before that the press would be Python's own
     time.sleep(moment)

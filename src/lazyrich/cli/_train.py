@@ -125,9 +125,9 @@ def _watched(chosen: Any, checkpoint: Path) -> Any:
             bars.stop()
 
 
-def _how_to_go_on(checkpoint: Path) -> str:
+def _how_to_go_on(checkpoint: Path | None) -> str:
     """What to say after Ctrl-C: the state is only said to be kept where a file is."""
-    if os.path.isfile(checkpoint):
+    if checkpoint is not None and os.path.isfile(checkpoint):
         return f"stopped; its state is kept in {checkpoint}, run the same command to go on."
     return "stopped before there was any state to keep."
 
