@@ -79,7 +79,7 @@ def test_convolutions_of_every_kind(name):
 
 
 @pytest.mark.parametrize("late, margin", [(False, 0.0), (True, 0.0), (False, 1e9)])
-def test_every_way_of_a_convolution(late, margin, monkeypatch):
+def test_every_way_of_a_convolution(late, margin, monkeypatch, compiles_anew):
     from lazyrich.kernels import _structured, _structured_contract
 
     # The margin forces Jacobians or factors; a Jacobian has its units in parts of one.
@@ -91,7 +91,7 @@ def test_every_way_of_a_convolution(late, margin, monkeypatch):
 
 
 @pytest.mark.parametrize("most", [0, 8])
-def test_chunks_in_a_loop_and_written_out(most, monkeypatch):
+def test_chunks_in_a_loop_and_written_out(most, monkeypatch, compiles_anew):
     from lazyrich.kernels import _structured_blocks as blocks
 
     monkeypatch.setattr(blocks, "_WORK_BYTES", 2**10)

@@ -77,24 +77,36 @@ def test_blocks_of_any_size_give_the_same_symmetric_positive_kernel(traced, bloc
     assert eigenvalues[0] > -1e-12 * eigenvalues[-1]
 
 
-def test_blocks_that_make_their_factors_again_are_right(monkeypatch):
+@pytest.mark.parametrize("other", [None, slice(2, 5)])
+def test_blocks_that_make_their_factors_again_are_right(other, monkeypatch, compiles_anew):
+    from lazyrich.kernels import _ntk
     from lazyrich.kernels import _structured_blocks as blocks
 
     predict, params, x = tokens_and_transformer(7)
-    expected = kernel_by_jacobians(predict, params, x, x[2:5])
+    x2 = None if other is None else x[other]
+    expected = kernel_by_jacobians(predict, params, x, x2, traced=True)
     monkeypatch.setattr(blocks, "_FACTOR_BYTES", 2**16)
+    monkeypatch.setattr(blocks, "_MORE_FACTOR_BYTES", 2**18)
+    monkeypatch.setattr(blocks, "_MUCH_FREE", 0)
     monkeypatch.setattr(blocks, "_WORK_BYTES", 2**16)
-    kernel = ntk(lambda p, x: predict(p, x), params, x, x[2:5])
+    layouts = []
+    inner = blocks.make_layout
+    monkeypatch.setattr(
+        _ntk, "make_layout", lambda *a, **k: layouts.append(inner(*a, **k)) or layouts[-1]
+    )
+    kernel = ntk(predict, params, x, x2, trace_outputs=True)
+    assert not layouts[0].has_kept_factors
+    assert 1 < layouts[0].block_size < 4
     np.testing.assert_allclose(kernel, expected, rtol=RTOL, atol=RTOL * np.abs(expected).max())
 
 
-def test_factors_made_in_chunks_are_right(monkeypatch):
+def test_factors_made_in_chunks_are_right(monkeypatch, compiles_anew):
     from lazyrich.kernels import _structured_blocks as blocks
 
     predict, params, x = tokens_and_transformer(7)
     expected = kernel_by_jacobians(predict, params, x)
     monkeypatch.setattr(blocks, "_WORK_BYTES", 2**17)
-    kernel = ntk(lambda p, x: predict(p, x), params, x)
+    kernel = ntk(predict, params, x)
     np.testing.assert_allclose(kernel, expected, rtol=RTOL, atol=RTOL * np.abs(expected).max())
 
 

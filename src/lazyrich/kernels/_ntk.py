@@ -15,7 +15,7 @@ from lazyrich._ground import InputError, Params, Predictor
 
 from ._finite import check_finite
 from ._inputs import Inputs, as_parameters
-from ._memory import require_room
+from ._memory import free_bytes, require_room
 from ._ntk_explain import Explanation, explanation
 from ._parameters import is_moving
 from ._predictor_call import Arrays, PredictorCall, is_concrete, predictor_call
@@ -196,7 +196,8 @@ def _kernel(
     row_predict, x, x2 = _on_single_rows(call, arrays)
     plan = make_plan(row_predict, arrays.leaves, x[0], traced=summed)
     n_rows = len(x) + (0 if x2 is None else len(x2))
-    layout = make_layout(plan, n_rows, traced=summed, block_size=fixed.block_size)
+    free, size = free_bytes(_device(call.arrays)), fixed.block_size
+    layout = make_layout(plan, n_rows, traced=summed, block_size=size, free=free)
     work = work_bytes(plan, layout, call.n_rows, call.n_query, traced=summed)
     require_room(work, "One block of the kernel", _device(call.arrays), "make block_size smaller")
     compute = partial(blocked_kernel, plan, traced=summed, layout=layout)

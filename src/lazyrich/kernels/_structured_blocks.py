@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,11 @@ from ._structured_contract import contract
 from ._structured_factors import Factors, factors, product_dtype
 from ._structured_plan import Plan, multiplies_cotangents_first
 
-# Factors of all rows are kept if they fit here; else each block makes its own again.
+# Factors of all rows are kept if they fit here; else each block makes its own again. The
+# larger value holds where much is free; two values, lest each run has its own rounding.
 _FACTOR_BYTES = 512 * 2**20
+_MORE_FACTOR_BYTES = 4 * _FACTOR_BYTES
+_MUCH_FREE = 16 * _FACTOR_BYTES
 # What one backward pass, or one block of the kernel with its temporaries, may take.
 _WORK_BYTES = 256 * 2**20
 # XLA compiles convolutions inside loops to code that is up to thirty times slower on
@@ -41,8 +45,18 @@ class Layout:
     has_kept_factors: bool
 
 
-def make_layout(plan: Plan, n_rows: int, *, traced: bool, block_size: int | None) -> Layout:
-    """Choose the blocks for a number of rows (of both sets together)."""
+def make_layout(
+    plan: Plan, n_rows: int, *, traced: bool, block_size: int | None, free: int | None
+) -> Layout:
+    """Choose the blocks for a number of rows (of both sets together).
+
+    Args:
+        plan: the plan.
+        n_rows: the number of rows.
+        traced: whether to sum over equal outputs.
+        block_size: the most rows of a block, or None.
+        free: bytes that are free; None if that is not known.
+    """
     program, c = plan.program, plan.n_outputs
     item = product_dtype(program).itemsize
     row_bytes = _factor_bytes(plan)
@@ -57,9 +71,11 @@ def make_layout(plan: Plan, n_rows: int, *, traced: bool, block_size: int | None
         extent = _TRACED_EXTENT if traced else max(1, _FULL_EXTENT // c)
         widest = max(1, int((_WORK_BYTES / (item * _pair_numbers(plan, traced))) ** 0.5))
         block = min(extent, widest)
+    has_much = free is not None and free >= _MUCH_FREE
+    most = _MORE_FACTOR_BYTES if has_much else _FACTOR_BYTES
     kept = n_rows * row_bytes <= _FACTOR_BYTES
     if not kept:
-        block = min(block, max(1, _FACTOR_BYTES // (4 * row_bytes)))
+        block = min(block, max(1, most // (4 * row_bytes)))
     return Layout(block, chunk, kept)
 
 
@@ -92,18 +108,46 @@ def blocked_kernel(
     left = _source(plan, leaves, x, sizes[0], layout)
     right = left if x2 is None else _source(plan, leaves, x2, sizes[1], layout)
 
-    def block(a: int | Array, b: int | Array) -> Array:
-        value = contract(plan, left(a), right(b), traced=traced)
+    def block(held: Factors, b: int | Array) -> Array:
+        value = contract(plan, held, right(b), traced=traced)
         wanted = (*sizes, *shape[2:])
-        return jnp.broadcast_to(jnp.zeros((), dtype) if value is None else value, wanted)
+        value = jnp.broadcast_to(jnp.zeros((), dtype) if value is None else value, wanted)
+        return value.astype(dtype)
 
     if shape[:2] == sizes:
-        return block(0, 0).astype(dtype)
-    return _fill(block, jax.ShapeDtypeStruct(shape, dtype), sizes, is_symmetric=x2 is None)
+        return block(left(0), 0)
+    rows = _once_in_a_row(left) if not layout.has_kept_factors else _at_each_block(left)
+    return _fill(block, rows, jax.ShapeDtypeStruct(shape, dtype), sizes, is_symmetric=x2 is None)
+
+
+class _Rows(NamedTuple):
+    """The left factors of the blocks: those at the start, and those of a later block.
+
+    They are made anew only where a new row of blocks begins, if they are made and not cut
+    out of kept ones.
+    """
+
+    start: Any
+    of: Callable[[Any, Array, Array], tuple[Any, Factors]]
+
+
+def _at_each_block(left: Callable[[Array], Factors]) -> _Rows:
+    return _Rows((), lambda held, a, begins: (held, left(a)))
+
+
+def _once_in_a_row(left: Callable[[Array], Factors]) -> _Rows:
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(left, 0))
+
+    def of(held: Factors, a: Array, begins: Array) -> tuple[Factors, Factors]:
+        held = jax.lax.cond(begins, left, lambda _: held, a)
+        return held, held
+
+    return _Rows(zeros, of)
 
 
 def _fill(
-    block: Callable[[Array, Array], Array],
+    block: Callable[[Factors, Array], Array],
+    rows: _Rows,
     kernel: jax.ShapeDtypeStruct,
     sizes: tuple[int, int],
     *,
@@ -117,17 +161,21 @@ def _fill(
     starts = [_starts(n, size) for n, size in zip(kernel.shape[:2], sizes, strict=True)]
     pairs = [(a, b) for a in starts[0] for b in starts[1] if not is_symmetric or a <= b]
     chosen = jnp.asarray(pairs)
+    begins = jnp.asarray([k == 0 or pairs[k - 1][0] != a for k, (a, _) in enumerate(pairs)])
     rest = (0,) * (len(kernel.shape) - 2)
 
-    def put(k: Array, filled: Array) -> Array:
+    def put(k: Array, state: tuple[Array, Any]) -> tuple[Array, Any]:
+        filled, held = state
         a, b = chosen[k, 0], chosen[k, 1]
-        value = block(a, b).astype(kernel.dtype)
+        held, factors = rows.of(held, a, begins[k])
+        value = block(factors, b)
         if is_symmetric:
             mirrored = value.transpose(1, 0, *reversed(range(2, value.ndim)))
             filled = jax.lax.dynamic_update_slice(filled, mirrored, (b, a, *rest))
-        return jax.lax.dynamic_update_slice(filled, value, (a, b, *rest))
+        return jax.lax.dynamic_update_slice(filled, value, (a, b, *rest)), held
 
-    return jax.lax.fori_loop(0, len(pairs), put, jnp.zeros(kernel.shape, kernel.dtype))
+    start = jnp.zeros(kernel.shape, kernel.dtype), rows.start
+    return jax.lax.fori_loop(0, len(pairs), put, start)[0]
 
 
 def _even(n: int, most: int) -> int:

@@ -1,0 +1,12 @@
+"""Compilations are kept by program; tests of other settings of a program need their own."""
+
+import pytest
+
+from lazyrich.kernels import _ntk
+from lazyrich.kernels._program_key import Cache
+
+
+@pytest.fixture
+def compiles_anew(monkeypatch):
+    """Use no compilation that another test has made, and leave none behind."""
+    monkeypatch.setattr(_ntk, "_COMPILED", Cache(8))
