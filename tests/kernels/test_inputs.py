@@ -1,5 +1,6 @@
 """Oracle: the same numbers passed as JAX arrays, float64 Jacobians, and the texts of errors."""
 
+from fractions import Fraction
 from types import SimpleNamespace
 
 import jax
@@ -231,3 +232,51 @@ def test_kernel_operator_and_jacobians_agree_for_parameters_of_many_types(seed):
     columns = np.stack([np.ravel(operator(v)) for v in basis], 1)
     matrix = kernel.transpose(0, 2, 1, 3).reshape(6, 6)
     np.testing.assert_allclose(columns, matrix, rtol=0.02, atol=0.02 * np.abs(matrix).max())
+
+
+FORMS = {
+    "quadruple precision": lambda a: a.astype(np.longdouble),
+    "the other byte order": lambda a: a.astype(">f8"),
+    "objects": lambda a: a.astype(object),
+    "fractions": lambda a: np.vectorize(Fraction, otypes=[object])(a),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_numbers_of_types_that_jax_lacks_are_converted(form):
+    wanted = np.asarray(ntk(line, P, jnp.asarray(X)))
+    np.testing.assert_allclose(ntk(line, P, form(X)), wanted, rtol=1e-12)
+    np.testing.assert_allclose(ntk(line, form(np.asarray(P)), jnp.asarray(X)), wanted, rtol=1e-12)
+
+
+def linear(p, x):
+    return x.astype(p.dtype) @ p
+
+
+def test_whole_numbers_of_two_types_keep_their_values_or_are_refused():
+    with jax.enable_x64(False):
+        p, x2 = jnp.asarray(P, jnp.float32), jnp.asarray([[-100, 1]], jnp.int32)
+        kernel = ntk(linear, p, jnp.asarray([[7, 1]], jnp.uint32), x2)
+        np.testing.assert_allclose(kernel, [[-699.0]])
+        with pytest.raises(InputError, match="x has the type uint32 and x2 int32"):
+            ntk(linear, p, jnp.asarray([[4_000_000_000, 1]], jnp.uint32), x2)
+
+
+def test_types_without_a_common_one_are_refused():
+    small = jnp.asarray(X, jnp.float8_e4m3fn)
+    with pytest.raises(InputError, match="type float8_e4m3fn and x2 float64"):
+        ntk(linear, P, small, jnp.asarray(X))
+
+
+def test_a_predictor_may_print(capfd):
+    def told(p, x):
+        jax.debug.print("largest {}", x.max())
+        return line(p, x)
+
+    np.testing.assert_allclose(ntk(told, P, X), ntk(line, P, X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("v", [np.ones(3) * 1j, ["a", "b", "c"]])
+def test_an_operator_takes_real_vectors_alone(v):
+    with pytest.raises(InputError, match="real numbers"):
+        ntk_operator(line, P, X)(v)

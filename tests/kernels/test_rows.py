@@ -95,6 +95,48 @@ def test_under_jit_a_mixed_kernel_is_nan_and_never_a_number():
     assert np.isnan(product).all()
 
 
+def counted(x):
+    return jnp.arange(len(x))[:, None]
+
+
+def numbered_by_scan(z):
+    return jax.lax.scan(lambda k, row: (k + 1.0, k * row), 0.0, z)[1]
+
+
+# Each row of the output depends on its own row alone, but rows are different functions.
+UNEVEN = {
+    "counted": lambda w, x: counted(x) * (x @ w),
+    "first row": lambda w, x: (x @ w).at[0].multiply(3.0),
+    "last row": lambda w, x: (x @ w).at[-1].set(0.0),
+    "written slice": lambda w, x: jax.lax.dynamic_update_slice(x @ w, jnp.zeros((1, 2)), (0, 0)),
+    "joined pieces": lambda w, x: (lambda z: jnp.concatenate([2 * z[:1], z[1:]]))(x @ w),
+    "joined constants": lambda w, x: (
+        jnp.concatenate([jnp.zeros((1, 2)), jnp.ones((len(x) - 1, 2))]) * (x @ w)
+    ),
+    "padded": lambda w, x: jnp.pad(jnp.ones((len(x) - 1, 2)), ((1, 0), (0, 0))) * (x @ w),
+    "sum of ones": lambda w, x: jnp.ones(len(x)).sum() * (x @ w),
+    "sums of ones": lambda w, x: jnp.cumsum(jnp.ones((len(x), 1)), 0) * (x @ w),
+    "order of equals": lambda w, x: jnp.argsort(jnp.zeros(len(x)))[:, None] * (x @ w),
+    "transform of ones": lambda w, x: jnp.fft.fft(jnp.ones(len(x))).real[:, None] * (x @ w),
+    "repeated": lambda w, x: x * jnp.repeat(w[:, 0], len(x)).reshape(x.shape),
+    "scan with a count": lambda w, x: numbered_by_scan(x @ w),
+    "power": lambda w, x: (x @ w) ** len(x),
+    "turns of a loop": lambda w, x: jax.lax.fori_loop(0, len(x), lambda _, z: 2 * z, x @ w),
+    "one row otherwise": lambda w, x: x @ w if len(x) == 1 else jnp.sin(x @ w),
+}
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_rows_that_are_different_functions_are_not_taken_for_one(name):
+    assert not predictor_call(UNEVEN[name], W, X).is_row_wise()
+
+
+@pytest.mark.parametrize("name", ["counted", "first row", "power"])
+def test_rows_that_are_different_functions_are_refused(name):
+    with pytest.raises(InputError, match="place of the row"):
+        ntk(UNEVEN[name], W, X)
+
+
 def loop_over_rows(w, x):
     def turn(k, filled):
         return filled.at[k].set(x[k] @ w)

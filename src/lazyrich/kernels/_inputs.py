@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
-from lazyrich._ground import InputError
+from lazyrich._ground import InputError, real_array
 
 Inputs = Any
 """Rows: an array (n, ...), what converts to one, or a pytree of arrays with n rows each."""
@@ -84,13 +85,40 @@ def as_query_rows(x2: Inputs | None, rows: Rows) -> Rows | None:
 
 def in_one_type(rows: Rows, other: Rows) -> tuple[Rows, Rows]:
     """Both sets in the types that hold both, for one program serves them."""
-    types = [jnp.promote_types(a.dtype, b.dtype) for a, b in _pairs(rows, other)]
+    types = [_common_type(a, b) for a, b in _pairs(rows, other)]
 
     def converted(part: Rows) -> Rows:
         leaves = (a.astype(t) for a, t in zip(part.leaves, types, strict=True))
         return Rows(tuple(leaves), part.structure)
 
     return converted(rows), converted(other)
+
+
+def _common_type(a: Array, b: Array) -> Any:
+    """The type in which both keep their values."""
+    if a.dtype == b.dtype:
+        return a.dtype
+    wanted = "convert one of them to the type of the other."
+    try:
+        common = jnp.promote_types(a.dtype, b.dtype)
+    except jax.dtypes.TypePromotionError:
+        raise InputError(f"x has the type {a.dtype} and x2 {b.dtype}; {wanted}") from None
+    if not jnp.issubdtype(common, np.integer) or (_fits(a, common) and _fits(b, common)):
+        return common
+    raise InputError(
+        f"x has the type {a.dtype} and x2 {b.dtype}, and {common} does not hold the values of "
+        f"both; {wanted}"
+    )
+
+
+def _fits(values: Array, dtype: Any) -> bool:
+    """Whether whole numbers or booleans keep their values in a type of whole numbers."""
+    if jnp.can_cast(values.dtype, dtype):
+        return True
+    if isinstance(values, Tracer):
+        return False
+    limits = jnp.iinfo(dtype)
+    return limits.min <= int(values.min()) and int(values.max()) <= limits.max
 
 
 def as_parameters(params: Any) -> Any:
@@ -130,9 +158,20 @@ def _to_numpy(value: Any) -> np.ndarray | None:
         if hasattr(value, "detach"):  # a tensor of PyTorch
             value = value.detach().cpu()
             return value.float().numpy() if str(value.dtype) == "torch.bfloat16" else value.numpy()
-        return np.asarray(value)
+        return _plain(np.asarray(value))
     except (ValueError, TypeError, RuntimeError):
         return None
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """The same numbers in a type that JAX knows."""
+    if array.dtype == object:  # fractions, or a column that may hold missing values
+        array = np.array(array.tolist())
+    if array.dtype == object:
+        array = np.asarray(real_array("value", array))
+    if array.dtype in (np.longdouble, np.clongdouble):
+        return array.astype(np.float64 if array.dtype == np.longdouble else np.complex128)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _parameter(leaf: Any) -> Any:

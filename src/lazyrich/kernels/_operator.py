@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import lineax
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from lazyrich._ground import InputError, Params, Predictor, require_finite, require_nonnegative
+from lazyrich._ground import (
+    InputError,
+    Params,
+    Predictor,
+    real_array,
+    require_finite,
+    require_nonnegative,
+)
 
 from ._inputs import Inputs, as_rows
 from ._predictor_call import PredictorCall, predictor_call, require_row_wise
@@ -83,7 +90,7 @@ class NTKOperator:
         wanted = self.input_structure
         if jnp.shape(v) != wanted.shape:
             raise InputError(f"v has shape {jnp.shape(v)}; this operator takes {wanted.shape}.")
-        return _product(self, jnp.asarray(v, wanted.dtype))
+        return _product(self, jnp.asarray(real_array("v", v), wanted.dtype))
 
     @property
     def input_structure(self) -> jax.ShapeDtypeStruct:

@@ -1,4 +1,4 @@
-"""Does each row of the output depend on its own row of the input alone, and on how many there are?
+"""Is each row of the output one function of its own row of the input alone?
 
 Asked of the traced program first, where the answer holds for all inputs and parameters. Where
 the program does not tell, it is tried: every row is changed while every other row is watched.
@@ -22,6 +22,9 @@ from ._traced_predictor import Traced, equations, operations
 
 _DRAWING = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
 
+# What JAX adds or leaves out where an axis has the length one.
+_SHAPING = frozenset({"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"})
+
 _MIXES = (
     "predict mixes the rows of a batch: the output of one row changes with another row; each row "
     "of the output must depend on its own row alone, so put batch normalisation into inference "
@@ -29,8 +32,8 @@ _MIXES = (
 )
 _COUNTS = (
     "predict treats a row by itself otherwise than the same row among others (a mean over the "
-    "batch, or a rule with another derivative?); each row of the output must depend on its own row "
-    "alone, whatever the number of rows."
+    "batch, the place of the row, or a rule with another derivative?); each row of the output must "
+    "depend on its own row alone, whatever its place and the number of rows."
 )
 
 
@@ -64,6 +67,8 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
         return False
     if any(_numbers(of.closed) != _numbers(row.closed) for of in kinds):
         return False
+    if _computing(row.closed) != _computing(few.closed):
+        return False
     if any(not _same_constants(of.captured, row.captured) for of in kinds):
         return False
     if "custom_vjp_call" in operations(few.closed):
@@ -71,19 +76,21 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
     return depends_on_own_row_alone(few.closed, n_leaves)
 
 
-def _numbers(closed: jex.ClosedJaxpr) -> set[str]:
-    """Real numbers written into a program, among them those made of the number of rows."""
+def _numbers(closed: jex.ClosedJaxpr) -> set[complex]:
+    """Numbers written into a program, among them those made of the number of rows."""
     literals = [
-        atom
+        atom.val
         for eqn in equations(closed.jaxpr)
         for atom in eqn.invars
-        if isinstance(atom, jex.Literal)
+        if isinstance(atom, jex.Literal) and jnp.issubdtype(atom.aval.dtype, np.number)
     ]
-    return {
-        float(np.real(atom.val)).hex()
-        for atom in literals
-        if jnp.issubdtype(atom.aval.dtype, np.inexact)
-    }
+    powers = [eqn.params["y"] for eqn in equations(closed.jaxpr) if "y" in eqn.params]
+    return {complex(number) for number in [*literals, *powers]}
+
+
+def _computing(closed: jex.ClosedJaxpr) -> list[str]:
+    """The operations of a program but for those that only shape arrays."""
+    return [name for name in operations(closed) if name not in _SHAPING]
 
 
 def _same_constants(some: Sequence[Any], others: Sequence[Any]) -> bool:

@@ -1,7 +1,8 @@
 """Which rows of the input each entry of a traced program's output can depend on.
 
 An entry carries a set of rows as a bit mask, and every operation says how the sets of its
-results follow from those of its arguments. The answer errs on one side: what is found
+results follow from those of its arguments. One more bit says that an entry may differ by
+where its row stands, or by how many rows there are. The answer errs on one side: what is found
 independent of a row is so for all values, what is found dependent may not be.
 """
 
@@ -15,11 +16,12 @@ import numpy as np
 
 from ._program_key import NoKeyError, derivative
 from ._row_masks import ENTRYWISE, RULES, Masks, Rule, everything
+from ._row_places import PLACE, tells_place
 from ._trace import Program, Step, flatten
 from ._trace_loops import scan_counts
 
-N_ROWS = 3
-"""Rows with which a program is looked at: enough for a reversal to show."""
+N_ROWS = 7
+"""Rows with which a program is looked at: few, and a length that other axes seldom have."""
 
 # A loop that is no longer than this is followed turn by turn, as over the rows themselves.
 _LONGEST_UNROLLED = 16
@@ -30,6 +32,8 @@ _IN_RULE = ContextVar("in_rule", default=False)
 
 def depends_on_own_row_alone(closed: jex.ClosedJaxpr, n_leaves: int) -> bool:
     """Whether row i of the output surely depends on row i of the inputs alone.
+
+    And neither on i nor on the number of rows.
 
     Args:
         closed: a program of ``n_leaves`` parameters and then of inputs with ``N_ROWS`` rows.
@@ -67,7 +71,12 @@ def _run(program: Program, masks: Sequence[np.ndarray]) -> Masks:
 
 def _results(step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]]) -> Masks:
     """The masks of an operation's results."""
-    if not any(mask.any() for mask in masks):
+    place = np.uint8(PLACE if tells_place(step, masks, shapes, N_ROWS) else 0)
+    return [result | place for result in _followed(step, masks, shapes)]
+
+
+def _followed(step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]]) -> Masks:
+    if not any(mask.any() for mask in masks) and step.name not in _WITH_PROGRAMS:
         return [np.zeros(shape, np.uint8) for shape in shapes]
     rule = _RULES.get(step.name)
     if rule is not None:
@@ -168,11 +177,11 @@ def _custom_derivative(step: Step, masks: Masks) -> Masks:
     return [a | b for a, b in zip(results, tangents, strict=True)]
 
 
-_RULES: dict[str, Rule] = {
-    **RULES,
+_WITH_PROGRAMS: dict[str, Rule] = {
     "cond": _branches,
     "custom_jvp_call": _custom_derivative,
     "custom_vjp_call": _custom_derivative,
     "scan": _scan,
     "while": _while,
 }
+_RULES = {**RULES, **_WITH_PROGRAMS}

@@ -147,8 +147,8 @@ class _Builder:
         name = eqn.primitive.name
         if name in _IDENTITIES:
             return True
-        if len(ins) != 1:
-            return False
+        if len(ins) != 1 or len(eqn.outvars) != 1:
+            return False  # such as a print, which has no result
         before, after = self.shapes[ins[0]], eqn.outvars[0].aval
         if name == "convert_element_type":
             return before.dtype == after.dtype
