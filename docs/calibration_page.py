@@ -1,6 +1,7 @@
 """The page on networks of known regime, from ``benchmarks/diagnosis/results``."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ DECIDING = ("lazy_gap", "rich_gap", "lazy_cosine", "rich_cosine")
 _TEXT = """# Networks of known regime
 
 How far is a verdict to be trusted? These networks are lazy or rich by construction: linear
-models, linearized networks and an output scale of 10⁴ are lazy, an output scale of 0.1 or less
-is rich if the labels are fitted (loss below a tenth of its start). They are diagnosed where the
-labels are fitted and at the end of 1000 steps, by `lazyrich.diagnosis.THRESHOLDS`:
+models, linearized networks and an output scale of 10⁴ (unless its loss grows) are lazy, an
+output scale of 0.1 or less is rich if the labels are fitted (loss below a tenth of its start).
+They are diagnosed where the labels are fitted and at the end of 500 steps, by
+`lazyrich.diagnosis.THRESHOLDS`:
 {thresholds}.
 
 Thresholds are chosen on the first half. The second half has other seeds, architectures and
@@ -54,15 +56,16 @@ def regime(row: dict[str, Any]) -> str:
 
 
 def truth(row: dict[str, Any]) -> str:
-    """The known regime; a network of small α that does not fit has none."""
-    is_fitted = row["remaining_loss"] < 0.1
-    return row["truth"] if row["truth"] != "rich" or is_fitted else "not judged"
+    """The known regime; one of small α that does not fit, or any α that blows up, has none."""
+    most = {"rich": 0.1, "lazy": 1.0, "not judged": math.inf}[row["truth"]]
+    is_known = row["kind"] != "scaled" or row["remaining_loss"] < most
+    return row["truth"] if is_known else "not judged"
 
 
 def matrix(rows: list[dict[str, Any]]) -> str:
     """Known regimes against verdicts."""
     counts = Counter((truth(row), regime(row)) for row in rows)
-    lines = [f"| known | {' | '.join(REGIMES)} |", "|---" * (len(REGIMES) + 1) + "|"]
+    lines = [f"| known | {' | '.join(REGIMES)} (diverged) |", "|---" * (len(REGIMES) + 1) + "|"]
     for name, title in TRUTHS.items():
         lines.append(f"| {title} | {' | '.join(str(counts[name, one]) for one in REGIMES)} |")
     return "\n".join(lines)
@@ -75,7 +78,7 @@ def wrong(rows: list[dict[str, Any]]) -> str:
         "|---" * 8 + "|",
     ]
     for row in rows:
-        if truth(row) in ("not judged", regime(row)):
+        if truth(row) in ("not judged", regime(row)) or regime(row) == "refused":
             continue
         gap, cosine = ((row.get(n) or [None])[0] for n in ("linearization_gap", "kernel_cosine"))
         lines.append(

@@ -5,7 +5,7 @@ Values of α between these and all widths are measured and not judged: at α = 1
 parameters by a tenth of their size under cross-entropy, and is not lazy in the end. One half,
 with its own seeds, architectures and task, is for choosing thresholds; the other is looked at
 once. Each run stops after --seconds of processor time; the cases come in a fixed random order,
-so what is measured is a random part of all.
+so what is measured is a random part of all; the next run goes on with the rest.
 
     python benchmarks/diagnosis/zoo.py calibrate
     python benchmarks/diagnosis/zoo.py test
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 import lazyrich.torch as lzt
 
 RESULTS = Path(__file__).parent / "results"
-N, N_TEST, DIM = 40, 100, 8
+N, DIM, N_STEPS = 32, 8, 500
 
 
 class Case(NamedTuple):
@@ -151,7 +151,7 @@ def train(model: nn.Module, case: Case, x: Tensor, y: Tensor) -> tuple[dict | No
         else torch.optim.SGD(parameters, rate, momentum=0.9 * (case.optimizer == "momentum"))
     )
     fitted, first = None, None
-    for _ in range(1000):
+    for _ in range(N_STEPS):
         optimizer.zero_grad()
         loss = criterion(model(x), y)
         loss.backward()
@@ -191,6 +191,12 @@ def measured(case: Case) -> list[dict[str, Any]]:
     return rows
 
 
+def write(half: str, result: dict[str, Any]) -> None:
+    """Write what there is down, so that a run may be stopped."""
+    text = json.dumps({"torch": torch.__version__, **result}, indent=0)
+    (RESULTS / f"{half}.json").write_text(text + "\n")
+
+
 def main() -> None:
     """Measure a half and write it down."""
     parser = argparse.ArgumentParser()
@@ -199,21 +205,15 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     chosen = cases(given.half)
-    rows: list[dict[str, Any]] = []
-    n = 0
-    for case in chosen:
+    path = RESULTS / f"{given.half}.json"
+    before = json.loads(path.read_text()) if path.exists() else {"n_cases": 0, "rows": []}
+    rows: list[dict[str, Any]] = before["rows"]
+    for n, case in enumerate(chosen[before["n_cases"] :], before["n_cases"] + 1):
         if time.process_time() > given.seconds:
             break
         rows += measured(case)
-        n += 1
+        write(given.half, {"n_cases": n, "n_all": len(chosen), "rows": rows})
         print(n, len(chosen), round(time.process_time()), case[1:], rows[-1]["regime"], flush=True)
-    path = RESULTS / f"{given.half}.json"
-    path.write_text(
-        json.dumps(
-            {"torch": torch.__version__, "n_cases": n, "n_all": len(chosen), "rows": rows}, indent=0
-        )
-        + "\n"
-    )
 
 
 if __name__ == "__main__":

@@ -100,3 +100,9 @@ def value(model, x):
     """Outputs (n, c) with their graph."""
     made = model(**x) if isinstance(x, dict) else model(*x) if isinstance(x, tuple) else model(x)
     return made if made.ndim == 2 else made[:, None]
+
+
+def test_the_linearized_network_at_its_start_has_features_of_a_dual_number():
+    model = lzt.linearize(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)))
+    found = lzt.diagnose(model, before=copy.deepcopy(model), x=torch.randn(6, 3))
+    assert "identical" in found.reason

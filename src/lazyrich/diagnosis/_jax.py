@@ -1,7 +1,7 @@
 """JAX fills the evidence: outputs, products of pulled-back directions, derivatives, kernels."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from lazyrich._ground import InputError, Params, Predictor
-from lazyrich.kernels import linearize, ntk
+from lazyrich.kernels import check_predictor, linearize, ntk
 
 from ._evidence import (
     Evidence,
@@ -28,10 +28,19 @@ from ._evidence import (
 )
 from ._fit import cosine_of, loss_gradient
 from ._label_energy import N_PERMUTATIONS
+from ._trees import (
+    as_batch,
+    as_tree,
+    chunks,
+    doubled,
+    group_names,
+    host,
+    moving,
+    n_rows,
+    rebuilt,
+)
 
 _DIRECTIONS_AT_ONCE = 8
-_MOST_ENTRIES = 1 << 27
-"""Of pulled-back directions that are held at once."""
 
 Features = Callable[[Params, Any], Array]
 """From parameters and a batch to the inputs of the last layer, (n, p)."""
@@ -82,21 +91,23 @@ class Network:
         self.x = as_batch(probe.inputs, "x")
         self.test_x = None if probe.test_inputs is None else as_batch(probe.test_inputs, "x_test")
         self.params0 = as_tree(params0, "params0")
-        self.names = _leaf_names(self.params0)
-        n = _n_rows(self.x)
+        self.names = group_names(self.params0)
+        n = n_rows(self.x)
         require_rows(n)
         linearize(predict, self.params0)  # which says clearly what cannot be parameters
         outputs = self.outputs(self.params0, self.x, "params0")
         self.shape = (n, outputs.shape[1])
         self.n_parameters = sum(leaf.size for leaf in moving(self.params0))
+        if not settings.is_exact(*self.shape, self.n_parameters):
+            check_predictor(predict, self.params0, self.x)  # as the exact kernel does
         loss, c = probe.loss, outputs.shape[1]
-        self.labels = read_labels(_host(probe.targets), c, n, loss)
+        self.labels = read_labels(host(probe.targets), c, n, loss)
         self.test_labels: Labels | None = None
         if self.test_x is not None and probe.test_targets is not None:
             self.test_labels = read_labels(
-                _host(probe.test_targets),
+                host(probe.test_targets),
                 c,
-                _n_rows(self.test_x),
+                n_rows(self.test_x),
                 self.labels.loss if self.labels is not None else loss,
                 "y_test",
             )
@@ -110,7 +121,7 @@ class Network:
             InputError: if they have another shape or are not finite.
         """
         values = np.asarray(self.predict(params, x))
-        n = _n_rows(x)
+        n = n_rows(x)
         if values.ndim not in (1, 2) or len(values) != n or 0 in values.shape:
             raise InputError(
                 f"predict returned shape {values.shape} for {n} rows; wanted ({n},) or ({n}, c)."
@@ -176,7 +187,7 @@ class Network:
         """By group, the products of pulled-back directions; scales are those of Adam."""
         m = len(directions)
         found = {name: np.zeros((m, m)) for name in self.names}
-        for which in _chunks([leaf.size * m for leaf in moving(params)]):
+        for which in chunks([leaf.size * m for leaf in moving(params)]):
             for k, rows in zip(which, self.pulled(params, directions, which), strict=True):
                 rows = rows if scales is None else rows * scales[k].reshape(1, -1)
                 rows = rows if rows.dtype == np.float64 else rows.astype(np.float32)
@@ -219,7 +230,7 @@ class Network:
     def _query_kernel(self, params: Params) -> np.ndarray | None:
         if self.test_x is None or self.test_labels is None:
             return None
-        if _n_rows(self.test_x) * self.shape[1] > 20_000:
+        if n_rows(self.test_x) * self.shape[1] > 20_000:
             return None
         return self._kernel(params, self.test_x)
 
@@ -227,7 +238,7 @@ class Network:
         """f₀ + J₀Δ by one forward derivative, in double precision if the predictor allows it."""
         try:
             with jax.enable_x64(True):
-                part = self._linear_part(_doubled(self.params0), _doubled(params), _doubled(self.x))
+                part = self._linear_part(doubled(self.params0), doubled(params), doubled(self.x))
             if all(np.isfinite(one).all() for one in (part.now, part.slopes["jvp"])):
                 return part
         except Exception:  # a predictor that holds on to single precision
@@ -301,121 +312,11 @@ class Network:
         }
 
 
-def as_tree(params: Params, name: str) -> Params:
-    """The parameters with arrays for leaves, if they are finite.
-
-    Raises:
-        InputError: if a leaf is no array of numbers or not finite.
-    """
-    leaves, structure = jax.tree.flatten(params)
-    if not leaves:
-        raise InputError(f"{name} holds no array; give a pytree of arrays.")
-    arrays = []
-    for leaf in leaves:
-        host = _host(leaf)
-        kind = getattr(host, "dtype", np.asarray(host).dtype)
-        if not (jnp.issubdtype(kind, jnp.number) or jnp.issubdtype(kind, jnp.bool_)):
-            raise InputError(
-                f"{name} holds a leaf of type {type(leaf).__name__}; keep arrays alone (for "
-                "equinox: eqx.partition(model, eqx.is_array))."
-            )
-        is_float = jnp.issubdtype(kind, jnp.floating)
-        if is_float and not np.isfinite(np.asarray(host).astype(float)).all():
-            raise InputError(
-                f"{name} holds NaN or infinite entries: the run has diverged; give parameters "
-                "from before that."
-            )
-        arrays.append(jnp.asarray(host) if is_float else leaf)
-    return structure.unflatten(arrays)
-
-
-def as_batch(x: Any, name: str) -> Any:
-    """Inputs as JAX arrays.
-
-    Raises:
-        InputError: if they hold no rows, unlike numbers of rows, or NaN.
-    """
-    x = _host(x) if not isinstance(x, Mapping | tuple | list) else x
-    x = np.asarray(x) if isinstance(x, list) else x
-    leaves = [_host(leaf) for leaf in jax.tree.leaves(x)]
-    arrays = [np.asarray(leaf) for leaf in leaves]
-    if not arrays or any(a.dtype.kind not in "biuf" and a.dtype != jnp.bfloat16 for a in arrays):
-        raise InputError(f"{name} is a {type(x).__name__} that is no array of numbers.")
-    lengths = {len(a) if a.ndim else -1 for a in arrays}
-    if len(lengths) > 1 or lengths & {-1, 0}:
-        raise InputError(
-            f"{name} has arrays of shapes {', '.join(str(a.shape) for a in arrays)}; all must "
-            "have the same number of rows, one or more, along the first axis."
-        )
-    for a in arrays:
-        if a.dtype.kind == "f" and not np.isfinite(a).all():
-            raise InputError(f"{name} holds NaN or infinite entries; remove or repair them first.")
-    return jax.tree.unflatten(jax.tree.structure(x), [jnp.asarray(a) for a in arrays])
-
-
-def _host(value: Any) -> Any:
-    """A tensor of PyTorch as a NumPy array; other things as they are."""
-    if hasattr(value, "detach") and hasattr(value, "cpu"):
-        value = value.detach().cpu()
-        return np.asarray(value.float() if str(value.dtype) == "torch.bfloat16" else value)
-    return value
-
-
-def _n_rows(x: Any) -> int:
-    return len(jax.tree.leaves(x)[0])
-
-
-def _is_moving(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
-
-
-def moving(params: Params) -> list[Array]:
-    """The floating leaves."""
-    return [leaf for leaf in jax.tree.leaves(params) if _is_moving(leaf)]
-
-
-def rebuilt(params0: Params, new: list[Array]) -> Params:
-    """A tree like the reference with other floating leaves."""
-    fresh = iter(new)
-    return jax.tree.map(lambda leaf: next(fresh) if _is_moving(leaf) else leaf, params0)
-
-
-def _leaf_names(params: Params) -> list[str]:
-    """The group of every floating leaf: the branch of the tree that it hangs on."""
-    names = []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if _is_moving(leaf):
-            branch = path[:-1] if len(path) > 1 else path
-            text = jax.tree_util.keystr(branch, simple=True, separator=".")
-            names.append(text or "parameters")
-    return names
-
-
-def _chunks(sizes: list[int]) -> list[tuple[int, ...]]:
-    chunks: list[list[int]] = [[]]
-    held = 0
-    for k, size in enumerate(sizes):
-        if chunks[-1] and held + size > _MOST_ENTRIES:
-            chunks.append([])
-            held = 0
-        chunks[-1].append(k)
-        held += size
-    return [tuple(chunk) for chunk in chunks]
-
-
-def _doubled(tree: Any) -> Any:
-    """Floating leaves in double precision, from the host so that no bit is lost."""
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(np.asarray(leaf).astype(np.float64)) if _is_moving(leaf) else leaf,
-        tree,
-    )
-
-
 def _features(features: Features, params: Params, x: Any) -> np.ndarray:
     values = np.asarray(features(params, x)).astype(float)
-    if values.ndim < 2 or len(values) != _n_rows(x):
+    if values.ndim < 2 or len(values) != n_rows(x):
         raise InputError(
-            f"features returned shape {values.shape} for {_n_rows(x)} rows; wanted (n, p), the "
+            f"features returned shape {values.shape} for {n_rows(x)} rows; wanted (n, p), the "
             "inputs of the last layer."
         )
     return values.reshape(len(values), -1)

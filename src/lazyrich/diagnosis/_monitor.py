@@ -195,7 +195,7 @@ def second_moment_scales(opt_state: Any, params: Params) -> list[np.ndarray] | N
     """D^(−1/2) of Adam's step for every floating leaf; None without second moments."""
     import jax
 
-    from ._jax import moving
+    from ._trees import moving
 
     found = [
         node

@@ -43,7 +43,7 @@ def interval_picture(
     for name, bound in bounds.items():
         x = place(bound)
         body.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 28}" class="bound"/>'
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="18" y2="{height - 28}" class="bound"/>'
             + _text(x, height - 4, f"{name} {bound:g}", "middle")
         )
     body.append(

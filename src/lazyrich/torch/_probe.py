@@ -188,7 +188,7 @@ class ModuleProbe:
                 hook.remove()
         host = _require_finite_outputs(values)
         if calls and calls[-1][1].shape == values.shape and torch.equal(calls[-1][1], values):
-            return host, calls[-1][0].double().cpu().numpy()
+            return host, calls[-1][0].detach().double().cpu().numpy()
         return host, None
 
     def linear_part(self, reference: Parameters) -> LinearPart:
