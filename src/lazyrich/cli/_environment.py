@@ -63,6 +63,9 @@ def is_debugging() -> bool:
     return given == "1"
 
 
+_n_loading = 0
+
+
 @contextmanager
 def loading() -> Generator[None]:
     """Load libraries; what the environment spoils there is bad input.
@@ -70,6 +73,8 @@ def loading() -> Generator[None]:
     Raises:
         Refused: naming the variables that may be to blame.
     """
+    global _n_loading
+    _n_loading += 1
     try:
         yield
     except MemoryError:
@@ -78,6 +83,13 @@ def loading() -> Generator[None]:
         if is_input_error(error):
             raise
         raise Refused(_cannot("The libraries cannot be loaded", error)) from error
+    finally:
+        _n_loading -= 1
+
+
+def is_loading() -> bool:
+    """Whether libraries are being loaded, and so nothing has been computed yet."""
+    return _n_loading > 0
 
 
 def is_input_error(error: BaseException | None) -> bool:

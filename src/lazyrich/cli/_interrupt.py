@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from ._environment import is_loading
 from ._errors import is_input_error
 from ._text import ENCODING_ERRORS, visible
 
@@ -114,6 +115,8 @@ class Interrupts:
     def _handle(self, number: int, frame: Any) -> None:
         self._number = self._number or number
         self._quieten()
+        if self._is_process and is_loading():
+            return  # an exception inside of it can crash a library; the thread ends the process
         if not self._is_over and self._thrown() is None:
             raise self._another()
 
@@ -136,6 +139,8 @@ class Interrupts:
             return
         self._number = self._number or number
         self._quieten()
+        if self._is_process and is_loading():
+            self._leave(self._how())
         begin = time.monotonic()
         while True:
             again = self._press(reader, _TICK_SECONDS)
