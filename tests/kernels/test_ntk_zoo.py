@@ -295,7 +295,7 @@ def reparametrised_weights():
         hidden = jnp.tanh(x @ jax.nn.softplus(p["raw"]))
         return jnp.exp(p["log_gain"]) * (hidden @ (p["left"] @ p["right"]))
 
-    ways = {"['raw']": "jacobian", "['left']": "jacobian", "['log_gain']": "jacobian"}
+    ways = {"['raw']": "jacobian", "['left']": "contraction", "['log_gain']": "jacobian"}
     return predict, params, *draw(39, (5, 6)), ways
 
 
