@@ -48,7 +48,7 @@ def is_lazy(seed):
     return found.regime == "lazy"
 
 
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_linearized_network_is_lazy(seed):
     assert is_lazy(seed)
 
