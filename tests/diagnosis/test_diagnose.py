@@ -77,7 +77,7 @@ def test_groups_are_measured_apart(case):
     assert groups["first"].kernel_cosine.value <= 1
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_linearized_network_is_lazy_however_far_it_moves(seed):
     params0 = nets.initial(WIDTH, seed=seed)
     x, _ = nets.rows(seed=seed)

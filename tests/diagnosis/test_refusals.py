@@ -58,10 +58,6 @@ CASES = {
         ),
         "mixes the rows",
     ),
-    "rows that are mixed, exactly": (
-        lambda: lz.diagnose(lambda p, x: predict(p, x - x.mean(0)), PARAMS0, PARAMS, X, Y),
-        "mixes the rows",
-    ),
     "one row": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X[:1], Y[:1]), "x has 1 row;"),
     "no row": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X[:0], Y[:0]), "one or more"),
     "rows with NaN": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X * np.nan, Y), "x holds NaN"),

@@ -142,8 +142,30 @@ class ModuleProbe:
                 self.settings.n_directions,
                 y=y,
                 seed=self.settings.seed,
-                output=self.output,
+                output=self._shifted(model),
             )
+
+    def _shifted(self, model: nn.Module) -> Output:
+        """The outputs plus a constant of the size of θ·∂f/∂θ, which no derivative sees.
+
+        The outputs of a centred network at its start are rounding alone, and would seem to
+        depend on the other rows if that were judged by their own size.
+        """
+        values = outputs(model, self.x, self.output)
+        chosen = [p for p in model.parameters() if p.requires_grad]
+        mean = torch.full_like(values, 1 / len(values))
+        found = torch.autograd.grad(values, chosen, mean, allow_unused=True)
+        size = sum(
+            float((g.double() * p.detach().double()).abs().sum())
+            for g, p in zip(found, chosen, strict=True)
+            if g is not None
+        )
+
+        def shifted(out: Any) -> Any:
+            value = out if self.output is None else self.output(out)
+            return value + size if isinstance(value, Tensor) and math.isfinite(size) else value
+
+        return shifted
 
     def snapshot(self, model: nn.Module, *, is_start: bool) -> Snapshot:
         """Everything about one checkpoint."""
@@ -153,10 +175,11 @@ class ModuleProbe:
         test_x = self.test_x
         with measuring(model):
             values, features = self._outputs(model, self.x)
-            kernel = _four(ntk(model, self.x, output=self.output)) if is_exact else None
+            shifted = self._shifted(model)
+            kernel = _four(ntk(model, self.x, output=shifted)) if is_exact else None
             is_small = test_x is not None and n_rows(test_x) * self.shape[1] <= 20_000
             if is_exact and is_start and is_small and self.test_labels is not None:
-                query = _four(ntk(model, test_x, self.x, output=self.output))
+                query = _four(ntk(model, test_x, self.x, output=shifted))
             test = (None, None) if test_x is None else self._outputs(model, test_x)
         energy = found.labels
         return Snapshot(
