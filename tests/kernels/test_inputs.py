@@ -277,6 +277,6 @@ def test_a_predictor_may_print(capfd):
 
 
 @pytest.mark.parametrize("v", [np.ones(3) * 1j, ["a", "b", "c"]])
-def test_an_operator_takes_real_vectors_alone(v):
+def test_an_operator_takes_real_vectors_alone(v, unchecked):
     with pytest.raises(InputError, match="real numbers"):
         ntk_operator(line, P, X)(v)

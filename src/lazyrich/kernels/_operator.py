@@ -87,10 +87,10 @@ class NTKOperator:
 
     def __call__(self, v: Float[Array, "m *c"]) -> Float[Array, "n *c"]:
         """K·v, for v of the shape of predict's output on x2."""
-        wanted = self.input_structure
-        if jnp.shape(v) != wanted.shape:
-            raise InputError(f"v has shape {jnp.shape(v)}; this operator takes {wanted.shape}.")
-        return _product(self, jnp.asarray(real_array("v", v), wanted.dtype))
+        wanted, values = self.input_structure, real_array("v", v)
+        if values.shape != wanted.shape:
+            raise InputError(f"v has shape {values.shape}; this operator takes {wanted.shape}.")
+        return _product(self, jnp.asarray(values, wanted.dtype))
 
     @property
     def input_structure(self) -> jax.ShapeDtypeStruct:
