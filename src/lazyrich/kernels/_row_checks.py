@@ -76,7 +76,7 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
     return depends_on_own_row_alone(few.closed, n_leaves)
 
 
-def _numbers(closed: jex.ClosedJaxpr) -> set[complex]:
+def _numbers(closed: jex.ClosedJaxpr) -> set[str]:
     """Numbers written into a program, among them those made of the number of rows."""
     literals = [
         atom.val
@@ -85,7 +85,7 @@ def _numbers(closed: jex.ClosedJaxpr) -> set[complex]:
         if isinstance(atom, jex.Literal) and jnp.issubdtype(atom.aval.dtype, np.number)
     ]
     powers = [eqn.params["y"] for eqn in equations(closed.jaxpr) if "y" in eqn.params]
-    return {complex(number) for number in [*literals, *powers]}
+    return {repr(complex(number)) for number in [*literals, *powers]}  # text: NaN is not NaN
 
 
 def _computing(closed: jex.ClosedJaxpr) -> list[str]:
