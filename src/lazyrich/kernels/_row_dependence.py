@@ -72,7 +72,7 @@ def _run(program: Program, masks: Sequence[np.ndarray]) -> Masks:
 def _results(step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]]) -> Masks:
     """The masks of an operation's results."""
     place = np.uint8(PLACE if tells_place(step, masks, shapes, N_ROWS) else 0)
-    return [result | place for result in _followed(step, masks, shapes)]
+    return [np.asarray(result | place) for result in _followed(step, masks, shapes)]
 
 
 def _followed(step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]]) -> Masks:
