@@ -11,7 +11,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 @pytest.mark.parametrize(
     "page, extra",
     [
-        ("equinox", "equinox"),
+        pytest.param("equinox", "equinox", marks=pytest.mark.slow),
         ("pytorch", "torch"),
         ("from-neural-tangents", "jax"),
         ("from-torch-func", "torch"),

@@ -14,7 +14,7 @@ from lazyrich.paper._reproduce import _known_figures, _plans
 from lazyrich.paper._runs import all_delays
 from lazyrich.training import CommitteeExperiment, train_committee
 
-QUICK_TO_COMPILE = {"fig4", "fig11", "fig16", "fig17", "fig18"}
+QUICK_TO_COMPILE = {"fig4", "fig17"}
 SMALL = {
     "dim": "6",
     "width": "12",
