@@ -39,7 +39,10 @@ class Traced:
 
     def without_constants(self) -> "Traced":
         """The same program without the captured arrays, which it is then to be given."""
-        return Traced(self.jaxpr, [], self.outputs)
+        jaxpr: Any = self.jaxpr
+        # Newer JAX keeps the arrays in the program too.
+        bare = jaxpr.replace(consts=[]) if getattr(jaxpr, "consts", None) else jaxpr
+        return Traced(bare, [], self.outputs)
 
     @cached_property
     def key(self) -> Hashable | None:
