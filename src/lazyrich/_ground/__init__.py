@@ -54,6 +54,7 @@ from ._seal import has_seal as has_seal
 from ._seal import seal as seal
 from ._seal import unseal as unseal
 from ._status import Status as Status
+from ._unfinished import CREATE_NEW as CREATE_NEW
 from ._unfinished import remove_unfinished as remove_unfinished
 from ._unfinished import set_aside as set_aside
 from ._values import read_changes as read_changes

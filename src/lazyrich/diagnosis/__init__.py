@@ -42,10 +42,17 @@ from ._measurements import GroupMeasurement as GroupMeasurement
 from ._measurements import Measurements as Measurements
 from ._measurements import measure as measure
 from ._monitor import Monitor as Monitor
+from ._monitored import monitored as monitored
 from ._page import PAGE as PAGE
 from ._readings import Reading as Reading
 from ._schedule import Throttle as Throttle
 from ._schedule import next_scheduled as next_scheduled
+from ._sketched import sketched_cosine as sketched_cosine
+from ._sketched import sketched_distance as sketched_distance
+from ._sketched import sketched_growth as sketched_growth
+from ._sketched import sketched_norm as sketched_norm
+from ._sketched import sketched_rank as sketched_rank
+from ._sketched import sketched_trace as sketched_trace
 from ._thresholds import THRESHOLD_HISTORY as THRESHOLD_HISTORY
 from ._thresholds import THRESHOLDS as THRESHOLDS
 from ._thresholds import Threshold as Threshold

@@ -9,8 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._estimate import UNDEFINED, Estimate, jackknife, over_directions
+from ._estimate import UNDEFINED, Estimate, jackknife
 from ._evidence import Snapshot
+from ._sketched import (
+    product,
+    sketched_cosine,
+    sketched_distance,
+    sketched_growth,
+    sketched_rank,
+)
 
 
 class KernelChange(NamedTuple):
@@ -57,45 +64,25 @@ def total(products: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.sum(list(products.values()), axis=0)
 
 
-def product(s: np.ndarray, t: np.ndarray) -> float:
-    """⟨K, K′⟩ from the mean of S_ij T_ij over i ≠ j."""
-    m = len(s)
-    return float(((s * t).sum() - (np.diagonal(s) * np.diagonal(t)).sum()) / (m * (m - 1)))
-
-
-def _trace(s: np.ndarray) -> float:
-    return float(np.diagonal(s).mean())
-
-
-def cosine(s: np.ndarray, t: np.ndarray) -> float:
-    """The cosine of two kernels from their products of directions."""
-    return product(s, t) / np.sqrt(product(s, s) * product(t, t))
-
-
 def group_cosine(start: Snapshot, now: Snapshot, group: str) -> Estimate:
     """The cosine of one group's part of the kernel; undefined if the part is zero."""
     s, t = start.products[group], now.products[group]
     if not np.diagonal(s).any() or not np.diagonal(t).any():
         return UNDEFINED
-    return over_directions(cosine, s, t, lower=-1.0, upper=1.0)
+    return sketched_cosine(s, t)
 
 
 def _sketched_change(s: np.ndarray, t: np.ndarray, *, n_entries: int) -> KernelChange:
-    def rank(s: np.ndarray) -> float:
-        return _trace(s) ** 2 / product(s, s)
-
     with np.errstate(all="ignore"):
         norms = np.sqrt(product(s, s) * product(t, t))
-        unrelated = float(_trace(s) * _trace(t) / (n_entries * norms))
+        unrelated = float(np.diagonal(s).mean() * np.diagonal(t).mean() / (n_entries * norms))
     return KernelChange(
-        cosine=over_directions(cosine, s, t, lower=-1.0, upper=1.0),
+        cosine=sketched_cosine(s, t),
         unrelated_cosine=min(1.0, unrelated),
-        growth=over_directions(lambda s, t: _trace(t) / _trace(s), s, t, lower=0.0),
-        distance=over_directions(
-            lambda s, t: np.sqrt(product(t - s, t - s) / product(s, s)), s, t, lower=0.0
-        ),
-        effective_rank=over_directions(rank, t, lower=1.0),
-        effective_rank0=over_directions(rank, s, lower=1.0),
+        growth=sketched_growth(s, t),
+        distance=sketched_distance(s, t),
+        effective_rank=sketched_rank(t),
+        effective_rank0=sketched_rank(s),
         is_exact=False,
     )
 

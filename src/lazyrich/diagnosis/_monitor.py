@@ -15,8 +15,8 @@ from ._fit import fit_of
 from ._jax import Network, Settings
 from ._kernel_change import kernel_change
 from ._linearization import linearization_gap
+from ._monitored import monitored
 from ._schedule import Throttle
-from ._verdict import decide
 
 Say = Callable[[str], None] | None
 """Where lines go, such as ``print``; None for nowhere."""
@@ -120,17 +120,7 @@ class Monitor:
         now = self._seen(params)
         change = kernel_change(self._start, now)
         gap = linearization_gap(network.linear_part(params)).gap
-        moved = list(network.groups(params).values())
-        start_norm = math.sqrt(sum(g.start**2 for g in moved)) or math.nan
-        metrics = {
-            "linearization_gap": gap.value,
-            "kernel_cosine": change.cosine.value,
-            "kernel_cosine_low": change.cosine.low,
-            "kernel_cosine_high": change.cosine.high,
-            "kernel_growth": change.growth.value,
-            "parameter_change": math.sqrt(sum(g.change**2 for g in moved)) / start_norm,
-            "is_lazy": float(decide(gap, change.cosine).regime == "lazy"),
-        }
+        metrics = monitored(gap, change, network.groups(params))
         if network.labels is not None:
             metrics["probe_loss"] = fit_of(now.outputs, network.labels).loss
         scales = second_moment_scales(opt_state, params)

@@ -15,6 +15,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from lazyrich._ground import (
+    CREATE_NEW,
     FileKind,
     InputError,
     open_folder,
@@ -132,7 +133,9 @@ class Folder(Place):
             self._folder_of(name) as (folder, last),
             self._folder_of(to, make=True) as (other, new),
         ):
-            os.rename(last, new, src_dir_fd=folder, dst_dir_fd=other)
+            # Reserved first, so that nothing that is there is replaced.
+            os.close(os.open(new, CREATE_NEW, 0o666, dir_fd=other))
+            os.replace(last, new, src_dir_fd=folder, dst_dir_fd=other)
 
     def remove(self, name: str) -> None:
         with self._folder_of(name) as (folder, last):

@@ -8,13 +8,13 @@ like.
 
 from lazyrich._ground import InputError as InputError
 from lazyrich._ground import require_extra
+from lazyrich.diagnosis import Estimate as Estimate
 
 require_extra("torch", __name__)
 
 from ._compare import Comparison as Comparison
 from ._compare import compare as compare
 from ._diagnose import diagnose as diagnose
-from ._estimate import Estimate as Estimate
 from ._explain import ModuleExplanation as ModuleExplanation
 from ._explain import ModuleWay as ModuleWay
 from ._explain import explain_ntk as explain_ntk

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from lazyrich._ground import InputError
-from lazyrich.diagnosis import ProbeBatch, Settings
+from lazyrich.diagnosis import Estimate, ProbeBatch, Settings
 
 from ._checkpoint import Checkpoint, read_checkpoint
-from ._estimate import Estimate
 from ._probe import ModuleProbe
 from ._rows import Inputs, Output
 

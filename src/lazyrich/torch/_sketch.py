@@ -10,8 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from lazyrich._ground import InputError
+from lazyrich.diagnosis import (
+    Estimate,
+    sketched_cosine,
+    sketched_distance,
+    sketched_growth,
+    sketched_norm,
+    sketched_rank,
+    sketched_trace,
+)
 
-from ._estimate import Estimate, jackknife
 from ._memory import budget
 from ._model import (
     Chosen,
@@ -86,53 +94,30 @@ class Sketch:
 
     def trace(self) -> Estimate:
         """tr K, estimated by the mean of S_ii."""
-        return jackknife(lambda s: np.diagonal(s).mean(), self.products)
+        return sketched_trace(self.products)
 
     def norm(self) -> Estimate:
         """‖K‖ (Frobenius), from the mean of S_ij² over i ≠ j."""
-        return jackknife(lambda s: np.sqrt(_product(s, s)), self.products)
+        return sketched_norm(self.products)
 
     def effective_rank(self) -> Estimate:
         """(tr K)²/‖K‖²: 1 for one direction, the number of entries for the identity."""
-        # The reciprocal is nearer to a normal distribution, so its interval is the right one.
-        share = jackknife(
-            lambda s: _product(s, s) / np.diagonal(s).mean() ** 2, self.products, upper=1.0
-        )
-        high = 1 / share.low if share.low > 0 else np.inf
-        return Estimate(1 / share.value, 1 / share.high, high)
+        return sketched_rank(self.products)
 
     def cosine(self, other: "Sketch") -> Estimate:
         """⟨K, K′⟩/(‖K‖‖K′‖) with a sketch of the same rows: 1 for equal kernels up to scale."""
         _require_same(self, other)
-        return jackknife(_cosine, self.products, other.products, upper=1.0)
+        return sketched_cosine(self.products, other.products)
 
     def growth(self, other: "Sketch") -> Estimate:
         """tr K′/tr K: how much larger the other kernel is."""
         _require_same(self, other)
-        return jackknife(
-            lambda s, t: np.diagonal(t).mean() / np.diagonal(s).mean(),
-            self.products,
-            other.products,
-        )
+        return sketched_growth(self.products, other.products)
 
     def distance(self, other: "Sketch") -> Estimate:
         """‖K′ − K‖/‖K‖."""
         _require_same(self, other)
-        return jackknife(
-            lambda s, t: np.sqrt(_product(t - s, t - s) / _product(s, s)),
-            self.products,
-            other.products,
-        )
-
-
-def _product(s: np.ndarray, t: np.ndarray) -> float:
-    """⟨K, K′⟩ from the mean of S_ij T_ij over i ≠ j."""
-    m = len(s)
-    return float(((s * t).sum() - (np.diagonal(s) * np.diagonal(t)).sum()) / (m * (m - 1)))
-
-
-def _cosine(s: np.ndarray, t: np.ndarray) -> float:
-    return _product(s, t) / np.sqrt(_product(s, s) * _product(t, t))
+        return sketched_distance(self.products, other.products)
 
 
 def _require_same(one: Sketch, other: Sketch) -> None:

@@ -18,11 +18,11 @@ from lazyrich.diagnosis import (
     Settings,
     Snapshot,
     Throttle,
-    decide,
     diagnosis_of,
     fit_of,
     kernel_change,
     linearization_gap,
+    monitored,
     next_scheduled,
 )
 
@@ -146,17 +146,7 @@ class Watch:
             change = kernel_change(self._start, self._seen())
             linear = probe.linear_part(self._reference)
             gap = linearization_gap(linear).gap
-            moved = list(probe.groups(self._reference).values())
-            size = math.sqrt(sum(one.start**2 for one in moved)) or math.nan
-            record |= {
-                "linearization_gap": gap.value,
-                "kernel_cosine": change.cosine.value,
-                "kernel_cosine_low": change.cosine.low,
-                "kernel_cosine_high": change.cosine.high,
-                "kernel_growth": change.growth.value,
-                "parameter_change": math.sqrt(sum(one.change**2 for one in moved)) / size,
-                "is_lazy": float(decide(gap, change.cosine).regime == "lazy"),
-            }
+            record |= monitored(gap, change, probe.groups(self._reference))
             if probe.labels is not None:
                 record["probe_loss"] = fit_of(linear.now, probe.labels).loss
         self.records.append(record)
