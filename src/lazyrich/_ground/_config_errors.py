@@ -87,4 +87,5 @@ def _causes(error: ValidationError, config: type[BaseModel]) -> Iterator[str]:
         elif entry["type"] == "union_tag_not_found":
             yield f"{path}.kind is missing"
         else:
-            yield f"{path} is {shown(entry['input'])}, wanted {expected}"
+            wanted = expected.partition(", unable to parse")[0]
+            yield f"{path} is {shown(entry['input'])}, wanted {wanted}"

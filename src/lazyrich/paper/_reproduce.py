@@ -161,7 +161,8 @@ def _known_figures(figures: Sequence[str], preset: str) -> list[str]:
 def _require_known(what: str, name: str, valid: Sequence[str]) -> None:
     if name in valid:
         return
-    raise InputError(f"There is no {what} {shown(name)}; {nearest_name(name, valid)}.")
+    near = nearest_name(name, valid)
+    raise InputError(f"There is no {what} {shown(name)}; {near}{'' if near.endswith('?') else '.'}")
 
 
 _Plan = tuple[Recipe, tuple[int, ...], Mapping[str, Panel]]

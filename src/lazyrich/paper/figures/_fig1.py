@@ -145,7 +145,7 @@ def _draw_paths(axes: Axes, dataset: xr.Dataset) -> None:
         ]
         label = "network" if k == 0 else "_"
         draw_path(axes, inside, off, color=COLORS["net"], label=label, marks=marks)
-        label = "linearised twin" if k == 0 else "_"
+        label = "linearized network" if k == 0 else "_"
         draw_path(axes, run["twin_change"], 0 * off, color=COLORS["twin"], label=label)
     axes.plot([], [], "o", color=COLORS["net"], markerfacecolor="white", label="train loss low")
     axes.plot([], [], "o", color=COLORS["net"], label="test loss low")
@@ -162,7 +162,7 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     draw_net_and_twin(axes, dataset)
     left = np.median(each_run(dataset, Run.leave_step))
     if np.isfinite(left):
-        axes.axvline(left, color="0.6", linewidth=0.8, label=f"leaves its twin, step {left:.0f}")
+        axes.axvline(left, color="0.6", linewidth=0.8, label=f"leaves it, step {left:.0f}")
     step_axis(axes, dataset, title="(b) loss", ylabel="mean squared error / initial test loss")
     axes.set_ylim(bottom=0)
     legend_below(axes)

@@ -245,7 +245,9 @@ def _draw_momentum(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     curves = ["train_loss", "test_loss", "twin_train_loss", "twin_test_loss"]
     relative = dataset[curves] / start
     draw_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
-    draw_losses(axes, relative, color=COLORS["twin"], label="linearised twin", name="twin_{}_loss")
+    draw_losses(
+        axes, relative, color=COLORS["twin"], label="linearized network", name="twin_{}_loss"
+    )
     step_axis(axes, dataset, title=title, ylabel="mean squared error / initial test loss")
 
 
@@ -268,7 +270,9 @@ def _draw_rules(above: Axes, below: Axes, rules: Mapping[str, xr.Dataset]) -> No
 
 def _draw_twin(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     draw_losses(axes, dataset, color=COLORS["net"], label="network (dashed: train)")
-    draw_losses(axes, dataset, color=COLORS["twin"], label="linearised twin", name="twin_{}_loss")
+    draw_losses(
+        axes, dataset, color=COLORS["twin"], label="linearized network", name="twin_{}_loss"
+    )
     axes.set_yscale("log")
     step_axis(axes, dataset, title=title, ylabel="loss")
 
@@ -289,7 +293,10 @@ def _draw_gap(axes: Axes, dataset: xr.Dataset) -> None:
     # Where a loss passes through its noise floor the ratio of one seed knows no bounds.
     axes.set_ylim(top=min(axes.get_ylim()[1], 1e4))
     step_axis(
-        axes, dataset, title="how far the twin is", ylabel="|train loss − twin's| / train loss"
+        axes,
+        dataset,
+        title="distance from the linearized network",
+        ylabel="|difference of train losses| / train loss",
     )
 
 

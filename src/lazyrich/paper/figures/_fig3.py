@@ -267,7 +267,7 @@ def _draw_losses(
     if dial == "alpha":
         draw_line(axes, _kernel_line(panel), color="black", label="regression with $K_0$")
     else:
-        axes.plot([], [], ":", color="0.4", label="linearised twin, test")
+        axes.plot([], [], ":", color="0.4", label="linearized network, test")
     ylabel, xlabel = "mean squared error / its start", steps_label(panel)
     step_axis(axes, panel, title=title, ylabel=ylabel, xlabel=xlabel)
     axes.set_ylim(0, 1.3)

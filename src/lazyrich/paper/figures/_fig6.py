@@ -165,7 +165,7 @@ def _draw_ratios(axes: Axes, panels: Panels) -> None:
 def _draw_laziness(axes: Axes, panels: Panels) -> None:
     for name, function, color, marker, label in [
         ("images", kernel_at_fit, "net", "o", r"kernel distance $\|K-K_0\|/\|K_0\|$"),
-        ("images twin", twin_gap_at_fit, "twin", "s", "gap to the twin's test loss, relative"),
+        ("images twin", twin_gap_at_fit, "twin", "s", "gap to the linearized test loss, relative"),
         ("images", lambda run: run.start("train_loss"), "alignment", "v", "initial train loss"),
     ]:
         measured = along(panels[name], "alpha", function)
