@@ -222,3 +222,10 @@ def test_what_cannot_be_watched_is_one_sentence(unchecked):
     for act, message in cases:
         with pytest.raises(lzt.InputError, match=message):
             act()
+
+
+def test_the_optimizer_of_another_model_is_refused():
+    _, optimizer = linear_case()
+    watch = lzt.watch(nn.Linear(4, 3), optimizer, (X, Y), say=None)
+    with pytest.raises(lzt.InputError, match="trains no parameter of the model"), watch:
+        pass

@@ -33,6 +33,9 @@ from ._fit import Fit as Fit
 from ._fit import cosine_of as cosine_of
 from ._fit import fit_of as fit_of
 from ._fit import loss_gradient as loss_gradient
+from ._given import require_kind as require_kind
+from ._given import rows_taken as rows_taken
+from ._given import whole_step as whole_step
 from ._jax import Settings as Settings
 from ._kernel_change import KernelChange as KernelChange
 from ._kernel_change import kernel_change as kernel_change

@@ -10,6 +10,7 @@ from typing import Any
 from ._advice import Advice, Case, advise
 from ._estimate import UNDEFINED, Estimate
 from ._evidence import Evidence
+from ._fit import Fit
 from ._measurements import GroupMeasurement, Measurements, measure
 from ._readings import Reading, readings_of
 from ._thresholds import THRESHOLDS, threshold
@@ -122,6 +123,12 @@ def verdict_of(evidence: Evidence, found: Measurements) -> Verdict:
         return _undecided("The two checkpoints are identical, so nothing has been learned between.")
     if found.gap is not None and math.isnan(found.gap.gap.value):
         return _undecided("The parameters have changed and no output on the probe rows has.")
+    if found.fit is not None and found.fit0 is not None and _has_diverged(found.fit, found.fit0):
+        return _undecided(
+            f"The loss has grown from {found.fit0.loss:.3g} to {found.fit.loss:.3g}: the network "
+            "has diverged, and lazy or rich is said of one that learns; give parameters from "
+            "before that."
+        )
     gap: Estimate = found.gap.gap if found.gap is not None else UNDEFINED
     cosine = found.kernel.cosine if found.kernel is not None else UNDEFINED
     verdict = decide(gap, cosine)
@@ -135,6 +142,11 @@ def verdict_of(evidence: Evidence, found: Measurements) -> Verdict:
 
 def _undecided(reason: str) -> Verdict:
     return Verdict(Regime.UNDECIDED, reason)
+
+
+def _has_diverged(now: Fit, start: Fit) -> bool:
+    limit = threshold("diverged_loss") * max(start.loss, now.chance_loss)
+    return not now.loss <= limit  # NaN too
 
 
 def _is_trained(found: Measurements) -> bool:

@@ -52,6 +52,15 @@ class ProbeBatch:
     test_targets: Any = None
     loss: Loss | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse labels without rows.
+
+        Raises:
+            InputError: if there are test targets and no test inputs.
+        """
+        if self.test_targets is not None and self.test_inputs is None:
+            raise InputError("y_test was given without x_test; give both, or neither.")
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -250,6 +259,8 @@ def _numbers(given: Any, name: str) -> np.ndarray:
         is_finite = bool(np.isfinite(array).all())
     except (TypeError, ValueError):
         raise InputError(f"{name} is no array of numbers; give one row for each input.") from None
+    if array.dtype.kind in "cmM":
+        raise InputError(f"{name} holds {array.dtype} values; labels are real numbers or classes.")
     if array.ndim not in (1, 2):
         raise InputError(f"{name} has shape {array.shape}; wanted (n,) or (n, c).")
     if not is_finite:

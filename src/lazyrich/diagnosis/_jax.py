@@ -27,8 +27,10 @@ from ._evidence import (
     require_rows,
 )
 from ._fit import cosine_of, loss_gradient
+from ._given import require_kind, rows_taken
 from ._label_energy import N_PERMUTATIONS
 from ._trees import (
+    Diverged,
     as_batch,
     as_tree,
     chunks,
@@ -87,6 +89,11 @@ class Network:
         self, predict: Predictor, params0: Params, probe: ProbeBatch, settings: Settings
     ) -> None:
         """Look at the predictor at its reference parameters."""
+        if not callable(predict):
+            raise InputError(
+                f"predict is a {type(predict).__name__}; give a function of parameters and a batch."
+            )
+        require_kind(settings, Settings, "settings")
         self.predict, self.settings, self.probe = predict, settings, probe
         self.x = as_batch(probe.inputs, "x")
         self.test_x = None if probe.test_inputs is None else as_batch(probe.test_inputs, "x_test")
@@ -97,6 +104,14 @@ class Network:
         linearize(predict, self.params0)  # which says clearly what cannot be parameters
         outputs = self.outputs(self.params0, self.x, "params0")
         self.shape = (n, outputs.shape[1])
+        if self.test_x is not None:
+            with rows_taken("x_test"):
+                tested = self.outputs(self.params0, self.test_x, "params0")
+            if tested.shape[1] != outputs.shape[1]:
+                raise InputError(
+                    f"predict returned {tested.shape[1]} outputs for x_test and {outputs.shape[1]} "
+                    "for x; give rows of one kind."
+                )
         self.n_parameters = sum(leaf.size for leaf in moving(self.params0))
         if not settings.is_exact(*self.shape, self.n_parameters):
             check_predictor(predict, self.params0, self.x)  # as the exact kernel does
@@ -127,7 +142,7 @@ class Network:
                 f"predict returned shape {values.shape} for {n} rows; wanted ({n},) or ({n}, c)."
             )
         if not np.isfinite(values.astype(float)).all():
-            raise InputError(
+            raise Diverged(
                 f"The outputs at {name} are NaN or infinite: the network has diverged there; give "
                 "parameters from before that."
             )
@@ -284,6 +299,7 @@ class Network:
         notes: tuple[str, ...] = (),
     ) -> Evidence:
         """All evidence of a later checkpoint against the reference."""
+        require_kind(optimization, Optimization, "optimization")
         now = self.snapshot(params, is_start=False, features=features)
         return Evidence(
             now=now,
@@ -313,7 +329,12 @@ class Network:
 
 
 def _features(features: Features, params: Params, x: Any) -> np.ndarray:
-    values = np.asarray(features(params, x)).astype(float)
+    given = np.asarray(features(params, x))
+    if given.dtype.kind not in "biuf" and given.dtype != jnp.bfloat16:
+        raise InputError(f"features returned {given.dtype} values; wanted real numbers (n, p).")
+    values = given.astype(float)
+    if not np.isfinite(values).all():
+        raise InputError("features returned NaN or infinite entries; wanted finite numbers (n, p).")
     if values.ndim < 2 or len(values) != n_rows(x):
         raise InputError(
             f"features returned shape {values.shape} for {n_rows(x)} rows; wanted (n, p), the "

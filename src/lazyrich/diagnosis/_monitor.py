@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from lazyrich._ground import InputError, Params, Predictor
 from ._diagnosis import Diagnosis, diagnosis_of
 from ._evidence import Loss, Optimization, ProbeBatch, Snapshot
 from ._fit import fit_of
+from ._given import whole_step
 from ._jax import Network, Settings
 from ._kernel_change import kernel_change
 from ._linearization import linearization_gap
 from ._monitored import monitored
 from ._schedule import Throttle
+from ._trees import Diverged
 
 Say = Callable[[str], None] | None
 """Where lines go, such as ``print``; None for nowhere."""
@@ -77,7 +79,9 @@ class Monitor:
         self.records: list[dict[str, float]] = []
         self._throttle.spent = time.perf_counter() - began
 
-    def __call__(self, step: int, params: Params, opt_state: Any = None) -> dict[str, float] | None:
+    def __call__(
+        self, step: SupportsIndex, params: Params, opt_state: Any = None
+    ) -> dict[str, float] | None:
         """Measure if it is time to.
 
         Args:
@@ -88,20 +92,25 @@ class Monitor:
 
         Returns:
             The metrics by name, or None. Of a network that has diverged all are NaN.
+
+        Raises:
+            InputError: if the step is no whole number from 0, or the parameters are not those
+                of the network.
         """
+        number = whole_step(step)
         self._last_params = params
-        if not self._throttle.is_due(step):
+        if not self._throttle.is_due(number):
             return None
         began = time.perf_counter()
         try:
-            metrics = self._measure(params, opt_state)
-        except InputError:  # not finite: a monitor does not end a run
+            metrics = self._measure(self._network.require_like(params), opt_state)
+        except Diverged:  # a monitor does not end a run
             metrics = dict.fromkeys(("linearization_gap", "kernel_cosine"), math.nan)
-        self._throttle.measured(step, time.perf_counter() - began)
-        record = {"step": float(step), **metrics}
+        self._throttle.measured(number, time.perf_counter() - began)
+        record = {"step": float(number), **metrics}
         self.records.append(record)
         if self._say is not None:
-            self._say(f"lazyrich at step {step}: measuring took {self._throttle}")
+            self._say(f"lazyrich at step {number}: measuring took {self._throttle}")
         return record
 
     @property
@@ -116,7 +125,6 @@ class Monitor:
 
     def _measure(self, params: Params, opt_state: Any) -> dict[str, float]:
         network = self._network
-        params = network.require_like(params)
         now = self._seen(params)
         change = kernel_change(self._start, now)
         gap = linearization_gap(network.linear_part(params)).gap

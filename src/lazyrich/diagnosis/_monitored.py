@@ -20,8 +20,9 @@ def monitored(
         groups: how far each group of parameters has moved.
 
     Returns:
-        Numbers by name; ``is_lazy`` is 1 where the verdict is lazy, else 0, and
-        ``parameter_change`` is NaN if all parameters were zero at the start.
+        Numbers by name; ``is_lazy`` is 1 where the verdict is lazy, else 0, and NaN where gap
+        or cosine is not defined; ``parameter_change`` is NaN if all parameters were zero at
+        the start.
 
     Example:
         >>> one = Estimate(1.0, 1.0, 1.0)
@@ -31,6 +32,7 @@ def monitored(
     """
     start = math.sqrt(sum(one.start**2 for one in groups.values())) or math.nan
     moved = math.sqrt(sum(one.change**2 for one in groups.values()))
+    is_known = gap.is_defined and change.cosine.is_defined
     return {
         "linearization_gap": gap.value,
         "kernel_cosine": change.cosine.value,
@@ -38,5 +40,5 @@ def monitored(
         "kernel_cosine_high": change.cosine.high,
         "kernel_growth": change.growth.value,
         "parameter_change": moved / start,
-        "is_lazy": float(decide(gap, change.cosine).regime == "lazy"),
+        "is_lazy": float(decide(gap, change.cosine).regime == "lazy") if is_known else math.nan,
     }

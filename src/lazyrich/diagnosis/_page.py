@@ -52,6 +52,8 @@ def write_page(diagnosis: "Diagnosis", path: str | Path) -> Path:
     Raises:
         InputError: if something that is no such page is there, or it cannot be written.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path is a {type(path).__name__}; give the name of a file.")
     path = Path(path)
     if os.path.isdir(path):
         raise InputError(f"{path} is a folder; name a file, such as {path / 'diagnosis.html'}.")

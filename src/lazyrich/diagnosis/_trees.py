@@ -14,6 +14,10 @@ _MOST_ENTRIES = 1 << 27
 """Of pulled-back directions that are held at once."""
 
 
+class Diverged(InputError):
+    """Parameters or outputs that are not finite."""
+
+
 def as_tree(params: Params, name: str) -> Params:
     """The parameters with arrays for leaves, if they are finite.
 
@@ -34,7 +38,7 @@ def as_tree(params: Params, name: str) -> Params:
             )
         is_float = jnp.issubdtype(kind, jnp.floating)
         if is_float and not np.isfinite(np.asarray(value).astype(float)).all():
-            raise InputError(
+            raise Diverged(
                 f"{name} holds NaN or infinite entries: the run has diverged; give parameters "
                 "from before that."
             )

@@ -69,6 +69,11 @@ def compare(
         >>> round(found.cosine["a", "b"].value, 4)  # of a linear model, which is always lazy
         1.0
     """
+    if not isinstance(checkpoints, Mapping):
+        raise InputError(
+            f"checkpoints is a {type(checkpoints).__name__}; give them by name, such as "
+            "{'start': 'step0.pt', 'end': 'final.pt'}."
+        )
     if len(checkpoints) < 2:
         raise InputError(
             f"There is {len(checkpoints)} checkpoint; give two or more by name, such as "

@@ -23,7 +23,9 @@ from lazyrich.diagnosis import (
     cosine_of,
     loss_gradient,
     read_labels,
+    require_kind,
     require_rows,
+    rows_taken,
 )
 
 from ._model import trainable_parameters, unchanged, unwrap
@@ -64,6 +66,7 @@ class ModuleProbe:
         self, model: nn.Module, probe: ProbeBatch, *, output: Output, settings: Settings
     ) -> None:
         """Look at the module as it is now."""
+        require_kind(settings, Settings, "settings")
         self.model, self.output, self.settings = unwrap(model), output, settings
         trainable_parameters(self.model)
         self.x = on_device(probe.inputs, self.model)
@@ -73,7 +76,11 @@ class ModuleProbe:
         self.test_x = on_device(probe.test_inputs, self.model) if is_tested else None
         self.require_finite(self.parameters(), "model")
         with measuring(self.model), torch.no_grad():
-            self.shape = tuple(outputs(self.model, self.x, output).shape)
+            with rows_taken("x"):
+                self.shape = tuple(outputs(self.model, self.x, output).shape)
+            if is_tested:
+                with rows_taken("x_test"):
+                    outputs(self.model, self.test_x, output)
         c, loss = self.shape[1], probe.loss
         self.labels = read_labels(_host(probe.targets), c, n, loss)
         self.test_labels = None
@@ -325,6 +332,11 @@ def optimization_of(optimizer: torch.optim.Optimizer | None) -> Optimization:
     """Rate, decoupled decay and kind of an optimizer, from its first group."""
     if optimizer is None:
         return Optimization()
+    if not hasattr(optimizer, "param_groups"):
+        raise InputError(
+            f"optimizer is a {type(optimizer).__name__}; give a torch.optim.Optimizer or a "
+            "lazyrich.diagnosis.Optimization."
+        )
     group = optimizer.param_groups[0]
     decay = float(group.get("weight_decay", 0.0))
     is_adaptive = "betas" in group or "alpha" in group

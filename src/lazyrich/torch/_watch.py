@@ -24,6 +24,7 @@ from lazyrich.diagnosis import (
     linearization_gap,
     monitored,
     next_scheduled,
+    whole_step,
 )
 
 from ._probe import ModuleProbe, optimization_of
@@ -62,9 +63,7 @@ class Watch:
                 f"optimizer is a {type(optimizer).__name__}; give the torch.optim.Optimizer that "
                 "trains the model (of a wrapper its .optimizer)."
             )
-        if isinstance(since, bool) or not isinstance(since, int) or since < 0:
-            raise InputError(f"since is {since!r}; it must be a whole number of steps from 0.")
-        self._optimizer, self._batch, self._since = optimizer, probe, since
+        self._optimizer, self._batch, self._since = optimizer, probe, whole_step(since, "since")
         settings = settings or Settings(n_directions=16, kernel="sketch")
         self._probe = ModuleProbe(model, probe, output=output, settings=settings)
         self._throttle, self._log, self._say = Throttle(share), log, say
@@ -76,7 +75,17 @@ class Watch:
         self.step = 0
 
     def __enter__(self) -> "Watch":
-        """Take the reference and begin to listen to the optimizer."""
+        """Take the reference and begin to listen to the optimizer.
+
+        Raises:
+            InputError: if the optimizer trains no parameter of the model.
+        """
+        trained = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+        if trained.isdisjoint(map(id, self._probe.parameters().values())):
+            raise InputError(
+                "optimizer trains no parameter of the model; give the one that was made with its "
+                "parameters."
+            )
         self._throttle.began = self._throttle.clock()
         if self._reference is None and self.step >= self._since:
             self._timed(self._take_reference)

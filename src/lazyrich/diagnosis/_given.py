@@ -1,0 +1,86 @@
+"""What a caller gives, checked before anything is measured with it."""
+
+import operator
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from lazyrich._ground import InputError
+
+
+def whole_step(step: object, name: str = "step") -> int:
+    """A number of optimizer steps.
+
+    Args:
+        step: as it was given; whole numbers of any library.
+        name: by which the caller knows it.
+
+    Returns:
+        The number, 0 or above.
+
+    Raises:
+        InputError: if it is anything else.
+
+    Example:
+        >>> whole_step(3)
+        3
+    """
+    try:
+        number = -1 if isinstance(step, bool) else operator.index(step)  # ty: ignore[invalid-argument-type]
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InputError(f"{name} is {step!r}; it must be a whole number of steps from 0.")
+    return number
+
+
+def require_kind(value: object, kind: type, name: str) -> None:
+    """Refuse an argument of another class than the one that is meant for it.
+
+    Args:
+        value: the argument; None passes.
+        kind: the class.
+        name: by which the caller knows it.
+
+    Raises:
+        InputError: naming both.
+
+    Example:
+        >>> require_kind(None, int, "settings")
+    """
+    if value is not None and not isinstance(value, kind):
+        raise InputError(
+            f"{name} is a {type(value).__name__}; give a lazyrich.diagnosis.{kind.__name__}."
+        )
+
+
+@contextmanager
+def rows_taken(name: str) -> Generator[None]:
+    """Turn what a network raises at rows that it cannot take into a sentence.
+
+    Args:
+        name: of the rows.
+
+    Returns:
+        A context manager.
+
+    Raises:
+        InputError: with the beginning of what the network said.
+
+    Example:
+        >>> with rows_taken("x_test"):
+        ...     1 / 0
+        Traceback (most recent call last):
+        ...
+        lazyrich._ground._errors.InputError: The network cannot take x_test (ZeroDivisionError:
+        division by zero); give rows in the form that it takes.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"The network cannot take {name} ({type(error).__name__}: {said}); give rows in the "
+            "form that it takes."
+        ) from error
