@@ -9,7 +9,6 @@ import numpy as np
 from lazyrich.nets import MLPNet, TransformerNet
 from lazyrich.tasks import ImageTask, ModularTask, TaskData, TeacherTask
 from lazyrich.training import AdamW, Experiment, Scaling
-from lazyrich.training._draw import draw
 
 N_EQUAL = 20
 """Steps whose losses must agree before anything is timed."""
@@ -94,7 +93,7 @@ CASES = {
 def problem(name):
     """Initial parameters, data and dials of a case, in double precision for every side."""
     experiment = CASES[name].experiment
-    inputs = draw(experiment.changed({"precision": "float64"}), {})
+    inputs = experiment.changed({"precision": "float64"}).sample({})
     if name != "mnist_mlp":
         return inputs
     rng = np.random.default_rng(0)

@@ -7,31 +7,29 @@ import cases
 import jax
 import numpy as np
 
-from lazyrich.training._draw import blueprint
-from lazyrich.training._engine import program
-
 
 class Steps:
     """A run of a case that goes on where it is."""
 
     def __init__(self, name, precision):
         experiment = cases.CASES[name].experiment.changed({"precision": precision})
-        self.parts = program(blueprint(experiment), (), "one")
+        program = type(experiment).compile(experiment.static_key())
         self.inputs = jax.tree.map(_cast(precision), cases.problem(name))
-        self.fixed, self.state = self.parts.start(self.inputs)
+        self.constants, self.state = jax.jit(program.init)(self.inputs)
+        self.compiled_advance = jax.jit(program.advance, donate_argnums=2)
+        self.compiled_measure = jax.jit(program.measure)
         self.step = 0
 
     def advance(self, n_steps):
         """Make so many steps, and wait until they are made."""
-        state = self.parts.advance(
-            self.inputs, self.fixed, self.state, np.array(True), self.step, n_steps
-        )
+        state = self.compiled_advance(self.inputs, self.constants, self.state, self.step, n_steps)
         self.state = jax.block_until_ready(state)
         self.step += n_steps
 
     def loss(self):
         """The loss on all training points, where the run is now."""
-        return float(self.parts.observe(self.inputs, self.fixed, self.state)["train_loss"])
+        records, _ = self.compiled_measure(self.inputs, self.constants, self.state, self.step)
+        return float(records["train_loss"])
 
 
 def _cast(precision):
