@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lazyrich.nets import init_committee_machine
+from lazyrich.models import init_committee_machine
 from lazyrich.tasks import PolynomialTask
 from lazyrich.theory import Dials, EmpiricalLoss, gradient_descent, gradient_flow
 

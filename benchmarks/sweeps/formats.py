@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import Config, Status
+from lazyrich._base import Config, Status
 from lazyrich.sweeps import Store, to_dataset
-from lazyrich.sweeps._outcome import outcome_of
+from lazyrich.sweeps.store._result import outcome_of
 from lazyrich.training import History, Record
 
 STEPS = np.unique(np.round(np.geomspace(1, 10_000, 60)).astype(int))

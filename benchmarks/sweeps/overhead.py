@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lazyrich._ground import Config, Status
+from lazyrich._base import Config, Status
 from lazyrich.sweeps import grid, open_dataset, sweep
 from lazyrich.training import History, Record
 

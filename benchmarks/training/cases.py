@@ -6,7 +6,7 @@ from itertools import pairwise
 import jax
 import numpy as np
 
-from lazyrich.nets import MLPNet, TransformerNet
+from lazyrich.models import MLPNet, TransformerNet
 from lazyrich.tasks import ImageTask, ModularTask, TaskData, TeacherTask
 from lazyrich.training import AdamW, Experiment, Scaling
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from typing import Any as _Any
 
 if TYPE_CHECKING:
-    from lazyrich._ground import InputError as InputError
-    from lazyrich._ground import Predictor as Predictor
-    from lazyrich._ground import Status as Status
+    from lazyrich._base import InputError as InputError
+    from lazyrich._base import Predictor as Predictor
+    from lazyrich._base import Status as Status
+    from lazyrich.curves import grokking_delay as grokking_delay
     from lazyrich.diagnosis import Monitor as Monitor
     from lazyrich.diagnosis import diagnose as diagnose
     from lazyrich.kernels import alignment as alignment
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from lazyrich.kernels import ntk_operator as ntk_operator
     from lazyrich.kernels import permutation_null as permutation_null
     from lazyrich.kernels import richness as richness
-    from lazyrich.measures import grokking_delay as grokking_delay
-    from lazyrich.nets import scale_output as scale_output
+    from lazyrich.models import scale_output as scale_output
     from lazyrich.training import Experiment as Experiment
     from lazyrich.training import History as History
     from lazyrich.training import starting_point as starting_point
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _NAMES = {
-    "_ground": ("InputError", "Predictor", "Status"),
+    "_base": ("InputError", "Predictor", "Status"),
     "diagnosis": ("Monitor", "diagnose"),
     "kernels": (
         *("alignment", "centered_alignment", "chance_alignment", "check_predictor"),
@@ -51,8 +51,8 @@ _NAMES = {
         *("kernel_regression", "kernel_spectrum", "lazy_dynamics", "linearize", "ntk"),
         *("ntk_operator", "permutation_null", "richness"),
     ),
-    "measures": ("grokking_delay",),
-    "nets": ("scale_output",),
+    "curves": ("grokking_delay",),
+    "models": ("scale_output",),
     "training": ("Experiment", "History", "starting_point", "train", "train_many"),
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
@@ -61,8 +61,8 @@ _ROOMS = (
         "cli",
         "diagnosis",
         "kernels",
-        "measures",
-        "nets",
+        "curves",
+        "models",
         "paper",
         "plots",
         "sweeps",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lazyrich._ground import EXTRAS
+from lazyrich._base import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -27,7 +27,7 @@ import jax
 import numpy as np
 began = time.perf_counter()
 import lazyrich as lz
-from lazyrich import diagnosis, kernels, measures, nets, tasks, theory, training
+from lazyrich import curves, diagnosis, kernels, models, tasks, theory, training
 seconds = time.perf_counter() - began
 
 x = np.array([[1.0, 2.0], [3.0, -1.0]])

@@ -10,9 +10,9 @@ MOST_ARGUMENTS = 6
 
 # How often a package may use `Any`: where the type is another library's, or any JSON value.
 ANY = {
-    "_ground": 9,
-    "measures": 0,
-    "nets": 0,
+    "_base": 9,
+    "curves": 0,
+    "models": 0,
     "numerics": 0,
     "plots": 1,
     "tasks": 0,

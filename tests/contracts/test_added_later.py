@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from lazyrich._ground import AddedLater, Config, settings
+from lazyrich._base import AddedLater, Config, settings
 from lazyrich.paper.figures import FIGURES
 from lazyrich.sweeps import experiment_key
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from lazyrich.kernels import check_predictor, ntk
-from lazyrich.nets import NETS, AnyNet, scale_output
+from lazyrich.models import NETS, AnyNet, scale_output
 
 SETTINGS = {
     "committee": [{"width": 6, "epsilon": 0.3, "readouts": "normal", "degree": 3}],

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import lazyrich
-from lazyrich import InputError, kernels, measures, theory
+from lazyrich import InputError, curves, kernels, theory
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -87,7 +87,7 @@ ROWS = {
     "accuracy_delay": ("steps rising late", lambda f, t, a, b: f(t, a, b)),
     "phase": (
         "one more one one",
-        lambda f, a, b, c, d: f(measures.GrokkingDelay(a, b, c, d, False), max_ratio=1.2),
+        lambda f, a, b, c, d: f(curves.GrokkingDelay(a, b, c, d, False), max_ratio=1.2),
     ),
     "value_at": ("steps test", lambda f, t, a: f(t, a, 3)),
     "peak_before": ("steps test", lambda f, t, a: f(t, a, 5)),
@@ -184,7 +184,7 @@ OTHERS = {
 
 
 def public_functions():
-    rooms = (kernels, measures, theory, lazyrich)
+    rooms = (kernels, curves, theory, lazyrich)
     names = {(name, getattr(room, name)) for room in rooms for name in dir(room) if name[0] != "_"}
     return {name: value for name, value in names if inspect.isfunction(value)}
 

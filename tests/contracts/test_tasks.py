@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.tasks import TASKS, AnyTask, TaskData
 
 # A small one of each kind. Those of POOLS are split from a fixed pool; the seed of the

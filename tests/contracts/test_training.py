@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lazyrich.nets import NETS, CommitteeNet, MLPNet, TransformerNet
+from lazyrich.models import NETS, CommitteeNet, MLPNet, TransformerNet
 from lazyrich.tasks import (
     TASKS,
     EigenvectorTask,

@@ -8,11 +8,11 @@ import subprocess
 import pytest
 
 from lazyrich import cli
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.cli._train import _how_to_go_on
 from lazyrich.paper import write_report
 from lazyrich.paper._files import read_panels, write_panels
-from lazyrich.paper.gallery import _page
+from lazyrich.paper.report import _page
 from lazyrich.plots import new_figure, write_figure
 from lazyrich.sweeps import export, find
 from paper.reproduced import panel, reproduced

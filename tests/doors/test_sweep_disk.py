@@ -5,7 +5,7 @@ import subprocess
 import pytest
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.sweeps import grid, sweep
 from sweeps.toys import Toy, run_toys
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.sweeps import Sending, Store, grid, sweep
 from lazyrich.training import Experiment
 from sweeps.toys import Toy, begun, run_toys
@@ -209,7 +209,7 @@ def test_an_unreachable_scheduler_gets_a_sentence(tmp_path, require_extra, monke
 def test_a_worker_with_another_version_is_refused(tmp_path, require_extra):
     require_extra("distributed")
     preload = tmp_path / "older.py"
-    preload.write_text("import lazyrich.sweeps._work as w\nw.package_version = lambda: '0.0.9'\n")
+    preload.write_text("import lazyrich.sweeps._worker as w\nw.package_version = lambda: '0.0.9'\n")
     with (
         Cluster(tmp_path, 1, preload) as cluster,
         pytest.raises(InputError, match=r"it has lazyrich 0\.0\.9, the sweep has"),

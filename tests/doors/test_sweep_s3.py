@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.sweeps import Store, experiment_key, grid, sweep
 from sweeps.toys import Toy, begun, run_toys
 

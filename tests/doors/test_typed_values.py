@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lazyrich._ground import Status
+from lazyrich._base import Status
 from lazyrich.cli import main
 from lazyrich.sweeps import Outcome, Store, outcome_of
 from lazyrich.training import CommitteeExperiment, History, Record

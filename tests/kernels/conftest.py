@@ -3,7 +3,7 @@
 import pytest
 
 from lazyrich.kernels import _ntk
-from lazyrich.kernels._program_key import Cache
+from lazyrich.kernels._ntk._program_key import Cache
 
 
 @pytest.fixture

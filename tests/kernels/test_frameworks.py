@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.kernels import check_predictor, linearize, ntk, ntk_operator
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))

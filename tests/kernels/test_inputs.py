@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from oracles.jacobians import kernel_by_jacobians
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.kernels import (
     _memory,
     check_predictor,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import kernels as oracle
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.kernels import linearize, ntk
 
 # Sums of a few hundred float64 products.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.kernels import explain_ntk, ntk
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.jacobians import kernel_by_jacobians
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.kernels import explain_ntk, ntk
 
 # Rounding of float64 sums over a few hundred products of numbers of order one.

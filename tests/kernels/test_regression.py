@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from oracles import kernels as oracle
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.kernels import (
     condition_report,
     difficulty,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lazyrich.kernels._trace import trace
+from lazyrich.kernels._ntk._trace import trace
 
 
 def names(program):

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from lazyrich.paper import CLAIMS, FIGURES
-from lazyrich.paper._runs import run_at
+from lazyrich.paper._run_statistics import run_at
 from lazyrich.paper.figures._fig4 import terms_gap
 from lazyrich.plots import house_style
 

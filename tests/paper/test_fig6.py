@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.paper import reproduce
 from lazyrich.paper.figures import FIGURES, _fig12
 from lazyrich.paper.figures._fig6 import held

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from oracles import committee, printed
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.paper.figures import FIGURES
 from lazyrich.training import CommitteeExperiment, PrintedDraw, train_committee, train_many
 from lazyrich.training._printed import MARKED_STEPS, printed_normal, with_marks

@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.cli import main
 from lazyrich.paper import CLAIMS, FIGURES, HISTORY, write_report
 from lazyrich.paper._reproduce import _captioned
 from lazyrich.paper._survives import read_sentences
 from lazyrich.paper._words import readable
 from lazyrich.paper.errata import Erratum
-from lazyrich.paper.gallery import _downloads, _page
-from lazyrich.paper.gallery._downloads import downloads_of, median_curves
-from lazyrich.paper.gallery._strip import strip_of
+from lazyrich.paper.report import _downloads, _page
+from lazyrich.paper.report._downloads import downloads_of, median_curves
+from lazyrich.paper.report._strip import strip_of
 from paper.reproduced import panel, reproduced
 
 VOID = {"meta", "link", "img", "br", "input", "rect", "line", "circle"}

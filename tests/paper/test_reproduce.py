@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.paper import CLAIMS, FIGURES, read_results, reproduce
 from lazyrich.paper._reproduce import _known_figures, _plans
-from lazyrich.paper._runs import all_delays
+from lazyrich.paper._run_statistics import all_delays
 from lazyrich.training import CommitteeExperiment, train_committee
 
 QUICK_TO_COMPILE = {"fig4", "fig17"}

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.cli import main
 from lazyrich.paper import CLAIMS, Result, as_json, judge, read_results
 from lazyrich.paper._claims import read_table, table_text

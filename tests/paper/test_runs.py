@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lazyrich._ground import Status
+from lazyrich._base import Status
+from lazyrich.paper._figure_spec import Panel
 from lazyrich.paper._panels import _over_axes, with_changes
-from lazyrich.paper._recipe import Panel
-from lazyrich.paper._runs import (
+from lazyrich.paper._run_statistics import (
     Run,
     all_at,
     all_delays,

@@ -126,7 +126,7 @@ def test_under_transformers_metrics_go_into_the_logs(installed):
 
 def test_without_the_packages_it_is_one_sentence(monkeypatch):
     for module, name in ((lzt_lightning, "lightning"), (lzt_transformers, "transformers")):
-        monkeypatch.setattr("lazyrich._ground._extras._is_installed", lambda package: False)
+        monkeypatch.setattr("lazyrich._base._extras._is_installed", lambda package: False)
         with pytest.raises(lzt.InputError, match=rf"pip install 'lazyrich\[{name}\]'"):
             module.Monitor((X, Y))
 

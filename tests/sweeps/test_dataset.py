@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.sweeps import grid, sweep, to_dataset
-from lazyrich.sweeps._outcome import outcome_of
+from lazyrich.sweeps.store._result import outcome_of
 from lazyrich.training import Record
 from sweeps.toys import Net, Toy, run_toys, toy_history, toy_loss, toy_steps
 

@@ -6,7 +6,7 @@ import pytest
 
 import lazyrich.training._memory as memory
 from lazyrich import InputError
-from lazyrich.nets import CommitteeNet
+from lazyrich.models import CommitteeNet
 from lazyrich.sweeps import Sending, fill, find, grid, sweep
 from lazyrich.sweeps._executors import _within, chosen_executor
 from lazyrich.tasks import PolynomialTask

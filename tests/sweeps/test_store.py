@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.sweeps import Store, experiment_key, grid, sweep
-from lazyrich.sweeps._netcdf import DamagedFile, decode, encode
-from lazyrich.sweeps._outcome import outcome_of
+from lazyrich.sweeps.store._codec import DamagedFile, decode, encode
+from lazyrich.sweeps.store._result import outcome_of
 from sweeps.toys import Net, Scaling, Toy, run_toys, toy_history, toy_loss
 
 TOYS = grid(Toy(), {"alpha": [0.5, 1.0, 2.0], "seed": range(2)})
@@ -185,7 +185,7 @@ def test_a_store_of_a_future_format_is_refused_and_left_as_it_was(tmp_path):
 
 
 def test_a_file_of_a_future_format_is_refused_and_left_as_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("lazyrich.sweeps._netcdf.FORMAT", 2)
+    monkeypatch.setattr("lazyrich.sweeps.store._codec.FORMAT", 2)
     filled(tmp_path)
     monkeypatch.undo()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.nc")}

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazyrich._ground import BrokenSeal, InputError
+from lazyrich._base import BrokenSeal, InputError
 from lazyrich.sweeps import Store, experiment_key, find, grid, open_dataset, sweep
-from lazyrich.sweeps._netcdf import DamagedFile, decode, encode
-from lazyrich.sweeps._outcome import outcome_of
-from lazyrich.sweeps._packs import PACK_FORMAT, encode_pack, read_index, read_outcomes
+from lazyrich.sweeps.store._codec import DamagedFile, decode, encode
+from lazyrich.sweeps.store._merged import PACK_FORMAT, encode_pack, read_index, read_outcomes
+from lazyrich.sweeps.store._result import outcome_of
 from sweeps.toys import Toy, run_toys, toy_history
 
 TOYS = grid(Toy(), {"seed": range(3)})
@@ -250,9 +250,9 @@ def test_a_pack_without_a_sound_checksum_is_not_trusted_and_written_anew(
     tmp_path, spoil, monkeypatch
 ):
     if spoil == "first format":
-        monkeypatch.setattr("lazyrich.sweeps._packs.seal", lambda content, kind: content)
-        monkeypatch.setattr("lazyrich.sweeps._packs.PACK_FORMAT", 1)
-        monkeypatch.setattr("lazyrich.sweeps._cache.read_index", lambda content, name: {})
+        monkeypatch.setattr("lazyrich.sweeps.store._merged.seal", lambda content, kind: content)
+        monkeypatch.setattr("lazyrich.sweeps.store._merged.PACK_FORMAT", 1)
+        monkeypatch.setattr("lazyrich.sweeps.store._cache.read_index", lambda content, name: {})
     filled(tmp_path)
     monkeypatch.undo()
     (pack,) = (tmp_path / "packs").iterdir()

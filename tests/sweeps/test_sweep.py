@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.sweeps import Sending, Store, experiment_key, grid, sweep
 from lazyrich.sweeps._progress import Counts
 from sweeps import toys as toys_module
@@ -136,7 +136,7 @@ def test_a_read_only_store_that_is_complete_can_be_opened(tmp_path, monkeypatch)
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("lazyrich.sweeps._place.Folder.write", refuse)
+    monkeypatch.setattr("lazyrich.sweeps.store._storage.Folder.write", refuse)
     assert quiet(toys, tmp_path / "store").sizes["seed"] == 3
     with pytest.raises(InputError, match="cannot be written \\(Read-only file system\\)"):
         quiet(grid(Toy(), {"seed": range(4)}), tmp_path / "store")

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 PAGE_FAULTS = """
 import pickle, resource
 import numpy as np
-from lazyrich.sweeps._work import Parcel, work
+from lazyrich.sweeps._worker import Parcel, work
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lazyrich._ground import Config, Status
+from lazyrich._base import Config, Status
 from lazyrich.training import History, Record
 
 VERSIONS = {"task": 1, "training": 1}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from oracles.tasks import IDX_FILES, served, write_mnist
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.tasks import ImageTask, _download, _fetch, download_mnist
 
 NOWHERE = "http://127.0.0.1:9"  # the port at which nothing is to answer

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.tasks import EigenvectorTask
 
 N_TRAIN, N_TEST = 12, 7

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.polynomial.hermite_e import hermeval
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.tasks import HermiteTask
 
 

@@ -9,7 +9,7 @@ import pytest
 from oracles.tasks import IDX_FILES, idx_bytes, pooled, read_idx, write_mnist
 from sklearn.datasets import load_digits
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.tasks import ImageTask, data_folder
 
 ONES = np.eye(10)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from oracles.tasks import FORMULAS, modular_label
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.tasks import ModularTask
 
 OPERATIONS = [*FORMULAS, "divide"]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.tasks import ParityTask
 
 

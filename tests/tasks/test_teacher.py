@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from oracles.tasks import teacher_output
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.tasks import TeacherTask
 
 ACTIVATIONS = {

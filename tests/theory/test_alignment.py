@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import committee_network, gaussian
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.theory import (
     Statistics,
     infinite_width,

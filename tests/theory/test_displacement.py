@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from oracles import committee_network
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.theory import Statistics, motion, statistics, tangent_split
 
 DIM, WIDTH, N_TRAIN, ALPHA, EPSILON = 4, 9, 7, 1.7, 0.4

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from oracles import committee
 
-from lazyrich._ground import InputError, Status
-from lazyrich.nets import CommitteeParams, committee_machine, scale_output
+from lazyrich._base import InputError, Status
+from lazyrich.models import CommitteeParams, committee_machine, scale_output
 from lazyrich.theory import (
     Dials,
     EmpiricalLoss,

@@ -7,7 +7,7 @@ import pytest
 from oracles import committee
 from scipy.integrate import solve_ivp
 
-from lazyrich._ground import InputError, Status
+from lazyrich._base import InputError, Status
 from lazyrich.theory import (
     Dials,
     EmpiricalLoss,

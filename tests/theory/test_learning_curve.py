@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from oracles import learning_curve as oracle
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.theory import (
     eigenspace_sizes,
     goldilocks_range,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import committee_network, gaussian
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.theory import LossTerms, Statistics, infinite_width, loss_terms, statistics
 
 ALPHA, EPSILON = 1.7, 0.6

@@ -9,7 +9,7 @@ import optax
 import pytest
 from oracles import torch_nets
 
-from lazyrich.nets import MLPNet, TransformerNet
+from lazyrich.models import MLPNet, TransformerNet
 from lazyrich.training import cross_entropy, mean_squared_error
 
 # Hundred steps of two roundings of every product, amplified by the net's own

@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from lazyrich._ground import InputError, seal
-from lazyrich.nets import CommitteeNet
+from lazyrich._base import InputError, seal
+from lazyrich.models import CommitteeNet
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import Experiment, GradientDescent, train
 from lazyrich.training._checkpoint import (

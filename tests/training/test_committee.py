@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from oracles import committee
 
-from lazyrich._ground import InputError, Status
-from lazyrich.nets import CommitteeNet
+from lazyrich._base import InputError, Status
+from lazyrich.models import CommitteeNet
 from lazyrich.sweeps import experiment_key
 from lazyrich.tasks import PolynomialTask, scale_labels
 from lazyrich.training import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lazyrich import InputError
-from lazyrich.nets import CommitteeNet
+from lazyrich.models import CommitteeNet
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import (
     PROBES,

@@ -3,7 +3,7 @@
 import pytest
 
 from lazyrich import InputError
-from lazyrich.nets import CommitteeNet, MLPNet, TransformerNet
+from lazyrich.models import CommitteeNet, MLPNet, TransformerNet
 from lazyrich.tasks import ModularTask, PolynomialTask
 from lazyrich.training import (
     AdamW,

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from lazyrich import InputError
-from lazyrich._ground import settings
-from lazyrich.nets import CommitteeNet
+from lazyrich._base import settings
+from lazyrich.models import CommitteeNet
 from lazyrich.sweeps import Store, experiment_key, fill, outcome_of
-from lazyrich.sweeps._key import former_keys, present_form
+from lazyrich.sweeps.store._key import former_keys, present_form
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import Experiment, GradientDescent, Twin, starting_point, train
 

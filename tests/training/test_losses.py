@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import torch_nets
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.training import accuracy, cross_entropy, mean_squared_error, threshold_accuracy
 
 RNG = np.random.default_rng(0)

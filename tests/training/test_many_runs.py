@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lazyrich import InputError
-from lazyrich.nets import CommitteeNet, MLPNet
+from lazyrich.models import CommitteeNet, MLPNet
 from lazyrich.tasks import PolynomialTask, TeacherTask
 from lazyrich.training import (
     AdamW,

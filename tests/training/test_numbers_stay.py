@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from lazyrich.nets import CommitteeNet, MLPNet, TransformerNet
+from lazyrich.models import CommitteeNet, MLPNet, TransformerNet
 from lazyrich.tasks import (
     EigenvectorTask,
     HermiteTask,

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lazyrich._ground import InputError
-from lazyrich.nets import CommitteeNet, MLPNet
+from lazyrich._base import InputError
+from lazyrich.models import CommitteeNet, MLPNet
 from lazyrich.tasks import EigenvectorTask, ModularTask, PolynomialTask, TeacherTask
 from lazyrich.training import (
     Difficulty,

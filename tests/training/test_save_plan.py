@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.training import log_steps
 
 

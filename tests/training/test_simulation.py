@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lazyrich import InputError, Status
-from lazyrich.nets import CommitteeNet, Net
+from lazyrich.models import CommitteeNet, Net
 from lazyrich.sweeps import fill, grid, sweep
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import (

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from lazyrich import Status
-from lazyrich.nets import CommitteeNet, MLPNet, committee_machine
+from lazyrich.models import CommitteeNet, MLPNet, committee_machine
 from lazyrich.tasks import ModularTask, PolynomialTask
 from lazyrich.training import (
     AdamW,
@@ -89,7 +89,7 @@ def test_every_optimizer_is_its_own_loop_written_out(optimizer, reference):
 
 
 def _on_weights(net):
-    from lazyrich.nets import CommitteeParams
+    from lazyrich.models import CommitteeParams
 
     return lambda pair, x: net(CommitteeParams(*pair), x)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from lazyrich._ground import require_extra
+from lazyrich._base import require_extra
 
 require_extra("cli", "The command line")
 
@@ -69,7 +69,7 @@ def reproduce(
     """Compute figures of the paper, draw them, and judge their claims."""
     with loading():
         from lazyrich import paper, sweeps  # loads jax, xarray and matplotlib
-        from lazyrich._ground import read_changes
+        from lazyrich._base import read_changes
     if store is not None:
         sweeps.require_lasting(store)
     require_devices()

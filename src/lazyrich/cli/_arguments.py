@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 
 def _whole(kind: Any, tokens: Any) -> int:
-    from lazyrich._ground import read_whole_number  # loads jax
+    from lazyrich._base import read_whole_number  # loads jax
 
     return read_whole_number(tokens[0].value, name=tokens[0].keyword or "the number")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from lazyrich._ground import InputError, open_regular, read_file, reason_of, require_writable
+from lazyrich._base import InputError, open_regular, read_file, reason_of, require_writable
 
 from ._environment import loading
 from ._output import say, say_json

@@ -94,7 +94,7 @@ def is_loading() -> bool:
 
 def is_input_error(error: BaseException | None) -> bool:
     """Whether bad input raised it; loads no library, for what is not loaded raises nothing."""
-    ground: Any = sys.modules.get("lazyrich._ground")
+    ground: Any = sys.modules.get("lazyrich._base")
     parser: Any = sys.modules.get("cyclopts")
     return (ground is not None and isinstance(error, ground.InputError)) or (
         parser is not None and isinstance(error, parser.CycloptsError)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lazyrich.measures import Phase, accuracy_delay, grokking_delay, peak_before, phase
+from lazyrich.curves import Phase, accuracy_delay, grokking_delay, peak_before, phase
 from lazyrich.plots import text_curve
 from lazyrich.training import History
 

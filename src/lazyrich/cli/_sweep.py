@@ -84,7 +84,7 @@ def sweep(
     """Compute a grid of experiments, each once; run it again to go on, or to add to it."""
     with loading():
         from lazyrich import sweeps
-        from lazyrich._ground import InputError, read_changes
+        from lazyrich._base import InputError, read_changes
     if limit < 1:
         raise InputError(f"--limit is {limit}; it must be at least 1.")
     start = _read(base).changed(read_changes(change or []))
@@ -193,7 +193,7 @@ def _cell(name: str, value: Any) -> str:
 def _draw(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
     with loading():
         from lazyrich import plots
-        from lazyrich._ground import InputError
+        from lazyrich._base import InputError
     if not {"train_loss", "test_loss"} <= set(dataset):
         raise InputError(
             "There is nothing to draw, for none of these experiments has a train and a test loss; "

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lazyrich._ground import InputError, read_file, reason_of, require_writable, write_file
+from lazyrich._base import InputError, read_file, reason_of, require_writable, write_file
 
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
@@ -54,15 +54,16 @@ def train(
     Run the same command again to go on where it was stopped.
     """
     with loading():
-        from lazyrich._ground import read_changes
+        from lazyrich._base import read_changes
     chosen = _read(experiment).changed(read_changes(change or []))
     if show:
         say_json(chosen.model_dump(mode="json"))
         return
     with loading():
-        from lazyrich.cli._summary import lines_of, summary_of
         from lazyrich.plots import draw_run, write_figure
         from lazyrich.sweeps import EXPERIMENT_FILE, encode, outcome_of, to_dataset
+
+        from ._summary import lines_of, summary_of
     require_devices()
     _require_places(out, chosen)
     history = _watched(chosen, out / "checkpoint.npz")

@@ -2,7 +2,7 @@
 
 import math
 
-from lazyrich._ground import InputError, require_finite, require_positive
+from lazyrich._base import InputError, require_finite, require_positive
 
 
 def decay_steps(

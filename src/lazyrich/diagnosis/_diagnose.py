@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lazyrich._ground import Params, Predictor
+from lazyrich._base import Params, Predictor
 
 from ._diagnosis import Diagnosis, diagnosis_of
 from ._evidence import Loss, Optimization, ProbeBatch

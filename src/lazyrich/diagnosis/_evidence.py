@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 Loss = Literal["mse", "cross_entropy"]
 """What a network is trained on: the mean squared error, or softmax cross-entropy."""

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 
 def whole_step(step: object, name: str = "step") -> int:
@@ -71,7 +71,7 @@ def rows_taken(name: str) -> Generator[None]:
         ...     1 / 0
         Traceback (most recent call last):
         ...
-        lazyrich._ground._errors.InputError: The network cannot take x_test (ZeroDivisionError:
+        lazyrich._base._errors.InputError: The network cannot take x_test (ZeroDivisionError:
         division by zero); give rows in the form that it takes.
     """
     try:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, Params, Predictor
+from lazyrich._base import InputError, Params, Predictor
 from lazyrich.kernels import check_predictor, linearize, ntk
 
 from ._evidence import (

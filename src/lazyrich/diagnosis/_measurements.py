@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._estimate import UNDEFINED, Estimate
 from ._evidence import Evidence, Labels, Snapshot

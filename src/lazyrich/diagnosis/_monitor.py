@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from lazyrich._ground import InputError, Params, Predictor
+from lazyrich._base import InputError, Params, Predictor
 
 from ._diagnosis import Diagnosis, diagnosis_of
 from ._evidence import Loss, Optimization, ProbeBatch, Snapshot

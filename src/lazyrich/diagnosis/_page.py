@@ -8,7 +8,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lazyrich._ground import FileKind, InputError, write_file
+from lazyrich._base import FileKind, InputError, write_file
 
 from ._readings import Reading
 from ._svg import curve_picture, interval_picture

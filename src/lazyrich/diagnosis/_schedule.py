@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 
 def next_scheduled(step: int) -> int:

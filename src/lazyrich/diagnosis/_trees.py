@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, Params
+from lazyrich._base import InputError, Params
 
 _MOST_ENTRIES = 1 << 27
 """Of pulled-back directions that are held at once."""

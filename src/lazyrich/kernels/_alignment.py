@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lazyrich._ground import InputError, real_like
+from lazyrich._base import InputError, real_like
 
 from ._arrays import CHECKED_ROWS, kernel_arrays
 

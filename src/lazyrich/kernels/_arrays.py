@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, concrete, given_rounding, real_arrays
+from lazyrich._base import InputError, concrete, given_rounding, real_arrays
 from lazyrich.numerics import NEGATIVE
 
 from ._checks import require_kernel, require_query_kernel

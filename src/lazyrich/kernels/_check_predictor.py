@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from lazyrich._ground import InputError, Params, Predictor, require_finite
+from lazyrich._base import InputError, Params, Predictor, require_finite
 
 from ._inputs import Inputs, as_rows
 from ._parameters import split_params
@@ -35,7 +35,7 @@ def check_predictor(predict: Predictor, params: Params, x: Inputs) -> None:
         >>> check_predictor(centre, jnp.ones(2), jnp.arange(6.0).reshape(3, 2))
         Traceback (most recent call last):
         ...
-        lazyrich._ground._errors.InputError: predict mixes the rows of a batch: the output of
+        lazyrich._base._errors.InputError: predict mixes the rows of a batch: the output of
         one row changes with another row; each row of the output must depend on its own row
         alone, so put batch normalisation into inference mode with stored statistics, and
         switch dropout off.

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, require_finite
+from lazyrich._base import InputError, require_finite
 
 
 def require_kernel(kernel: Array, targets: Array | None = None) -> None:

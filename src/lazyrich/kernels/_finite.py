@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._predictor_call import PredictorCall
 

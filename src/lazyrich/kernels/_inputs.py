@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, real_array
+from lazyrich._base import InputError, real_array
 
 Inputs = Any
 """Rows: an array (n, ...), what converts to one, or a pytree of arrays with n rows each."""

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, Params, Predictor
+from lazyrich._base import InputError, Params, Predictor
 
 from ._inputs import Inputs, as_parameters, as_rows
+from ._ntk._traced_predictor import push_forward
 from ._parameters import split_params
-from ._traced_predictor import push_forward
 
 
 def linearize(predict: Predictor, params0: Params) -> Predictor:

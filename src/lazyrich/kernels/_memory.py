@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lazyrich._ground import InputError, free_memory
+from lazyrich._base import InputError, free_memory
 
 _ADVICE = (
     "that is the result itself, whatever the block_size: compute it in parts (fewer rows of x and "

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import lineax
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from lazyrich._ground import (
+from lazyrich._base import (
     InputError,
     Params,
     Predictor,
@@ -19,8 +19,8 @@ from lazyrich._ground import (
 )
 
 from ._inputs import Inputs, as_rows
+from ._ntk._traced_predictor import push_forward
 from ._predictor_call import PredictorCall, predictor_call, require_row_wise
-from ._traced_predictor import push_forward
 
 
 @jax.tree_util.register_dataclass

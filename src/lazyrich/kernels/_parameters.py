@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, Params
+from lazyrich._base import InputError, Params
 
 from ._inputs import as_parameters
 

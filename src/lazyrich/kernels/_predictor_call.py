@@ -11,15 +11,15 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from lazyrich._ground import InputError, Params, Predictor
+from lazyrich._base import InputError, Params, Predictor
 
 from ._inputs import Inputs, as_query_rows, as_rows, in_one_type
+from ._ntk._program_key import Cache
+from ._ntk._traced_predictor import Traced, require_outputs, traced
 from ._parameters import split_params
-from ._program_key import Cache
-from ._row_checks import RowChange, check_change, check_draws, is_row_wise, try_rows
-from ._row_dependence import N_ROWS
-from ._row_program import RowProgram, row_program
-from ._traced_predictor import Traced, require_outputs, traced
+from ._rows._checks import RowChange, check_change, check_draws, is_row_wise, try_rows
+from ._rows._dependence import N_ROWS
+from ._rows._program import RowProgram, row_program
 
 _ROW_WISE: Cache[bool] = Cache(1024)
 _ROW_PROGRAMS: Cache[RowProgram] = Cache(256)

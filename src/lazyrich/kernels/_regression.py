@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import InputError, real_array
+from lazyrich._base import InputError, real_array
 from lazyrich.numerics import pseudo_inverse
 
 from ._arrays import Scaled, kernel_arrays, scaled_back, unit_scaled, within_range
-from ._spectral import scalars_of
+from ._conditioning import scalars_of
 
 
 def flatten_kernel(kernel: Float[Array, "n m c c"]) -> Float[Array, "nc mc"]:

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lazyrich._ground import InputError, Params, Predictor, real_arrays, require_finite
+from lazyrich._base import InputError, Params, Predictor, real_arrays, require_finite
 
 from ._arrays import unit_scaled
+from ._distance import kernel_distance, relative_change
 from ._inputs import Inputs, as_parameters, as_rows
 from ._linearize import linearize
-from ._movement import kernel_distance, relative_change
-from ._ntk import ntk
+from ._ntk._entry import ntk
 from ._parameters import split_params
 
 

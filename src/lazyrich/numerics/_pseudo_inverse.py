@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, ScalarLike
 
-from lazyrich._ground import given_rounding
+from lazyrich._base import given_rounding
 
 NEGATIVE = 1e-4
 """The most negative eigenvalue relative to ‖K‖_F that rounding explains: a thousand times

@@ -12,7 +12,7 @@ settings over seeds) or ``quick`` (wide networks, in minutes).
 
 from typing import TYPE_CHECKING, Any
 
-from lazyrich._ground import require_extra
+from lazyrich._base import require_extra
 
 require_extra("sweeps", __name__)
 require_extra("plots", __name__)
@@ -20,8 +20,8 @@ require_extra("plots", __name__)
 
 from ._claims import CLAIMS as CLAIMS
 from ._claims import HISTORY as HISTORY
-from ._recipe import Panel as Panel
-from ._recipe import Recipe as Recipe
+from ._figure_spec import Panel as Panel
+from ._figure_spec import Recipe as Recipe
 from ._reproduce import Reproduction as Reproduction
 from ._reproduce import reproduce as reproduce
 from ._results import PRESETS as PRESETS
@@ -37,12 +37,12 @@ from ._words import describe as describe
 from .figures import FIGURES as FIGURES
 
 if TYPE_CHECKING:
-    from .gallery import write_report as write_report
+    from .report import write_report as write_report
 
 
 def __getattr__(name: str) -> Any:
     if name != "write_report":
         raise AttributeError(f"module 'lazyrich.paper' has no attribute {name!r}")
-    from .gallery import write_report  # needs an extra of its own
+    from .report import write_report  # needs an extra of its own
 
     return write_report

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._verdict import Claim
 

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import (
+from lazyrich._base import (
     FileKind,
     InputError,
     has_seal,

@@ -7,10 +7,10 @@ from typing import Any
 
 import xarray as xr
 
-from lazyrich._ground import Config, field_paths, matching_paths, read_value
+from lazyrich._base import Config, field_paths, matching_paths, read_value
 from lazyrich.sweeps import Outcome, experiment_key, fill, to_dataset
 
-from ._recipe import Panel, Panels
+from ._figure_spec import Panel, Panels
 
 
 def fill_panels(

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from lazyrich._ground import value_text
+from lazyrich._base import value_text
 
 
 def provenance() -> dict[str, str]:

@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import (
+from lazyrich._base import (
     InputError,
     field_paths,
     grouped,
@@ -28,10 +28,10 @@ from lazyrich.tasks import ImageTask
 from lazyrich.training import Experiment
 
 from ._claims import claims_of
+from ._figure_spec import Panel, Panels, Recipe
 from ._files import CURE, require_places, writable_folder, write_panels
 from ._panels import fill_panels, with_changes
 from ._provenance import command_line, provenance
-from ._recipe import Panel, Panels, Recipe
 from ._results import (
     CLAIMS_FILE,
     PRESETS,
@@ -40,7 +40,7 @@ from ._results import (
     preset_folder,
     require_second_edition,
 )
-from ._runs import faults_of
+from ._run_statistics import faults_of
 from ._value import Value, missing, reason_of
 from ._verdict import Verdict, judge
 from .figures import FIGURES

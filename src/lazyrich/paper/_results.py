@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lazyrich._ground import InputError, read_file, reason_of
+from lazyrich._base import InputError, read_file, reason_of
 
 from ._claims import CLAIMS
 from ._files import write_json

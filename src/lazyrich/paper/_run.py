@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from lazyrich.measures import (
+from lazyrich.curves import (
     GrokkingDelay,
     accuracy_delay,
     grokking_delay,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import ConfigDict
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._claims import CLAIMS, full_name, parse_table, table_text
 

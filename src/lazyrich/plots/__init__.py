@@ -8,7 +8,7 @@ Vocabulary: a *curve* is a dataset variable over ``seed`` and ``save_step``; a *
 swept parameter, such as α; a *map* shows a number over two of them.
 """
 
-from lazyrich._ground import require_extra
+from lazyrich._base import require_extra
 
 require_extra("plots", __name__)
 
@@ -18,12 +18,6 @@ from ._curves import draw_line as draw_line
 from ._curves import draw_losses as draw_losses
 from ._curves import draw_net_and_twin as draw_net_and_twin
 from ._curves import step_axis as step_axis
-from ._dials import dial_axis as dial_axis
-from ._dials import dial_colors as dial_colors
-from ._dials import dial_ticks as dial_ticks
-from ._dials import draw_dial as draw_dial
-from ._dials import draw_map as draw_map
-from ._dials import draw_path as draw_path
 from ._run import draw_run as draw_run
 from ._run import text_curve as text_curve
 from ._style import COLORS as COLORS
@@ -34,3 +28,9 @@ from ._style import new_figure as new_figure
 from ._style import require_figure_place as require_figure_place
 from ._style import write_figure as write_figure
 from ._sweep import draw_sweep as draw_sweep
+from ._sweep_axis import dial_axis as dial_axis
+from ._sweep_axis import dial_colors as dial_colors
+from ._sweep_axis import dial_ticks as dial_ticks
+from ._sweep_axis import draw_dial as draw_dial
+from ._sweep_axis import draw_map as draw_map
+from ._sweep_axis import draw_path as draw_path

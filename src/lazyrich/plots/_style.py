@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lazyrich._ground import FileKind, InputError, read_file, require_writable, write_file
+from lazyrich._base import FileKind, InputError, read_file, require_writable, write_file
 
 # Okabe and Ito (2008): told apart with any common colour blindness, and in grey.
 COLORS = {
@@ -120,7 +120,7 @@ def require_figure_place(folder: Path, name: str, *, cure: str = CURE) -> None:
         >>> require_figure_place(Path("pictures"), "..")
         Traceback (most recent call last):
         ...
-        lazyrich._ground._errors.InputError: The picture has no name; name a file, such as
+        lazyrich._base._errors.InputError: The picture has no name; name a file, such as
         pictures/losses.png.
     """
     if name in ("", ".", ".."):

@@ -8,28 +8,28 @@ finished experiments; a *key* is an experiment's name in it; a *parcel* is what 
 a worker computes; an *outcome* is what is kept of an experiment.
 """
 
-from lazyrich._ground import require_extra
+from lazyrich._base import require_extra
 
 require_extra("sweeps", __name__)
 
 
-from ._axes import short_names as short_names
 from ._dataset import to_dataset as to_dataset
 from ._grid import axes_from_text as axes_from_text
 from ._grid import grid as grid
 from ._grid import log_spaced as log_spaced
-from ._key import experiment_key as experiment_key
-from ._netcdf import EXPERIMENT_FILE as EXPERIMENT_FILE
-from ._netcdf import encode as encode
-from ._open import differing as differing
-from ._open import export as export
-from ._open import find as find
-from ._open import open_dataset as open_dataset
-from ._outcome import Outcome as Outcome
-from ._outcome import outcome_of as outcome_of
-from ._place import require_lasting as require_lasting
-from ._store import Store as Store
+from ._layout import short_names as short_names
+from ._query import differing as differing
+from ._query import export as export
+from ._query import find as find
+from ._query import open_dataset as open_dataset
 from ._sweep import Sending as Sending
 from ._sweep import count_stored as count_stored
 from ._sweep import fill as fill
 from ._sweep import sweep as sweep
+from .store._codec import EXPERIMENT_FILE as EXPERIMENT_FILE
+from .store._codec import encode as encode
+from .store._key import experiment_key as experiment_key
+from .store._result import Outcome as Outcome
+from .store._result import outcome_of as outcome_of
+from .store._storage import require_lasting as require_lasting
+from .store._store import Store as Store

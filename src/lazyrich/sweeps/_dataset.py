@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.training import Record
 
-from ._axes import Axes, arrange, labels, settings_of
-from ._netcdf import STEPS
-from ._outcome import FAILED, Outcome
+from ._layout import Axes, arrange, labels, settings_of
+from .store._codec import STEPS
+from .store._result import FAILED, Outcome
 
 _ABOUT = ("status", "wall_seconds", "key", "error")
 MISSING = "missing"

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
-from lazyrich._ground import InputError, free_memory, memory_text, shown
+from lazyrich._base import InputError, free_memory, memory_text, shown
 
 _DEFAULT_IN_FLIGHT = 32
 _CONNECT_SECONDS = 10

@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Mapping
 from typing import Any
 
-from ._outcome import Outcome, this_machine
+from .store._result import Outcome, this_machine
 
 DIED = "its worker died"
 _ENVIRONMENT = (ImportError, OSError, MemoryError)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from lazyrich._ground import (
+from lazyrich._base import (
     MOST_EXPERIMENTS,
     Config,
     InputError,

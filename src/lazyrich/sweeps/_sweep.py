@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from lazyrich import training
-from lazyrich._ground import Config, InputError, shown
+from lazyrich._base import Config, InputError, shown
 
-from ._axes import settings_of, short_names
 from ._dataset import to_dataset
-from ._driver import Driver
 from ._executors import chosen_executor, pickled
 from ._failures import is_final
-from ._key import canonical_json, class_name, experiment_key, former_keys, numerics_of
-from ._outcome import FAILED, Outcome
+from ._layout import settings_of, short_names
 from ._progress import Counts, ProgressReport
-from ._store import Store
-from ._work import Run
+from ._scheduler import Driver
+from ._worker import Run
+from .store._key import canonical_json, class_name, experiment_key, former_keys, numerics_of
+from .store._result import FAILED, Outcome
+from .store._store import Store
 
 _log = logging.getLogger("lazyrich.sweeps")
 
@@ -85,7 +85,7 @@ def sweep(
 
     Example:
         >>> import numpy as np, tempfile
-        >>> from lazyrich._ground import Status
+        >>> from lazyrich._base import Status
         >>> from lazyrich.sweeps import grid
         >>> from lazyrich.training import History, Record
         >>> class Decay(Config):

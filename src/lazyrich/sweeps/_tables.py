@@ -5,7 +5,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lazyrich._ground import FileKind, InputError, write_file
+from lazyrich._base import FileKind, InputError, write_file
 
 if TYPE_CHECKING:
     import pandas as pd

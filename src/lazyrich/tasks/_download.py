@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from lazyrich._ground import (
+from lazyrich._base import (
     InputError,
     open_folder,
     read_file,

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 from pydantic import PositiveInt, model_validator
 
-from lazyrich._ground import AddedLater, InputError, require_finite
+from lazyrich._base import AddedLater, InputError, require_finite
 
 from ._sampling import gaussian_inputs
 from ._task import JointKernel, Task, TaskData

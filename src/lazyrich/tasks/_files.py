@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lazyrich._ground import (
+from lazyrich._base import (
     DamagedArchive,
     InputError,
     read_file,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from pydantic import Field, PositiveInt
 
-from lazyrich._ground import hermite
+from lazyrich._base import hermite
 
 from ._sampling import gaussian_inputs
 from ._task import LABEL_SCALE, JointKernel, Task, TaskData

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import PositiveInt, model_validator
 
-from lazyrich._ground import InputError, require_extra
+from lazyrich._base import InputError, require_extra
 
 from ._files import N_CLASSES, SIDE, data_folder, expanded, read_mnist
 from ._sampling import one_hot

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from pydantic import Field, model_validator
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._sampling import one_hot
 from ._task import JointKernel, Task, TaskData

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from pydantic import PositiveInt, model_validator
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._task import JointKernel, Task, TaskData
 

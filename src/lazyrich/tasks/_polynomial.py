@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from pydantic import PositiveInt
 
-from lazyrich._ground import require_positive
+from lazyrich._base import require_positive
 
 from ._sampling import gaussian_inputs
 from ._task import LABEL_SCALE, JointKernel, Task, TaskData

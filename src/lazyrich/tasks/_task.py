@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 from pydantic import Field
 
-from lazyrich._ground import Config
+from lazyrich._base import Config
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import NonNegativeFloat, PositiveInt
 
-from lazyrich._ground import AddedLater
+from lazyrich._base import AddedLater
 
 from ._task import JointKernel, Task, TaskData
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import real_scalars, require_finite
+from lazyrich._base import real_scalars, require_finite
 
 from ._loss_terms import require_statistics
 from ._target import target_matrix

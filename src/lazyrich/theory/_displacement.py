@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import real_arrays, real_scalars, require_shapes
+from lazyrich._base import real_arrays, real_scalars, require_shapes
 from lazyrich.numerics import eigenmodes, inverse_eigenvalues, rounding_cutoff
 
 from ._kernel import committee_kernel

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, ScalarLike
 from scipy.linalg import helmert
 
-from lazyrich._ground import real_arrays, require_finite, require_positive, require_shapes
+from lazyrich._base import real_arrays, require_finite, require_positive, require_shapes
 
 from ._kernel import Coefficients, initial_coefficients, readout_coefficients
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
-from lazyrich._ground import Status, require_steps
+from lazyrich._base import Status, require_steps
 
 from ._descent_steps import DescentState, DescentSteps
 from ._displacement import Motion

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, ScalarLike
 from numpy.typing import ArrayLike
 
-from lazyrich._ground import InputError, Status, require_finite, require_positive
+from lazyrich._base import InputError, Status, require_finite, require_positive
 from lazyrich.numerics import RungeKuttaChebyshev
 
 from ._displacement import Motion

@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import (
+from lazyrich._base import (
     real_arrays,
     real_scalars,
     require_finite,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real, ScalarLike
 
-from lazyrich._ground import (
+from lazyrich._base import (
     real_arrays,
     real_like,
     real_scalars,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import (
+from lazyrich._base import (
     InputError,
     real_arrays,
     require_finite,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._ground import InputError, real_scalars, require_finite
+from lazyrich._base import InputError, real_scalars, require_finite
 
 from ._target import target_matrix
 from ._weight_moments import Statistics, floating

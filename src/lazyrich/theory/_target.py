@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lazyrich._ground import InputError, real_arrays, require_finite, require_shapes
+from lazyrich._base import InputError, real_arrays, require_finite, require_shapes
 
 from ._eigenspaces import Modes
 

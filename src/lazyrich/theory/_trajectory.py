@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
-from lazyrich._ground import real_scalars, require_finite, require_positive
+from lazyrich._base import real_scalars, require_finite, require_positive
 
 from ._displacement import Motion, motion
 from ._loss import Objective, floating_problem, require_sound

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 from scipy.linalg import helmert
 
-from lazyrich._ground import InputError, concrete, real_arrays, real_scalars, require_shapes
+from lazyrich._base import InputError, concrete, real_arrays, real_scalars, require_shapes
 
 
 class Statistics(NamedTuple):

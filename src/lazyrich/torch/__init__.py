@@ -6,8 +6,8 @@ kernels go straight into ``lazyrich.kernel_regression``, ``lazyrich.alignment`` 
 like.
 """
 
-from lazyrich._ground import InputError as InputError
-from lazyrich._ground import require_extra
+from lazyrich._base import InputError as InputError
+from lazyrich._base import require_extra
 from lazyrich.diagnosis import Estimate as Estimate
 
 require_extra("torch", __name__)

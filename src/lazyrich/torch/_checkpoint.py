@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lazyrich._ground import InputError, open_regular, reason_of
+from lazyrich._base import InputError, open_regular, reason_of
 
 from ._model import trainable_parameters, unwrap
 

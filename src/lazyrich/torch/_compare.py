@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.diagnosis import Estimate, ProbeBatch, Settings
 
 from ._checkpoint import Checkpoint, read_checkpoint

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._model import trainable_parameters, unwrap
 from ._rows import Output

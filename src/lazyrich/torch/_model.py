@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
 from ._contract import Total

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._sites import Product, Site, Sum, site

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.diagnosis import (
     Evidence,
     GroupChange,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 # So few rows are run one by one.
 _FEW = 8

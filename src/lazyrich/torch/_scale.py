@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lazyrich._ground import InputError, require_finite, require_positive
+from lazyrich._base import InputError, require_finite, require_positive
 
 from ._model import unwrap
 from ._rows import Output

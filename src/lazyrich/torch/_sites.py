@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lazyrich.torch._graph import Node, Reader, value_shape
-from lazyrich.torch._patches import patches, transposed_patches
+from ._graph import Node, Reader, value_shape
+from ._patches import patches, transposed_patches
 
 
 @dataclass(frozen=True)

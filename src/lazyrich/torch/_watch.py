@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 from lazyrich.diagnosis import (
     Diagnosis,
     Loss,

@@ -6,7 +6,7 @@ Needs transformers, the extra ``transformers``.
 from importlib import import_module
 from typing import Any, ClassVar
 
-from lazyrich._ground import require_extra
+from lazyrich._base import require_extra
 
 from ._rows import Output
 from ._watch import Watch, watch

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lazyrich._ground import (
+from lazyrich._base import (
     BrokenSeal,
     DamagedArchive,
     FileKind,

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from lazyrich._ground import AddedLater, InputError, Status
-from lazyrich.nets import CommitteeNet
+from lazyrich._base import AddedLater, InputError, Status
+from lazyrich.models import CommitteeNet
 from lazyrich.tasks import PolynomialTask, TaskData, scale_labels
 
 from ._committee_forms import closed_forms
@@ -29,7 +29,7 @@ from ._printed import (
     with_marks,
 )
 from ._resolution import require_representable
-from ._save_plan import log_steps
+from ._schedule import log_steps
 from ._simulation import Inputs, Program, Simulation
 
 COMMITTEE_VERSION = 1

@@ -9,7 +9,7 @@ from typing import Literal
 import jax
 import numpy as np
 
-from lazyrich._ground import free_memory
+from lazyrich._base import free_memory
 
 from ._batch import Batch, Metrics, batch_of
 from ._simulation import Inputs, Simulation

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from pydantic import Field, model_validator
 
-from lazyrich._ground import (
+from lazyrich._base import (
     AddedLater,
     Config,
     InputError,
@@ -17,20 +17,20 @@ from lazyrich._ground import (
     require_steps,
     say_renamed,
 )
-from lazyrich.nets import AnyNet, Net
+from lazyrich.models import AnyNet, Net
 from lazyrich.tasks import AnyTask
 
 from ._history import Description
 from ._hyperparameters import Hyperparameters, dynamic_part
 from ._memory_needs import network_needs
+from ._metric_kinds import AnyProbe
 from ._network import NetworkKey, network_program
 from ._optimizers import AnyOptimizer
-from ._parameter_probes import ParameterChange, WeightNorm
+from ._parameter_metrics import ParameterChange, WeightNorm
 from ._printed import PrintedDraw, require_no_seed, require_printable, with_marks
-from ._probes import AnyProbe
 from ._resolution import require_representable
 from ._sample import Source, sampled
-from ._save_plan import log_steps
+from ._schedule import log_steps
 from ._simulation import Inputs, Program, Simulation
 
 NUMERICS_VERSION = 1
@@ -115,7 +115,7 @@ class Experiment(Simulation):
         InputError: if a value is out of range, or parts do not go together.
 
     Example:
-        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.models import CommitteeNet
         >>> from lazyrich.tasks import PolynomialTask
         >>> from lazyrich.training import GradientDescent
         >>> experiment = Experiment(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from lazyrich._ground import Config, Params, Status
+from lazyrich._base import Config, Params, Status
 
 
 class Description(NamedTuple):

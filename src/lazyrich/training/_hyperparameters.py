@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import ScalarLike
 
-from lazyrich._ground import Config
+from lazyrich._base import Config
 
 
 class Hyperparameters(NamedTuple):
@@ -29,7 +29,7 @@ def dynamic_part(part: Config, names: tuple[str, ...]) -> Any:
     """The fields of these names as a NamedTuple.
 
     Example:
-        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.models import CommitteeNet
         >>> dynamic_part(CommitteeNet(epsilon=0.5), ("epsilon",)).epsilon
         0.5
     """

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from lazyrich._ground import InputError, set_aside
+from lazyrich._base import InputError, set_aside
 
 from ._batch import Metrics, batch_of
 from ._checkpoint import DamagedCheckpoint, Saved, read_checkpoint
@@ -21,8 +21,8 @@ from ._dispatch import Mode, compile_first, fastest_mode, n_threads, runs_that_f
 from ._history import History
 from ._loop import Callbacks, RunState, drive
 from ._memory import memory_errors_said
-from ._metrics import own_records
 from ._progress import Log, OnProgress, Report
+from ._record_names import own_records
 from ._simulation import Simulation
 
 Runs = dict[int, RunState]

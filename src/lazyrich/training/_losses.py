@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 Loss = Callable[[Array, Array], Array]
 """From outputs and targets of equal shape (n, ...) to one number."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from lazyrich._ground import Config, InputError, free_memory, grouped, memory_text
+from lazyrich._base import Config, InputError, free_memory, grouped, memory_text
 
 from ._simulation import Simulation
 

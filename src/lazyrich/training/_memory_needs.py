@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lazyrich.nets import Net
+from lazyrich.models import Net
 
 _DOUBLE = 8
 _EACH_SAVE = 2000

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from lazyrich._ground import Params, Predictor
+from lazyrich._base import Params, Predictor
 from lazyrich.kernels import linearize
-from lazyrich.nets import Net, scale_output, scaled_output
+from lazyrich.models import Net, scale_output, scaled_output
 from lazyrich.tasks import Task
 
 from ._losses import accuracy, cross_entropy, mean_squared_error
+from ._metric import Probe, Snapshot
 from ._optimizers import Optimizer
-from ._probe import Probe, Snapshot
 from ._simulation import Inputs, Program
 
 _LOSSES = {"mse": mean_squared_error, "cross_entropy": cross_entropy}

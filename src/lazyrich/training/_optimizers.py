@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array
 from pydantic import Field
 
-from lazyrich._ground import Config
+from lazyrich._base import Config
 
 from ._hyperparameters import Hyperparameters
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from pydantic import NonNegativeInt
 
-from lazyrich._ground import Config, InputError, Params
-from lazyrich.nets import MLP, CommitteeNet, CommitteeParams, MLPNet, Net
+from lazyrich._base import Config, InputError, Params
+from lazyrich.models import MLP, CommitteeNet, CommitteeParams, MLPNet, Net
 from lazyrich.tasks import EigenvectorTask, PolynomialTask, Task, TaskData, TeacherTask
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lazyrich._ground import InputError
+from lazyrich._base import InputError
 
 _MOST_NOISE = 0.01
 """Rounding of the scaled outputs, in parts of the labels, above which a run is refused."""
@@ -26,7 +26,7 @@ def require_representable(alpha: float, precision: str) -> None:
         >>> require_representable(1e30, "float32")
         Traceback (most recent call last):
         ...
-        lazyrich._ground._errors.InputError: alpha is 1e+30, and alpha² leaves the range of
+        lazyrich._base._errors.InputError: alpha is 1e+30, and alpha² leaves the range of
         float32; choose it between 1.1e-19 and 1.8e+19, or take another precision
     """
     limits = np.finfo(precision)
@@ -62,7 +62,7 @@ def require_resolved(
         >>> require_resolved(1e6, ones, lambda: ones, "float32")
         Traceback (most recent call last):
         ...
-        lazyrich._ground._errors.InputError: alpha is 1e+06, and in float32 the scaled outputs
+        lazyrich._base._errors.InputError: alpha is 1e+06, and in float32 the scaled outputs
         are known to 12 % of the labels only, because a lazy network changes its outputs by
         less than their rounding; take precision float64, or alpha up to 80000.
     """

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from lazyrich._ground import Params, Predictor
+from lazyrich._base import Params, Predictor
 from lazyrich.kernels import ntk
-from lazyrich.nets import Net
+from lazyrich.models import Net
 from lazyrich.tasks import Task, TaskData, scale_labels
 
 from ._hyperparameters import Hyperparameters

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lazyrich._ground import Config, Status
+from lazyrich._base import Config, Status
 
 from ._history import Description
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lazyrich._ground import Config, InputError, read_json, shown
+from lazyrich._base import Config, InputError, read_json, shown
 
 from ._batch import Metric
 from ._committee import CommitteeExperiment
@@ -13,10 +13,10 @@ from ._experiment import Experiment
 from ._history import History
 from ._job import Job
 from ._memory import require_memory
-from ._metrics import checked_metrics
+from ._presets import STARTING_POINTS
 from ._progress import Log, OnProgress
+from ._record_names import checked_metrics
 from ._simulation import Simulation
-from ._starting_points import STARTING_POINTS
 
 
 def train(
@@ -56,7 +56,7 @@ def train(
         KeyboardInterrupt: on Ctrl-C, after the state has been kept.
 
     Example:
-        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.models import CommitteeNet
         >>> from lazyrich.tasks import PolynomialTask
         >>> from lazyrich.training import GradientDescent
         >>> history = train(Experiment(
@@ -115,7 +115,7 @@ def train_many(
         InputError: as for ``train``; or if the mode is unknown.
 
     Example:
-        >>> from lazyrich.nets import CommitteeNet
+        >>> from lazyrich.models import CommitteeNet
         >>> from lazyrich.tasks import PolynomialTask
         >>> from lazyrich.training import GradientDescent
         >>> base = Experiment(

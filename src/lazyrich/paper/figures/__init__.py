@@ -1,6 +1,6 @@
 """One file a figure: its experiments, its statistics, its picture."""
 
-from .._recipe import Recipe
+from .._figure_spec import Recipe
 from ._fig1 import FIG1
 from ._fig2 import FIG2
 from ._fig3 import FIG3

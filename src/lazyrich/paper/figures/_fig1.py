@@ -20,9 +20,9 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, by_claim, each_run, run_at
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, by_claim, each_run, run_at
+from .._seed_values import caption_above
 from .._value import missing
 
 AUTHORS = CommitteeExperiment(

@@ -12,9 +12,9 @@ from lazyrich.plots import dial_colors, draw_losses, new_figure, step_axis
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordance_of, concordances, each_run, rows_along
-from .._shared import caption_above, steps_label
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, along, concordance_of, concordances, each_run, rows_along
+from .._seed_values import caption_above, steps_label
 from ._fig4 import PRESETS as FIGURE_4
 
 # Not centred, as in the print: the solution's part shows in the output from the start. The

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lazyrich.nets import CommitteeNet
+from lazyrich.models import CommitteeNet
 from lazyrich.sweeps import grid
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import (
@@ -17,8 +17,8 @@ from lazyrich.training import (
 )
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import by_claim
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import by_claim
 from ._fig4 import draw, linear_share_of_rise, terms_gap
 
 PROBES = (WeightNorm(), Terms(), TestLossError(), KernelRegression())

@@ -19,9 +19,9 @@ from lazyrich.plots import (
 from lazyrich.sweeps import grid
 from lazyrich.training import AdamW, WeightNorm, starting_point
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run, log_slope
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, each_run, log_slope
+from .._seed_values import caption_above
 from .._value import missing
 from ._fig6 import held, last_step, transformer_delay
 from ._fig6_experiments import transformer

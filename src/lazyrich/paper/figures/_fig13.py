@@ -7,9 +7,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich._ground import Config
-from lazyrich.measures import count_peaks
-from lazyrich.nets import MLPNet
+from lazyrich._base import Config
+from lazyrich.curves import count_peaks
+from lazyrich.models import MLPNet
 from lazyrich.plots import (
     COLORS,
     dial_axis,
@@ -24,9 +24,9 @@ from lazyrich.plots import (
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw, WeightNorm, starting_point
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordances, each_run, run_at
-from .._shared import caption_above, with_all_claims
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, along, concordances, each_run, run_at
+from .._seed_values import caption_above, with_all_claims
 from .._value import missing
 from ._fig1 import PRINTED, lazy_share
 from ._fig6 import held

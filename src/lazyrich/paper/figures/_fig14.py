@@ -19,9 +19,9 @@ from lazyrich.plots import (
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, each_run
-from .._shared import caption_above, steps_label
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, along, each_run
+from .._seed_values import caption_above, steps_label
 
 # The authors' settings are not known; "paper" has their Figure 1's sizes. Gradient flow is
 # their rate's limit: at η=N/α² descent follows it closely.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from lazyrich.nets import CommitteeNet
+from lazyrich.models import CommitteeNet
 from lazyrich.plots import COLORS, draw_line, draw_losses, legend_below, new_figure, step_axis
 from lazyrich.sweeps import grid
 from lazyrich.tasks import HermiteTask
@@ -17,9 +17,9 @@ from lazyrich.training import (
     starting_point,
 )
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, each_run
+from .._seed_values import caption_above
 
 EPSILON = 0.25
 WIDTH = 200

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from lazyrich.plots import COLORS, legend_below, new_figure
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run, run_at
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, each_run, run_at
+from .._seed_values import caption_above
 from ._fig2 import draw_accuracy, draw_loss, marks, runs
 
 ABOVE_CHANCE = 0.05

@@ -19,9 +19,9 @@ from lazyrich.plots import (
 )
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import each_run
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import each_run
+from .._seed_values import caption_above
 from ._fig8 import LEVEL, at_threshold, ratio, runs
 
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from lazyrich.plots import COLORS, draw_curve, legend_below, new_figure, step_axis
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, each_run
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, each_run
+from .._seed_values import caption_above
 from ._fig8 import runs
 
 

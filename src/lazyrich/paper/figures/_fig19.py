@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import ordered_share
+from lazyrich.curves import ordered_share
 from lazyrich.plots import (
     COLORS,
     dial_colors,
@@ -22,9 +22,9 @@ from lazyrich.sweeps import grid
 from lazyrich.training import KernelRegression, WeightNorm
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, rows_along, table
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, along, rows_along, table
+from .._seed_values import caption_above
 from .._value import NO_CONTRAST, missing, reason_of
 from .._verdict import Claim
 from ._fig5 import AUTHORS, PRINTED, WIDE

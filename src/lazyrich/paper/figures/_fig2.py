@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import fall_step
+from lazyrich.curves import fall_step
 from lazyrich.plots import (
     COLORS,
     dial_axis,
@@ -26,9 +26,9 @@ from lazyrich.sweeps import grid
 from lazyrich.training import Experiment, starting_point
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordances, each_run, least_of, rows_along, run_at
-from .._shared import caption_above, widths_of
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, along, concordances, each_run, least_of, rows_along, run_at
+from .._seed_values import caption_above, widths_of
 from .._verdict import Claim
 
 _fall_step = jax.jit(fall_step)

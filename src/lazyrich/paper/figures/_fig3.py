@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import ordered_share
+from lazyrich.curves import ordered_share
 from lazyrich.plots import (
     COLORS,
     dial_colors,
@@ -25,8 +25,8 @@ from lazyrich.plots import (
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import (
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import (
     NotRecordedError,
     Run,
     all_at,
@@ -38,7 +38,7 @@ from .._runs import (
     rows_along,
     run_at,
 )
-from .._shared import caption_above, draw_movement, steps_label, with_all_claims
+from .._seed_values import caption_above, draw_movement, steps_label, with_all_claims
 from .._value import NO_CONTRAST, missing, not_recorded
 from ._fig1 import lazy_share
 

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import rank_correlation
+from lazyrich.curves import rank_correlation
 from lazyrich.plots import (
     COLORS,
     draw_curve,
@@ -20,9 +20,9 @@ from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, by_claim, run_at
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, by_claim, run_at
+from .._seed_values import caption_above
 from .._value import missing
 
 # "paper" has the authors' settings; more test points than theirs, so that Eq. 6 is

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.nets import CommitteeNet
+from lazyrich.models import CommitteeNet
 from lazyrich.plots import (
     COLORS,
     dial_axis,
@@ -29,9 +29,9 @@ from lazyrich.training import (
 )
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordance_of, concordances, each_run, rows_along
-from .._shared import caption_above, draw_movement, with_all_claims
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, along, concordance_of, concordances, each_run, rows_along
+from .._seed_values import caption_above, draw_movement, with_all_claims
 
 INDICES = (1, 70, 100)
 

@@ -17,9 +17,9 @@ from lazyrich.plots import (
     step_axis,
 )
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Delays, Run, along, concordances, each_run
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Delays, Run, along, concordances, each_run
+from .._seed_values import caption_above
 from ._fig6_experiments import RULES, image_panels, published_panels, transformer_panels
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lazyrich.nets import MLPNet
+from lazyrich.models import MLPNet
 from lazyrich.sweeps import grid
 from lazyrich.tasks import ImageTask
 from lazyrich.training import (
@@ -13,7 +13,7 @@ from lazyrich.training import (
     starting_point,
 )
 
-from .._recipe import Panel
+from .._figure_spec import Panel
 
 IMAGE_DECAY = {"quick": 0.03, "paper": 0.01}
 _IMAGE_PROBES = (WeightNorm(), ParameterChange(), KernelMovement(n_points=50))

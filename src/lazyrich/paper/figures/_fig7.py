@@ -8,8 +8,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import relative_spread
-from lazyrich.nets import MLPNet
+from lazyrich.curves import relative_spread
+from lazyrich.models import MLPNet
 from lazyrich.plots import (
     COLORS,
     dial_axis,
@@ -24,9 +24,18 @@ from lazyrich.sweeps import grid
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordance_of, log_slope, measured, rows_along, run_at, table
-from .._shared import caption_above, shared_setting, steps_label, widths_of, with_all_claims
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import (
+    Run,
+    along,
+    concordance_of,
+    log_slope,
+    measured,
+    rows_along,
+    run_at,
+    table,
+)
+from .._seed_values import caption_above, shared_setting, steps_label, widths_of, with_all_claims
 from .._value import NO_CONTRAST, missing
 from ._fig3 import PRINTED_ALPHA, PRINTED_ALPHAS
 

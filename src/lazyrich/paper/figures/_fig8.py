@@ -19,9 +19,9 @@ from lazyrich.plots import (
 from lazyrich.sweeps import grid
 from lazyrich.training import Experiment, starting_point
 
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, concordances, each_run
-from .._shared import caption_above
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, along, concordances, each_run
+from .._seed_values import caption_above
 
 LEVEL = 0.9
 """Share of points at which an accuracy counts as risen."""

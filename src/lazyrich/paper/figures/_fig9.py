@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.measures import fall_step
+from lazyrich.curves import fall_step
 from lazyrich.plots import (
     COLORS,
     dial_axis,
@@ -31,9 +31,9 @@ from lazyrich.theory import (
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._claims import claims_of
-from .._recipe import Panel, Panels, Recipe
-from .._runs import Run, along, each_run, least_of, log_slope, rows_along
-from .._shared import caption_above, shared_setting, steps_label, with_all_claims
+from .._figure_spec import Panel, Panels, Recipe
+from .._run_statistics import Run, along, each_run, least_of, log_slope, rows_along
+from .._seed_values import caption_above, shared_setting, steps_label, with_all_claims
 from .._value import NO_CONTRAST, missing
 from .._verdict import Claim
 

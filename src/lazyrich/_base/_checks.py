@@ -1,0 +1,167 @@
+"""Checks of numbers and shapes, each with one sentence on what is wrong."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._concrete import concrete
+from ._errors import InputError
+
+
+def require_finite(**values: object) -> None:
+    """Refuse values that hold a NaN or an infinity.
+
+    Traced values (inside ``jit`` or ``vmap``) cannot be looked at and pass.
+
+    Args:
+        **values: scalars or arrays by the name that the caller knows them by.
+
+    Raises:
+        InputError: naming the first value that is not finite.
+
+    Example:
+        >>> require_finite(alpha=1.0)
+        >>> require_finite(alpha=float("nan"))
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: alpha is nan; it must be finite.
+    """
+    for name, value in values.items():
+        array = concrete(value)
+        if array is None:
+            continue
+        try:
+            is_finite = np.isfinite(array)
+        except TypeError:
+            raise InputError(f"{name} is {value!r}; give real numbers.") from None
+        if is_finite.all():
+            continue
+        if array.ndim == 0:
+            raise InputError(f"{name} is {array}; it must be finite.")
+        raise InputError(
+            f"{name} holds {np.sum(~is_finite)} entries that are NaN or infinite; "
+            "remove or repair them first."
+        )
+
+
+def require_positive(**values: object) -> None:
+    """Refuse sizes and scales of zero or below.
+
+    Args:
+        **values: scalars or arrays by the name that the caller knows them by;
+            traced values pass.
+
+    Raises:
+        InputError: naming the first value that is not above zero.
+
+    Example:
+        >>> require_positive(width=500)
+        >>> require_positive(width=0)
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: width is 0; it must be above zero.
+    """
+    for name, value in values.items():
+        array = concrete(value)
+        try:
+            is_sound = array is None or (array > 0).all()
+        except TypeError:
+            raise InputError(f"{name} is {value!r}; give real numbers.") from None
+        if not is_sound:
+            raise InputError(f"{name} is {value}; it must be above zero.")
+
+
+def require_nonnegative(**values: object) -> None:
+    """Refuse numbers below zero or not finite.
+
+    Args:
+        **values: scalars or arrays by the name that the caller knows them by; None and
+            traced values pass.
+
+    Raises:
+        InputError: naming the first value that holds a negative or not finite number.
+
+    Example:
+        >>> require_nonnegative(ridge=0.0, cutoff=None)
+        >>> require_nonnegative(ridge=-1.0)
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: ridge is -1.0; it must be zero or above.
+    """
+    for name, value in values.items():
+        if value is None:
+            continue
+        require_finite(**{name: value})
+        array = concrete(value)
+        if array is not None and (array < 0).any():
+            raise InputError(f"{name} is {value}; it must be zero or above.")
+
+
+def require_shapes(expected: str, **arrays: ArrayLike) -> None:
+    """Refuse arrays whose shapes disagree.
+
+    Args:
+        expected: one word of axis letters per array, in the order of ``arrays``,
+            such as ``"nd n"``; equal letters must have equal lengths.
+        **arrays: the arrays by name.
+
+    Raises:
+        InputError: with the shapes given and the shapes wanted.
+
+    Example:
+        >>> require_shapes("nd n", x=np.zeros((4, 2)), y=np.zeros(4))
+        >>> require_shapes("nd n", x=np.zeros((4, 2)), y=np.zeros(3))
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: The shapes x (4, 2), y (3,) disagree;
+        wanted x (n, d), y (n,) with equal letters of equal length.
+    """
+    lengths: dict[str, int] = {}
+    words = dict(zip(arrays, expected.split(), strict=True))
+    agree = True
+    for name, word in words.items():
+        shape = np.shape(arrays[name])
+        agree = agree and len(shape) == len(word)
+        for axis, length in zip(word, shape, strict=False):
+            agree = agree and lengths.setdefault(axis, length) == length
+    if agree:
+        return
+    given = ", ".join(f"{name} {np.shape(array)}" for name, array in arrays.items())
+    expected_shapes = ", ".join(f"{name} {_spelled(word)}" for name, word in words.items())
+    raise InputError(
+        f"The shapes {given} disagree; wanted {expected_shapes} with equal letters of equal length."
+    )
+
+
+def _spelled(word: str) -> str:
+    return f"({word},)" if len(word) == 1 else f"({', '.join(word)})"
+
+
+def require_steps(save_steps: ArrayLike) -> np.ndarray:
+    """The save steps as an array, if they are whole numbers from 0 that increase.
+
+    Args:
+        save_steps: step numbers, concrete.
+
+    Returns:
+        The steps (s,), of the whole-number type in which they were given.
+
+    Raises:
+        InputError: if they are anything else.
+
+    Example:
+        >>> require_steps([0, 1, 10]).tolist()
+        [0, 1, 10]
+        >>> require_steps([3, 1])
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: save_steps is [3, 1]; it must be a
+        one-dimensional array of whole numbers from 0 that increase.
+    """
+    steps = np.asarray(save_steps)
+    is_whole = steps.ndim == 1 and steps.size > 0 and np.issubdtype(steps.dtype, np.integer)
+    if not is_whole or steps[0] < 0 or (np.diff(steps) <= 0).any():
+        raise InputError(
+            f"save_steps is {save_steps!r}; it must be a one-dimensional array of whole numbers "
+            "from 0 that increase."
+        )
+    return steps

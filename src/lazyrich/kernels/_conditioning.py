@@ -1,0 +1,99 @@
+"""How far the inverse of a kernel can be trusted, and the scalars that it depends on."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, ScalarLike
+
+from lazyrich._base import real_scalars, require_nonnegative
+from lazyrich.numerics import inverse_eigenvalues, rounding_cutoff
+
+from ._arrays import kernel_arrays
+
+
+class ConditionReport(NamedTuple):
+    """How far the inverse of a kernel can be trusted.
+
+    Attributes:
+        largest: λ_max, in the kernel's units.
+        smallest: λ_min; clearly negative only if the matrix is no kernel.
+        cutoff: eigenvalues at or below this are treated as zero, in the kernel's units.
+        rank: how many eigenvalues are above the cutoff.
+        condition_number: (λ_max + ridge) / (λ_min,kept + ridge) over the kept modes;
+            the whole matrix's if ridge is above the cutoff. At least 1.
+        is_singular: whether modes are dropped, so that ridgeless regression does not
+            pass through every target.
+        is_psd: whether no eigenvalue is below −cutoff.
+    """
+
+    largest: Float[Array, "*b"]
+    smallest: Float[Array, "*b"]
+    cutoff: Float[Array, "*b"]
+    rank: Int[Array, "*b"]
+    condition_number: Float[Array, "*b"]
+    is_singular: Bool[Array, "*b"]
+    is_psd: Bool[Array, "*b"]
+
+
+def scalars_of(
+    kernel: Any, matrix: Array, ridge: ScalarLike, cutoff: ScalarLike | None
+) -> tuple[Array, Array]:
+    """Ridge and cutoff in the matrix's type; the default cutoff is of the kernel as given.
+
+    Raises:
+        InputError: if one of them is negative, not finite or not a single number.
+    """
+    require_nonnegative(ridge=ridge, cutoff=cutoff)
+    if cutoff is None:
+        cutoff = rounding_cutoff(kernel, matrix)
+    ridge, cutoff = real_scalars(matrix, ridge=ridge, cutoff=cutoff)
+    return ridge, cutoff
+
+
+def condition_report(
+    kernel: Float[Array, "n n"], *, ridge: ScalarLike = 0.0, cutoff: ScalarLike | None = None
+) -> ConditionReport:
+    """Rank, extreme eigenvalues and condition number of a kernel before it is inverted.
+
+    Args:
+        kernel: K, symmetric.
+        ridge: what is added to the diagonal, in the kernel's units.
+        cutoff: relative to the largest eigenvalue; None means ten times the machine epsilon of
+            the kernel's dtype, below which rounding alone makes eigenvalues.
+
+    Returns:
+        A ConditionReport; a zero kernel has rank 0 and condition number NaN unless
+        there is a ridge.
+
+    Raises:
+        InputError: if the kernel is not square, not finite or not symmetric, or ridge or
+            cutoff is negative.
+
+    Example:
+        >>> report = condition_report(jnp.diag(jnp.array([4.0, 1.0, 0.0])))
+        >>> int(report.rank), float(report.condition_number), bool(report.is_singular)
+        (2, 4.0, True)
+    """
+    [matrix] = kernel_arrays(kernel, is_definite=False)
+    return _report(matrix, *scalars_of(kernel, matrix, ridge, cutoff))
+
+
+@jax.jit
+def _report(kernel: Array, ridge: Array, relative: Array) -> ConditionReport:
+    eigenvalues = jnp.linalg.eigvalsh((kernel + kernel.T) / 2)
+    largest, smallest = eigenvalues[-1], eigenvalues[0]
+    absolute = relative * jnp.maximum(largest, 0)
+    kept = eigenvalues > absolute
+    weights = inverse_eigenvalues(jnp.where(kept, eigenvalues, 0), kept, ridge, relative)
+    return ConditionReport(
+        largest=largest,
+        smallest=smallest,
+        cutoff=absolute,
+        rank=kept.sum(),
+        condition_number=jnp.where(
+            (weights > 0).any(), (jnp.maximum(largest, 0) + ridge) * weights.max(), jnp.nan
+        ),
+        is_singular=(weights == 0).any(),
+        is_psd=smallest >= -absolute,
+    )

@@ -1,0 +1,303 @@
+"""The kernel block by block: bounded memory, and half the work if it is symmetric."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ._contract import contract
+from ._factors import Factors, factors, product_dtype
+from ._plan import Plan, multiplies_cotangents_first
+
+# Factors of all rows are kept if they fit here; else each block makes its own again. The
+# larger value holds where much is free; two values, lest each run has its own rounding.
+_FACTOR_BYTES = 512 * 2**20
+_MORE_FACTOR_BYTES = 4 * _FACTOR_BYTES
+_MUCH_FREE = 16 * _FACTOR_BYTES
+# What one backward pass, or one block of the kernel with its temporaries, may take.
+_WORK_BYTES = 256 * 2**20
+# XLA compiles convolutions inside loops to code that is up to thirty times slower on
+# processors, so their chunks are larger, and so many of them are written out.
+_CONVOLUTION_BYTES = 2**30
+_MOST_WRITTEN_OUT = 8
+# Rows × outputs of a block: large enough for fast matrix products, small enough for the
+# block to be mirrored and summed while it is in the cache.
+_FULL_EXTENT = 512
+_TRACED_EXTENT = 512
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows are cut.
+
+    Attributes:
+        block_size: the most rows of a block of the kernel.
+        chunk_size: rows of one backward pass.
+        has_kept_factors: whether the factors of all rows are held at once.
+    """
+
+    block_size: int
+    chunk_size: int
+    has_kept_factors: bool
+
+
+def make_layout(
+    plan: Plan, n_rows: int, *, traced: bool, block_size: int | None, free: int | None
+) -> Layout:
+    """Choose the blocks for a number of rows (of both sets together).
+
+    Args:
+        plan: the plan.
+        n_rows: the number of rows.
+        traced: whether to sum over equal outputs.
+        block_size: the most rows of a block, or None.
+        free: bytes that are free; None if that is not known.
+    """
+    program, c = plan.program, plan.n_outputs
+    item = product_dtype(program).itemsize
+    row_bytes = _factor_bytes(plan)
+    rowwise = program.depends_on(program.inputs[-1:])
+    every = sum(int(np.prod(program.shapes[slot].shape)) for slot in rowwise)
+    work = max(_WORK_BYTES, _CONVOLUTION_BYTES) if _convolves(plan) else _WORK_BYTES
+    chunk = max(1, work // max(1, (c + 1) * every * item + row_bytes))
+    if block_size is not None:
+        chunk = min(chunk, block_size)
+        block = block_size
+    else:
+        extent = _TRACED_EXTENT if traced else max(1, _FULL_EXTENT // c)
+        widest = max(1, int((_WORK_BYTES / (item * _pair_numbers(plan, traced))) ** 0.5))
+        block = min(extent, widest)
+    has_much = free is not None and free >= _MUCH_FREE
+    most = _MORE_FACTOR_BYTES if has_much else _FACTOR_BYTES
+    kept = n_rows * row_bytes <= _FACTOR_BYTES
+    if not kept:
+        block = min(block, max(1, most // (4 * row_bytes)))
+    return Layout(block, chunk, kept)
+
+
+def blocked_kernel(
+    plan: Plan,
+    leaves: Sequence[Array],
+    x: Array,
+    x2: Array | None,
+    *,
+    traced: bool,
+    layout: Layout,
+) -> Array:
+    """The kernel of the rows of ``x`` against those of ``x2`` (or against themselves).
+
+    Args:
+        plan: the plan of the predictor.
+        leaves: the parameter arrays.
+        x: rows, (n, ...).
+        x2: other rows, (m, ...), or None.
+        traced: whether to sum over equal outputs.
+        layout: how the rows are cut.
+
+    Returns:
+        Θ, (n, m) if traced, else (n, m, c, c).
+    """
+    other = x if x2 is None else x2
+    sizes = (_even(len(x), layout.block_size), _even(len(other), layout.block_size))
+    shape = (len(x), len(other)) + (() if traced else (plan.n_outputs,) * 2)
+    dtype = plan.program.shapes[plan.program.outputs[0]].dtype
+    left = _source(plan, leaves, x, sizes[0], layout)
+    right = left if x2 is None else _source(plan, leaves, x2, sizes[1], layout)
+
+    def block(held: Factors, b: int | Array) -> Array:
+        value = contract(plan, held, right(b), traced=traced)
+        wanted = (*sizes, *shape[2:])
+        value = jnp.broadcast_to(jnp.zeros((), dtype) if value is None else value, wanted)
+        return value.astype(dtype)
+
+    if shape[:2] == sizes:
+        return block(left(0), 0)
+    rows = _once_in_a_row(left) if not layout.has_kept_factors else _at_each_block(left)
+    return _fill(block, rows, jax.ShapeDtypeStruct(shape, dtype), sizes, is_symmetric=x2 is None)
+
+
+class _Rows(NamedTuple):
+    """The left factors of the blocks: those at the start, and those of a later block.
+
+    They are made anew only where a new row of blocks begins, if they are made and not cut
+    out of kept ones.
+    """
+
+    start: Any
+    of: Callable[[Any, Array, Array], tuple[Any, Factors]]
+
+
+def _at_each_block(left: Callable[[Array], Factors]) -> _Rows:
+    return _Rows((), lambda held, a, begins: (held, left(a)))
+
+
+def _once_in_a_row(left: Callable[[Array], Factors]) -> _Rows:
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(left, 0))
+
+    def of(held: Factors, a: Array, begins: Array) -> tuple[Factors, Factors]:
+        held = jax.lax.cond(begins, left, lambda _: held, a)
+        return held, held
+
+    return _Rows(zeros, of)
+
+
+def _fill(
+    block: Callable[[Factors, Array], Array],
+    rows: _Rows,
+    kernel: jax.ShapeDtypeStruct,
+    sizes: tuple[int, int],
+    *,
+    is_symmetric: bool,
+) -> Array:
+    """Fill a kernel block by block, of a symmetric one only half and its mirror image.
+
+    The last blocks overlap their neighbours rather than being shorter; what is written
+    twice is the same.
+    """
+    starts = [_starts(n, size) for n, size in zip(kernel.shape[:2], sizes, strict=True)]
+    pairs = [(a, b) for a in starts[0] for b in starts[1] if not is_symmetric or a <= b]
+    chosen = jnp.asarray(pairs)
+    begins = jnp.asarray([k == 0 or pairs[k - 1][0] != a for k, (a, _) in enumerate(pairs)])
+    rest = (0,) * (len(kernel.shape) - 2)
+
+    def put(k: Array, state: tuple[Array, Any]) -> tuple[Array, Any]:
+        filled, held = state
+        a, b = chosen[k, 0], chosen[k, 1]
+        held, factors = rows.of(held, a, begins[k])
+        value = block(factors, b)
+        if is_symmetric:
+            mirrored = value.transpose(1, 0, *reversed(range(2, value.ndim)))
+            filled = jax.lax.dynamic_update_slice(filled, mirrored, (b, a, *rest))
+        return jax.lax.dynamic_update_slice(filled, value, (a, b, *rest)), held
+
+    start = jnp.zeros(kernel.shape, kernel.dtype), rows.start
+    return jax.lax.fori_loop(0, len(pairs), put, start)[0]
+
+
+def _even(n: int, most: int) -> int:
+    """Rows of a block if n rows are cut evenly into blocks of at most ``most``."""
+    return -(-n // -(-n // most))
+
+
+def _starts(n: int, size: int) -> list[int]:
+    return [min(start, n - size) for start in range(0, n, size)]
+
+
+def _source(
+    plan: Plan, leaves: Sequence[Array], rows: Array, size: int, layout: Layout
+) -> Callable[[int | Array], Factors]:
+    """Where a block's factors come from: kept ones, or a new backward pass."""
+    if layout.has_kept_factors:
+        kept = _chunked_factors(plan, leaves, rows, layout.chunk_size)
+        if size == len(rows):
+            return lambda start: kept
+        return lambda start: _map_rows(
+            plan, lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), kept
+        )
+
+    def fresh(start: int | Array) -> Factors:
+        chosen = jax.lax.dynamic_slice_in_dim(rows, start, size)
+        return _chunked_factors(plan, leaves, chosen, layout.chunk_size)
+
+    return fresh
+
+
+def _chunked_factors(plan: Plan, leaves: Sequence[Array], rows: Array, chunk: int) -> Factors:
+    n = len(rows)
+    if n <= chunk:
+        return factors(plan, leaves, rows)
+    chunk = _even(n, chunk)
+    n_chunks = -(-n // chunk)
+    padding = jnp.repeat(rows[-1:], n_chunks * chunk - n, axis=0)
+    chunks = jnp.concatenate([rows, padding]).reshape(n_chunks, chunk, *rows.shape[1:])
+    if _convolves(plan) and n_chunks <= _MOST_WRITTEN_OUT:
+        made = []
+        for part in chunks:
+            # One after the other, for memory's sake.
+            part, made = jax.lax.optimization_barrier((part, made))
+            made.append(factors(plan, leaves, part))
+        stacked = jax.tree.map(lambda *a: jnp.stack(a), *made)
+    else:
+        stacked = jax.lax.map(lambda part: factors(plan, leaves, part), chunks)
+    joined = _map_rows(plan, lambda a: a.reshape(-1, *a.shape[2:])[:n], stacked)
+    # What is the same for every row was made once for each chunk.
+    return _map_constants(plan, lambda a: a[0], joined)
+
+
+def _convolves(plan: Plan) -> bool:
+    return any(step.name == "conv_general_dilated" for step in plan.program.steps)
+
+
+def _map_rows(plan: Plan, function: Callable[[Array], Array], given: Factors) -> Factors:
+    """Apply a function to the factors that have a row axis."""
+    return _map(plan, function, lambda a: a, given)
+
+
+def _map_constants(plan: Plan, function: Callable[[Array], Array], given: Factors) -> Factors:
+    """Apply a function to the factors that have no row axis."""
+    return _map(plan, lambda a: a, function, given)
+
+
+def _map(
+    plan: Plan,
+    rows: Callable[[Array], Array],
+    constants: Callable[[Array], Array],
+    given: Factors,
+) -> Factors:
+    cotangents = tuple(
+        constants(a) if group.is_constant else rows(a)
+        for group, a in zip(plan.groups, given.cotangents, strict=True)
+    )
+    jacobians = tuple(
+        constants(a) if is_constant else rows(a)
+        for is_constant, a in zip(plan.constant, given.jacobians, strict=True)
+    )
+    rest = (given.activations, given.weights, given.bottlenecks)
+    activations, weights, narrow = jax.tree.map(rows, rest)
+    return Factors(cotangents, activations, weights, jacobians, narrow)
+
+
+def _factor_bytes(plan: Plan) -> int:
+    """Bytes of the factors of one row."""
+    shapes, c = plan.program.shapes, plan.n_outputs
+    count = sum(c * int(np.prod(shapes[plan.program.inputs[p]].shape)) for p in plan.explicit)
+    for group in (*plan.groups, *plan.formed):
+        count += c * group.n_batches * group.n_positions * group.n_units
+        for member in group.members:
+            count += group.n_batches * group.n_positions * (member.n_inner or member.depth())
+    for group in plan.formed:
+        count += c * group.n_batches * group.n_units * group.members[0].n_inner
+    for way in plan.bottlenecks:
+        # The derivative on all other ways is held for a moment.
+        count += c * (2 * way.size + int(np.prod(shapes[plan.program.inputs[way.param]].shape)))
+    return count * product_dtype(plan.program).itemsize
+
+
+def _pair_numbers(plan: Plan, traced: bool) -> int:
+    """Temporary numbers for each pair of rows in a block."""
+    c = 1 if traced else plan.n_outputs
+    count = c * c
+    for group in plan.groups:
+        batches, positions = group.n_batches, group.n_positions
+        count += batches * positions**2 + c * c
+        if traced or group.is_plain or group.is_constant or group.forms_jacobians:
+            continue
+        if multiplies_cotangents_first(group, c):
+            count += c * c * batches * positions**2
+        else:
+            count += c * batches * positions * group.n_units
+    for cross in plan.crosses:
+        k, q = cross.left[0], cross.right[0]
+        pairs = plan.groups[k].n_positions * plan.groups[q].n_positions
+        count += pairs * (2 * plan.n_outputs if cross.overlap.is_turned else c * c) + c * c
+    return count
+
+
+def work_bytes(plan: Plan, layout: Layout, n: int, m: int, *, traced: bool) -> int:
+    """Bytes that one block of an n × m kernel and its temporaries take."""
+    pairs = min(layout.block_size, n) * min(layout.block_size, m)
+    return pairs * _pair_numbers(plan, traced) * product_dtype(plan.program).itemsize

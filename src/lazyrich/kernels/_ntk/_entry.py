@@ -1,0 +1,279 @@
+"""The empirical neural tangent kernel, exact and fast, of any predictor."""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
+
+from lazyrich._base import InputError, Params, Predictor
+
+from .._finite import check_finite
+from .._inputs import Inputs, as_parameters
+from .._memory import free_bytes, require_room
+from .._parameters import is_moving
+from .._predictor_call import Arrays, PredictorCall, is_concrete, predictor_call
+from .._rows._checks import RowChange, check_change, check_draws
+from ._blocking import blocked_kernel, make_layout, work_bytes
+from ._explain import Explanation, explanation
+from ._planner import make_plan
+from ._program_key import Cache
+
+
+def ntk(
+    predict: Predictor,
+    params: Params,
+    x: Inputs,
+    x2: Inputs | None = None,
+    *,
+    trace_outputs: bool = False,
+    block_size: int | None = None,
+) -> Float[Array, "n m"] | Float[Array, "n m c c"]:
+    """The empirical neural tangent kernel Θ[i, j, a, b] = ∇f_a(x_i) · ∇f_b(x′_j).
+
+    The gradient is with respect to all parameters at their present values. The result is
+    exact, not an estimate, and is **not** divided by the number of outputs (some
+    libraries divide the traced kernel by c).
+
+    Gradients are seldom formed. The predictor is traced, and where a parameter enters
+    through a dense contraction, a table lookup or an addition, the cotangents g of the
+    value it enters and the activations h there are contracted, (g·g′)∘(h·h′). A parameter
+    that enters in any other way has its Jacobian formed, that parameter alone;
+    `explain_ntk` tells which went which way. Works under ``jit``, ``vmap`` and ``grad``.
+    The predictor is traced at each call, so it may have changed since the last one (a
+    ``jax.jit`` is traced once, because JAX takes it for unchanging, which saves that time).
+    Called with concrete arrays the kernel is compiled once for each traced program, whatever
+    function it came from, and shares the rows among the local devices.
+
+    Args:
+        predict: a predictor; each row of its output must depend on its own row of the
+            input alone.
+        params: θ, any pytree of arrays. Integer arrays count as constants. Running statistics
+            and other state are no parameters: leave them to ``predict``.
+        x: n rows: an array (n, ...), what converts to one (lists, data frames, tensors), or
+            a tuple or dict of arrays with n rows each.
+        x2: m other rows; None means the rows of ``x``, and half of the work.
+        trace_outputs: whether to sum over equal outputs, Σ_a Θ[i, j, a, a].
+        block_size: rows for which the kernel and its temporaries are computed at once;
+            None chooses it so that they stay within a few hundred megabytes.
+
+    Returns:
+        Θ of shape (n, m, c, c); of shape (n, m) if traced or if ``predict`` returns
+        (n,). In squared output units over squared parameter units, of the dtype of the
+        output. Zero if no parameter reaches the output. Symmetric and positive
+        semidefinite (as an nc × nc matrix) if ``x2`` is None.
+
+    Raises:
+        InputError: if the predictor does not return (n,) or (n, c) real numbers, if it
+            mixes rows or draws random numbers for each row, if the parameters hold
+            something else than trainable arrays, if ``block_size`` is below one, if the
+            kernel does not fit the memory, or if it is not finite. Under ``jit``, where
+            values cannot be looked at, the kernel of a predictor that mixes rows is NaN.
+
+    Example:
+        >>> x = jnp.array([[1.0, 2.0], [3.0, 0.0]])
+        >>> ntk(lambda weights, x: x @ weights, jnp.zeros(2), x).tolist()
+        [[5.0, 3.0], [3.0, 9.0]]
+        >>> ntk(lambda weights, x: x @ weights, jnp.zeros((2, 3)), x).shape
+        (2, 2, 3, 3)
+
+    References:
+        Kumar et al. (2024), Eq. 2, which includes the output scale α². Novak et al.
+        (2022), "Fast finite width neural tangent kernel", for the structure.
+    """
+    if block_size is not None and block_size < 1:
+        raise InputError(f"block_size is {block_size}; it must be one row or more, or None.")
+    call = predictor_call(predict, params, x, x2)
+    fixed = _Fixed(trace_outputs, block_size, _devices(call.arrays))
+    _require_room_for_kernel(call, is_traced=trace_outputs)
+    if call.arrays.are_concrete:
+        kernel, total, change = _compiled(call, fixed)(call)
+    else:
+        kernel, total, change = _kernel(call, fixed, call.is_row_wise(), call.arrays)
+    if not is_concrete(kernel):
+        return kernel if change is None else jnp.where(change.is_mixed(), jnp.nan, kernel)
+    if change is not None:
+        check_change(change)
+    check_finite(kernel, total, call)
+    return kernel
+
+
+def explain_ntk(
+    predict: Predictor,
+    params: Params,
+    x: Inputs,
+    *,
+    trace_outputs: bool = False,
+) -> Explanation:
+    """How `ntk` would treat each parameter array, and what that costs.
+
+    Nothing is computed but the plan. Costs count multiplications for each pair of rows;
+    the backward passes, which grow with the number of rows only, are left out.
+
+    Args:
+        predict: a predictor.
+        params: θ, any pytree of arrays.
+        x: rows; one is enough.
+        trace_outputs: whether the traced kernel is meant.
+
+    Returns:
+        One way for each parameter array; printed, it is a table.
+
+    Raises:
+        InputError: as `ntk`.
+
+    Example:
+        >>> params = {"gain": jnp.ones(3), "weights": jnp.ones((3, 2))}
+        >>> layer = lambda params, x: (params["gain"] * x) @ params["weights"]
+        >>> ways = explain_ntk(layer, params, jnp.ones((1, 3)))
+        >>> ways["['weights']"].kind, ways["['gain']"].kind
+        ('contraction', 'jacobian')
+    """
+    call = predictor_call(predict, params, x)
+    check_draws(call.row, call.batch)
+    summed = trace_outputs or call.n_outputs in (None, 1)
+    row_predict, rows, _ = _on_single_rows(call, call.arrays)
+    plan = make_plan(row_predict, call.arrays.leaves, rows[0], traced=summed)
+    leaves = jax.tree_util.tree_leaves_with_path(as_parameters(params))
+    moves = is_moving([leaf for _, leaf in leaves])
+    named = [
+        (jax.tree_util.keystr(path) or "params", np.shape(leaf), moves[k])
+        for k, (path, leaf) in enumerate(leaves)
+    ]
+    return explanation(plan, named, traced=summed)
+
+
+class _Fixed(NamedTuple):
+    """What a compiled kernel is compiled for, besides the program."""
+
+    is_traced: bool
+    block_size: int | None
+    devices: tuple[Any, ...]
+
+
+class _Compiled:
+    """The compiled kernel of all predictors that are one program.
+
+    It keeps nothing of the predictor, whose program is at hand at each call.
+    """
+
+    def __init__(self, fixed: _Fixed, is_row_wise: bool) -> None:
+        self._fixed, self._is_row_wise = fixed, is_row_wise
+        self._now = threading.local()
+        self._run = jax.jit(lambda arrays: self._now.kernel(arrays))
+
+    def __call__(self, call: PredictorCall) -> tuple[Array, Array, RowChange | None]:
+        self._now.kernel = partial(_kernel, call, self._fixed, self._is_row_wise)
+        try:
+            return self._run(call.arrays)
+        finally:
+            self._now.kernel = None
+
+
+_COMPILED = Cache(128)
+
+
+def _compiled(call: PredictorCall, fixed: _Fixed) -> _Compiled:
+    """The compiled kernel of this program."""
+    is_row_wise = call.is_row_wise()
+    if call.key is None:
+        return _Compiled(fixed, is_row_wise)
+    key = call.key, fixed, is_row_wise
+    return _COMPILED.get(key, lambda: _Compiled(fixed, is_row_wise))
+
+
+def _kernel(
+    call: PredictorCall, fixed: _Fixed, is_row_wise: bool, arrays: Arrays
+) -> tuple[Array, Array, RowChange | None]:
+    """The kernel, its sum, and what trying rows has shown where the program did not."""
+    # With one output the full kernel is the traced one, which is simpler to compute.
+    summed = fixed.is_traced or call.n_outputs in (None, 1)
+    row_predict, x, x2 = _on_single_rows(call, arrays)
+    plan = make_plan(row_predict, arrays.leaves, x[0], traced=summed)
+    n_rows = len(x) + (0 if x2 is None else len(x2))
+    free, size = free_bytes(_device(call.arrays)), fixed.block_size
+    layout = make_layout(plan, n_rows, traced=summed, block_size=size, free=free)
+    work = work_bytes(plan, layout, call.n_rows, call.n_query, traced=summed)
+    require_room(work, "One block of the kernel", _device(call.arrays), "make block_size smaller")
+    compute = partial(blocked_kernel, plan, traced=summed, layout=layout)
+    if len(fixed.devices) == 1:
+        kernel = compute(arrays.leaves, x, x2)
+    else:
+        kernel = _shared(compute, fixed.devices, arrays.leaves, x, x if x2 is None else x2)
+    if call.n_outputs == 1 and not fixed.is_traced:
+        kernel = kernel[:, :, None, None]
+    return kernel, kernel.sum(), None if is_row_wise else call.try_rows(arrays)
+
+
+def _on_single_rows(
+    call: PredictorCall, arrays: Arrays
+) -> tuple[Callable[[Sequence[Array], Array], Array], Array, Array | None]:
+    """The predictor on one row, and the rows; rows of several arrays go by their number."""
+    predict_row = call.row_function(arrays.row_constants)
+    if len(arrays.rows) == 1:
+        x2 = None if arrays.query is None else arrays.query[0]
+        return lambda leaves, row: predict_row(leaves, [row]), arrays.rows[0], x2
+    n, tables = call.n_rows, arrays.rows
+    if arrays.query is not None:
+        pairs = zip(arrays.rows, arrays.query, strict=True)
+        tables = [jnp.concatenate(pair) for pair in pairs]
+    numbers = jnp.arange(len(tables[0]))
+    return (
+        lambda leaves, number: predict_row(leaves, [table[number] for table in tables]),
+        numbers[:n],
+        None if arrays.query is None else numbers[n:],
+    )
+
+
+def _require_room_for_kernel(call: PredictorCall, *, is_traced: bool) -> None:
+    """Refuse a kernel that does not fit."""
+    n, m, c = call.n_rows, call.n_query, call.n_outputs or 1
+    size = n * m * (1 if is_traced else c * c) * np.dtype(call.dtype).itemsize
+    outputs = f" with {c}² entries each" if c > 1 and not is_traced else ""
+    what = f"A kernel of {n} × {m} rows{outputs}"
+    require_room(size, what, _device(call.arrays))
+
+
+def _device(arrays: Arrays) -> Any:
+    """Where the kernel is to be."""
+    for value in arrays.each():
+        if is_concrete(value) and isinstance(value, jax.Array):
+            return next(iter(value.devices()))
+    return jax.local_devices()[0]
+
+
+def _shared(
+    compute: Any, devices: tuple[Any, ...], leaves: Sequence[Array], x: Array, x2: Array
+) -> Array:
+    """The kernel with its rows shared among devices; all of them hold all of ``x2``."""
+    rows, whole = PartitionSpec("rows"), PartitionSpec()
+    share = -(-len(x) // len(devices))
+    padding = jnp.repeat(x[-1:], share * len(devices) - len(x), axis=0)
+    spread = jax.shard_map(
+        compute,
+        mesh=Mesh(np.asarray(devices), ("rows",)),
+        in_specs=(whole, rows, whole),
+        out_specs=rows,
+        # Nothing is summed over devices, so there is nothing for this check to guard.
+        check_vma=False,
+    )
+    return spread(list(leaves), jnp.concatenate([x, padding]), x2)[: len(x)]
+
+
+def _devices(arrays: Arrays) -> tuple[Any, ...]:
+    """The devices to share the rows among.
+
+    Those of this process, if the caller put nothing on a device of their own choice, and
+    set no mesh, and there is a row for each. Rows of several arrays stay together.
+    """
+    local = tuple(jax.local_devices())
+    is_free = len(arrays.rows) == 1 and jax.sharding.get_abstract_mesh().empty
+    is_free = is_free and all(
+        is_concrete(a) and not getattr(a, "committed", False) for a in arrays.each()
+    )
+    return local if is_free and len(arrays.rows[0]) >= len(local) else local[:1]

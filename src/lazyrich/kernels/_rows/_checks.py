@@ -1,0 +1,224 @@
+"""Is each row of the output one function of its own row of the input alone?
+
+Asked of the traced program first, where the answer holds for all inputs and parameters. Where
+the program does not tell, it is tried: every row is changed while every other row is watched.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from lazyrich._base import InputError
+
+from .._ntk._trace import flatten
+from .._ntk._traced_predictor import Traced, equations, operations
+from ._dependence import depends_on_own_row_alone
+
+_DRAWING = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
+
+# What JAX adds or leaves out where an axis has the length one.
+_SHAPING = frozenset({"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"})
+
+_MIXES = (
+    "predict mixes the rows of a batch: the output of one row changes with another row; each row "
+    "of the output must depend on its own row alone, so put batch normalisation into inference "
+    "mode with stored statistics, and switch dropout off."
+)
+_COUNTS = (
+    "predict treats a row by itself otherwise than the same row among others (a mean over the "
+    "batch, the place of the row, or a rule with another derivative?); each row of the output must "
+    "depend on its own row alone, whatever its place and the number of rows."
+)
+
+
+def check_draws(row: Traced, batch: Traced) -> None:
+    """Refuse predictors that draw new random numbers for each row, as dropout does."""
+
+    def drawn(of: Traced) -> int:
+        program = flatten(of.closed)
+        slots = [s for step in program.steps if step.name in _DRAWING for s in step.outs]
+        return sum(int(np.prod(program.shapes[slot].shape)) for slot in slots)
+
+    if drawn(row) != drawn(batch):
+        raise InputError(
+            "predict draws random numbers for each row of the batch, so its rows are different "
+            "functions; switch dropout off, and other noise (inference mode), first."
+        )
+
+
+def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
+    """Whether the program shows that its rows are independent, and one function.
+
+    Args:
+        batch: the predictor on all rows.
+        row: on one row.
+        few: on ``N_ROWS`` rows.
+        n_leaves: how many of the arguments are parameters.
+    """
+    n = batch.outputs.shape[0]
+    kinds = (few,) if n == 1 else (few, batch)
+    if n > 1 and operations(few.closed) != operations(batch.closed):
+        return False
+    if any(_numbers(of.closed) != _numbers(row.closed) for of in kinds):
+        return False
+    if _computing(row.closed) != _computing(few.closed):
+        return False
+    if any(not _same_constants(of.captured, row.captured) for of in kinds):
+        return False
+    if "custom_vjp_call" in operations(few.closed):
+        return False  # what its rule does to sums over rows cannot be read off
+    return depends_on_own_row_alone(few.closed, n_leaves)
+
+
+def _numbers(closed: jex.ClosedJaxpr) -> set[str]:
+    """Numbers written into a program, among them those made of the number of rows."""
+    literals = [
+        atom.val
+        for eqn in equations(closed.jaxpr)
+        for atom in eqn.invars
+        if isinstance(atom, jex.Literal) and jnp.issubdtype(atom.aval.dtype, np.number)
+    ]
+    powers = [eqn.params["y"] for eqn in equations(closed.jaxpr) if "y" in eqn.params]
+    return {repr(complex(number)) for number in [*literals, *powers]}  # text: NaN is not NaN
+
+
+def _computing(closed: jex.ClosedJaxpr) -> list[str]:
+    """The operations of a program but for those that only shape arrays."""
+    return [name for name in operations(closed) if name not in _SHAPING]
+
+
+def _same_constants(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return len(some) == len(others) and all(
+        a is b or (not (isinstance(a, Tracer) or isinstance(b, Tracer)) and np.array_equal(a, b))
+        for a, b in zip(some, others, strict=True)
+    )
+
+
+class RowChange(NamedTuple):
+    """What trying has shown.
+
+    Attributes:
+        mixing: the most that an output changed with other rows, relative to the largest.
+        counting: the same between a row among others and by itself.
+    """
+
+    mixing: Float[Array, ""]
+    counting: Float[Array, ""]
+
+    def is_mixed(self) -> Array:
+        """Whether it is more than rounding."""
+        # The same program gives the same rounding; a row by itself is another program.
+        eps = float(jnp.finfo(self.mixing.dtype).eps)
+        return ~((self.mixing <= eps**0.5) & (self.counting <= eps**0.25))
+
+
+def check_change(change: RowChange) -> None:
+    """Refuse what trying has shown to mix rows."""
+    if bool(change.is_mixed()):
+        eps = float(jnp.finfo(change.mixing.dtype).eps)
+        raise InputError(_COUNTS if change.mixing <= eps**0.5 else _MIXES)
+
+
+def try_rows(
+    predict: Callable[[Sequence[Array], Sequence[Array]], Array],
+    predict_row: Callable[[Sequence[Array], Sequence[Array]], Array],
+    leaves: Sequence[Array],
+    inputs: Sequence[Array],
+) -> RowChange:
+    """Change every row while every other row is watched, and take rows by themselves.
+
+    Args:
+        predict: (leaves, inputs) -> (n,) or (n, c).
+        predict_row: the same for one row, of shape (1, ...).
+        leaves: the parameter arrays.
+        inputs: the input arrays, (n, ...).
+    """
+    keys = jax.random.split(jax.random.key(0), 3)
+    random = [_random_like(key, leaf) for key, leaf in _numbered(keys[0], inputs)]
+    more = [_random_like(key, leaf) for key, leaf in _numbered(keys[1], inputs)]
+    mixing = jnp.maximum(
+        _change(predict, leaves, inputs, random), _change(predict, leaves, random, more)
+    )
+    moved = [_moved(key, leaf) for key, leaf in _numbered(keys[2], leaves)]
+
+    def alone(leaves: Sequence[Array], inputs: Sequence[Array]) -> Array:
+        outputs = jax.vmap(lambda row: predict_row(leaves, [leaf[None] for leaf in row])[0])
+        return outputs(list(inputs))
+
+    results, pull = jax.vjp(lambda leaves: predict(leaves, inputs), moved)
+    rows, pull_rows = jax.vjp(lambda leaves: alone(leaves, inputs), moved)
+    cotangent = jax.random.normal(keys[2], results.shape, results.dtype)
+    dtype = mixing.dtype
+    gaps = [_gap([results], [rows]), _gap(pull(cotangent)[0], pull_rows(cotangent)[0])]
+    return RowChange(mixing, jnp.stack(gaps).max().astype(dtype))
+
+
+def _numbered(key: Array, leaves: Sequence[Array]) -> Iterator[tuple[Array, Array]]:
+    return zip(jax.random.split(key, len(leaves)), leaves, strict=True)
+
+
+def _random_like(key: Array, leaf: Array) -> Array:
+    """Random entries of the kind and size that are there."""
+    if leaf.dtype == bool:
+        return jax.random.bernoulli(key, 0.5, leaf.shape)
+    if jnp.issubdtype(leaf.dtype, np.integer):
+        low, high = jnp.minimum(leaf.min(), 0), jnp.maximum(leaf.max(), 1)
+        return jax.random.randint(key, leaf.shape, low, high + 1, leaf.dtype)
+    if not jnp.issubdtype(leaf.dtype, np.inexact):
+        return jnp.roll(leaf, 1, 0)  # keys of random numbers
+    size = jnp.max(jnp.where(jnp.isfinite(leaf), jnp.abs(leaf), 0), initial=0)
+    return jnp.where(size > 0, size, 1) * jax.random.normal(key, leaf.shape, leaf.dtype)
+
+
+def _moved(key: Array, leaf: Array) -> Array:
+    """Parameters near by, so that nothing cancels by how they were chosen."""
+    size = jnp.sqrt(jnp.mean(jnp.square(leaf)))
+    step = 0.1 * jnp.where(size > 0, size, 1)
+    return leaf + step.astype(leaf.dtype) * jax.random.normal(key, leaf.shape, leaf.dtype)
+
+
+def _change(predict: Any, leaves: Any, inputs: Any, other: Any) -> Array:
+    """The most that outputs change with other rows, relative to the largest output.
+
+    Rows whose number has a certain binary digit are replaced, then those that lack it; for
+    all digits, so that each row stays in some try in which each other one is replaced.
+    All tries go through one compiled loop body, so that for independent rows the change
+    is zero to the last bit, however much cancellation there is inside.
+    """
+    n = inputs[0].shape[0]
+    digits = np.arange(max(1, (n - 1).bit_length()))
+    has_digit = (np.arange(n) >> digits[:, None] & 1).astype(bool)
+    masks = jnp.asarray(np.concatenate([np.zeros((1, n), bool), has_digit, ~has_digit]))
+
+    def outputs(mask: Array) -> Array:
+        return predict(leaves, [_select(mask, b, a) for a, b in zip(inputs, other, strict=True)])
+
+    results = jax.lax.map(outputs, masks)
+    here = jnp.broadcast_to(results[0], results.shape)
+    kept = ~masks.reshape(*masks.shape, *(1,) * (results.ndim - 2))
+    return _relative(jnp.where(kept, results, here), here)
+
+
+def _select(mask: Array, chosen: Array, rest: Array) -> Array:
+    return jnp.where(mask.reshape(-1, *(1,) * (chosen.ndim - 1)), chosen, rest)
+
+
+def _gap(some: Sequence[Array], others: Sequence[Array]) -> Array:
+    flat = [jnp.concatenate([leaf.reshape(-1) for leaf in leaves]) for leaves in (others, some)]
+    return _relative(*flat)
+
+
+def _relative(values: Array, wanted: Array) -> Array:
+    """Largest difference over largest value; what is not finite where it should be is infinite."""
+    is_finite = jnp.isfinite(wanted)
+    wanted = jnp.where(is_finite, wanted, 0)
+    change = jnp.where(is_finite, jnp.abs(values - wanted), 0)
+    change = jnp.where(jnp.isfinite(change), change, jnp.inf)
+    largest = jnp.max(jnp.abs(wanted), initial=0)
+    return jnp.max(change, initial=0) / jnp.maximum(largest, jnp.finfo(wanted.dtype).tiny)

@@ -1,0 +1,87 @@
+"""The interface of a network's settings: parameters from a key, and a predictor."""
+
+from abc import abstractmethod
+from collections.abc import Collection
+from typing import TYPE_CHECKING, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray, ScalarLike
+
+from lazyrich._base import (
+    Config,
+    InputError,
+    Params,
+    Predictor,
+    require_finite,
+    require_positive,
+)
+
+
+class Net(Config):
+    """Settings of a net; abstract.
+
+    Attributes:
+        dials: names of the fields that ``predictor`` takes as numbers that may be
+            traced, so that runs which differ in them share one compilation.
+        takes: "vectors" (n, d) or "tokens" (n, t).
+
+    Example:
+        >>> from lazyrich.models import MLPNet
+        >>> issubclass(MLPNet, Net), MLPNet.takes
+        (True, 'vectors')
+    """
+
+    dials: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[str] = "vectors"
+
+    if TYPE_CHECKING:
+
+        @property
+        def kind(self) -> str: ...
+
+    @abstractmethod
+    def init(
+        self,
+        key: PRNGKeyArray,
+        *,
+        n_inputs: int,
+        n_outputs: int | None,
+        vocabulary: int | None = None,
+        weight_scale: ScalarLike = 1.0,
+    ) -> Params:
+        """Parameters at initialisation, every one of them times ``weight_scale`` (σ)."""
+
+    @abstractmethod
+    def predictor(self, **dials: ScalarLike) -> Predictor:
+        """The net as a function; ``dials`` stand in for the fields of those names."""
+
+
+def scale_params(params: Params, weight_scale: ScalarLike) -> Params:
+    """Every parameter times σ, in the precision it has.
+
+    Raises:
+        InputError: if σ is not finite or not above zero.
+    """
+    require_finite(weight_scale=weight_scale)
+    require_positive(weight_scale=weight_scale)
+    return jax.tree.map(lambda leaf: leaf * jnp.asarray(weight_scale, leaf.dtype), params)
+
+
+def require_vectors(name: str, vocabulary: int | None) -> None:
+    """Refuse tokens, for a net that takes vectors."""
+    if vocabulary is not None:
+        raise InputError(
+            f"{name} takes vectors and the task gives tokens (a vocabulary of {vocabulary}); "
+            "ask the task for one-hot vectors, or take a transformer."
+        )
+
+
+def require_dials(net: Net, names: Collection[str]) -> None:
+    """Refuse dials that a net does not have."""
+    unknown = sorted(set(names) - set(net.dials))
+    if unknown:
+        has = ", ".join(net.dials) or "none"
+        raise InputError(
+            f"{type(net).__name__} has no dial {', '.join(unknown)}; its dials are: {has}."
+        )

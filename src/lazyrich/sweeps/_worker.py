@@ -1,0 +1,155 @@
+"""What a worker does: takes a parcel of experiments, gives back what to keep of them."""
+
+import ctypes
+import functools
+import inspect
+import os
+import pickle
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import jax
+
+from lazyrich._base import Config, InputError
+from lazyrich.training import History
+
+from .store._key import experiment_key
+from .store._result import Outcome, outcome_of, package_version
+
+Run = Callable[[Sequence[Any]], Iterable[History]]
+"""Computes a list of experiments; called with that list as its one positional argument."""
+
+_MOST_OF_AN_ERROR = 4000
+_TRIM_VARIABLE, _TRIM_OF_DASK = "MALLOC_TRIM_THRESHOLD_", "65536"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+class Parcel(NamedTuple):
+    """Experiments that are computed in one call.
+
+    Attributes:
+        run: what computes them.
+        experiments: settings.
+        keys: their keys, as the sweep has made them.
+        version: lazyrich's, where the sweep runs.
+        x64: whether JAX works in double precision there.
+        attempt: counts sendings, so that no two calls are the same.
+    """
+
+    run: Run
+    experiments: tuple[Config, ...]
+    keys: tuple[str, ...]
+    version: str
+    x64: bool
+    attempt: int
+
+
+class Reply(NamedTuple):
+    """What a worker gives back.
+
+    Attributes:
+        outcomes: of the experiments that were finished.
+        error: why the others were not, else empty.
+        refusal: why this worker must not compute them at all, else empty.
+        seconds: how long it took.
+    """
+
+    outcomes: list[Outcome]
+    error: str = ""
+    refusal: str = ""
+    seconds: float = 0.0
+
+
+def work(pickled: bytes) -> Reply:
+    """Compute a pickled parcel, in whatever process this is called."""
+    try:
+        parcel: Parcel = pickle.loads(pickled)
+    except Exception as error:
+        return Reply([], refusal=f"it cannot load what it was sent ({_name(error)})")
+    _keep_freed_memory()
+    outcomes: list[Outcome] = []
+    begin = time.monotonic()
+    error, refusal = compute(parcel, outcomes.append)
+    return Reply(outcomes, error, refusal, time.monotonic() - begin)
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Let glibc keep memory that is freed, as it does where Dask has not told it otherwise.
+
+    Dask's nanny has a worker give back all that is free beyond 64 KiB, which also holds
+    the size from which blocks are mapped on their own at 128 KiB. Every step of a run then
+    gives its arrays back and faults their pages in again: it takes twice as long. Here
+    come the sizes that glibc arrives at when left alone. Any other number is left as it is.
+    """
+    if sys.platform == "linux" and os.environ.get(_TRIM_VARIABLE) == _TRIM_OF_DASK:
+        with suppress(OSError, AttributeError):  # no glibc
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+            mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
+
+
+def compute(parcel: Parcel, emit: Callable[[Outcome], Any]) -> tuple[str, str]:
+    """Compute a parcel, handing over each experiment as it is finished.
+
+    Returns:
+        An error and a refusal, as in ``Reply``.
+    """
+    refusal = _refusal(parcel)
+    if refusal:
+        return "", refusal
+    wanted = set(parcel.keys)
+
+    def keep(history: History) -> None:
+        outcome = outcome_of(history)
+        if outcome.key in wanted:
+            wanted.remove(outcome.key)
+            emit(outcome)
+
+    with jax.enable_x64(parcel.x64):
+        try:
+            _call(parcel, keep)
+        except Exception as error:
+            return _account(error), ""
+    return ("its run ended without giving it back" if wanted else ""), ""
+
+
+def _call(parcel: Parcel, keep: Callable[[History], None]) -> None:
+    """Call the run function, and keep each history when it is first seen."""
+    run: Any = parcel.run
+    kept: set[int] = set()
+
+    def on_finished(position: int, history: History) -> None:
+        kept.add(position)
+        keep(history)
+
+    is_told = "on_finished" in inspect.signature(run).parameters
+    told = {"on_finished": on_finished} if is_told else {}
+    for position, history in enumerate(run(list(parcel.experiments), **told)):
+        if position not in kept:
+            keep(history)
+
+
+def _refusal(parcel: Parcel) -> str:
+    if package_version() != parcel.version:
+        return f"it has lazyrich {package_version()}, the sweep has {parcel.version}"
+    for experiment, key in zip(parcel.experiments, parcel.keys, strict=True):
+        if experiment_key(experiment) != key:
+            return "its lazyrich has other versions of the numerics or of the settings"
+    return ""
+
+
+def _account(error: Exception) -> str:
+    """An error as it is kept: its sentence, and the trace if it was not bad input."""
+    if isinstance(error, InputError):
+        return str(error)
+    trace = "".join(traceback.format_exception(error))[-_MOST_OF_AN_ERROR:]
+    return f"{_name(error)}\n{trace}"
+
+
+def _name(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

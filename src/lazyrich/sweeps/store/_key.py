@@ -1,0 +1,152 @@
+"""What names an experiment in a store: its settings and the versions of what computes it."""
+
+import hashlib
+import json
+from typing import Any, Protocol, runtime_checkable
+
+from lazyrich._base import Config, settings
+
+
+@runtime_checkable
+class HasNumerics(Protocol):
+    """An experiment that says which versions its result depends on."""
+
+    @property
+    def numerics(self) -> dict[str, int]:
+        """Version numbers by name, such as ``{"task": 1, "training": 3}``."""
+        ...
+
+
+def canonical_json(experiment: Config) -> str:
+    """All settings as JSON that is equal for equal settings: sorted names, no spaces.
+
+    Fields that were added later are left out where they are at their default.
+    """
+    return _compact(settings(experiment))
+
+
+def class_name(experiment: Config) -> str:
+    """Where the class of an experiment is offered, without the private files it lies in."""
+    found = type(experiment)
+    public = [part for part in found.__module__.split(".") if not part.startswith("_")]
+    return ".".join([*public, found.__qualname__])
+
+
+def numerics_of(experiment: Config) -> dict[str, int]:
+    """Versions that the result depends on; none where the experiment names none."""
+    return dict(experiment.numerics) if isinstance(experiment, HasNumerics) else {}
+
+
+def experiment_key(experiment: Config) -> str:
+    """The name of an experiment in a store.
+
+    SHA-256 of the whole config, the class of the experiment, and its ``numerics``: the
+    versions of the task and of the code that computes it. Equal settings give equal
+    keys in every process and on every machine; a new version gives a new key, so old
+    results stay and are never mistaken for new ones.
+
+    Args:
+        experiment: any frozen config, with a property ``numerics`` if versions matter.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> class Walk(Config):
+        ...     n_steps: int = 10
+        >>> experiment_key(Walk()) == experiment_key(Walk(n_steps=10))
+        True
+        >>> experiment_key(Walk()) == experiment_key(Walk(n_steps=11))
+        False
+    """
+    return _digest(class_name(experiment), canonical_json(experiment), numerics_of(experiment))
+
+
+def key_of_parts(experiment: str, config: str, numerics: dict[str, Any]) -> str:
+    """The key again, from what a file says about itself."""
+    return _digest(experiment, config, numerics)
+
+
+def _digest(experiment: str, config: str, numerics: dict[str, Any]) -> str:
+    config = _first_form(config)
+    whole = json.dumps([experiment, config, sorted(numerics.items())], ensure_ascii=False)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _first_form(config: str) -> str:
+    """The settings as keys are made from them: where they stood when results were first stored.
+
+    Two tasks had a label scale of their own beside that of the scaling, and the linearized
+    network was trained where ``twin`` stood among the probes.
+    """
+    tree = json.loads(config)
+    is_moved = _has_own_label_scale(tree) and "label_scale" not in tree["task"]
+    if is_moved:
+        task, scaling = tree["task"], tree["scaling"]
+        task["label_scale"], scaling["label_scale"] = scaling["label_scale"], 1.0
+    if tree.get("linearized") is True and isinstance(tree.get("probes"), list):
+        del tree["linearized"]
+        tree["probes"].insert(_place_of_twin(tree["probes"]), {"kind": "twin"})
+        is_moved = True
+    return _compact(tree) if is_moved else config
+
+
+def _place_of_twin(probes: list[Any]) -> int:
+    """Where it stood in all results that come with this package.
+
+    At the end; beside kernel regression or the terms of the loss after the plain probes
+    with which the list began.
+    """
+    kinds = [probe.get("kind") for probe in probes]
+    if not {"kernel_regression", "terms"} & set(kinds):
+        return len(kinds)
+    others = (k for k, kind in enumerate(kinds) if kind not in ("weight_norm", "parameter_change"))
+    return next(others, len(kinds))
+
+
+def former_keys(experiment: Config) -> list[str]:
+    """Other names under which the same results may have been stored.
+
+    Whoever chose the probes could name ``twin``, now the setting ``linearized``, anywhere
+    among them.
+    """
+    tree = settings(experiment)
+    probes = tree.pop("probes", None)
+    if tree.pop("linearized", False) is not True or not isinstance(probes, list):
+        return []
+    own = experiment_key(experiment)
+    keys = []
+    for place in range(len(probes) + 1):
+        listed = [*probes[:place], {"kind": "twin"}, *probes[place:]]
+        config = _compact(tree | {"probes": listed})
+        keys.append(_digest(class_name(experiment), config, numerics_of(experiment)))
+    return [key for key in keys if key != own]
+
+
+def present_form(tree: dict[str, Any]) -> dict[str, Any]:
+    """Stored settings with their present names and places."""
+    if _has_own_label_scale(tree) and "label_scale" in tree["task"]:
+        task, scaling = tree["task"], tree["scaling"]
+        rest = {name: value for name, value in task.items() if name != "label_scale"}
+        product = task["label_scale"] * scaling["label_scale"]
+        tree = tree | {"task": rest, "scaling": scaling | {"label_scale": product}}
+    if isinstance(tree.get("probes"), list) and "net" in tree:
+        others = [probe for probe in tree["probes"] if probe != {"kind": "twin"}]
+        is_named = len(others) < len(tree["probes"])
+        tree = tree | {"probes": others, "linearized": is_named or tree.get("linearized", False)}
+    return tree
+
+
+def _has_own_label_scale(tree: dict[str, Any]) -> bool:
+    task, scaling = tree.get("task"), tree.get("scaling")
+    are_there = isinstance(task, dict) and isinstance(scaling, dict) and "label_scale" in scaling
+    return are_there and task.get("kind") in _OWN_LABEL_SCALE
+
+
+_OWN_LABEL_SCALE = ("hermite", "polynomial")
+
+
+def _compact(tree: Any) -> str:
+    return json.dumps(
+        tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )

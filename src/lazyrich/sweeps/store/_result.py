@@ -1,0 +1,162 @@
+"""What is kept of one experiment: arrays and plain facts, nothing that runs."""
+
+import hashlib
+import json
+import os
+import platform
+from functools import cache
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lazyrich._base import Config, InputError, Status
+from lazyrich.training import History, Record
+
+from ._key import canonical_json, class_name, experiment_key, numerics_of
+
+FAILED = "failed"
+
+
+class Outcome(NamedTuple):
+    """One experiment as it is kept in a store.
+
+    Attributes:
+        key: its name in the store.
+        experiment: class of the settings.
+        config: the settings, canonical JSON.
+        numerics: versions that the result depends on.
+        status: name of a ``Status``, or "failed".
+        error: why it failed, else empty.
+        wall_seconds: time of the computation, as its history states it.
+        machine: versions of packages and Python, device, host.
+        steps: optimizer updates made before each record.
+        records: measured quantities by name.
+    """
+
+    key: str
+    experiment: str
+    config: str
+    numerics: dict[str, int]
+    status: str
+    error: str
+    wall_seconds: float
+    machine: dict[str, str]
+    steps: np.ndarray
+    records: dict[str, Record]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything but the arrays."""
+        return {name: getattr(self, name) for name in FACTS}
+
+
+FACTS = tuple(name for name in Outcome._fields if name not in {"steps", "records"})
+
+
+def outcome_of(history: History) -> Outcome:
+    """What to keep of a run.
+
+    Raises:
+        InputError: if its records do not fit its save points or name axes that they lack.
+    """
+    steps = np.asarray(history.steps)
+    records = {name: _sound_record(name, record, steps) for name, record in history.records.items()}
+    return Outcome(
+        **_identity(history.experiment),
+        status=Status(int(history.status)).name,
+        error="",
+        wall_seconds=float(history.wall_seconds),
+        machine=this_machine(),
+        steps=steps,
+        records=records,
+    )
+
+
+def failed_outcome(experiment: Config, error: str) -> Outcome:
+    """What to keep of an experiment that could not be computed."""
+    return Outcome(
+        **_identity(experiment),
+        status=FAILED,
+        error=error,
+        wall_seconds=float("nan"),
+        machine=this_machine(),
+        steps=np.zeros(0, int),
+        records={},
+    )
+
+
+def checksum(outcome: Outcome) -> str:
+    """SHA-256 of everything that is kept, so that a flipped bit is noticed."""
+    digest = hashlib.sha256(json.dumps(outcome.facts, sort_keys=True).encode())
+    arrays = [("", np.asarray(outcome.steps))]
+    for name, record in sorted(outcome.records.items()):
+        digest.update(json.dumps([name, record.unit, record.axes, record.coordinates]).encode())
+        arrays.append((name, np.asarray(record.values)))
+    for name, array in arrays:
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def this_machine() -> dict[str, str]:
+    """Versions, device and host of this process."""
+    device = jax.devices()[0]
+    return {
+        "lazyrich": package_version(),
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.platform} ({device.device_kind})",
+        "host": platform.node(),
+        "cores": str(os.cpu_count()),
+        "x64": str(is_x64()).lower(),
+    }
+
+
+def is_x64() -> bool:
+    """Whether JAX works in double precision in this thread."""
+    return bool(jax.config.read("jax_enable_x64"))
+
+
+@cache
+def package_version() -> str:
+    """Version of lazyrich in this process."""
+    return version("lazyrich")
+
+
+def _identity(experiment: Config) -> dict[str, Any]:
+    return {
+        "key": experiment_key(experiment),
+        "experiment": class_name(experiment),
+        "config": canonical_json(experiment),
+        "numerics": numerics_of(experiment),
+    }
+
+
+def _sound_record(name: str, record: Record, steps: np.ndarray) -> Record:
+    values = np.asarray(record.values)
+    values = values.astype(np.uint8) if values.dtype == bool else values  # NetCDF has no bool
+    n_axes = len(record.axes)
+    coordinates = tuple(record.coordinates) + (None,) * (n_axes - len(record.coordinates))
+    fits = (
+        values.dtype.kind in "fiu"
+        and values.shape[:1] == steps.shape
+        and values.ndim == 1 + n_axes == 1 + len(coordinates)
+        and all(
+            labels is None or len(labels) == length
+            for labels, length in zip(coordinates, values.shape[1:], strict=False)
+        )
+    )
+    if not fits:
+        raise InputError(
+            f"The record {name} has shape {values.shape} and type {values.dtype}, wanted "
+            f"{len(steps)} save points and one length for each of its axes {record.axes}."
+        )
+    plain = tuple(None if labels is None else tuple(map(_plain, labels)) for labels in coordinates)
+    return Record(values, record.unit, tuple(record.axes), plain)
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
