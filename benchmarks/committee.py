@@ -86,11 +86,11 @@ def measure(n_threads: int) -> dict[str, float]:
     import torch
 
     from lazyrich.theory import (
-        Dials,
+        DynamicHyperparameters,
         EmpiricalLoss,
         gradient_descent,
         gradient_flow,
-        statistics,
+        weight_moments,
     )
 
     torch.set_num_threads(n_threads)
@@ -106,7 +106,7 @@ def measure(n_threads: int) -> dict[str, float]:
 
     def problem(width, dtype):
         cast = [jnp.asarray(a, dtype) for a in (weights[width], x, y, x_test, y_test)]
-        return statistics(cast[0]), EmpiricalLoss(*cast[1:3]), EmpiricalLoss(*cast[3:])
+        return weight_moments(cast[0]), EmpiricalLoss(*cast[1:3]), EmpiricalLoss(*cast[3:])
 
     def map_steps(width, n_steps, dtype=jnp.float32, alpha=ALPHA):
         start, train, test = problem(width, dtype)
@@ -116,8 +116,8 @@ def measure(n_threads: int) -> dict[str, float]:
             return gradient_descent(
                 start,
                 train,
-                dials=Dials(alpha, EPSILON),
-                save_steps=saves,
+                hyperparameters=DynamicHyperparameters(alpha, EPSILON),
+                eval_steps=saves,
                 query=test,
                 observe=nothing,
             )
@@ -153,7 +153,7 @@ def measure(n_threads: int) -> dict[str, float]:
         return run
 
     def notebook_steps(width, n_steps, dtype=jnp.float32):
-        """A Python loop over jitted calls, logging every step, the twin trained beside it."""
+        """A Python loop over jitted calls, logging every step, with the linearized network."""
         cast = [jnp.asarray(a, dtype) for a in (weights[width], x, y, x_test, y_test)]
         w0, X, Y, X_test, Y_test = cast
         rate = width / ALPHA**2
@@ -169,29 +169,29 @@ def measure(n_threads: int) -> dict[str, float]:
             return jax.jvp(lambda v: output(v, inputs), (w0,), (w - w0,))[1]
 
         @jax.jit
-        def step(w, twin):
+        def step(w, linearized):
             def loss(f, w):
                 return jnp.mean((f(w, X) - Y) ** 2)
 
             return (
                 w - rate * jax.grad(lambda v: loss(centred, v))(w),
-                twin - rate * jax.grad(lambda v: loss(linear, v))(twin),
+                linearized - rate * jax.grad(lambda v: loss(linear, v))(linearized),
             )
 
         @jax.jit
-        def losses(w, twin):
+        def losses(w, linearized):
             return tuple(
                 jnp.mean((f(v, inputs) - labels) ** 2)
-                for f, v in ((centred, w), (linear, twin))
+                for f, v in ((centred, w), (linear, linearized))
                 for inputs, labels in ((X, Y), (X_test, Y_test))
             )
 
         def run():
-            w = twin = w0
+            w = linearized = w0
             log = []
             for _ in range(n_steps):
-                log.append([float(value) for value in losses(w, twin)])
-                w, twin = step(w, twin)
+                log.append([float(value) for value in losses(w, linearized)])
+                w, linearized = step(w, linearized)
             return np.array(log)
 
         return run
@@ -244,8 +244,8 @@ def measure(n_threads: int) -> dict[str, float]:
         return gradient_descent(
             start,
             train,
-            dials=Dials(alpha, EPSILON),
-            save_steps=saves,
+            hyperparameters=DynamicHyperparameters(alpha, EPSILON),
+            eval_steps=saves,
             query=test,
             observe=nothing,
         ).query_loss
@@ -268,14 +268,19 @@ def measure(n_threads: int) -> dict[str, float]:
         return gradient_flow(
             start,
             train,
-            dials=Dials(ALPHA, EPSILON),
-            save_t=log,
+            hyperparameters=DynamicHyperparameters(ALPHA, EPSILON),
+            eval_t=log,
             query=test,
             observe=nothing,
         )
 
     descent = gradient_descent(
-        start, train, dials=Dials(ALPHA, EPSILON), save_steps=log, query=test, observe=nothing
+        start,
+        train,
+        hyperparameters=DynamicHyperparameters(ALPHA, EPSILON),
+        eval_steps=log,
+        query=test,
+        observe=nothing,
     )
     gap = float(jnp.abs(flow().query_loss / descent.query_loss - 1)[log > 500].max())
     assert gap < 0.03, gap

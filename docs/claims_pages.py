@@ -91,7 +91,7 @@ def pages() -> dict[str, str]:
 
 
 def page(name: str, found: Mapping[str, Result]) -> str:
-    """One figure: what the print says, our pictures, the verdicts, how to compute it again."""
+    """One figure: what the paper says, our pictures, the verdicts, how to compute it again."""
     lines = [f"# {title(name)}", "", f"**The paper's figure:** {FIGURES[name].statement}", ""]
     if not found:
         lines += [
@@ -200,7 +200,7 @@ def overview(results: Results) -> str:
     lines = [
         "# Figures and claims",
         "",
-        "Every figure of the paper has a page: what the print says, our pictures, and the verdict "
+        "Every figure of the paper has a page: what the paper says, our pictures, and the verdict "
         "on each sentence, in the authors' own draw, over seeds at the authors' settings, and over "
         f"seeds in wide networks. {late()} The table with its history is "
         "`src/lazyrich/paper/claims.toml`.",

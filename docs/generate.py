@@ -89,7 +89,7 @@ def training_table() -> str:
         f"alone: {of_runs['loop'] / of_runs['alone']:.2f} one after another, "
         f"{of_runs['threads'] / of_runs['alone']:.2f} on threads, "
         f"{of_runs['vmap'] / of_runs['alone']:.2f} in one `vmap`; measured and chosen by itself: "
-        f"{of_runs['auto'] / of_runs['alone']:.2f}. Default probes and save plan cost: {more}. "
+        f"{of_runs['auto'] / of_runs['alone']:.2f}. Default metrics and schedule cost: {more}. "
         f"Measured on {machine['processor']}, {machine['cores']} cores; JAX {versions['jax']}, "
         f"PyTorch {versions['torch']}; commit {machine['commit'][:7]}; `make benchmark` measures "
         "again.",

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-import lazyrich as lr
+import lazyrich as lz
 
 
 def predict(params, x):
@@ -17,14 +17,14 @@ params = {
     "v": jax.random.normal(keys[1], (200,)) / 200,
 }
 x = jax.random.normal(keys[2], (150, 10)) / 10**0.5
-kernel = lr.ntk(predict, params, x)
+kernel = lz.ntk(predict, params, x)
 
 found = {}
 for name, y in {"linear": x[:, 0], "quadratic": x[:, 0] ** 2 - 0.1}.items():
-    found[name] = float(lr.debiased_alignment(kernel, y))
-    print(f"{name:>9} labels: alignment {lr.alignment(kernel, y):.3f}, ", end="")
-    print(f"chance {lr.chance_alignment(kernel):.3f}, debiased {found[name]:.3f}, ", end="")
-    print(f"yᵀK⁻¹y/|y|² {lr.difficulty(kernel, y) / (y @ y):.2g}")
+    found[name] = float(lz.debiased_alignment(kernel, y))
+    print(f"{name:>9} labels: alignment {lz.alignment(kernel, y):.3f}, ", end="")
+    print(f"chance {lz.chance_alignment(kernel):.3f}, debiased {found[name]:.3f}, ", end="")
+    print(f"yᵀK⁻¹y/|y|² {lz.difficulty(kernel, y) / (y @ y):.2g}")
 
 # A lazy tanh network sees linear functions first; squares are hard for it.
 assert found["linear"] > 0.1 > abs(found["quadratic"])

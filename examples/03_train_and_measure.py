@@ -1,14 +1,14 @@
-"""Train from a frozen experiment, with probes of the library's and one of your own."""
+"""Train from a frozen experiment, with metrics of the library's and one of your own."""
 
 import jax.numpy as jnp
 
-import lazyrich as lr
+import lazyrich as lz
 
-experiment = lr.starting_point("polynomial").changed(
+experiment = lz.preset("polynomial").changed(
     {
         "n_steps": 600,
         "alpha": 0.5,
-        "probes": [{"kind": "weight_norm"}, {"kind": "alignment", "n_points": 100}],
+        "metrics": [{"kind": "weight_norm"}, {"kind": "alignment", "n_points": 100}],
     }
 )
 
@@ -18,8 +18,8 @@ def largest_weight(now):
     return jnp.abs(now.params.weights).max()
 
 
-history = lr.train(experiment, probes={"largest_weight": largest_weight})
-found = lr.grokking_delay(history.steps, history.train_loss, history.test_loss)
+history = lz.train(experiment, metrics={"largest_weight": largest_weight})
+found = lz.grokking_delay(history.steps, history.train_loss, history.test_loss)
 print(
     f"{history.status.name}: train falls at {found.train_step:.0f}, test at {found.test_step:.0f}"
 )

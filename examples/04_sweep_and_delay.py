@@ -4,10 +4,10 @@ import tempfile
 
 import numpy as np
 
-import lazyrich as lr
+import lazyrich as lz
 from lazyrich.sweeps import grid, sweep
 
-base = lr.starting_point("polynomial").changed({"n_steps": 1000, "task.n_test": 300, "probes": []})
+base = lz.preset("polynomial").changed({"n_steps": 1000, "task.n_test": 300, "metrics": []})
 experiments = grid(base, {"alpha": [0.25, 0.5, 1.0], "seed": range(3)})
 
 with tempfile.TemporaryDirectory() as store:  # a folder of your own keeps them
@@ -18,9 +18,9 @@ assert again.equals(found)
 late = np.empty((found.sizes["alpha"], found.sizes["seed"]))
 for i, alpha in enumerate(found.alpha.values):
     for j, seed in enumerate(found.seed.values):
-        run = found.sel(alpha=alpha, seed=seed).dropna("save_step")
-        curves = (run.save_step.values, run.train_loss.values, run.test_loss.values)
-        late[i, j] = lr.grokking_delay(*curves).delay  # inf where the test loss never fell
+        run = found.sel(alpha=alpha, seed=seed).dropna("step")
+        curves = (run.step.values, run.train_loss.values, run.test_loss.values)
+        late[i, j] = lz.grokking_delay(*curves).delay  # inf where the test loss never fell
     print(f"α = {alpha:<4}: delays {np.round(late[i])} steps, median {np.median(late[i]):.0f}")
 
 # Lazier is later, in every seed (a run that was cut off before its end orders last).

@@ -6,16 +6,20 @@ import numpy as np
 
 from lazyrich.models import init_committee_machine
 from lazyrich.tasks import PolynomialTask
-from lazyrich.theory import Dials, EmpiricalLoss, gradient_descent, gradient_flow
+from lazyrich.theory import DynamicHyperparameters, EmpiricalLoss, gradient_descent, gradient_flow
 
-data = PolynomialTask(dim=10, n_train=80, n_test=200).draw(0)
+data = PolynomialTask(dim=10, n_train=80, n_test=200).sample(0)
 weights = init_committee_machine(jax.random.key(0), 1000, dim=10).weights
 train, test = EmpiricalLoss(data.x, data.y), EmpiricalLoss(data.x_test, data.y_test)
 
 rate, steps = 0.05, np.array([0, 10, 100, 1000, 10_000])
-dials = Dials(alpha=1.0, epsilon=0.2, learning_rate=rate)
-descent = gradient_descent(weights, train, dials=dials, save_steps=steps, query=test)
-flow = gradient_flow(weights, train, dials=dials, save_t=rate * steps, query=test)
+hyperparameters = DynamicHyperparameters(alpha=1.0, epsilon=0.2, learning_rate=rate)
+descent = gradient_descent(
+    weights, train, hyperparameters=hyperparameters, eval_steps=steps, query=test
+)
+flow = gradient_flow(
+    weights, train, hyperparameters=hyperparameters, eval_t=rate * steps, query=test
+)
 
 for k, step in enumerate(steps):
     print(

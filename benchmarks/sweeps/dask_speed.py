@@ -38,7 +38,7 @@ BASE = {
     "net": {"kind": "committee", "width": 100, "epsilon": 0.25},
     "optimizer": {"kind": "gradient_descent", "learning_rate": 20.0},
     "n_steps": 3000,
-    "n_saves": 20,
+    "n_evals": 20,
 }
 N_ROUNDS = 5
 SOURCE = Path(__file__).parents[2] / "src"

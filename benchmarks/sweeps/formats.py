@@ -51,12 +51,10 @@ def history(i):
 
 
 def as_dataset(one):
-    data = {
-        name: (("save_step", *record.axes), record.values) for name, record in one.records.items()
-    }
+    data = {name: (("step", *record.axes), record.values) for name, record in one.records.items()}
     return xr.Dataset(
         data,
-        coords={"save_step": one.steps, "threshold": [0.1, 0.2, 0.3]},
+        coords={"step": one.steps, "threshold": [0.1, 0.2, 0.3]},
         attrs={"config": one.experiment.model_dump_json(), "status": "ok", "wall_seconds": 0.01},
     )
 
@@ -73,7 +71,7 @@ def ours(folder, n):
     yield "list"
     found = to_dataset(list(store.outcomes(store.kept).values()))
     yield "open"
-    curves = found.train_loss.stack(run=("alpha", "seed")).transpose("run", "save_step")
+    curves = found.train_loss.stack(run=("alpha", "seed")).transpose("run", "step")
     yield curves.sortby(["alpha", "seed"]).values
 
 
@@ -89,7 +87,7 @@ def ours_without_packs(folder, n):
     yield "list"
     found = to_dataset(list(store.outcomes(store.kept).values()))
     yield "open"
-    yield found.train_loss.stack(run=("alpha", "seed")).transpose("run", "save_step").values
+    yield found.train_loss.stack(run=("alpha", "seed")).transpose("run", "step").values
 
 
 def netcdf_by_xarray(folder, n):

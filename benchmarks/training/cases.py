@@ -45,7 +45,7 @@ def transformer_flops(n_rows, n_tokens, vocabulary, d, h, c):
 
 
 TORCH = ("torch eager", "torch fused", "torch compiled")
-PLAIN = {"scaling": Scaling(center=False), "probes": ()}
+PLAIN = {"scaling": Scaling(center=False), "metrics": ()}
 CASES = {
     "student_teacher": Case(
         Experiment(
@@ -53,7 +53,7 @@ CASES = {
             net=MLPNet(widths=(100, 100), activation="tanh"),
             optimizer=AdamW(learning_rate=3e-4, weight_decay=0.05),
             scaling=Scaling(center=False, weight_scale=2.0),
-            probes=(),
+            metrics=(),
             n_steps=1000,
         ),
         bar=3.0,

@@ -16,10 +16,10 @@ import jax
 import numpy as np
 from run import machine
 
-from lazyrich.training import starting_point, train, train_many
+from lazyrich.training import preset, train, train_many
 
 HERE = Path(__file__).parent
-TEACHER = starting_point("teacher").changed({"probes": [{"kind": "weight_norm"}]})
+TEACHER = preset("teacher").changed({"metrics": [{"kind": "weight_norm"}]})
 DEFAULT = [{"kind": "weight_norm"}, {"kind": "parameter_change"}]
 MODES = ("loop", "threads", "vmap", "auto")
 CASES = {  # steps that make the run last for some seconds
@@ -64,15 +64,15 @@ def many_runs(n_runs, n_steps=5000):
 
 
 def cost_of_measuring(name, n_steps):
-    """Seconds of a run with the default probes and save plan, and of one without."""
-    plain = starting_point(name).changed({"n_steps": n_steps, "probes": []})
-    bare = plain.changed({"save_steps": [0, n_steps]})
-    default = plain.changed({"probes": DEFAULT})
+    """Seconds of a run with the default metrics and evaluation schedule, and of one without."""
+    plain = preset(name).changed({"n_steps": n_steps, "metrics": []})
+    bare = plain.changed({"eval_steps": [0, n_steps]})
+    default = plain.changed({"metrics": DEFAULT})
     np.testing.assert_array_equal(train(bare).train_loss[-1], train(default).train_loss[-1])
     rounds = [(seconds(lambda: train(bare), 1), seconds(lambda: train(default), 1)) for _ in "123"]
-    without, with_probes = (float(np.median(column)) for column in zip(*rounds, strict=True))
-    found = {"n_steps": n_steps, "bare_seconds": without, "default_seconds": with_probes}
-    return found | {"more": with_probes / without - 1}
+    without, with_metrics = (float(np.median(column)) for column in zip(*rounds, strict=True))
+    found = {"n_steps": n_steps, "bare_seconds": without, "default_seconds": with_metrics}
+    return found | {"more": with_metrics / without - 1}
 
 
 def main():
@@ -87,7 +87,9 @@ def main():
     results["measuring"] = {}
     for name, (point, n_steps) in CASES.items():
         results["measuring"][name] = found = cost_of_measuring(point, n_steps)
-        print(f"{name}: {100 * found['more']:.1f} % more with default probes and save plan")
+        print(
+            f"{name}: {100 * found['more']:.1f} % more with default metrics and evaluation schedule"
+        )
     out = HERE / "results" / "many.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(results, indent=1) + "\n")

@@ -1,9 +1,9 @@
 """Is this network lazy or rich, will it generalise late, and what makes it sooner?
 
-A short list of names from the lower floors. The committee machine and every numbered
+A short list of names from the subpackages. The committee machine and every numbered
 equation of the paper stand in ``lazyrich.theory``; the figures in ``lazyrich.paper``.
-Names and rooms are loaded when they are first asked for: importing this package costs
-nothing, so the command line can answer Ctrl-C before JAX is there.
+Names and subpackages are loaded when they are first asked for: importing this package
+costs nothing, so the command line can answer Ctrl-C before JAX is there.
 """
 
 import importlib as _importlib
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lazyrich.models import scale_output as scale_output
     from lazyrich.training import Experiment as Experiment
     from lazyrich.training import History as History
+    from lazyrich.training import preset as preset
     from lazyrich.training import starting_point as starting_point
     from lazyrich.training import train as train
     from lazyrich.training import train_many as train_many
@@ -53,34 +54,34 @@ _NAMES = {
     ),
     "curves": ("grokking_delay",),
     "models": ("scale_output",),
-    "training": ("Experiment", "History", "starting_point", "train", "train_many"),
+    "training": ("Experiment", "History", "preset", "starting_point", "train", "train_many"),
 }
-_ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
-_ROOMS = (
-    *(
+_SUBPACKAGE_OF = {name: package for package, names in _NAMES.items() for name in names}
+_SUBPACKAGES = frozenset(
+    [
         "cli",
+        "curves",
         "diagnosis",
         "kernels",
-        "curves",
         "models",
         "paper",
         "plots",
         "sweeps",
         "tasks",
         "theory",
-    ),
-    "training",
+        "training",
+    ]
 )
 
 
 def __getattr__(name: str) -> _Any:
-    if name in _ROOM_OF:
-        found = getattr(_importlib.import_module(f"lazyrich.{_ROOM_OF[name]}"), name)
+    if name in _SUBPACKAGE_OF:
+        found = getattr(_importlib.import_module(f"lazyrich.{_SUBPACKAGE_OF[name]}"), name)
     elif name == "__version__":
         from importlib.metadata import version
 
         found = version("lazyrich")
-    elif name in _ROOMS:
+    elif name in _SUBPACKAGES:
         return _importlib.import_module(f"lazyrich.{name}")
     else:
         raise AttributeError(f"module 'lazyrich' has no attribute {name!r}")
@@ -89,4 +90,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOM_OF, *_ROOMS, "__version__"})
+    return sorted({*globals(), *_SUBPACKAGE_OF, *_SUBPACKAGES, "__version__"})

@@ -33,7 +33,7 @@ seconds = time.perf_counter() - began
 x = np.array([[1.0, 2.0], [3.0, -1.0]])
 kernel = lz.ntk(lambda w, x: x @ w, np.ones(2), x)
 assert np.allclose(kernel, x @ x.T), kernel
-experiment = lz.starting_point("polynomial").changed({"n_steps": 3})
+experiment = lz.preset("polynomial").changed({"n_steps": 3})
 assert lz.train(experiment).records["train_loss"].values[-1] > 0
 
 def sentence(act):
@@ -47,7 +47,7 @@ def sentence(act):
 import importlib
 for name in ("sweeps", "plots", "paper", "torch"):
     print(sentence(lambda: importlib.import_module(f"lazyrich.{name}")))
-print(sentence(lambda: tasks.ImageTask(source="digits").draw(0)))
+print(sentence(lambda: tasks.ImageTask(source="digits").sample(0)))
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & ABSENT, loaded & ABSENT
 print(f"{seconds:.2f} s")

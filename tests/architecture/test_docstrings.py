@@ -16,7 +16,7 @@ INCOMPLETE = {
     "diagnosis": 32,
     "kernels": 9,
     "paper": 10,
-    "paper/gallery": 1,
+    "paper/report": 1,
     "sweeps": 13,
     "torch": 9,
     "training": 25,

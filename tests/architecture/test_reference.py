@@ -1,4 +1,4 @@
-"""Oracle: the rooms' own public names: each has its place in the reference, nothing else has."""
+"""Oracle: the subpackages' public names: each has its place in the reference, nothing else has."""
 
 import ast
 import re
@@ -46,7 +46,7 @@ def test_every_public_name_has_its_place_and_nothing_else(room):
 
 def test_the_short_list_has_its_place():
     text = (PAGES / "index.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\[`lr\.(\w+)`\]", text))
+    named = set(re.findall(r"\[`lz\.(\w+)`\]", text))
     path = ROOT / "src" / "lazyrich" / "__init__.py"
     [promised] = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.If)]
     assert named | {"__version__"} == {

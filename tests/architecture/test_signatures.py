@@ -20,7 +20,7 @@ ANY = {
 }
 LONG = {
     "numerics": {"step"},  # diffrax's interface
-    "plots": {"draw_map"},
+    "plots": {"plot_map"},
     "theory": {"goldilocks_range", "gradient_descent", "gradient_flow"},
 }
 

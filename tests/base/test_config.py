@@ -10,14 +10,14 @@ from lazyrich._base import Config
 from lazyrich.models import NETS, CommitteeNet
 from lazyrich.tasks import TASKS, PolynomialTask
 from lazyrich.training import (
-    PROBES,
+    METRICS,
     Adam,
     AdamW,
     CommitteeExperiment,
     Experiment,
     GradientDescent,
     Scaling,
-    starting_point,
+    preset,
 )
 
 
@@ -78,13 +78,13 @@ def test_files_of_settings_are_read_by_the_same_rules(text, words):
 
 def test_two_names_of_one_field_are_refused():
     with pytest.raises(InputError, match=r"scaling\.alpha is given 2 times"):
-        starting_point("parity").changed({"alpha": 1.0, "scaling.alpha": 2.0})
+        preset("parity").changed({"alpha": 1.0, "scaling.alpha": 2.0})
 
 
-CLASSES = [*TASKS.values(), *NETS.values(), *PROBES.values(), GradientDescent, Adam, AdamW]
+CLASSES = [*TASKS.values(), *NETS.values(), *METRICS.values(), GradientDescent, Adam, AdamW]
 EXAMPLES = [
     CommitteeExperiment(dim=5, width=20, n_train=30, n_steps=10),
-    *(starting_point(name) for name in ("polynomial", "modular", "teacher", "transformer")),
+    *(preset(name) for name in ("polynomial", "modular", "teacher", "transformer")),
 ]
 
 
@@ -115,9 +115,9 @@ def test_every_whole_number_has_a_bound(cls, name, value):
         cls(**(needed | {name: given}))
 
 
-@pytest.mark.parametrize("name", [n for n in _whole_fields(Experiment) if n != "probes"])
+@pytest.mark.parametrize("name", [n for n in _whole_fields(Experiment) if n != "metrics"])
 def test_so_has_every_one_of_an_experiment(name):
-    value = (10**40,) if name == "save_steps" else 10**40
+    value = (10**40,) if name == "eval_steps" else 10**40
     with pytest.raises(InputError, match=name):
         EXAMPLES[-1].changed({name: value})
 

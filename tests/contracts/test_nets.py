@@ -70,8 +70,8 @@ def test_the_precision_is_kept(net):
     x = inputs(net)
     single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), init(net))
     x = x if net.takes == "tokens" else x.astype(jnp.float32)
-    dials = {name: getattr(net, name) for name in net.dials}
-    for predict in (net.predictor(), net.predictor(**dials)):
+    hyperparameters = {name: getattr(net, name) for name in net.dynamic_hyperparameters}
+    for predict in (net.predictor(), net.predictor(**hyperparameters)):
         output, gradient = jax.value_and_grad(lambda p, f=predict: f(p, x).sum())(single)
         assert output.dtype == jnp.float32
         assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}

@@ -91,22 +91,22 @@ ROWS = {
     ),
     "value_at": ("steps test", lambda f, t, a: f(t, a, 3)),
     "peak_before": ("steps test", lambda f, t, a: f(t, a, 5)),
-    "leave_step": ("steps train test", lambda f, t, a, b: f(t, a, b)),
+    "departure_step": ("steps train test", lambda f, t, a, b: f(t, a, b)),
     "count_peaks": ("test", lambda f, a: f(a, prominence=0.1)),
     "concordance": ("steps test", lambda f, t, a: f(t, a)),
     "rank_correlation": ("steps test", lambda f, t, a: f(t, a)),
     "ordered_share": ("kernel", lambda f, k: f(k, 1, trend="rising")),
     "relative_spread": ("more", lambda f, a: f(a)),
-    "statistics": ("weights readouts", lambda f, w, v: (f(w), f(w, v))),
-    "displacement": ("weights moved", lambda f, w, d: f(w, d)),
-    "motion": ("weights moved", lambda f, w, d: f(w, d)),
+    "weight_moments": ("weights readouts", lambda f, w, v: (f(w), f(w, v))),
+    "moment_change": ("weights moved", lambda f, w, d: f(w, d)),
+    "displacement_moments": ("weights moved", lambda f, w, d: f(w, d)),
     "equivalent_weights": (
         "mean moment",
-        lambda f, m, s: theory.statistics(f(theory.Statistics(m, s))),
+        lambda f, m, s: theory.weight_moments(f(theory.WeightMoments(m, s))),
     ),
     "committee_output": (
         "mean moment x",
-        lambda f, m, s, x: f(theory.Statistics(m, s), x, alpha=2, epsilon=1),
+        lambda f, m, s, x: f(theory.WeightMoments(m, s), x, alpha=2, epsilon=1),
     ),
     "polynomial_target": ("direction x", lambda f, b, x: f(b, x)),
     "target_matrix": ("direction", lambda f, b: f(b)),
@@ -116,7 +116,7 @@ ROWS = {
     "sample_sizes": ("one more one", lambda f, *modes: f(theory.Modes(*modes))),
     "committee_kernel": (
         "mean moment x x",
-        lambda f, m, s, x, x2: f(theory.Statistics(m, s), x, x2, alpha=2, epsilon=1, width=5),
+        lambda f, m, s, x, x2: f(theory.WeightMoments(m, s), x, x2, alpha=2, epsilon=1, width=5),
     ),
     "readout_kernel": (
         "weights readouts x x",
@@ -132,17 +132,22 @@ ROWS = {
         ),
         (
             "means moments direction",
-            lambda f, m, s, b: f(theory.Statistics(m, s), b, epsilon=1),
+            lambda f, m, s, b: f(theory.WeightMoments(m, s), b, epsilon=1),
         ),
     ),
     "loss_terms": (
         "means moments direction",
-        lambda f, m, s, b: f(theory.Statistics(m, s), b, alpha=2, epsilon=1),
+        lambda f, m, s, b: f(theory.WeightMoments(m, s), b, alpha=2, epsilon=1),
     ),
     "tangent_split": (
         "means moments squares mean moment x",
         lambda f, d, c, q, m, s, x: f(
-            theory.Motion(d, c, q), theory.Statistics(m, s), x, alpha=2, epsilon=1, width=50
+            theory.DisplacementMoments(d, c, q),
+            theory.WeightMoments(m, s),
+            x,
+            alpha=2,
+            epsilon=1,
+            width=50,
         ),
     ),
     "learning_curve": (
@@ -158,7 +163,9 @@ ROWS = {
         (
             "mean moment x labels",
             lambda f, m, s, x, y: f(
-                theory.Statistics(m, s), theory.EmpiricalLoss(x, y), dials=theory.Dials(2, 1)
+                theory.WeightMoments(m, s),
+                theory.EmpiricalLoss(x, y),
+                hyperparameters=theory.DynamicHyperparameters(2, 1),
             ),
         ),
     ),
@@ -167,8 +174,8 @@ ROWS = {
         lambda f, w, x, y, b: f(
             w,
             theory.EmpiricalLoss(x, y),
-            dials=theory.Dials(2, 1, np.float32(2**-10)),
-            save_steps=[0, 1, 5],
+            hyperparameters=theory.DynamicHyperparameters(2, 1, np.float32(2**-10)),
+            eval_steps=[0, 1, 5],
             query=theory.PopulationLoss(b),
         )[:4],
     ),
@@ -177,7 +184,7 @@ ROWS = {
 # stops where its solver's tolerance lets it, and takes its input as the descent does.
 OTHERS = {
     *("ntk", "explain_ntk", "ntk_operator", "operator_regression", "linearize", "richness"),
-    *("check_predictor", "scale_output", "starting_point", "train", "train_many"),
+    *("check_predictor", "scale_output", "preset", "starting_point", "train", "train_many"),
     *("initial_eigenvalues", "initial_readout_eigenvalues", "eigenspace_sizes", "infinite_width"),
     *("gradient_flow", "flow_interpolant", "diagnose"),
 }

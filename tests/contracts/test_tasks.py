@@ -28,8 +28,8 @@ CASES = [*SMALL.items(), ("modular", TOKENS), ("modular", SMALL["modular"] | {"u
 each = pytest.mark.parametrize("kind, fields", CASES)
 
 
-def draw(kind, fields, seed=0, **changes) -> TaskData:
-    return TASKS[kind](**(fields | changes)).draw(seed, kernel=bumps)
+def sample(kind, fields, seed=0, **changes) -> TaskData:
+    return TASKS[kind](**(fields | changes)).sample(seed, kernel=bumps)
 
 
 def bumps(x):
@@ -52,9 +52,9 @@ def test_every_task_is_listed():
 
 @each
 def test_same_seed_same_data_other_seed_other_data(kind, fields):
-    data = draw(kind, fields)
-    assert_same(data, draw(kind, fields))
-    other = draw(kind, fields, seed=1)
+    data = sample(kind, fields)
+    assert_same(data, sample(kind, fields))
+    other = sample(kind, fields, seed=1)
     assert not is_same(data.x, other.x)
     assert not is_same(data.y, other.y)
     assert not is_same(data.x_test, other.x_test)
@@ -62,7 +62,7 @@ def test_same_seed_same_data_other_seed_other_data(kind, fields):
 
 @each
 def test_shapes_are_those_promised(kind, fields):
-    task, data = TASKS[kind](**fields), draw(kind, fields)
+    task, data = TASKS[kind](**fields), sample(kind, fields)
     n_outputs = () if task.n_outputs is None else (task.n_outputs,)
     for x, y in [(data.x, data.y), (data.x_test, data.y_test)]:
         assert x.shape == (len(x), task.n_inputs)
@@ -82,7 +82,7 @@ def test_shapes_are_those_promised(kind, fields):
 def test_numbers_are_in_the_precision_that_jax_works_in(kind, fields):
     for is_double, dtype in [(True, jnp.float64), (False, jnp.float32)]:
         with jax.enable_x64(is_double):
-            data = draw(kind, fields)
+            data = sample(kind, fields)
         floats = [
             part for part in jax.tree.leaves(data) if jnp.isdtype(part.dtype, "real floating")
         ]
@@ -105,9 +105,9 @@ def test_a_kernel_is_needed_where_it_is_promised(kind, fields):
     task = TASKS[kind](**fields)
     if task.labels_from_kernel:
         with pytest.raises(InputError, match="pass kernel="):
-            task.draw(0)
+            task.sample(0)
     else:
-        assert_same(task.draw(0), draw(kind, fields))
+        assert_same(task.sample(0), sample(kind, fields))
 
 
 @each
@@ -127,29 +127,29 @@ def rows(data):
 
 @pytest.mark.parametrize("kind, fields", [case for case in CASES if case[0] in POOLS])
 def test_the_split_divides_a_fixed_pool(kind, fields):
-    one, other = (draw(kind, fields, split_seed=seed) for seed in (0, 1))
+    one, other = (sample(kind, fields, split_seed=seed) for seed in (0, 1))
     (train, test), (other_train, other_test) = rows(one), rows(other)
     assert not set(train) & set(test)
     assert sorted(train + test) == sorted(other_train + other_test)
     assert set(train) != set(other_train)
-    assert_same(one, draw(kind, fields, seed=5, split_seed=0))
-    assert_same(one, draw(kind, fields, split_seed=0, data_seed=5))
+    assert_same(one, sample(kind, fields, seed=5, split_seed=0))
+    assert_same(one, sample(kind, fields, split_seed=0, data_seed=5))
 
 
 @pytest.mark.parametrize("kind", FRESH)
 def test_fresh_data_follow_the_data_seed_alone(kind):
     fields = SMALL[kind]
-    one = draw(kind, fields, data_seed=3)
-    assert_same(one, draw(kind, fields, seed=8, data_seed=3))
-    assert_same(one, draw(kind, fields, data_seed=3, split_seed=4))
-    assert_same(one, draw(kind, fields, seed=3))
-    assert not is_same(one.x, draw(kind, fields, data_seed=4).x)
+    one = sample(kind, fields, data_seed=3)
+    assert_same(one, sample(kind, fields, seed=8, data_seed=3))
+    assert_same(one, sample(kind, fields, data_seed=3, split_seed=4))
+    assert_same(one, sample(kind, fields, seed=3))
+    assert not is_same(one.x, sample(kind, fields, data_seed=4).x)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FRESH if kind != "eigenvector"])
 def test_more_training_points_change_neither_target_nor_test_set(kind):
     fields = SMALL[kind]
-    large, small = draw(kind, fields), draw(kind, fields, n_train=7)
+    large, small = sample(kind, fields), sample(kind, fields, n_train=7)
     assert (len(small.x), len(large.x)) == (7, 12)
     assert_same(tuple(small[2:]), tuple(large[2:]))
 
@@ -162,7 +162,7 @@ def test_no_two_arrays_come_from_one_key(kind):
         fields |= {"widths": (40, 40), "target_dim": 40, "noise": 0.0}
     if kind == "polynomial":
         fields |= {"n_directions": 40}
-    data = draw(kind, fields)
+    data = sample(kind, fields)
     drawn = [np.ravel(part) for part in jax.tree.leaves((data.x, data.x_test, data.target))]
     for i, one in enumerate(drawn):
         for other in drawn[:i]:

@@ -1,4 +1,4 @@
-"""Oracle: the contract of the engine, for every task with every net and probe that fit it."""
+"""Oracle: the contract of the engine, for every task with every net and metric that fit it."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from lazyrich.tasks import (
     PolynomialTask,
     TeacherTask,
 )
-from lazyrich.training import PROBES, AdamW, Experiment, GradientDescent, train, train_many
+from lazyrich.training import METRICS, AdamW, Experiment, GradientDescent, train, train_many
 
 SMALL_TASKS = {
     "polynomial": PolynomialTask(dim=3, n_train=8, n_test=10),
@@ -45,18 +45,18 @@ QUICK = {("polynomial", "committee")}
 
 
 def small(task, net):
-    """Every probe that fits, on the smallest experiment there is."""
+    """Every metric that fits, on the smallest experiment there is."""
     chosen = SMALL_TASKS[task]
     if net == "transformer":
         chosen = chosen.changed({"inputs": "tokens"})
-    # The alignment probe records what kernel_movement does, and more.
+    # The alignment metric records what kernel_movement does, and more.
     skipped = {"kernel_movement"} | (
         {"terms"} if (task, net) != ("polynomial", "committee") else set()
     )
     skipped |= {"test_loss_error"} if chosen.labels == "classes" else set()
-    probes = [
-        probe(n_points=10) if name == "alignment" else probe()
-        for name, probe in PROBES.items()
+    metrics = [
+        metric(n_points=10) if name == "alignment" else metric()
+        for name, metric in METRICS.items()
         if name not in skipped
     ]
     return Experiment(
@@ -68,9 +68,9 @@ def small(task, net):
             else AdamW(learning_rate=0.01, weight_decay=0.1, batch_size=4)
         ),
         loss="cross_entropy" if net == "transformer" else "mse",
-        probes=tuple(probes),
+        metrics=tuple(metrics),
         n_steps=3,
-        save_steps=(0, 3),
+        eval_steps=(0, 3),
     )
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lazyrich._base import InputError
 from lazyrich.curves import (
     accuracy_delay,
+    departure_step,
     fall_step,
     grokking_delay,
-    leave_step,
     peak_before,
     value_at,
 )
@@ -97,7 +97,7 @@ def test_curves_of_numpy_are_those_of_jax_without_a_warning(recwarn):
         lambda steps, a, b: accuracy_delay(steps, 1 - a, 1 - b),
         lambda steps, a, b: value_at(steps, a, 7.0),
         lambda steps, a, b: peak_before(steps, b, 100.0),
-        leave_step,
+        departure_step,
     ):
         given = measure(SPARSE, train, test)
         wanted = measure(jnp.asarray(SPARSE), jnp.asarray(train), jnp.asarray(test))
@@ -105,12 +105,12 @@ def test_curves_of_numpy_are_those_of_jax_without_a_warning(recwarn):
     assert not recwarn.list
 
 
-def test_a_curve_leaves_its_twin_at_the_stated_gap():
+def test_a_curve_leaves_its_linearized_at_the_stated_gap():
     steps = jnp.arange(1, 200)
-    twin = jnp.ones(199)
-    left = leave_step(steps, 1 - 1e-3 * steps, twin, tolerance=0.05)
+    linearized = jnp.ones(199)
+    left = departure_step(steps, 1 - 1e-3 * steps, linearized, tolerance=0.05)
     assert left == 50  # 1e-3·t > 0.05·(1 − 1e-3) first at t = 50
-    assert jnp.isinf(leave_step(steps, twin, twin))
+    assert jnp.isinf(departure_step(steps, linearized, linearized))
 
 
 def test_peak_and_value():

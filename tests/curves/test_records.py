@@ -13,9 +13,9 @@ from lazyrich.curves import (
     GrokkingDelay,
     accuracy_delay,
     count_peaks,
+    departure_step,
     fall_step,
     grokking_delay,
-    leave_step,
     ordered_share,
     peak_before,
     phase,
@@ -38,7 +38,7 @@ MEASURES = {
     "rise_step": lambda t, a, b: rise_step(t, _share(b), 0.5),
     "value_at": lambda t, a, b: value_at(t, b, [0, 2.0, 10, 50, 1000]),
     "peak_before": lambda t, a, b: peak_before(t, b, 50),
-    "leave_step": lambda t, a, b: leave_step(t, a, b, tolerance=0.15),
+    "departure_step": lambda t, a, b: departure_step(t, a, b, tolerance=0.15),
 }
 every = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 
@@ -133,7 +133,7 @@ def test_a_curve_without_a_finite_number_is_none(measure):
 @pytest.mark.parametrize("first", [np.nan, np.inf, -np.inf])
 def test_a_first_loss_that_is_not_finite_gives_no_share(first):
     train = np.r_[first, TRAIN[1:]]
-    for measure in (grokking_delay, leave_step):
+    for measure in (grokking_delay, departure_step):
         with pytest.raises(InputError, match=r"begins with .*inf|begins with nan"):
             measure(STEPS, train, TEST)
         assert np.isnan(jax.tree.leaves(jax.jit(measure)(STEPS, train, TEST))[0])
@@ -200,7 +200,7 @@ def test_a_value_at_a_recorded_step_is_the_last_record_there(steps, seed):
         (lambda: fall_step(STEPS, TRAIN, "low"), "give real numbers"),
         (lambda: rise_step(STEPS, TRAIN, 90), "shares"),
         (lambda: grokking_delay(STEPS, TRAIN, TEST, threshold=[0.1, 0.2]), "give one number"),
-        (lambda: leave_step(STEPS, TRAIN, TEST, tolerance=-1), "tolerance is -1"),
+        (lambda: departure_step(STEPS, TRAIN, TEST, tolerance=-1), "tolerance is -1"),
         (lambda: peak_before(STEPS, TRAIN, np.nan), "last_step is nan"),
         (lambda: phase({"delay": 3}), "what grokking_delay"),
         (lambda: rank_correlation(["1", "2"], [1, 2]), "give real numbers"),
@@ -232,7 +232,7 @@ def test_spreads_of_what_is_not_finite():
 def test_nan_records_are_no_peak_and_part_no_curves():
     broken = np.where(STEPS == 30, np.nan, TEST)
     assert peak_before(STEPS, broken, 1000) == (1.4, 3.0)
-    assert np.isinf(leave_step(STEPS, broken, TEST))
+    assert np.isinf(departure_step(STEPS, broken, TEST))
     assert np.isnan(value_at(STEPS, broken, 20))
     assert value_at(STEPS, broken, 10) == 1.3
 

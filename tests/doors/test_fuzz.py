@@ -20,8 +20,28 @@ WORDS = [
 ]
 SETTINGS = [
     *("seed", "alpha", "scaling", "scaling.alpha", "task", "task.kind", "task.dim", "dim", "net"),
-    *("net.kind", "width", "optimizer", "learning_rate", "n_steps", "probes", "stop", "save_steps"),
-    *("precision", "loss", "twin", "kind", "n_train", "n_test", "epsilon", "status", "", "a.b.c"),
+    *(
+        "net.kind",
+        "width",
+        "optimizer",
+        "learning_rate",
+        "n_steps",
+        "metrics",
+        "stop",
+        "eval_steps",
+    ),
+    *(
+        "precision",
+        "loss",
+        "linearized",
+        "kind",
+        "n_train",
+        "n_test",
+        "epsilon",
+        "status",
+        "",
+        "a.b.c",
+    ),
 ]
 OPERATORS = [
     *("=", "<", "<=", "!=", ">", "==", ""),
@@ -33,7 +53,7 @@ OPTIONS = {
         *("--over", "--zip", "--set", "--store", "--executor", "--batch-size", "--dry"),
         *("--retry-failed", "--json"),
     ],
-    "show": ["--where", "--csv", "--draw", "--all", "--json"],
+    "show": ["--where", "--csv", "--plot", "--all", "--json"],
     "reproduce": ["--preset", "--seeds", "--out", "--set", "--store", "--executor", "--json"],
     "claims": ["--out", "--json"],
     "report": ["--out", "--to"],
@@ -72,7 +92,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "empty").write_text("")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "claims.json").write_text('{"figures": {}}')
-    experiment = ["--set=net.width=4", "--set=probes=[]", "--set=n_steps=5", "--set=dim=4"]
+    experiment = ["--set=net.width=4", "--set=metrics=[]", "--set=n_steps=5", "--set=dim=4"]
     experiment += ["--set=n_train=6", "--set=n_test=6", "--over=seed=0:2", "--store=store"]
     with pytest.raises(SystemExit):
         cli.main(["sweep", "polynomial", *experiment])

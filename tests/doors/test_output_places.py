@@ -19,7 +19,7 @@ from paper.reproduced import panel, reproduced
 from sweeps.test_store_keeps_hands_off import everything
 
 TRAIN = ["train", "polynomial", "--set=task.dim=4", "--set=task.n_train=10", "--set=task.n_test=10"]
-TRAIN += ["--set=width=6", "--set=n_steps=5", "--set=probes=[]"]
+TRAIN += ["--set=width=6", "--set=n_steps=5", "--set=metrics=[]"]
 FIG4 = ["reproduce", "fig4", "--seeds", "1", "--set", "n_steps=5", "--set", "width=8"]
 FIG4 += ["--set", "dim=5", "--set", "n_train=10", "--set", "n_test=10"]
 
@@ -167,7 +167,7 @@ def test_a_place_for_a_picture_that_cannot_be_written(tmp_path, store, capsys, m
     put(tmp_path / "folder.png", "folder", tmp_path)
     put(tmp_path / "foreign.png", "picture", tmp_path)
     before = everything(tmp_path)
-    refused(["show", store, "--json", "--draw", place], capsys)
+    refused(["show", store, "--json", "--plot", place], capsys)
     assert everything(tmp_path) == before
 
 

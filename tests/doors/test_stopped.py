@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lazyrich.training import starting_point, train
+from lazyrich.training import preset, train
 from lazyrich.training._checkpoint import read_checkpoint
 
 SRC = str(Path(__file__).parents[2] / "src")
@@ -202,10 +202,8 @@ def test_a_press_at_any_moment(words, number, tmp_path):
 @pytest.mark.slow  # as above
 def test_a_run_from_python_keeps_its_state_however_often_it_is_stopped(tmp_path):
     checkpoint = tmp_path / "checkpoint.npz"
-    small = {"task.dim": 4, "task.n_train": 8, "task.n_test": 8, "width": 4, "probes": []}
-    experiment = starting_point("polynomial").changed(
-        small | {"n_steps": 10**7, "learning_rate": 1e-3}
-    )
+    small = {"task.dim": 4, "task.n_train": 8, "task.n_test": 8, "width": 4, "metrics": []}
+    experiment = preset("polynomial").changed(small | {"n_steps": 10**7, "learning_rate": 1e-3})
 
     def press(report):
         if report.n_done > 10:

@@ -9,14 +9,14 @@ import xarray as xr
 
 from lazyrich import cli
 from lazyrich.sweeps import open_dataset
-from lazyrich.training import Experiment, starting_point, train
+from lazyrich.training import Experiment, preset, train
 
 BASE = {
     "task": {"kind": "polynomial", "dim": 4, "n_train": 12, "n_test": 20},
     "net": {"kind": "committee", "width": 8, "epsilon": 0.5},
     "optimizer": {"kind": "gradient_descent", "learning_rate": 2.0},
     "n_steps": 20,
-    "n_saves": 6,
+    "n_evals": 6,
 }
 AXES = ["--over", "alpha=0.5,2", "--over", "seed=0:3"]
 
@@ -47,7 +47,7 @@ def test_a_swept_grid_is_what_the_engine_gives_one_by_one(store):
         for seed in range(3):
             history = train(base.changed({"scaling.alpha": alpha, "seed": seed}))
             cell = found.sel(alpha=alpha, seed=seed)
-            np.testing.assert_array_equal(cell.save_step, history.steps)
+            np.testing.assert_array_equal(cell.step, history.steps)
             for name, record in history.records.items():
                 # One by one or in a batch: equal up to rounding in float32.
                 np.testing.assert_allclose(
@@ -64,7 +64,7 @@ def test_committee_machines_are_swept_from_the_shell(tmp_path):
     assert dict(found.status.sizes) == {"alpha": 2}
     sizes = {"dim": 4, "width": 8, "n_train": 10, "n_test": 20, "n_probe": 0, "n_steps": 20}
     for alpha in (0.5, 2.0):
-        one = starting_point("committee").changed(sizes | {"alpha": alpha})
+        one = preset("committee").changed(sizes | {"alpha": alpha})
         np.testing.assert_allclose(
             found.train_loss.sel(alpha=alpha), train(one).train_loss, rtol=2e-5
         )
@@ -84,16 +84,16 @@ def test_show_lists_filters_and_exports(store, tmp_path, capsys):
     found = open_dataset(store, ["alpha=0.5"])
     last = [float(found.test_loss.sel(seed=seed)[-1]) for seed in (0, 1)]
     assert [row["test_loss"] for row in rows] == last
-    run("show", store, "--csv", str(tmp_path / "all.csv"), "--draw", str(tmp_path / "all.png"))
+    run("show", store, "--csv", str(tmp_path / "all.csv"), "--plot", str(tmp_path / "all.png"))
     printed = capsys.readouterr().out
     assert "6 experiments in" in printed
     with open(tmp_path / "all.csv", newline="") as file:
         table = list(csv.DictReader(file))
     whole = open_dataset(store)
-    assert len(table) == 6 * whole.sizes["save_step"]
+    assert len(table) == 6 * whole.sizes["step"]
     for row in table[:: len(table) // 7]:
         cell = whole.sel(alpha=float(row["alpha"]), seed=int(row["seed"]))
-        value = cell.train_loss.sel(save_step=int(row["save_step"]))
+        value = cell.train_loss.sel(step=int(row["step"]))
         assert np.float32(row["train_loss"]) == value
     assert (tmp_path / "all.png").stat().st_size > 10_000
 
@@ -104,7 +104,7 @@ def test_show_writes_parquet(store, tmp_path, require_extra):
 
     run("show", store, "--parquet", str(tmp_path / "all.parquet"))
     table = pd.read_parquet(tmp_path / "all.parquet")
-    one = table[(table.alpha == 2.0) & (table.seed == 1)].set_index("save_step").test_loss
+    one = table[(table.alpha == 2.0) & (table.seed == 1)].set_index("step").test_loss
     wanted = open_dataset(store).test_loss.sel(alpha=2.0, seed=1)
     np.testing.assert_array_equal(one.to_numpy(np.float32), wanted)
 
@@ -112,7 +112,7 @@ def test_show_writes_parquet(store, tmp_path, require_extra):
 def test_axes_that_change_together_from_the_shell(base, tmp_path):
     where = str(tmp_path / "store")
     run(
-        *("sweep", base, "--store", where, "--set", "n_saves=3"),
+        *("sweep", base, "--store", where, "--set", "n_evals=3"),
         *("--zip", "alpha=1,2", "--zip", "n_steps=5,10"),
     )
     found = open_dataset(where)

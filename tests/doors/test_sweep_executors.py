@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 from lazyrich._base import InputError
-from lazyrich.sweeps import Sending, Store, grid, sweep
+from lazyrich.sweeps import Store, Submission, grid, sweep
 from lazyrich.training import Experiment
 from sweeps.toys import Toy, begun, run_toys
 
@@ -139,11 +139,11 @@ def test_an_executor_of_ones_own_is_used_and_left_open(tmp_path):
 def test_a_worker_that_dies_costs_only_what_it_had_in_hand(tmp_path):
     mark = tmp_path / "died"
     toys = [*TOYS, Toy(seed=9, deed=f"kill once:{mark}")]
-    found = quiet(toys, tmp_path / "store", "processes:2", sending=Sending(batch_size=3))
+    found = quiet(toys, tmp_path / "store", "processes:2", submission=Submission(batch_size=3))
     assert mark.exists()
     assert set(np.unique(found.status)) <= {"ok", "missing"}
     computed = [(alpha, seed) for _, alpha, seed in begun()]
-    # The parcel of the dead worker ran twice at most; all others once.
+    # The chunk of the dead worker ran twice at most; all others once.
     assert len(computed) - len(set(computed)) <= 3
 
 

@@ -22,7 +22,7 @@ from lazyrich.plots import text_curve
 ROOT = Path(__file__).parents[2]
 NASTY = "x[/a]\x1b]0;title\x07\x9b31m\u202egnp\u2066\r\n\x00\x7f[bold]:bug:"
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-TINY = {"task.dim": 4, "task.n_train": 8, "task.n_test": 8, "width": 4, "n_steps": 5, "probes": []}
+TINY = {"task.dim": 4, "task.n_train": 8, "task.n_test": 8, "width": 4, "n_steps": 5, "metrics": []}
 
 
 @given(st.text(st.characters(exclude_categories=())))

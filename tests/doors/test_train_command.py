@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from lazyrich import InputError, cli
-from lazyrich.training import starting_point, train
+from lazyrich.training import preset, train
 
 SMALL = {
     "task.dim": 5,
@@ -20,7 +20,7 @@ SMALL = {
     "width": 10,
     "learning_rate": 10.0,
     "n_steps": 50,
-    "probes": [],
+    "metrics": [],
 }
 CHANGES = [f"--set={name}={json.dumps(value)}" for name, value in SMALL.items()]
 
@@ -32,10 +32,10 @@ def run(*arguments):
 def test_what_is_written_is_what_python_computes(tmp_path, capsys):
     run("polynomial", *CHANGES, "--out", str(tmp_path))
     said = capsys.readouterr().out
-    history = train(starting_point("polynomial").changed(SMALL))
+    history = train(preset("polynomial").changed(SMALL))
     with xr.open_dataset(tmp_path / "history.nc", engine="h5netcdf") as dataset:
         assert np.array_equal(dataset.train_loss.values, history.train_loss)
-        assert np.array_equal(dataset.save_step.values, history.steps)
+        assert np.array_equal(dataset.step.values, history.steps)
         assert dataset.train_loss.units == "label units²"
     assert f"{history.test_loss[-1]:.4g}" in said
     assert "The train loss" in said
@@ -62,7 +62,7 @@ def test_a_committee_machine_is_trained_from_its_file_and_goes_on(tmp_path, caps
     again = json.loads(capsys.readouterr().out)
     assert again["train_loss"] == first["train_loss"]
     sizes = {name: int(size) for name, size in (change.split("=") for change in small)}
-    history = train(starting_point("committee").changed(sizes))
+    history = train(preset("committee").changed(sizes))
     assert first["train_loss"]["end"] == float(history.train_loss[-1])
 
 
@@ -77,7 +77,7 @@ def test_show_prints_what_can_be_read_back(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["polinomial"], "'polinomial' is no starting point; choose polynomial, modular"),
+        (["polinomial"], "'polinomial' is no preset; choose polynomial, modular"),
         (["nowhere.json"], "nowhere.json cannot be read"),
         (["polynomial", "--set", "alpha"], "write it as NAME=VALUE"),
         (["polynomial", "--set", "alhpa=1"], "did you mean scaling.alpha?"),
@@ -98,7 +98,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(arguments, sentence, tmp_pa
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_the_result_is_undisturbed(tmp_path):
     """Interrupted and resumed against one go."""
-    changes = [*CHANGES, "--set=n_steps=300000", "--set=save_steps=[0,1,300000]"]
+    changes = [*CHANGES, "--set=n_steps=300000", "--set=eval_steps=[0,1,300000]"]
     command = [sys.executable, "-c", "from lazyrich.cli import main; main()", "train"]
     command += ["polynomial", *changes, "--out", str(tmp_path / "cut")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

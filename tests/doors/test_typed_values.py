@@ -10,7 +10,7 @@ from lazyrich.cli import main
 from lazyrich.sweeps import Outcome, Store, outcome_of
 from lazyrich.training import CommitteeExperiment, History, Record
 
-EXACT = CommitteeExperiment(dim=5, width=8, n_train=20, n_steps=4, n_test=20, n_saves=3)
+EXACT = CommitteeExperiment(dim=5, width=8, n_train=20, n_steps=4, n_test=20, n_evals=3)
 
 
 def refused(capsys, *words):
@@ -52,7 +52,7 @@ def store(tmp_path):
         (["train", "polynomial", "--set", 'seed="1"'], "seed is '1', wanted a number"),
         (["train", "polynomial", "--set", "alpha=４"], "no number in plain notation"),
         (["train", "polynomial", "--set", "alpha=1\n"], "no number in plain notation"),
-        (["train", "polynomial", "--set", "probes=" + "[" * 1000 + "]" * 1000], "nested deeper"),
+        (["train", "polynomial", "--set", "metrics=" + "[" * 1000 + "]" * 1000], "nested deeper"),
         (["train", "polynomial", "--set", "width=1000000000"], "lower net.width"),
         (["sweep", "polynomial", "--over", "seed=0:1000000000"], "1 000 000 000 experiments; more"),
         (["sweep", "polynomial", "--dry", "--over", "seed=0:99999999999999999999"], "experiments;"),
@@ -106,9 +106,9 @@ def test_a_list_as_json_is_json(capsys, store):
 
 
 def test_where_nothing_can_be_drawn_it_says_so(store, tmp_path, capsys):
-    words = ["show", str(store), "--where", "status=failed", "--draw", str(tmp_path / "x.png")]
+    words = ["show", str(store), "--where", "status=failed", "--plot", str(tmp_path / "x.png")]
     with pytest.raises(SystemExit) as left:
         main(words)
     assert left.value.code == 2
-    assert "nothing to draw" in capsys.readouterr().err
+    assert "nothing to plot" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()

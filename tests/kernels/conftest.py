@@ -2,7 +2,7 @@
 
 import pytest
 
-from lazyrich.kernels import _ntk
+from lazyrich.kernels._ntk import _entry as _ntk
 from lazyrich.kernels._ntk._program_key import Cache
 
 

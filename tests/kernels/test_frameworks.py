@@ -19,7 +19,7 @@ def by_hand(params, x):
 
 
 def assert_same_instruments(predict, params, layers):
-    """Kernel, operator and twin of a framework's model are those of its plain copy."""
+    """Kernel, operator and linearized of a framework's model are those of its plain copy."""
     check_predictor(predict, params, X)
     wanted = ntk(by_hand, layers, X)
     np.testing.assert_allclose(ntk(predict, params, X), wanted, rtol=1e-10, atol=1e-10)

@@ -188,9 +188,9 @@ def test_a_rule_for_cotangents_alone_serves_everything():
     v = jnp.arange(3.0)
     product = ntk_operator(own, P, X, block_size=2)(v)
     np.testing.assert_allclose(product, ntk(plain, P, X) @ v, rtol=1e-12)
-    twin, wanted = linearize(own, P), linearize(plain, P)
-    np.testing.assert_allclose(twin(2 * P, X), wanted(2 * P, X), rtol=1e-12)
-    np.testing.assert_allclose(ntk(twin, 2 * P, X), ntk(plain, P, X), rtol=1e-12)
+    linearized, wanted = linearize(own, P), linearize(plain, P)
+    np.testing.assert_allclose(linearized(2 * P, X), wanted(2 * P, X), rtol=1e-12)
+    np.testing.assert_allclose(ntk(linearized, 2 * P, X), ntk(plain, P, X), rtol=1e-12)
     found, right = richness(own, P, 2 * P, X), richness(plain, P, 2 * P, X)
     np.testing.assert_allclose(found, right, rtol=1e-10)
 

@@ -75,7 +75,7 @@ def test_momentum_where_the_two_roots_meet(offset):
         np.testing.assert_allclose(got.train, wanted[0], atol=1e-9)
 
 
-def test_a_network_twin_trained_on_its_parameters():
+def test_a_network_linearized_trained_on_its_parameters():
     rng = np.random.default_rng(4)
     params = {"w": jnp.asarray(rng.normal(size=(3, 8))), "v": jnp.asarray(rng.normal(size=8))}
 
@@ -84,10 +84,10 @@ def test_a_network_twin_trained_on_its_parameters():
 
     x, query = jnp.asarray(rng.normal(size=(6, 3))), jnp.asarray(rng.normal(size=(5, 3)))
     y = jnp.asarray(rng.normal(size=6))
-    twin = linearize(net, params)
+    linearized = linearize(net, params)
 
     def loss(p):
-        return jnp.mean((twin(p, x) - net(params, x) - y) ** 2)
+        return jnp.mean((linearized(p, x) - net(params, x) - y) ** 2)
 
     step = jax.jit(lambda p: jax.tree.map(lambda a, g: a - 0.3 * g, p, jax.grad(loss)(p)))
     trained = params
@@ -100,8 +100,10 @@ def test_a_network_twin_trained_on_its_parameters():
         learning_rate=0.3,
         query_kernel=ntk(net, params, query, x),
     )
-    np.testing.assert_allclose(run.train[0], twin(trained, x) - net(params, x), atol=EXACT)
-    np.testing.assert_allclose(run.query[0], twin(trained, query) - net(params, query), atol=EXACT)
+    np.testing.assert_allclose(run.train[0], linearized(trained, x) - net(params, x), atol=EXACT)
+    np.testing.assert_allclose(
+        run.query[0], linearized(trained, query) - net(params, query), atol=EXACT
+    )
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

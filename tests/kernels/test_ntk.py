@@ -108,48 +108,48 @@ def test_float32_stays_float32_and_integer_leaves_stay_fixed():
     np.testing.assert_allclose(got, np.einsum("iap,jbp->ijab", jacobian, jacobian), atol=1e-4)
 
 
-def test_the_twin_touches_the_network_at_the_start():
+def test_the_linearized_touches_the_network_at_the_start():
     params, x, _ = problem()
     params, x = as_jax(params), jnp.asarray(x)
-    twin = linearize(mlp, params)
-    np.testing.assert_array_equal(twin(params, x), mlp(params, x))
-    np.testing.assert_allclose(ntk(twin, params, x), ntk(mlp, params, x), rtol=EXACT)
+    linearized = linearize(mlp, params)
+    np.testing.assert_array_equal(linearized(params, x), mlp(params, x))
+    np.testing.assert_allclose(ntk(linearized, params, x), ntk(mlp, params, x), rtol=EXACT)
 
 
-def test_the_twin_is_affine_and_its_slope_is_the_jacobian():
+def test_the_linearized_is_affine_and_its_slope_is_the_jacobian():
     params, x, _ = problem()
     rng = np.random.default_rng(5)
     change = {name: rng.normal(size=leaf.shape) for name, leaf in params.items()}
     moved = {name: params[name] + change[name] for name in params}
     flat = np.concatenate([change[name].ravel() for name in ("b", "v", "w")])
     wanted = oracle.mlp(params, x) + oracle.mlp_jacobian(params, x) @ flat
-    twin = linearize(mlp, as_jax(params))
-    np.testing.assert_allclose(twin(as_jax(moved), jnp.asarray(x)), wanted, rtol=1e-11)
-    # Wherever it is taken, the twin's kernel is the kernel at the start.
+    linearized = linearize(mlp, as_jax(params))
+    np.testing.assert_allclose(linearized(as_jax(moved), jnp.asarray(x)), wanted, rtol=1e-11)
+    # Wherever it is taken, the linearized network's kernel is the kernel at the start.
     np.testing.assert_allclose(
-        ntk(twin, as_jax(moved), jnp.asarray(x)),
+        ntk(linearized, as_jax(moved), jnp.asarray(x)),
         ntk(mlp, as_jax(params), jnp.asarray(x)),
         rtol=EXACT,
     )
 
 
-def test_the_twin_goes_through_jit_and_vmap_as_a_value():
+def test_the_linearized_goes_through_jit_and_vmap_as_a_value():
     params, x, _ = problem()
     params, x = as_jax(params), jnp.asarray(x)
-    twin = linearize(mlp, params)
+    linearized = linearize(mlp, params)
     moved = jax.tree.map(lambda a: a + 0.1, params)
     call = jax.jit(lambda predict, p: predict(p, x))
-    np.testing.assert_allclose(call(twin, moved), twin(moved, x), rtol=EXACT)
+    np.testing.assert_allclose(call(linearized, moved), linearized(moved, x), rtol=EXACT)
     starts = jax.tree.map(lambda a: jnp.stack([a, a + 0.1]), params)
     both = jax.vmap(lambda p0: linearize(mlp, p0)(moved, x))(starts)
-    np.testing.assert_allclose(both[0], twin(moved, x), rtol=EXACT)
+    np.testing.assert_allclose(both[0], linearized(moved, x), rtol=EXACT)
     np.testing.assert_allclose(both[1], mlp(moved, x), rtol=EXACT)
 
 
-def test_the_twin_keeps_single_precision():
+def test_the_linearized_keeps_single_precision():
     single = {"w": jnp.ones(2, jnp.float32)}
-    twin = linearize(lambda p, x: x @ p["w"], single)
-    assert twin(single, jnp.ones((3, 2), jnp.float32)).dtype == jnp.float32
+    linearized = linearize(lambda p, x: x @ p["w"], single)
+    assert linearized(single, jnp.ones((3, 2), jnp.float32)).dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_bad_parameters_and_sizes():
         ntk(line, params, jnp.ones((0, 2)))
     with pytest.raises(InputError, match="NaN or infinite"):
         ntk(line, params, x.at[0, 0].set(jnp.nan))
-    twin = linearize(line, params)
+    linearized = linearize(line, params)
     with pytest.raises(InputError, match="pass a tree like that one"):
-        twin({"v": jnp.ones(2)}, x)
+        linearized({"v": jnp.ones(2)}, x)
     with pytest.raises(InputError, match="other shapes"):
-        twin({"w": jnp.ones(3)}, x)
+        linearized({"w": jnp.ones(3)}, x)

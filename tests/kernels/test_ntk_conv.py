@@ -80,19 +80,19 @@ def test_convolutions_of_every_kind(name):
 
 @pytest.mark.parametrize("late, margin", [(False, 0.0), (True, 0.0), (False, 1e9)])
 def test_every_way_of_a_convolution(late, margin, monkeypatch, compiles_anew):
-    from lazyrich.kernels import _structured, _structured_contract
+    from lazyrich.kernels._ntk import _contract, _planner
 
     # The margin forces Jacobians or factors; a Jacobian has its units in parts of one.
-    monkeypatch.setattr(_structured, "_MARGIN", margin)
-    monkeypatch.setattr(_structured_contract, "_JACOBIAN_BYTES", 2**10)
+    monkeypatch.setattr(_planner, "_MARGIN", margin)
+    monkeypatch.setattr(_contract, "_JACOBIAN_BYTES", 2**10)
     if late:
-        monkeypatch.setattr(_structured, "_is_smaller", lambda *_: False)
+        monkeypatch.setattr(_planner, "_is_smaller", lambda *_: False)
     check(*network("same" if late else "grouped"), trace_outputs=not late, block_size=3)
 
 
 @pytest.mark.parametrize("most", [0, 8])
 def test_chunks_in_a_loop_and_written_out(most, monkeypatch, compiles_anew):
-    from lazyrich.kernels import _structured_blocks as blocks
+    from lazyrich.kernels._ntk import _blocking as blocks
 
     monkeypatch.setattr(blocks, "_WORK_BYTES", 2**10)
     monkeypatch.setattr(blocks, "_CONVOLUTION_BYTES", 2**10)

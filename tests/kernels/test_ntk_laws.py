@@ -79,8 +79,8 @@ def test_blocks_of_any_size_give_the_same_symmetric_positive_kernel(traced, bloc
 
 @pytest.mark.parametrize("other", [None, slice(2, 5)])
 def test_blocks_that_make_their_factors_again_are_right(other, monkeypatch, compiles_anew):
-    from lazyrich.kernels import _ntk
-    from lazyrich.kernels import _structured_blocks as blocks
+    from lazyrich.kernels._ntk import _blocking as blocks
+    from lazyrich.kernels._ntk import _entry as _ntk
 
     predict, params, x = tokens_and_transformer(7)
     x2 = None if other is None else x[other]
@@ -101,7 +101,7 @@ def test_blocks_that_make_their_factors_again_are_right(other, monkeypatch, comp
 
 
 def test_factors_made_in_chunks_are_right(monkeypatch, compiles_anew):
-    from lazyrich.kernels import _structured_blocks as blocks
+    from lazyrich.kernels._ntk import _blocking as blocks
 
     predict, params, x = tokens_and_transformer(7)
     expected = kernel_by_jacobians(predict, params, x)

@@ -244,7 +244,7 @@ def nested_calls():
 
 
 @network
-def linearised_twin():
+def linearized_network():
     params0, params = named(30, w=(6, 8), v=(8, 3)), named(31, w=(6, 8), v=(8, 3))
 
     def base(p, x):

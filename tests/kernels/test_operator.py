@@ -99,9 +99,9 @@ def test_regression_by_conjugate_gradients():
 def test_regression_scales_with_its_targets():
     params, x, query, y = problem()
     operators = ntk_operator(net, params, x), ntk_operator(net, params, query, x)
-    dials = {"ridge": 1.0, "tolerance": 1e-12}
-    one = operator_regression(operators[0], y, operators[1], **dials)
-    big = operator_regression(operators[0], 1e8 * y, operators[1], **dials)
+    options = {"ridge": 1.0, "tolerance": 1e-12}
+    one = operator_regression(operators[0], y, operators[1], **options)
+    big = operator_regression(operators[0], 1e8 * y, operators[1], **options)
     # The tolerance times a condition number of a few hundred.
     np.testing.assert_allclose(big.predictions, 1e8 * one.predictions, rtol=1e-8)
     none = operator_regression(operators[0], 0 * y, operators[1], ridge=1.0)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lazyrich.kernels import _ntk as module
 from lazyrich.kernels import (
     check_predictor,
     explain_ntk,
@@ -19,6 +18,7 @@ from lazyrich.kernels import (
     ntk_operator,
     richness,
 )
+from lazyrich.kernels._ntk import _entry as module
 
 ONE, X = jnp.ones(1), jnp.ones((1, 1))
 SCALE = 1.0
@@ -44,11 +44,11 @@ def by_slope(predict):
     return linearize(predict, ONE)(2 * ONE, X) ** 2 / 4
 
 
-def by_kernel_of_twin(predict):
+def by_kernel_of_linearized(predict):
     return ntk(linearize(predict, ONE), ONE, X)
 
 
-@pytest.mark.parametrize("measure", [kernel, by_operator, by_slope, by_kernel_of_twin])
+@pytest.mark.parametrize("measure", [kernel, by_operator, by_slope, by_kernel_of_linearized])
 def test_a_rebound_global_is_seen(measure):
     for scale in (1.0, 3.0, 1.0):
         set_scale(scale)
@@ -107,9 +107,9 @@ def test_changed_attributes_and_arrays_changed_in_place_are_seen():
 
 def test_objects_that_equal_one_another_are_not_confused():
     assert [float(kernel(Layer(scale))[0, 0]) for scale in (1.0, 2.0)] == [1, 4]
-    twins = [linearize(Layer(scale), ONE) for scale in (1.0, 2.0)]
-    call = jax.jit(lambda twin: twin(2 * ONE, X))
-    assert [float(call(twin)[0]) for twin in twins] == [2, 4]
+    linearized_runs = [linearize(Layer(scale), ONE) for scale in (1.0, 2.0)]
+    call = jax.jit(lambda linearized: linearized(2 * ONE, X))
+    assert [float(call(linearized)[0]) for linearized in linearized_runs] == [2, 4]
 
 
 @dataclasses.dataclass
@@ -125,8 +125,8 @@ def test_a_predictor_without_a_hash_works_everywhere():
     assert float(kernel(predict)[0, 0]) == 9
     assert float(by_operator(predict)[0]) == 9
     assert float(kernel(linearize(predict, ONE))[0, 0]) == 9
-    twin = jax.jit(lambda twin: twin(ONE, X))(linearize(predict, ONE))
-    assert float(twin[0]) == 3
+    linearized = jax.jit(lambda linearized: linearized(ONE, X))(linearize(predict, ONE))
+    assert float(linearized[0]) == 3
     check_predictor(predict, ONE, X)
     assert float(richness(predict, ONE, 2 * ONE, X).kernel_distance) == 0
     assert explain_ntk(predict, ONE, X)["params"].kind == "jacobian"

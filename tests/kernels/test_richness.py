@@ -46,7 +46,7 @@ def test_all_three_by_hand():
         got.kernel_distance, norm(kernels[1] - kernels[0]) / norm(kernels[0]), rtol=1e-11
     )
     np.testing.assert_allclose(got.parameter_change, norm(flat - flat0) / norm(flat0), rtol=1e-12)
-    np.testing.assert_allclose(got.twin_gap, norm(missed) / norm(moved), rtol=1e-10)
+    np.testing.assert_allclose(got.linearized_gap, norm(missed) / norm(moved), rtol=1e-10)
 
 
 def test_all_fall_with_the_first_power_of_the_movement():
@@ -68,11 +68,11 @@ def test_all_fall_with_the_first_power_of_the_movement():
 
 def test_a_linear_network_is_never_rich():
     params0, change, x = problem()
-    twin = linearize(mlp, as_jax(params0))
+    linearized = linearize(mlp, as_jax(params0))
     moved = as_jax({name: params0[name] + 5 * change[name] for name in params0})
-    got = richness(twin, as_jax(params0), moved, jnp.asarray(x))
+    got = richness(linearized, as_jax(params0), moved, jnp.asarray(x))
     assert float(got.kernel_distance) < 1e-12
-    assert float(got.twin_gap) < 1e-12
+    assert float(got.linearized_gap) < 1e-12
     assert float(got.parameter_change) > 1
 
 
@@ -81,7 +81,7 @@ def test_nothing_has_moved():
     got = richness(mlp, as_jax(params0), as_jax(params0), jnp.asarray(x))
     assert float(got.kernel_distance) == 0.0
     assert float(got.parameter_change) == 0.0
-    assert np.isnan(got.twin_gap)
+    assert np.isnan(got.linearized_gap)
     with pytest.raises(InputError, match="pass a tree like that one"):
         richness(mlp, as_jax(params0), {"w": jnp.ones(2)}, jnp.asarray(x))
 

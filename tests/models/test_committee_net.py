@@ -76,7 +76,7 @@ def test_epsilon_may_be_traced_and_stands_in_for_the_setting():
             ),
             "weight_scale is 0.0",
         ),
-        (lambda: CommitteeNet().predictor(width=3.0), "CommitteeNet has no dial width"),
+        (lambda: CommitteeNet().predictor(width=3.0), "no dynamic hyperparameter width"),
     ],
 )
 def test_bad_input_gets_one_sentence(call, message):

@@ -160,7 +160,7 @@ def test_the_same_settings_give_the_same_function():
         (lambda: init(MLPNet(), vocabulary=3), "An MLP takes vectors"),
         (lambda: init(MLPNet(), n_outputs=0), "n_outputs is 0"),
         (lambda: init(MLPNet(), weight_scale=-1.0), "weight_scale is -1.0"),
-        (lambda: MLPNet().predictor(epsilon=0.1), "has no dial epsilon; its dials are: none"),
+        (lambda: MLPNet().predictor(epsilon=0.1), "dynamic hyperparameter epsilon; it has: none"),
     ],
 )
 def test_bad_input_gets_one_sentence(call, message):

@@ -10,7 +10,7 @@ from lazyrich.theory import (
     committee_kernel,
     eigenspace_sizes,
     infinite_width,
-    statistics,
+    weight_moments,
 )
 
 CUTOFF = jnp.array(1e-10)
@@ -58,6 +58,6 @@ def test_the_cutoff_finds_the_rank_of_a_committee_machine_in_both_precisions(dty
     assert kernel.dtype == dtype
     is_kept = eigenmodes(kernel, rounding_cutoff(x, kernel))[2]
     assert int(is_kept.sum()) == rank
-    finite = statistics(jnp.asarray(rng.normal(size=(40, dim)), dtype))
+    finite = weight_moments(jnp.asarray(rng.normal(size=(40, dim)), dtype))
     kernel = committee_kernel(finite, x, alpha=1.0, epsilon=epsilon, width=1)
     assert int(eigenmodes(kernel, rounding_cutoff(x, kernel))[2].sum()) == rank

@@ -7,7 +7,7 @@ from lazyrich.paper import CLAIMS, Result, judge
 from lazyrich.paper._files import write_panels
 from lazyrich.paper._results import add_result
 from lazyrich.paper._value import missing
-from lazyrich.plots import house_style, new_figure, write_figure
+from lazyrich.plots import figure_style, new_figure, write_figure
 
 MADE = {"lazyrich": "0.1.0", "commit": "abc1234+", "jax": "0.10", "machine": "Linux <x86>"}
 VALUES = {  # by preset and name, of a figure 1
@@ -31,10 +31,10 @@ def panel():
     curve[0, 2, 1] = np.inf
     return xr.Dataset(
         {
-            "train_loss": (("alpha", "seed", "save_step"), curve.astype(np.float32)),
+            "train_loss": (("alpha", "seed", "step"), curve.astype(np.float32)),
             "status": (("alpha", "seed"), np.full((2, 3), "ok")),
         },
-        {"alpha": alpha, "seed": seed, "save_step": step},
+        {"alpha": alpha, "seed": seed, "step": step},
     )
 
 
@@ -60,7 +60,7 @@ def reproduced(folder, *, presets=("quick",), **provenance):
         own = folder if preset == "quick" else folder / preset
         own.mkdir(exist_ok=True)
         write_panels(own / "fig1.nc", {"runs": panel()}, {"title": "fig1"})
-        with house_style():
+        with figure_style():
             figure, [axes] = new_figure(1, 1)
             axes.plot([1, 2])
             write_figure(figure, own, "fig1")

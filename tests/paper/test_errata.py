@@ -33,7 +33,7 @@ def test_a_wrong_correction_is_found(monkeypatch):
     right = _checks.initial_eigenvalues
 
     def wrong(dim, *, epsilon):
-        return right(dim, epsilon=epsilon**0.5)  # the print's ε for ε²
+        return right(dim, epsilon=epsilon**0.5)  # the paper's ε for ε²
 
     monkeypatch.setattr(_checks, "initial_eigenvalues", wrong)
     error_printed, error_holds = _checks.quadratic_eigenvalue()

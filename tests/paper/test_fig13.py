@@ -13,21 +13,21 @@ SEEDS = [0, 1]
 
 def panel(axis, values, runs):
     """Equal seeds of the given runs, one for each value along the axis."""
-    dims = (axis, "seed", "save_step")
+    dims = (axis, "seed", "step")
     curves = {
         name: (dims, np.stack([np.stack([np.asarray(run[name], float)] * 2) for run in runs]))
         for name in runs[0]
     }
     curves["status"] = (dims[:2], np.full((len(values), 2), "ok"))
-    return xr.Dataset(curves, coords={axis: values, "seed": SEEDS, "save_step": STEPS})
+    return xr.Dataset(curves, coords={axis: values, "seed": SEEDS, "step": STEPS})
 
 
-def run(train, test, *, twin_train=None, twin_test=None, accuracy=None):
+def run(train, test, *, linearized_train=None, linearized_test=None, accuracy=None):
     found = {
         "train_loss": train,
         "test_loss": test,
-        "twin_train_loss": train if twin_train is None else twin_train,
-        "twin_test_loss": test if twin_test is None else twin_test,
+        "linearized_train_loss": train if linearized_train is None else linearized_train,
+        "linearized_test_loss": test if linearized_test is None else linearized_test,
     }
     if accuracy is not None:
         found |= {f"{part}_accuracy": accuracy for part in ("train", "test")}
@@ -39,15 +39,15 @@ def figure_13():
     plain = run(fall, [1, 1.2, 1.1, 0.8, 0.5, 0.3, 0.2, 0.1])
     # Maxima at 1, 3 and 5; the last stands out by less than a hundredth of the start.
     test = [1, 1.2, 1.0, 1.1, 0.5, 0.505, 0.2, 0.1]
-    heavy = run(fall, test, twin_test=[1, 1.2, 1.0, 1.3, 1, 1, 1, 0.5])
-    twin = [1, 0.8, 0.57, 0.41, 0.23, 0.2, 0.2, 0.2]
-    student = run(fall, fall, twin_train=twin)
+    heavy = run(fall, test, linearized_test=[1, 1.2, 1.0, 1.3, 1, 1, 1, 0.5])
+    linearized = [1, 0.8, 0.57, 0.41, 0.23, 0.2, 0.2, 0.2]
+    student = run(fall, fall, linearized_train=linearized)
     flat = np.ones(8)
     accuracy = [0, 0, 0, 0, 0.5, 0.99, 1, 1]
-    losses = {"twin_train": [1, 1, 1, 1, 1, 0.5, 0.5, 0.5], "accuracy": accuracy}
-    # They leave their twins at step 2 and at step 4.
-    sooner = run(fall, flat, twin_test=[1, 1, 1.1, 2, 2, 2, 2, 2], **losses)
-    later = run(fall, flat, twin_test=[1, 1, 1.01, 1.01, 2, 2, 2, 2], **losses)
+    losses = {"linearized_train": [1, 1, 1, 1, 1, 0.5, 0.5, 0.5], "accuracy": accuracy}
+    # They leave their linearized networks at step 2 and at step 4.
+    sooner = run(fall, flat, linearized_test=[1, 1, 1.1, 2, 2, 2, 2, 2], **losses)
+    later = run(fall, flat, linearized_test=[1, 1, 1.01, 1.01, 2, 2, 2, 2], **losses)
     return {
         "momentum": panel("momentum", [0.0, 0.95], [plain, heavy]),
         "student": panel("weight_decay", [0.0, 0.05], [plain, student]),
@@ -73,13 +73,13 @@ def test_each_statistic():
     assert found["momentum has more bumps"] == [1.0, 1.0]
     assert found["alpha tunes AdamW, rate over alpha"] == [1.0, 1.0]
     assert found["alpha tunes AdamW, rate over alpha squared"] == [-1.0, -1.0]
-    # It leaves its twin at step 3, where 0.6 of the train loss is lost, and ends a fifth as high.
+    # It leaves its linearization at step 3, where 0.6 of the train loss is lost.
     assert found["linear first with momentum"] == pytest.approx([0.6] * 2)
     assert found["then features with momentum"] == pytest.approx([0.2] * 2)
     # 0.03 of 0.6 and 0.01 of 0.4 until the half; from there to a quarter 0.01 of 0.4 alone.
-    assert found["twin tracks until the loss halves"] == pytest.approx([0.05] * 2)
-    assert found["twin leaves once the loss has halved"] == pytest.approx([0.025] * 2)
-    assert found["decay leaves the twin early"] == pytest.approx([10.0] * 2, rel=1e-4)
+    assert found["linearized network tracks until the loss halves"] == pytest.approx([0.05] * 2)
+    assert found["linearized network leaves once the loss has halved"] == pytest.approx([0.025] * 2)
+    assert found["decay leaves the linearized network early"] == pytest.approx([10.0] * 2, rel=1e-4)
     assert found["decay makes it leave sooner"] == pytest.approx([0.5] * 2)
 
 
@@ -87,19 +87,19 @@ def test_what_does_not_happen_is_not_measured():
     panels = figure_13()
     panels["student"]["train_loss"][:] = 1.0
     panels["transformer"]["train_accuracy"][:] = 0.5
-    panels["transformer"]["twin_test_loss"][:] = 1.0
+    panels["transformer"]["linearized_test_loss"][:] = 1.0
     found = _fig13.statistics(panels)
     for name in (
-        "twin tracks until the loss halves",
-        "twin leaves once the loss has halved",
-        "decay leaves the twin early",
+        "linearized network tracks until the loss halves",
+        "linearized network leaves once the loss has halved",
+        "decay leaves the linearized network early",
         "decay makes it leave sooner",
     ):
         assert np.isnan(found[name]).all()
 
 
 def test_the_picture_has_every_part_and_one_scale_for_both_descents():
-    axes = _fig13.draw(figure_13(), "caption").axes
+    axes = _fig13.plot(figure_13(), "caption").axes
     assert len(axes) == 8
     assert axes[0].get_ylim() == axes[4].get_ylim()
     assert "momentum 0.95" in axes[0].get_title(loc="left") + axes[0].get_title()

@@ -30,9 +30,9 @@ def run(test_begin=2.0, *, train_begin=1.0, status="ok"):
         "weight_norm": norms.sum(axis=1),
     }
     return xr.Dataset(
-        {name: ("save_step", values) for name, values in records.items()}
-        | {"weight_norms": (("save_step", "parameter"), norms), "status": status},
-        coords={"save_step": STEPS},
+        {name: ("step", values) for name, values in records.items()}
+        | {"weight_norms": (("step", "parameter"), norms), "status": status},
+        coords={"step": STEPS},
         attrs={"common": json.dumps({"task.modulus": 20})},
     )
 
@@ -99,7 +99,7 @@ def test_the_statistics_of_figure_16():
 
 @pytest.mark.parametrize("special", [{}, {"test_begin": 9.0}, {"train_begin": 9.0}])
 def test_figure_2_marks_the_median_steps_and_figure_16_shows_every_seed(special):
-    figure = FIGURES["fig2"].draw(panels(**special), "caption")
+    figure = FIGURES["fig2"].plot(panels(**special), "caption")
     labels = [line.get_label() for line in figure.axes[0].lines]
     if not special:
         assert {"train accuracy 99.9 %: 100", "test accuracy 95 %: 891"} <= set(labels)
@@ -107,7 +107,7 @@ def test_figure_2_marks_the_median_steps_and_figure_16_shows_every_seed(special)
     for place, label in ((3, "13"), (7, "50")):  # every modulus, every width
         assert label in [text.get_text() for text in figure.axes[place].get_xticklabels()]
     figure.canvas.draw()
-    both = FIGURES["fig16"].draw(panels(**special), "caption").axes[2]
+    both = FIGURES["fig16"].plot(panels(**special), "caption").axes[2]
     assert len(both.lines) == 4
 
 

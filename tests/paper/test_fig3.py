@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from lazyrich.paper._value import reason_of
-from lazyrich.paper.figures._fig3 import FIG3, draw, statistics
-from lazyrich.plots import house_style
+from lazyrich.paper.figures._fig3 import FIG3, plot, statistics
+from lazyrich.plots import figure_style
 
 INF, NAN = float("inf"), float("nan")
 STEPS = np.array([0, *(2**k for k in range(13))])  # at rest over the last third
@@ -31,16 +31,16 @@ def panel(axes, train_falls, test_falls, ends, **more):
     records = {f"{name}_loss": curve for name, curve in curves.items()}
     records |= {name: np.broadcast_to(v, curves["test"].shape).copy() for name, v in more.items()}
     return xr.Dataset(
-        {name: ((*dims, "save_step"), values) for name, values in records.items()}
+        {name: ((*dims, "step"), values) for name, values in records.items()}
         | {"status": (dims, np.full((*shape, len(SEEDS)), "ok", dtype=object))},
-        {**axes, "seed": SEEDS, "save_step": STEPS},
+        {**axes, "seed": SEEDS, "step": STEPS},
         {"common": json.dumps({"dynamics": "flow"})},
     )
 
 
 MOVED = {"change_inside": STEPS / 100, "change_outside": STEPS / 200}
 LEAVES = np.array([2, 4, 8])
-TWIN = {"twin_train_loss": 1.0, "kernel_regression_loss": 0.5}
+LINEARIZED = {"linearized_train_loss": 1.0, "kernel_regression_loss": 0.5}
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def panels():
         np.array([2, 2, 2, 2]),
         np.array([2, 4, 16, INF]),
         np.array([0.01, 0.02, 0.05, 0.55]),
-        twin_test_loss=1.0,
-        **TWIN,
+        linearized_test_loss=1.0,
+        **LINEARIZED,
         **MOVED,
     )
     # The train loss falls at 8 in all runs, so that ratios have the order of delays.
@@ -61,16 +61,16 @@ def panels():
         np.array([[64, 32, 16], [64, 32, 16]]),
         np.array([[0.01, 0.02, 0.05], [0.05, 0.02, 0.01]]),
         # Left by 0.1 at step 2, 4 and 8 of the three ε; its train loss there is below.
-        twin_test_loss=np.where(LEAVES[:, None] <= STEPS, 1.1, 1.0)[None, :, None, :],
+        linearized_test_loss=np.where(LEAVES[:, None] <= STEPS, 1.1, 1.0)[None, :, None, :],
         population_centered_alignment=np.array([0.1, 0.2, 0.3])[None, :, None, None],
         difficulty=np.array([30.0, 20.0, 10.0])[None, :, None, None],
         kernel_distance=np.array([3.0, 4.0, 1.0])[None, :, None, None],
-        **TWIN,
+        **LINEARIZED,
         **MOVED,
     )
-    along_epsilon["train_loss"].loc[{"epsilon": EPSILONS[0], "save_step": 2}] = 0.9
-    along_epsilon["train_loss"].loc[{"epsilon": EPSILONS[1], "save_step": 4}] = 0.8
-    along_epsilon["train_loss"].loc[{"epsilon": EPSILONS[2], "save_step": 8}] = 0.05
+    along_epsilon["train_loss"].loc[{"epsilon": EPSILONS[0], "step": 2}] = 0.9
+    along_epsilon["train_loss"].loc[{"epsilon": EPSILONS[1], "step": 4}] = 0.8
+    along_epsilon["train_loss"].loc[{"epsilon": EPSILONS[2], "step": 8}] = 0.05
     # Rows: α; columns: ε. One cell is censored, one neighbour in ε is out of order.
     test_falls = np.array([[16, 8, 4], [32, 16, 32], [64, 32, INF], [128, 64, INF]])
     over_both = panel(
@@ -145,8 +145,8 @@ def test_a_preset_without_the_unknown_panel_has_every_claim_and_is_drawn(panels)
     found = statistics(panels)
     assert np.isnan(found["small epsilon waits longer"]).all()
     assert found["map ordered in alpha"] == [1.0] * 3
-    with house_style():
-        assert len(draw(panels, "caption").axes) >= 6
+    with figure_style():
+        assert len(plot(panels, "caption").axes) >= 6
 
 
 def test_a_map_of_fewer_seeds_gives_as_many_values(panels):
@@ -155,8 +155,8 @@ def test_a_map_of_fewer_seeds_gives_as_many_values(panels):
 
 
 def test_censored_cells_are_hatched_and_counted(panels):
-    with house_style():
-        figure = draw(panels, "caption")
+    with figure_style():
+        figure = plot(panels, "caption")
     (e,) = (axes for axes in figure.axes if axes.get_title(loc="left") == "(e) time to grok")
     assert sum(patch.get_hatch() is not None for patch in e.patches) == 2
     assert any("6 of 36 runs" in text.get_text() for text in e.texts)

@@ -7,7 +7,7 @@ import xarray as xr
 from lazyrich.paper import CLAIMS, FIGURES
 from lazyrich.paper._run_statistics import run_at
 from lazyrich.paper.figures._fig4 import terms_gap
-from lazyrich.plots import house_style
+from lazyrich.plots import figure_style
 
 STEPS = np.array([0, 1, 10, 100, 1000])
 
@@ -28,13 +28,13 @@ def panel(axes, make, *, n_seeds=2):
     names = made[0][0]
     arrays = {
         name: (
-            (*dims, "save_step"),
+            (*dims, "step"),
             np.array([records[name] for records, _ in made]).reshape(*shape, len(STEPS)),
         )
         for name in names
     }
     arrays["status"] = (dims, np.array([status for _, status in made]).reshape(shape))
-    coordinates = {**axes, "seed": range(n_seeds), "save_step": STEPS}
+    coordinates = {**axes, "seed": range(n_seeds), "step": STEPS}
     return xr.Dataset(arrays, coordinates)
 
 
@@ -43,8 +43,8 @@ def names_of(figure):
 
 
 def draws(figure, panels):
-    with house_style():
-        return FIGURES[figure].draw(panels, "a caption")
+    with figure_style():
+        return FIGURES[figure].plot(panels, "a caption")
 
 
 # ---------------------------------------------------------------------------- Figure 5
@@ -56,8 +56,8 @@ def eigenvector_records(index, *, scale=1.0):
     return {
         "train_loss": scale * curve(falls_at=falls[0]),
         "test_loss": scale * curve(falls_at=falls[1], end=0.02),
-        "twin_train_loss": scale * curve(falls_at=10),
-        "twin_test_loss": scale * curve(falls_at=1000, end=0.5),
+        "linearized_train_loss": scale * curve(falls_at=10),
+        "linearized_test_loss": scale * curve(falls_at=1000, end=0.5),
         "kernel_regression_loss": scale * np.full(len(STEPS), 0.1),
         "kernel_distance": np.linspace(0, 0.3, len(STEPS)),
     }
@@ -103,7 +103,7 @@ def test_figure_5_reads_its_statistics_off_the_curves():
     assert found["middle eigenvector generalises"] == pytest.approx([0.01] * 2)
     assert found["large eigenvector never"] == [1.0, 1.0]
     assert found["middle case beats the kernel"] == pytest.approx([0.2] * 2)
-    assert found["middle case beats its twin"] == pytest.approx([0.04] * 2)
+    assert found["middle case beats its linearized network"] == pytest.approx([0.04] * 2)
     assert found["middle case moves the kernel"] == pytest.approx([0.3] * 2)
     assert found["the kernel fails in the middle"] == pytest.approx([0.05] * 2)
 
@@ -185,7 +185,7 @@ def test_figure_15_has_a_delay_for_each_degree_and_infinity_where_censored():
 # ---------------------------------------------------------------------------- Figure 19
 
 
-def sizes_and_indices(ends, *, line=1.0, twin=2.0, status="ok"):
+def sizes_and_indices(ends, *, line=1.0, linearized=2.0, status="ok"):
     """Final test losses over starts of 2, one row for each number of points."""
     ends = np.asarray(ends, float)
 
@@ -193,7 +193,7 @@ def sizes_and_indices(ends, *, line=1.0, twin=2.0, status="ok"):
         return {
             "train_loss": curve(falls_at=10),
             "test_loss": curve(falls_at=100, end=2 * ends[size, index]),
-            "twin_test_loss": curve(falls_at=1000, end=twin),
+            "linearized_test_loss": curve(falls_at=1000, end=linearized),
             "kernel_regression_loss": np.full(len(STEPS), line),
         }, status
 
@@ -206,7 +206,7 @@ def sizes_and_indices(ends, *, line=1.0, twin=2.0, status="ok"):
 
 def test_figure_19_counts_ordered_neighbours_and_the_best_gain_over_the_lazy_solution():
     # In P: 3 of 3 columns fall. In j: 3 of 4 pairs grow.
-    dataset = sizes_and_indices([[0.5, 0.6, 0.9], [0.1, 0.3, 0.2]], line=1.0, twin=2.0)
+    dataset = sizes_and_indices([[0.5, 0.6, 0.9], [0.1, 0.3, 0.2]], line=1.0, linearized=2.0)
     found = FIGURES["fig19"].statistics({"runs": dataset})
     assert set(found) == names_of("fig19")
     assert found["more data helps"] == [1.0, 1.0]
@@ -215,10 +215,10 @@ def test_figure_19_counts_ordered_neighbours_and_the_best_gain_over_the_lazy_sol
     assert found["rich learning beats the kernel"] == pytest.approx([0.2, 0.2])
 
 
-@pytest.mark.parametrize(("line", "twin"), [(0.1, 2.0), (30.0, 0.1)])
-def test_no_gain_is_counted_where_a_lazy_solution_is_an_answer(line, twin):
-    """Whether the kernel's own, or that of a twin which stopped before it fitted noise."""
-    dataset = sizes_and_indices([[0.5, 0.6]], line=line, twin=twin)
+@pytest.mark.parametrize(("line", "linearized"), [(0.1, 2.0), (30.0, 0.1)])
+def test_no_gain_is_counted_where_a_lazy_solution_is_an_answer(line, linearized):
+    """Whether the kernel's own, or a linearized network's that stopped before it fitted noise."""
+    dataset = sizes_and_indices([[0.5, 0.6]], line=line, linearized=linearized)
     found = FIGURES["fig19"].statistics({"runs": dataset})
     assert np.isnan(found["rich learning beats the kernel"]).all()
     assert np.isnan(found["more data helps"]).all()  # one number of points has no neighbour

@@ -34,13 +34,13 @@ def panel(axes, curves, status="ok"):
     made = [curves(**cell) for cell in cells]
     data = {
         name: (
-            (*axes, "seed", "save_step"),
+            (*axes, "seed", "step"),
             np.repeat([one[name] for one in made], 3, axis=0).reshape(*shape, 3, len(STEPS)),
         )
         for name in made[0]
     }
     data["status"] = ((*axes, "seed"), np.full((*shape, 3), status, "U12"))
-    return xr.Dataset(data, {**axes, "seed": list(SEEDS), "save_step": STEPS})
+    return xr.Dataset(data, {**axes, "seed": list(SEEDS), "step": STEPS})
 
 
 def _product(*values):
@@ -58,7 +58,7 @@ def learner(train_step, test_step):
 
 
 def image_panel(test_steps):
-    """Train accuracy of 98 % at step 10; kernel distance α⁻¹ and twin gap α⁻² there."""
+    """Train accuracy of 98 % at step 10; kernel distance α⁻¹ and linearized gap α⁻² there."""
 
     def curves(alpha, weight_decay=0.0):
         return {
@@ -67,7 +67,7 @@ def image_panel(test_steps):
             # 95 % of the best, which is .8, at a record.
             "test_accuracy": rising(test_steps[alpha], 0.76, top=0.8),
             "test_loss": np.full(len(STEPS), 2.0),
-            "twin_test_loss": np.full(len(STEPS), 2.0 + 2.0 / alpha**2),
+            "linearized_test_loss": np.full(len(STEPS), 2.0 + 2.0 / alpha**2),
             "kernel_distance": np.full(len(STEPS), 1 / alpha),
         }
 
@@ -82,7 +82,12 @@ def fig6_panels(test_steps, centered_steps, delays):
         for name, row in delays.items()
     }
     centered = panel(axes, image_panel(centered_steps))
-    return {"images": images, "images twin": images, "images centred": centered, **transformers}
+    return {
+        "images": images,
+        "images linearized": images,
+        "images centred": centered,
+        **transformers,
+    }
 
 
 def test_orders_of_the_curves_are_found_for_every_claim():
@@ -102,7 +107,7 @@ def test_orders_of_the_curves_are_found_for_every_claim():
         "MNIST vanishes at small alpha": 1.0,
         "because of laziness on MNIST": 1.0,
         "alpha tunes MNIST, delay in steps": 1.0,
-        "leaves its twin on MNIST": 1.0,
+        "leaves its linearized network on MNIST": 1.0,
         "alpha tunes MNIST, centred": -1.0,
         "alpha tunes MNIST, centred without decay": -1.0,
         f"{prefix}rate over alpha squared": 1.0,
@@ -114,12 +119,12 @@ def test_orders_of_the_curves_are_found_for_every_claim():
     assert set(found) == set(wanted)
     for name, value in wanted.items():
         assert found[name] == pytest.approx([value] * 3, nan_ok=True), name
-    figure = FIG6.draw(panels, "caption")
+    figure = FIG6.plot(panels, "caption")
     assert [len(one.lines) > 0 for one in figure.axes] == [True] * 8
     published = {name: panel({}, lambda: learner(1, 100)) for name in ("Omnigrok", "Nanda")}
     for one in published.values():
         one["test_loss"] = one.train_loss
-    figure = FIG6.draw(panels | published, "caption")
+    figure = FIG6.plot(panels | published, "caption")
     assert [len(one.lines) > 0 for one in figure.axes] == [True] * 12
 
 
@@ -162,7 +167,7 @@ def test_delays_against_each_other(matched, ratio):
     assert found["laziness recovers it, rate fixed"] == pytest.approx([1.0] * 3)
     matched_ratio = found["laziness recovers it, decay matched"]
     assert matched_ratio == pytest.approx([ratio] * 3, nan_ok=True)
-    assert [len(one.lines) > 0 for one in FIG12.draw(panels, "caption").axes] == [True] * 5
+    assert [len(one.lines) > 0 for one in FIG12.plot(panels, "caption").axes] == [True] * 5
 
 
 def test_no_multiple_of_a_delay_that_is_not_there():
@@ -177,8 +182,8 @@ def test_only_solved_runs_are_held_at_their_last_accuracy():
         return found | {"test_accuracy": cut * rising(100, 0.97)}
 
     solved, diverged = (held(panel({}, curves, status)) for status in ("ok", "diverged"))
-    assert (solved.test_accuracy.sel(save_step=10_000) == 0.97).all()
-    assert np.isnan(diverged.test_accuracy.sel(save_step=10_000)).all()
+    assert (solved.test_accuracy.sel(step=10_000) == 0.97).all()
+    assert np.isnan(diverged.test_accuracy.sel(step=10_000)).all()
 
 
 def test_rate_and_decay_of_a_step_are_what_the_titles_say():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich.paper.figures._fig7 import FIG7, WIDTHS, cells_of, draw, statistics
-from lazyrich.plots import house_style
+from lazyrich.paper.figures._fig7 import FIG7, WIDTHS, cells_of, plot, statistics
+from lazyrich.plots import figure_style
 from lazyrich.training import train_committee
 
 STEPS = np.array([0, 1, 10, 100])
@@ -26,9 +26,9 @@ def panel(axes, ends, change=None):
         records["parameter_change"] = moved * np.arange(4) / 3
     dims = (*axes, "seed")
     return xr.Dataset(
-        {name: ((*dims, "save_step"), values.copy()) for name, values in records.items()}
+        {name: ((*dims, "step"), values.copy()) for name, values in records.items()}
         | {"status": (dims, np.full(shape, "ok", dtype=object))},
-        {**axes, "seed": SEEDS, "save_step": STEPS},
+        {**axes, "seed": SEEDS, "step": STEPS},
         {"common": json.dumps({"learning_rate": 0.5, "dynamics": "flow"})},
     )
 
@@ -37,7 +37,7 @@ def wide():
     """Twins whose largest gap goes with one over the width."""
     found = panel({"widths": list(WIDTHS)}, np.full(len(WIDTHS), 0.5))
     gap = (8 / np.array(WIDTHS))[:, None, None] * np.array([0, 0.5, 1, 0.2])
-    return found.assign(twin_test_loss=found.test_loss + gap * 3.0)
+    return found.assign(linearized_test_loss=found.test_loss + gap * 3.0)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_each_statistic_is_the_one_written_down(panels):
     assert found["change collapses"] == pytest.approx([1.1**0.5 - 1] * 3)
     assert found["exact equivalence"] == pytest.approx([1 - 0.2 / 0.202] * 3)
     # The smallest labels stand for the largest output scale.
-    assert found["label scale is the third dial"] == pytest.approx([0.0] * 3, abs=1e-12)
+    assert found["label scale acts as a third scale"] == pytest.approx([0.0] * 3, abs=1e-12)
     assert found["width linearizes"] == pytest.approx([-1.0] * 3)
     assert min(found["final loss grows"]) > 0.95
     assert max(found["change falls"]) < -0.95
@@ -88,8 +88,8 @@ def test_a_diverged_run_is_not_measured(panels):
 
 
 def test_every_dial_is_drawn(panels):
-    with house_style():
-        figure = draw(panels, "caption")
+    with figure_style():
+        figure = plot(panels, "caption")
     assert len(figure.axes) == 9
     assert "slope −1" in figure.axes[4].get_title("left").replace("-", "−")
     assert all(len(axes.lines) for axes in figure.axes)
@@ -128,6 +128,6 @@ def test_cells_that_were_not_run_do_not_count(panels):
     assert np.isnan(found["exact equivalence"]).all()
     one["test_loss"].loc[{"alpha": 2.0, "weight_scale": 2.0}] *= np.array([1, 1, 1, 1.2])
     one["parameter_change"].loc[{"alpha": 2.0, "weight_scale": 2.0}] *= 1.2
-    with house_style():
-        figure = draw({"map": one}, "caption")
+    with figure_style():
+        figure = plot({"map": one}, "caption")
     assert [axes.get_title(loc="left") for axes in figure.axes][1] == "(b) weight scale σ, α = 2"

@@ -21,7 +21,7 @@ def run(train=(2.0, 1.0, 0.0), test=(NEVER, 2.0, 0.1), *, bump=1.0):
     """A run whose accuracies begin to rise at these powers of ten, by threshold."""
     accuracies = {
         f"{part}_threshold_accuracy": (
-            ("save_step", "threshold"),
+            ("step", "threshold"),
             np.stack([np.ones_like(STEPS) if b is None else ramp(b) for b in begins], axis=1),
         )
         for part, begins in (("train", train), ("test", test))
@@ -31,11 +31,11 @@ def run(train=(2.0, 1.0, 0.0), test=(NEVER, 2.0, 0.1), *, bump=1.0):
     return xr.Dataset(
         accuracies
         | {
-            "train_loss": ("save_step", test_loss / (1 + STEPS)),
-            "test_loss": ("save_step", test_loss),
+            "train_loss": ("step", test_loss / (1 + STEPS)),
+            "test_loss": ("step", test_loss),
             "status": "ok",
         },
-        coords={"save_step": STEPS, "threshold": list(THRESHOLDS)},
+        coords={"step": STEPS, "threshold": list(THRESHOLDS)},
     )
 
 
@@ -99,13 +99,13 @@ def test_losses_that_part_and_a_bump():
 
 
 def test_every_figure_draws_what_was_never_reached():
-    figure = FIGURES["fig8"].draw(sweep({0.1: 1.2, 1.0: 2.5, 3.0: NEVER}), "caption")
+    figure = FIGURES["fig8"].plot(sweep({0.1: 1.2, 1.0: 2.5, 3.0: NEVER}), "caption")
     assert [text.get_text() for text in figure.axes[1].texts] == ["2"]
     assert figure.axes[0].get_legend().get_texts()[0].get_text() == r"$\alpha$ = 0.1"
-    figure = FIGURES["fig17"].draw(alone(), "caption")
+    figure = FIGURES["fig17"].plot(alone(), "caption")
     assert [text.get_text() for text in figure.axes[1].texts] == ["2"]
     assert len(figure.axes[0].lines) == 2 * len(THRESHOLDS)
-    gap = FIGURES["fig18"].draw(alone(), "caption").axes[2]
+    gap = FIGURES["fig18"].plot(alone(), "caption").axes[2]
     assert gap.lines[0].get_ydata()[-1] == pytest.approx(10**4 + 1)
 
 

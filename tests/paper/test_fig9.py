@@ -16,18 +16,18 @@ SEEDS = (0, 1)
 def panel(axis, values, records, **common):
     """Equal seeds; ``records`` gives from a value along the axis the curves by name."""
     curves = [records(value) for value in values]
-    dims = (axis, "seed", "save_step")
+    dims = (axis, "seed", "step")
     stacked = {
         name: (dims, np.stack([np.stack([np.asarray(one[name], float)] * 2) for one in curves]))
         for name in curves[0]
     }
     stacked["status"] = (dims[:2], np.full((len(values), 2), "ok"))
-    coords = {axis: list(values), "seed": list(SEEDS), "save_step": STEPS}
+    coords = {axis: list(values), "seed": list(SEEDS), "step": STEPS}
     return xr.Dataset(stacked, coords=coords, attrs={"common": json.dumps(common)})
 
 
 def falling(train_step, test_step, *, peak=1.0, end=0.0):
-    """Losses of one that fall to nothing at a save point, a tenth of the way in between."""
+    """Losses of one that fall to nothing at a evaluation step, a tenth of the way in between."""
     train = np.where(train_step <= STEPS, 0.0, 1.0)
     test = np.where(test_step <= STEPS, end, 1.0)
     test[1] = peak
@@ -116,7 +116,7 @@ def test_what_never_generalises_has_no_edge_and_is_drawn():
     found = _fig9.statistics(panels)
     assert found["generalises from the predicted edge"] == [np.inf, np.inf]
     assert found["the delay ends at the predicted edge"] == [np.inf, np.inf]
-    figure = _fig9.draw(panels, "caption")
+    figure = _fig9.plot(panels, "caption")
     assert len(figure.axes) == 10
     assert not any("no delay" in str(line.get_label()) for line in figure.axes[8].get_lines())
 
@@ -130,7 +130,7 @@ def test_a_diverged_run_is_not_measured():
 
 
 def test_the_picture_shows_both_edges():
-    figure = _fig9.draw(goldilocks_panels(), "caption")
+    figure = _fig9.plot(goldilocks_panels(), "caption")
     legend = [text.get_text() for text in figure.axes[8].get_legend().get_texts()]
     assert any(text.startswith("generalises from P = ") for text in legend)
     assert any(text.startswith("predicted range, 10 to ") for text in legend)
@@ -156,7 +156,7 @@ def test_more_of_the_solution_lowers_peak_and_delay():
     assert found["alignment sets the peak"] == [-1.0, -1.0]
     assert found["alignment shortens the delay"] == [-1.0, -1.0]
     assert found["the rise vanishes"] == pytest.approx([1.0, 1.0])
-    figure = _fig10.draw(panels, "caption")
+    figure = _fig10.plot(panels, "caption")
     peaks = [line for line in figure.axes[1].get_lines() if line.get_marker() == "o"]
     assert [line.get_ydata()[0] for line in peaks] == pytest.approx([1.2, 1.1, 1.0])
 
@@ -165,7 +165,7 @@ def test_a_delay_that_never_ends_is_the_longest_and_a_triangle():
     panels = {"runs": panel("mixed", (0.0, 0.1, 0.2), mixed)}
     panels["runs"]["test_loss"][0] = 1.0
     assert _fig10.statistics(panels)["alignment shortens the delay"] == [-1.0, -1.0]
-    axes = _fig10.draw(panels, "caption").axes[2]
+    axes = _fig10.plot(panels, "caption").axes[2]
     triangles = [line for line in axes.get_lines() if line.get_marker() == "^"]
     assert [len(line.get_xdata()) for line in triangles] == [2, 0, 0]
 
@@ -181,6 +181,6 @@ def test_the_ratio_of_each_number_of_directions():
     assert found["one direction groks"] == pytest.approx([1.0, 1.0])
     assert found["two directions grok"] == pytest.approx([10.0, 10.0], rel=1e-5)
     assert found["three directions grok"] == [np.inf, np.inf]
-    figure = _fig14.draw(panels, "caption")
+    figure = _fig14.plot(panels, "caption")
     texts = [text.get_text() for text in figure.axes[1].texts]
     assert texts == ["2"]

@@ -50,7 +50,7 @@ def changed(panels, change):
 
 
 def bare(panel):
-    """Without probes, the losses alone are recorded."""
+    """Without metrics, the losses alone are recorded."""
     return panel.drop_vars([name for name in panel.data_vars if name not in ALWAYS])
 
 
@@ -71,7 +71,7 @@ def test_cut_short_failed_or_never_run_no_claim_is_decided_and_each_says_why(fig
     panels = recorded(figure)
 
     def cut(panel):
-        return panel.isel(save_step=slice(2)) if "save_step" in panel.dims else panel
+        return panel.isel(step=slice(2)) if "step" in panel.dims else panel
 
     def failed(panel, status="failed"):
         kept = panel.where(False).drop_vars(["status", "key"], errors="ignore")

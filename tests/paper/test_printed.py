@@ -44,13 +44,13 @@ def setting(one, name):
 
 
 def losses_of(experiment, n_steps):
-    """Save points and losses of a run cut to its first steps, without what it measures."""
+    """Evaluation steps and losses of a run cut to its first steps, without what it measures."""
     cut = {"n_steps": n_steps}
     if isinstance(experiment, CommitteeExperiment):
-        cut |= {"has_twin": False, "has_split": False, "n_probe": 0}
+        cut |= {"linearized": False, "has_split": False, "n_probe": 0}
         [found] = train_committee([experiment.changed(cut)])
     else:
-        [found] = train_many([experiment.changed(cut).model_copy(update={"probes": ()})])
+        [found] = train_many([experiment.changed(cut).model_copy(update={"metrics": ()})])
     return found.steps, found.train_loss, found.test_loss
 
 
@@ -178,13 +178,13 @@ def test_figure_13b():
 
 def test_marked_steps_are_recorded():
     assert with_marks(np.array([0, 7, 400])).tolist() == [0, 1, 2, 3, 7, 100, 300, 400]
-    for figure, recipe in FIGURES.items():
-        if "authors" not in recipe.n_seeds:
+    for figure, spec in FIGURES.items():
+        if "authors" not in spec.n_seeds:
             continue
-        for panel in recipe.panels("authors", [0]).values():
+        for panel in spec.panels("authors", [0]).values():
             for one in panel.experiments:
                 assert one.printed is not None, figure
-                assert {m for m in MARKED_STEPS if m <= one.n_steps} <= set(one.eval_steps.tolist())
+                assert {m for m in MARKED_STEPS if m <= one.n_steps} <= set(one.schedule.tolist())
 
 
 def test_a_printed_draw_is_one_draw():

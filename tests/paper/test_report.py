@@ -194,9 +194,9 @@ def test_the_command_of_the_run_is_kept(tmp_path):
 
 
 def test_settings_that_were_changed_stand_in_the_caption():
-    recipe = _captioned(FIGURES["fig4"], {"alpha": "4", "p": "7"}, {"p"})
-    assert recipe.captions["quick"] == f"{FIGURES['fig4'].captions['quick']}; changed: alpha=4"
-    assert _captioned(recipe, {"p": "7"}, {"p"}) is recipe
+    spec = _captioned(FIGURES["fig4"], {"alpha": "4", "p": "7"}, {"p"})
+    assert spec.captions["quick"] == f"{FIGURES['fig4'].captions['quick']}; changed: alpha=4"
+    assert _captioned(spec, {"p": "7"}, {"p"}) is spec
 
 
 def test_a_page_without_any_verdict(tmp_path):
@@ -220,9 +220,9 @@ def test_downloads_are_the_files(folder, page):
     for name in ("fig1.nc", "fig1.pdf"):
         assert found[name] == (folder / name).read_bytes()
     table = pd.read_csv(io.BytesIO(found["fig1_runs.csv"]))
-    assert list(table) == ["alpha", "save_step", "train_loss"]
-    medians = table.alpha * table.save_step + 1
-    medians[(table.alpha == 0.5) & (table.save_step == 1)] -= 0.5  # of the two finite seeds
+    assert list(table) == ["alpha", "step", "train_loss"]
+    medians = table.alpha * table.step + 1
+    medians[(table.alpha == 0.5) & (table.step == 1)] -= 0.5  # of the two finite seeds
     np.testing.assert_allclose(table.train_loss, medians)
 
 
@@ -238,7 +238,7 @@ def test_long_tables_are_compressed_and_large_files_stay_where_they_are(folder, 
 
 
 def test_a_panel_without_curves_has_no_table():
-    assert median_curves(panel().isel(save_step=0)).empty
+    assert median_curves(panel().isel(step=0)).empty
     assert median_curves(panel().drop_vars("train_loss")).empty
 
 

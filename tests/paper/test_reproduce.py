@@ -27,8 +27,8 @@ SMALL = {
 
 
 def small(figure, out, *, n_seeds=2, **changes):
-    probe = {"n_probe": "50"} if figure == "fig1" else {}
-    [found] = reproduce([figure], out=out, n_seeds=n_seeds, changes=SMALL | probe | changes)
+    metric = {"n_probe": "50"} if figure == "fig1" else {}
+    [found] = reproduce([figure], out=out, n_seeds=n_seeds, changes=SMALL | metric | changes)
     return found
 
 
@@ -53,7 +53,7 @@ def test_a_panel_holds_the_runs_of_its_experiments(once):
     alone = train_committee([experiment.changed({"seed": 1})])[0]
     run = found.panels["runs"].sel(seed=1)
     assert run.status == "ok"
-    np.testing.assert_array_equal(run.save_step, alone.steps)
+    np.testing.assert_array_equal(run.step, alone.steps)
     for name, record in alone.records.items():
         # A batch rounds in another order than a run alone.
         np.testing.assert_allclose(run[name], record.values, rtol=1e-3, atol=1e-6)
@@ -99,7 +99,7 @@ def test_finished_runs_are_not_computed_again(once, monkeypatch):
 def test_one_seed_stays_a_dimension(once):
     _, folder = once
     found = small("fig4", folder, n_seeds=1)
-    assert found.panels["runs"].train_loss.dims == ("seed", "save_step")
+    assert found.panels["runs"].train_loss.dims == ("seed", "step")
     assert {verdict.outcome for verdict in found.verdicts} == {"undecided"}
 
 
@@ -110,8 +110,8 @@ def test_a_diverging_run_is_named_and_its_finite_part_kept(once):
     assert "alpha=1.0, epsilon=0.3, learning_rate=1000" in found.notes[0]
     assert "diverged after step" in found.notes[0]
     loss = found.panels["runs"].train_loss
-    assert np.isfinite(loss.isel(save_step=0)).all()
-    assert not np.isfinite(loss.isel(save_step=-1)).any()
+    assert np.isfinite(loss.isel(step=0)).all()
+    assert not np.isfinite(loss.isel(step=-1)).any()
     assert not any(
         verdict.outcome == "holds"
         for verdict in found.verdicts
@@ -165,8 +165,8 @@ def test_a_folder_that_cannot_be_written_gets_one_sentence(tmp_path):
 
 
 def test_a_preset_that_a_figure_does_not_have_is_one_sentence(tmp_path, monkeypatch):
-    recipe = dataclasses.replace(FIGURES["fig4"], n_seeds={"quick": 2})
-    monkeypatch.setitem(FIGURES, "fig4", recipe)
+    spec = dataclasses.replace(FIGURES["fig4"], n_seeds={"quick": 2})
+    monkeypatch.setitem(FIGURES, "fig4", spec)
     with pytest.raises(InputError, match=r"^fig4 has no preset paper; it has quick\.$"):
         reproduce(["fig4"], preset="paper", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -200,13 +200,13 @@ def test_what_is_no_file_at_the_place_of_the_claims_is_refused_before_computing(
 
 def test_presets_lie_side_by_side_and_one_draw_is_met_or_not(tmp_path, monkeypatch):
     four = FIGURES["fig4"]
-    recipe = dataclasses.replace(
+    spec = dataclasses.replace(
         four,
         n_seeds={"quick": 2, "authors": 1},
         captions={"quick": "wide", "authors": "theirs"},
         panels=lambda preset, seeds: four.panels("quick", seeds),
     )
-    monkeypatch.setitem(FIGURES, "fig4", recipe)
+    monkeypatch.setitem(FIGURES, "fig4", spec)
     small("fig4", tmp_path)
     before = (tmp_path / "fig4.nc").read_bytes()
     [own] = reproduce(["fig4"], preset="authors", out=tmp_path, changes=SMALL)
@@ -243,7 +243,7 @@ def test_without_training_no_claim_is_decided_and_the_verdict_says_why(
 @pytest.mark.slow
 def test_a_delay_that_is_censored_everywhere_does_not_cost_a_verdict(tmp_path):
     """All censored delays on a logarithmic axis ended the call, before any verdict."""
-    tail = {"dim": "20", "width": "20", "n_train": "20", "n_steps": "300", "n_saves": "20"}
+    tail = {"dim": "20", "width": "20", "n_train": "20", "n_steps": "300", "n_evals": "20"}
     ten, four = reproduce(["fig10", "fig4"], out=tmp_path, n_seeds=3, changes=SMALL | tail)
     assert ten.notes == ()
     delays = all_delays(ten.panels["runs"])
@@ -257,7 +257,7 @@ def test_a_delay_that_is_censored_everywhere_does_not_cost_a_verdict(tmp_path):
     assert four.verdicts
 
 
-@pytest.mark.parametrize("broken", ["draw", "statistics"])
+@pytest.mark.parametrize("broken", ["plot", "statistics"])
 def test_a_figure_that_cannot_be_drawn_or_measured_costs_nothing_else(
     tmp_path, monkeypatch, broken
 ):
@@ -274,11 +274,11 @@ def test_a_figure_that_cannot_be_drawn_or_measured_costs_nothing_else(
 
 
 def test_a_picture_of_what_was_not_recorded_says_so_in_one_sentence(tmp_path, monkeypatch):
-    """Without its probes Figure 8 showed a KeyError."""
-    recipe = dataclasses.replace(
-        FIGURES["fig4"], draw=lambda panels, caption: panels["runs"]["threshold"]
+    """Without its metrics Figure 8 showed a KeyError."""
+    spec = dataclasses.replace(
+        FIGURES["fig4"], plot=lambda panels, caption: panels["runs"]["threshold"]
     )
-    monkeypatch.setitem(FIGURES, "fig4", recipe)
+    monkeypatch.setitem(FIGURES, "fig4", spec)
     found = small("fig4", tmp_path, n_seeds=1)
     assert found.notes == ("The picture of fig4 shows threshold, of which there is no record.",)
     assert all(path.exists() for path in found.files)
@@ -300,7 +300,7 @@ def test_a_failed_run_is_a_missing_value_with_its_reason(tmp_path, monkeypatch):
         assert verdict.reasons[1] == "failed"
 
 
-SHORT = {"n_steps": "2", "n_saves": "10"}
+SHORT = {"n_steps": "2", "n_evals": "10"}
 TINY = {  # what each figure needs to be small
     "dim": "4",
     "width": "6",
@@ -358,7 +358,7 @@ EXPECTED = {
     ("fig6", "because of laziness on MNIST"): "does not hold",
     ("fig6", "alpha tunes MNIST"): "undecided",
     ("fig6", "alpha tunes MNIST, delay in steps"): "undecided",
-    ("fig6", "leaves its twin on MNIST"): "undecided",
+    ("fig6", "leaves its linearized network on MNIST"): "undecided",
     ("fig6", "alpha tunes MNIST, centred"): "does not hold",
     ("fig6", "alpha tunes MNIST, centred without decay"): "does not hold",
     ("fig6", "alpha tunes the transformer, rate over alpha"): "does not hold",
@@ -373,7 +373,7 @@ EXPECTED = {
     ("fig12", "laziness recovers it"): "undecided",
     ("fig12", "laziness recovers it, decay matched"): "undecided",
     ("fig12", "laziness recovers it, rate fixed"): "undecided",
-    ("fig13", "twin leaves once the loss has halved"): "does not hold",
+    ("fig13", "linearized network leaves once the loss has halved"): "does not hold",
     ("fig13", "decay makes it leave sooner"): "does not hold",
     ("fig16", "train accuracy is perfect at a loss of .06"): "does not hold",
     ("fig17", "some threshold shows none"): "undecided",

@@ -45,8 +45,8 @@ def history(experiment):
     return History(experiment, STEPS, records, status, None, 0.0)
 
 
-def panel(axes, **dials):
-    experiments = grid(BASE, {**dials, "seed": [0, 1]})
+def panel(axes, **hyperparameters):
+    experiments = grid(BASE, {**hyperparameters, "seed": [0, 1]})
     made = Panel(experiments, axes)
     return _over_axes(to_dataset([outcome_of(history(one)) for one in experiments]), made)
 
@@ -75,13 +75,13 @@ def test_a_diverged_run_has_no_end_but_keeps_its_start():
 
 def test_axes_stay_axes_with_one_value_and_when_another_setting_follows_them():
     one = panel(("alpha",), alpha=[1.0])
-    assert one.train_loss.dims == ("alpha", "seed", "save_step")
+    assert one.train_loss.dims == ("alpha", "seed", "step")
     assert one.alpha.values == [1.0]
     experiments = grid(BASE, {("n_train", "alpha"): [(5, 1.0), (7, 10.0)], "seed": [0, 1]})
     found = _over_axes(
         to_dataset([outcome_of(history(e)) for e in experiments]), Panel(experiments, ("alpha",))
     )
-    assert found.train_loss.dims == ("alpha", "seed", "save_step")
+    assert found.train_loss.dims == ("alpha", "seed", "step")
     assert found.alpha.values.tolist() == [1.0, 10.0]
 
 

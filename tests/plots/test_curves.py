@@ -6,12 +6,12 @@ import pytest
 import xarray as xr
 
 from lazyrich.plots import (
-    draw_curve,
-    draw_line,
-    draw_net_and_twin,
+    figure_style,
     find_figure,
-    house_style,
     new_figure,
+    plot_curve,
+    plot_line,
+    plot_network_and_linearized,
     write_figure,
 )
 
@@ -20,14 +20,14 @@ VALUES = np.array([[1.0, 2.0, 4.0], [3.0, 4.0, 8.0], [2.0, 9.0, np.nan]])
 
 def dataset():
     return xr.Dataset(
-        {"loss": (("seed", "save_step"), VALUES), "line": ("seed", [0.1, 0.5, 0.3])},
-        coords={"save_step": [0, 1, 10], "seed": [0, 1, 2]},
+        {"loss": (("seed", "step"), VALUES), "line": ("seed", [0.1, 0.5, 0.3])},
+        coords={"step": [0, 1, 10], "seed": [0, 1, 2]},
     )
 
 
 def test_the_median_and_the_range_are_drawn_without_step_zero():
     _, [axes] = new_figure(1, 1)
-    draw_curve(axes, dataset(), "loss", color="k", label="test", dashed=True)
+    plot_curve(axes, dataset(), "loss", color="k", label="test", dashed=True)
     [line], [band] = axes.get_lines(), axes.collections
     np.testing.assert_array_equal(line.get_xdata(), [1, 10])
     np.testing.assert_array_equal(line.get_ydata(), [4.0, 6.0])
@@ -39,21 +39,21 @@ def test_the_median_and_the_range_are_drawn_without_step_zero():
 
 def test_a_number_without_steps_is_a_line_with_its_range():
     _, [axes] = new_figure(1, 1)
-    draw_line(axes, dataset()["line"], color="k", label="K₀")
+    plot_line(axes, dataset()["line"], color="k", label="K₀")
     assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(0.3)
 
 
 def test_one_seed_has_no_band():
     _, [axes] = new_figure(1, 1)
-    draw_curve(axes, dataset().isel(seed=[0]), "loss", color="k", label="test")
+    plot_curve(axes, dataset().isel(seed=[0]), "loss", color="k", label="test")
     assert not axes.collections
 
 
 def test_pictures_are_written_whole_and_the_callers_settings_left_alone(tmp_path):
     before = dict(mpl.rcParams)
-    with house_style():
+    with figure_style():
         figure, [axes] = new_figure(1, 1)
-        draw_curve(axes, dataset(), "loss", color="k", label="test")
+        plot_curve(axes, dataset(), "loss", color="k", label="test")
         paths = write_figure(figure, tmp_path, "picture")
     assert dict(mpl.rcParams) == before
     assert [path.name for path in paths] == ["picture.png", "picture.pdf"]
@@ -74,22 +74,22 @@ def test_a_picture_is_found_again_only_if_it_is_made_from_the_same(tmp_path):
     assert find_figure(tmp_path, "picture", "runs 1") == []
 
 
-def test_net_and_twin_are_drawn_by_the_start_of_each_seed():
+def test_net_and_linearized_are_drawn_by_the_start_of_each_seed():
     made = xr.Dataset(
         {
-            name: (("seed", "save_step"), factor * VALUES)
+            name: (("seed", "step"), factor * VALUES)
             for name, factor in (
                 ("train_loss", 0.5),
                 ("test_loss", 1.0),
-                ("twin_train_loss", 2.0),
-                ("twin_test_loss", 3.0),
+                ("linearized_train_loss", 2.0),
+                ("linearized_test_loss", 3.0),
                 ("kernel_regression_loss", 0.25),
             )
         },
-        coords={"save_step": [0, 1, 10], "seed": [0, 1, 2]},
+        coords={"step": [0, 1, 10], "seed": [0, 1, 2]},
     )
     _, [axes] = new_figure(1, 1)
-    draw_net_and_twin(axes, made)
+    plot_network_and_linearized(axes, made)
     lines = {line.get_label(): line for line in axes.get_lines()}
     # At step 1 the seeds stand at 2/1, 4/3 and 9/2 of their start.
     for label, factor in (("network, train", 0.5), ("linearized network, test", 3.0)):

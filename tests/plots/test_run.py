@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich.plots import draw_run, text_curve
+from lazyrich.plots import plot_run, text_curve
 
 
 @pytest.mark.parametrize("kind", ["classes", "thresholds", "plain"])
 def test_a_run_is_drawn_from_step_one_on_train_dashed(kind):
     steps = np.array([0, 1, 10, 100])
     of = {"train_loss": [4.0, 3.0, 2.0, 1.0], "test_loss": [5.0, 5.0, np.nan, 2.0]}
-    records = {name: ("save_step", values, {"units": "nats"}) for name, values in of.items()}
+    records = {name: ("step", values, {"units": "nats"}) for name, values in of.items()}
     if kind == "classes":
         for part in ("train", "test"):
-            records[f"{part}_accuracy"] = ("save_step", [0.1, 0.2, 0.9, 1.0])
+            records[f"{part}_accuracy"] = ("step", [0.1, 0.2, 0.9, 1.0])
     if kind == "thresholds":
         for part in ("train", "test"):
             values = np.array([[0, 1.0]] * 4)
-            records[f"{part}_threshold_accuracy"] = (("save_step", "threshold"), values)
-    coords = {"save_step": steps} | ({"threshold": [0.1, 1.0]} if kind == "thresholds" else {})
-    figure = draw_run(xr.Dataset(records, coords=coords), title="a run")
+            records[f"{part}_threshold_accuracy"] = (("step", "threshold"), values)
+    coords = {"step": steps} | ({"threshold": [0.1, 1.0]} if kind == "thresholds" else {})
+    figure = plot_run(xr.Dataset(records, coords=coords), title="a run")
     losses = figure.axes[0]
     train, test = losses.lines
     assert (train.get_linestyle(), test.get_linestyle()) == ("--", "-")

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-import lazyrich as lr  # noqa: E402
+import lazyrich as lz  # noqa: E402
 import lazyrich.torch as lzt  # noqa: E402
 
 
@@ -73,6 +73,6 @@ def test_kernel_is_that_of_the_network_in_jax(make):
     params = [jnp.asarray(p.detach().numpy()) for p in model.parameters()]
     rows = jnp.asarray(x.numpy())
     np.testing.assert_allclose(predict(params, rows), model(x).detach(), rtol=1e-12, atol=1e-14)
-    wanted = np.asarray(lr.ntk(predict, params, rows))
+    wanted = np.asarray(lz.ntk(predict, params, rows))
     found = lzt.ntk(model, x).numpy()
     assert np.abs(found - wanted).max() < 1e-10 * np.abs(wanted).max()

@@ -7,21 +7,21 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-import lazyrich as lr  # noqa: E402
+import lazyrich as lz  # noqa: E402
 import lazyrich.torch as lzt  # noqa: E402
 
 # The annotations speak of arrays of JAX; anything that holds numbers is taken.
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 FUNCTIONS = {
-    "kernel_regression": lambda k, y, t: lr.kernel_regression(k[:6, :6], y[:6], k[6:, :6]),
-    "lazy_dynamics": lambda k, y, t: lr.lazy_dynamics(k, y, t, learning_rate=1e-3).train,
-    "alignment": lambda k, y, t: lr.alignment(k, y),
-    "centered_alignment": lambda k, y, t: lr.centered_alignment(k, y),
-    "debiased_alignment": lambda k, y, t: lr.debiased_alignment(k, y),
-    "chance_alignment": lambda k, y, t: lr.chance_alignment(k),
-    "kernel_distance": lambda k, y, t: lr.kernel_distance(k, k[::1] * 2),
-    "difficulty": lambda k, y, t: lr.difficulty(k, y),
+    "kernel_regression": lambda k, y, t: lz.kernel_regression(k[:6, :6], y[:6], k[6:, :6]),
+    "lazy_dynamics": lambda k, y, t: lz.lazy_dynamics(k, y, t, learning_rate=1e-3).train,
+    "alignment": lambda k, y, t: lz.alignment(k, y),
+    "centered_alignment": lambda k, y, t: lz.centered_alignment(k, y),
+    "debiased_alignment": lambda k, y, t: lz.debiased_alignment(k, y),
+    "chance_alignment": lambda k, y, t: lz.chance_alignment(k),
+    "kernel_distance": lambda k, y, t: lz.kernel_distance(k, k[::1] * 2),
+    "difficulty": lambda k, y, t: lz.difficulty(k, y),
 }
 
 
@@ -58,5 +58,5 @@ def test_kernel_of_a_module_goes_straight_into_regression():
     kernel = lzt.ntk(model, x[:8], trace_outputs=True)
     to_others = lzt.ntk(model, x[8:], x[:8], trace_outputs=True)
     # The kernel of a linear layer fits any linear function with a constant.
-    found = lr.kernel_regression(kernel, y[:8], to_others)
+    found = lz.kernel_regression(kernel, y[:8], to_others)
     np.testing.assert_allclose(np.asarray(found), y[8:].numpy(), atol=1e-6)

@@ -18,8 +18,8 @@ def dataset_of(toys):
 def test_dimensions_are_named_after_what_differs():
     toys = grid(Toy(), {"alpha": [2.0, 0.5], "seed": range(3)})
     found = dataset_of(toys)
-    assert found.train_loss.dims == ("alpha", "seed", "save_step")
-    assert found.solved.dims == ("alpha", "seed", "save_step", "threshold")
+    assert found.train_loss.dims == ("alpha", "seed", "step")
+    assert found.solved.dims == ("alpha", "seed", "step", "threshold")
     assert found.alpha.values.tolist() == [0.5, 2.0]
     for toy in toys:
         cell = found.sel(alpha=toy.scaling.alpha, seed=toy.seed)
@@ -34,7 +34,7 @@ def test_dimensions_are_named_after_what_differs():
 
 def test_one_experiment_has_its_steps_alone():
     found = dataset_of([Toy()])
-    assert dict(found.sizes) == {"save_step": 5, "threshold": 2, "layer": 2}
+    assert dict(found.sizes) == {"step": 5, "threshold": 2, "layer": 2}
     np.testing.assert_array_equal(found.train_loss, toy_loss(Toy()))
     assert found.status.item() == "ok"
 
@@ -53,10 +53,10 @@ def test_runs_with_other_save_steps_keep_theirs():
     toys = grid(Toy(), {"n_steps": [10, 100]})
     found = dataset_of(toys)
     union = sorted({*toy_steps(toys[0]).tolist(), *toy_steps(toys[1]).tolist()})
-    assert found.save_step.values.tolist() == union
+    assert found.step.values.tolist() == union
     for toy in toys:
-        curve = found.train_loss.sel(n_steps=toy.n_steps).dropna("save_step")
-        np.testing.assert_array_equal(curve.save_step, toy_steps(toy))
+        curve = found.train_loss.sel(n_steps=toy.n_steps).dropna("step")
+        np.testing.assert_array_equal(curve.step, toy_steps(toy))
         np.testing.assert_array_equal(curve, toy_loss(toy))
 
 
@@ -82,7 +82,7 @@ def test_labels_in_another_order_stand_where_they_belong():
 def test_a_setting_that_follows_another_is_a_coordinate_along_it():
     axes = {("alpha", "learning_rate"): [(1.0, 0.4), (2.0, 0.1), (4.0, 0.1)], "seed": range(2)}
     found = dataset_of(grid(Toy(), axes))
-    assert found.train_loss.dims == ("alpha", "seed", "save_step")
+    assert found.train_loss.dims == ("alpha", "seed", "step")
     assert found.learning_rate.dims == ("alpha",)
     assert found.learning_rate.values.tolist() == [0.4, 0.1, 0.1]
 
@@ -99,7 +99,7 @@ def test_experiments_that_fill_little_of_a_grid_are_listed():
     ]
     toys += [toys[1].changed({"scaling.alpha": 0.5})]
     found = dataset_of(toys)
-    assert found.train_loss.dims == ("run", "save_step")
+    assert found.train_loss.dims == ("run", "step")
     np.testing.assert_array_equal(found.alpha, [toy.scaling.alpha for toy in toys])
     np.testing.assert_array_equal(found.train_loss, [toy_loss(toy) for toy in toys])
 
@@ -109,7 +109,7 @@ def test_a_name_that_two_fields_share_is_written_whole():
         seeds: Net = Net()
 
     toys = [Deep(seeds=Net(width=w)) for w in (1, 2)]
-    assert dataset_of(toys).train_loss.dims == ("seeds.width", "save_step")
+    assert dataset_of(toys).train_loss.dims == ("seeds.width", "step")
 
 
 def test_settings_that_are_no_numbers_become_labels():

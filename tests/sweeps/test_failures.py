@@ -7,19 +7,19 @@ import pytest
 import lazyrich.training._memory as memory
 from lazyrich import InputError
 from lazyrich.models import CommitteeNet
-from lazyrich.sweeps import Sending, fill, find, grid, sweep
+from lazyrich.sweeps import Submission, fill, find, grid, sweep
 from lazyrich.sweeps._executors import _within, chosen_executor
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent, train_committee
 from sweeps.toys import Toy, toy_history
 
-EXACT = CommitteeExperiment(dim=5, width=8, n_train=20, n_steps=4, n_test=20, n_saves=3)
+EXACT = CommitteeExperiment(dim=5, width=8, n_train=20, n_steps=4, n_test=20, n_evals=3)
 STEPPED = Experiment(
     task=PolynomialTask(dim=5, n_train=20, n_test=20),
     net=CommitteeNet(width=8, epsilon=0.3),
     optimizer=GradientDescent(learning_rate=1.0),
     n_steps=4,
-    n_saves=3,
+    n_evals=3,
 )
 
 
@@ -68,8 +68,8 @@ def test_what_was_missing_is_tried_again_and_what_is_wrong_is_not(tmp_path, erro
         found = fill([Toy()], store=tmp_path / "s", progress=False, run=run)
         assert found[0].status == wanted
     if not is_tried_again:
-        again = Sending(retry_failed=True)
-        found = fill([Toy()], store=tmp_path / "s", progress=False, run=run, sending=again)
+        again = Submission(retry_failed=True)
+        found = fill([Toy()], store=tmp_path / "s", progress=False, run=run, submission=again)
         assert found[0].status == "ok"
 
 

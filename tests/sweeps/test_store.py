@@ -60,7 +60,7 @@ def test_a_file_is_netcdf_that_xarray_reads(tmp_path):
     found = xr.load_dataset(tmp_path / "experiments" / f"{key}.nc", engine="h5netcdf")
     np.testing.assert_array_equal(found.train_loss, toy_loss(TOYS[3]))
     np.testing.assert_array_equal(found.threshold, [0.5, 0.9])
-    assert found.solved.dims == ("save_step", "threshold")
+    assert found.solved.dims == ("step", "threshold")
     assert found.train_loss.units == "label units²"
     assert json.loads(found.attrs["config"])["scaling"]["alpha"] == 1.0
     assert (found.attrs["status"], found.attrs["wall_seconds"], found.attrs["key"]) == (
@@ -76,11 +76,11 @@ def test_records_that_share_names_with_dimensions_come_back(tmp_path):
 
     history = toy_history(Toy())
     n = len(history.steps)
-    history.records["save_step"] = Record(np.ones(n))
+    history.records["step"] = Record(np.ones(n))
     history.records["threshold"] = Record(np.zeros((n, 1)), "dimensionless", ("layer",), (("a",),))
     outcome = outcome_of(history)
     back = decode(encode(outcome), outcome.key)
-    np.testing.assert_array_equal(back.records["save_step"].values, 1)
+    np.testing.assert_array_equal(back.records["step"].values, 1)
     assert back.records["threshold"].coordinates == (("a",),)
     assert back.records["layer_norm"].coordinates == (None,)
     (tmp_path / "one.nc").write_bytes(encode(outcome))

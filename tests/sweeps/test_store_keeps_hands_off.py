@@ -260,7 +260,7 @@ def test_a_pack_without_a_sound_checksum_is_not_trusted_and_written_anew(
         whole = pack.read_bytes()
         pack.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
     wrong = encode_pack([([1, "1"], outcome_of(toy_history(TOYS[0])))])
-    assert PACK_FORMAT == 2
+    assert PACK_FORMAT == 3
     assert read_index(wrong, "x")
     sweep(TOYS, store=tmp_path, run=run_toys, progress=False)
     (anew,) = (tmp_path / "packs").iterdir()

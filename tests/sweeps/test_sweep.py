@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from lazyrich._base import InputError
-from lazyrich.sweeps import Sending, Store, experiment_key, grid, sweep
+from lazyrich.sweeps import Store, Submission, experiment_key, grid, sweep
 from lazyrich.sweeps._progress import Counts
 from sweeps import toys as toys_module
 from sweeps.toys import Toy, begun, run_toys, toy_history, toy_loss
@@ -67,7 +67,7 @@ def test_an_experiment_that_raises_is_kept_as_failed_and_the_rest_goes_on(tmp_pa
     n_before = len(begun())
     quiet(toys, tmp_path / "store")
     assert len(begun()) == n_before  # a failure is an answer too
-    quiet(toys, tmp_path / "store", sending=Sending(retry_failed=True))
+    quiet(toys, tmp_path / "store", submission=Submission(retry_failed=True))
     assert len(begun()) == n_before + 1
 
 
@@ -95,7 +95,7 @@ def test_what_another_sweep_has_finished_meanwhile_is_taken_over(tmp_path):
         store=tmp_path / "store",
         run=run_and_be_overtaken,
         progress=False,
-        sending=Sending(batch_size=2),
+        submission=Submission(batch_size=2),
     )
     assert sorted(seed for _, _, seed in begun()) == ["2", "3"]
     np.testing.assert_array_equal(found.train_loss.sel(seed=3), toy_loss(toys[3]))

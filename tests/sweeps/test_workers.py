@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 PAGE_FAULTS = """
 import pickle, resource
 import numpy as np
-from lazyrich.sweeps._worker import Parcel, work
+from lazyrich.sweeps._worker import Chunk, work
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -22,7 +22,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 first = faults()
-work(pickle.dumps(Parcel(list, (), (), "another", False, 1)))
+work(pickle.dumps(Chunk(list, (), (), "another", False, 1)))
 print(first, faults())
 """
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="glibc and its kernel")

@@ -47,7 +47,7 @@ def test_fetched_once_and_read_by_the_task(tmp_path, source, monkeypatch):
     assert len(requested) == 4
     names = [f"{name}.gz" for name in IDX_FILES]
     assert actions == [(name, action) for action in ("fetched", "kept") for name in names]
-    ImageTask(source="mnist", n_train=2, n_test=2).draw(0)
+    ImageTask(source="mnist", n_train=2, n_test=2).sample(0)
 
 
 def test_only_missing_files_are_fetched(tmp_path, source):
@@ -60,7 +60,7 @@ def test_only_missing_files_are_fetched(tmp_path, source):
     with served(source) as (url, requested):
         download_mnist(folder, url=url)
     assert requested == [f"/{missing}.gz"]
-    ImageTask(source="mnist", n_train=2, n_test=2, folder=str(folder)).draw(0)
+    ImageTask(source="mnist", n_train=2, n_test=2, folder=str(folder)).sample(0)
 
 
 @pytest.mark.parametrize("kind", ["other", "cut off", "link", "folder", "pipe", "empty"])

@@ -36,14 +36,14 @@ def test_labels_are_known_eigenvectors(index):
     places = np.arange(N) + 0.5
     wave = np.cos(np.pi * (index - 1) * places / N)
     wave /= np.sqrt(np.square(wave).mean())
-    found = labels(task(index=index).draw(0, kernel=path_graph))
+    found = labels(task(index=index).sample(0, kernel=path_graph))
     # Largest magnitudes come in mirrored pairs here, so the sign alone is left open.
     np.testing.assert_allclose(found * np.sign(found @ wave), wave, atol=1e-12)
 
 
 @pytest.mark.parametrize("index", [1, 4, N])
 def test_labels_belong_to_the_joint_kernel_of_train_and_test_inputs(index):
-    data = task(index=index, scale="norm").draw(1, kernel=bumps)
+    data = task(index=index, scale="norm").sample(1, kernel=bumps)
     joint = np.asarray(bumps(jnp.concatenate([data.x, data.x_test])))
     found = labels(data)
     value = np.linalg.eigvalsh(joint)[N - index]
@@ -54,7 +54,7 @@ def test_labels_belong_to_the_joint_kernel_of_train_and_test_inputs(index):
 
 @pytest.mark.parametrize("index", [1, 4, N])
 def test_the_kernel_can_be_taken_less_its_mean_entry(index):
-    data = task(index=index, scale="norm", less_mean=True).draw(1, kernel=bumps)
+    data = task(index=index, scale="norm", less_mean=True).sample(1, kernel=bumps)
     joint = np.asarray(bumps(jnp.concatenate([data.x, data.x_test])))
     less = joint - joint.mean()
     found = labels(data)
@@ -65,7 +65,7 @@ def test_the_kernel_can_be_taken_less_its_mean_entry(index):
 
 def test_scale_and_mean():
     norm, rms, centered = (
-        labels(task(index=2, **changes).draw(1, kernel=bumps))
+        labels(task(index=2, **changes).sample(1, kernel=bumps))
         for changes in ({"scale": "norm"}, {}, {"remove_mean": True})
     )
     np.testing.assert_allclose(rms, norm * N**0.5, rtol=1e-13)
@@ -79,7 +79,7 @@ def test_scale_and_mean():
 def test_the_decomposition_is_in_float64_though_jax_is_not():
     # Exact in float32, with gaps so small that a decomposition in float32 mixes the waves.
     with jax.enable_x64(False):
-        data = task(index=7).draw(1, kernel=lambda x: jnp.eye(N) + path_graph(x) / 2**12)
+        data = task(index=7).sample(1, kernel=lambda x: jnp.eye(N) + path_graph(x) / 2**12)
     assert data.y.dtype == np.float32
     wave = np.sqrt(2) * np.cos(np.pi * 6 * (np.arange(N) + 0.5) / N)
     found = labels(data)
@@ -89,7 +89,7 @@ def test_the_decomposition_is_in_float64_though_jax_is_not():
 
 def test_no_kernel_gets_one_sentence():
     with pytest.raises(InputError, match="made from a kernel and none was given; pass kernel="):
-        task().draw(0)
+        task().sample(0)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_no_kernel_gets_one_sentence():
 )
 def test_bad_kernels_get_one_sentence(kernel, words):
     with pytest.raises(InputError, match=words):
-        task().draw(0, kernel=kernel)
+        task().sample(0, kernel=kernel)
 
 
 def test_an_index_beyond_the_last_gets_one_sentence():

@@ -16,7 +16,7 @@ def task(**changes):
 
 @pytest.mark.parametrize("degree", [1, 2, 3, 4, 7])
 def test_labels_are_hermite_polynomials_of_the_projection(degree):
-    data = task(degree=degree).draw(0)
+    data = task(degree=degree).sample(0)
     for x, y in [(data.x, data.y), (data.x_test, data.y_test)]:
         expected = hermeval(np.asarray(x @ data.target[0]), [0] * degree + [1])
         # Recurrence and Clenshaw round differently where terms of size 1e3 cancel.
@@ -24,13 +24,13 @@ def test_labels_are_hermite_polynomials_of_the_projection(degree):
 
 
 def test_the_direction_has_length_root_dim():
-    assert float(np.square(task().draw(3).target).sum()) == pytest.approx(6, rel=1e-14)
+    assert float(np.square(task().sample(3).target).sum()) == pytest.approx(6, rel=1e-14)
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_moments_are_the_facts(degree):
     facts = task(degree=degree).facts()
-    y = np.asarray(task(degree=degree, n_test=100_000).draw(1).y_test)
+    y = np.asarray(task(degree=degree, n_test=100_000).sample(1).y_test)
     assert facts["variance"] == facts["zero_loss"] == math.factorial(degree)
     for draws, exact in [(y, facts["mean"]), (y**2, facts["zero_loss"])]:
         assert abs(draws.mean() - exact) < 5 * draws.std() / len(y) ** 0.5

@@ -36,14 +36,14 @@ def test_first_images_of_both_sets_from_every_form(tmp_path, form):
     arrays = write_mnist(tmp_path / "idx", is_packed=form == "gzipped")
     np.savez(tmp_path / "mnist.npz", **arrays)
     places = {"npz": tmp_path / "mnist.npz", "npz in the folder": tmp_path}
-    assert_equal(mnist(places.get(form, tmp_path / "idx")).draw(0), expected(arrays))
+    assert_equal(mnist(places.get(form, tmp_path / "idx")).sample(0), expected(arrays))
 
 
 def test_the_files_say_what_an_independent_reader_finds(tmp_path):
     write_mnist(tmp_path)
     shape, pixels = read_idx(tmp_path / "t10k-images-idx3-ubyte.gz")
     _, labels = read_idx(tmp_path / "t10k-labels-idx1-ubyte.gz")
-    data = mnist(tmp_path, n_test=6).draw(0)
+    data = mnist(tmp_path, n_test=6).sample(0)
     assert shape == (6, 28, 28)
     np.testing.assert_allclose(np.ravel(data.x_test) * 255, pixels, rtol=1e-14)
     assert data.y_test.argmax(1).tolist() == labels
@@ -52,14 +52,14 @@ def test_the_files_say_what_an_independent_reader_finds(tmp_path):
 @pytest.mark.parametrize("size", [1, 7, 14, 28])
 def test_reduced_images_are_means_over_squares(tmp_path, size):
     arrays = write_mnist(tmp_path)
-    data = mnist(tmp_path, size=size).draw(0)
+    data = mnist(tmp_path, size=size).sample(0)
     wanted = [pooled(image, size).ravel() / 255 for image in arrays["x_train"][:5]]
     np.testing.assert_allclose(data.x, wanted, rtol=1e-13)
 
 
 def test_random_images_come_with_their_labels(tmp_path):
     arrays = write_mnist(tmp_path)
-    data = mnist(tmp_path, subset="random", n_train=12, n_test=6).draw(0)
+    data = mnist(tmp_path, subset="random", n_train=12, n_test=6).sample(0)
     for x, y, short in [(data.x, data.y, "train"), (data.x_test, data.y_test, "test")]:
         pool = arrays[f"x_{short}"].reshape(len(x), -1) / 255
         order = [int(np.abs(pool - row).sum(1).argmin()) for row in np.asarray(x)]
@@ -70,23 +70,23 @@ def test_random_images_come_with_their_labels(tmp_path):
 
 def test_changed_files_are_read_again(tmp_path):
     write_mnist(tmp_path)
-    before = mnist(tmp_path).draw(0)
+    before = mnist(tmp_path).sample(0)
     path = tmp_path / "train-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(idx_bytes(np.full(12, 3, np.uint8))))
     os.utime(path, ns=(1, 1))  # whatever the clock's resolution
-    after = mnist(tmp_path).draw(0)
+    after = mnist(tmp_path).sample(0)
     assert after.y.argmax(1).tolist() == [3] * 5 != before.y.argmax(1).tolist()
 
 
 def test_the_small_digits_are_scikit_learns():
     images, labels = load_digits(return_X_y=True)
-    data = ImageTask(n_train=20, n_test=10).draw(0)
+    data = ImageTask(n_train=20, n_test=10).sample(0)
     wanted = (images[:20] / 16, ONES[labels[:20]], images[-10:] / 16, ONES[labels[-10:]])
     assert_equal(data, wanted)
-    chosen = ImageTask(n_train=1000, n_test=797, subset="random", split_seed=4).draw(0)
+    chosen = ImageTask(n_train=1000, n_test=797, subset="random", split_seed=4).sample(0)
     found = np.concatenate([chosen.x, chosen.x_test])
     np.testing.assert_array_equal(np.sort(found, axis=0), np.sort(images / 16, axis=0))
-    nested = ImageTask(n_train=10, n_test=797, subset="random", split_seed=4).draw(0)
+    nested = ImageTask(n_train=10, n_test=797, subset="random", split_seed=4).sample(0)
     np.testing.assert_array_equal(nested.x, chosen.x[:10])
     np.testing.assert_array_equal(nested.x_test, chosen.x_test)
 
@@ -168,7 +168,7 @@ def test_bad_files_get_one_sentence_that_names_them(tmp_path, spoil, words):
     write_mnist(tmp_path)
     name = spoil(tmp_path)
     with pytest.raises(InputError, match=words) as caught:
-        mnist(tmp_path).draw(0)
+        mnist(tmp_path).sample(0)
     sentence = str(caught.value)
     assert name in sentence
     assert "`lazyrich data mnist` fetches good files." in sentence
@@ -178,18 +178,18 @@ def test_bad_files_get_one_sentence_that_names_them(tmp_path, spoil, words):
 def test_too_few_images_in_the_files_get_one_sentence(tmp_path):
     write_mnist(tmp_path)
     with pytest.raises(InputError, match=r"n_train is 13 but the files in .* hold 12 such images"):
-        mnist(tmp_path, n_train=13).draw(0)
+        mnist(tmp_path, n_train=13).sample(0)
 
 
 def test_no_files_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("LAZYRICH_DATA", str(tmp_path))
     assert data_folder() == tmp_path
     with pytest.raises(InputError, match=rf"folder {tmp_path}/mnist; `lazyrich data mnist`"):
-        ImageTask(source="mnist").draw(0)
+        ImageTask(source="mnist").sample(0)
     with pytest.raises(InputError, match=r"absent\.npz cannot be read \(No such file"):
-        mnist(tmp_path / "absent.npz").draw(0)
+        mnist(tmp_path / "absent.npz").sample(0)
     arrays = write_mnist(tmp_path / "mnist")
-    assert_equal(ImageTask(source="mnist", n_train=5, n_test=4).draw(0), expected(arrays))
+    assert_equal(ImageTask(source="mnist", n_train=5, n_test=4).sample(0), expected(arrays))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_what_no_set_has_gets_one_sentence(changes, words):
 @pytest.mark.skipif("LAZYRICH_MNIST" not in os.environ, reason="LAZYRICH_MNIST names no folder")
 def test_the_real_files_hold_the_known_digits():
     folder = Path(os.environ["LAZYRICH_MNIST"])
-    data = mnist(folder, n_train=60_000, n_test=10_000).draw(0)
+    data = mnist(folder, n_train=60_000, n_test=10_000).sample(0)
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert data.y.sum(0).astype(int).tolist() == counts
     assert data.y[:5].argmax(1).tolist() == [5, 0, 4, 1, 9]

@@ -30,7 +30,7 @@ def both(data):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_pair_once_with_its_class(operation):
-    train, test = both(task(operation=operation).draw(0))
+    train, test = both(task(operation=operation).sample(0))
     numbers = range(7)
     expected = [
         (a, b, modular_label(operation, a, b, 7))
@@ -42,7 +42,7 @@ def test_every_pair_once_with_its_class(operation):
 
 
 def test_vectors_and_tokens_say_the_same():
-    tokens, vectors = task().draw(0), task(inputs="onehot").draw(0)
+    tokens, vectors = task().sample(0), task(inputs="onehot").sample(0)
     np.testing.assert_array_equal(tokens.y, vectors.y)
     identity = np.eye(7)
     expected = np.concatenate([identity[tokens.x[:, 0]], identity[tokens.x[:, 1]]], axis=1)
@@ -55,7 +55,7 @@ def test_vectors_and_tokens_say_the_same():
 def test_unordered_keeps_mirrored_pairs_together(operation):
     sizes = set()
     for seed in range(3):
-        train, test = both(task(operation=operation, unordered=True).draw(seed))
+        train, test = both(task(operation=operation, unordered=True).sample(seed))
         assert {(a, b) for a, b, _ in train} == {(b, a) for a, b, _ in train}
         assert len(set(train + test)) == 49
         assert all(c == modular_label(operation, a, b, 7) for a, b, c in train + test)
@@ -65,7 +65,7 @@ def test_unordered_keeps_mirrored_pairs_together(operation):
 
 def test_ordered_pairs_leak_as_the_documentation_says():
     chosen = ModularTask(modulus=31, fraction=0.6, inputs="tokens")
-    data = chosen.draw(0)
+    data = chosen.sample(0)
     train = {(a, b) for a, b, _ in np.asarray(data.x).tolist()}
     mirrored = [(b, a) in train for a, b, _ in np.asarray(data.x_test).tolist() if a != b]
     error = math.sqrt(0.6 * 0.4 / len(mirrored))
@@ -75,7 +75,7 @@ def test_ordered_pairs_leak_as_the_documentation_says():
 @pytest.mark.parametrize("unordered", [False, True])
 def test_a_larger_fraction_keeps_the_training_pairs(unordered):
     small, large = (
-        set(both(task(fraction=fraction, unordered=unordered).draw(5))[0])
+        set(both(task(fraction=fraction, unordered=unordered).sample(5))[0])
         for fraction in (0.3, 0.7)
     )
     assert small < large
@@ -90,7 +90,7 @@ def test_numbers_of_pairs_as_in_the_literature():
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_facts_are_what_constant_answers_score(operation):
     chosen = task(operation=operation)
-    facts, data = chosen.facts(), chosen.draw(0)
+    facts, data = chosen.facts(), chosen.sample(0)
     y = np.concatenate([data.y, data.y_test])
     assert (facts["n_pairs"], facts["n_train"], facts["n_test"]) == (
         len(y),

@@ -15,7 +15,7 @@ def task(**changes):
 
 @pytest.mark.parametrize("n_relevant", [1, 2, 6])
 def test_labels_are_products_of_the_relevant_signs(n_relevant):
-    data = task(n_relevant=n_relevant).draw(0)
+    data = task(n_relevant=n_relevant).sample(0)
     relevant = data.target.tolist()
     assert len(set(relevant)) == n_relevant
     assert relevant == sorted(relevant)
@@ -26,13 +26,13 @@ def test_labels_are_products_of_the_relevant_signs(n_relevant):
 
 
 def test_every_coordinate_can_be_relevant():
-    chosen = {place for seed in range(40) for place in task().draw(seed).target.tolist()}
+    chosen = {place for seed in range(40) for place in task().sample(seed).target.tolist()}
     assert chosen == set(range(6))
 
 
 def test_no_fewer_coordinates_explain_the_label():
     n = 20_000
-    data = task(n_test=n).draw(1)
+    data = task(n_test=n).sample(1)
     x, y = np.asarray(data.x_test), np.asarray(data.y_test)
     facts = task().facts()
     assert (y**2).mean() == facts["variance"] == facts["zero_loss"]

@@ -10,7 +10,7 @@ from lazyrich.tasks import PolynomialTask, polynomial_regression
 from lazyrich.theory import polynomial_target
 
 
-def draw(seed, **sizes):
+def sample(seed, **sizes):
     return polynomial_regression(
         jax.random.key(seed), **({"dim": 8, "n_train": 30, "n_test": 200_000} | sizes)
     )
@@ -18,13 +18,13 @@ def draw(seed, **sizes):
 
 @pytest.mark.parametrize("n_directions", [1, 3])
 def test_labels_are_the_target_of_their_inputs(n_directions):
-    data = draw(0, n_directions=n_directions)
+    data = sample(0, n_directions=n_directions)
     np.testing.assert_allclose(data.y, polynomial_target(data.target, data.x), rtol=1e-12)
     np.testing.assert_allclose(data.y_test, polynomial_target(data.target, data.x_test), rtol=1e-12)
 
 
 def test_moments_of_inputs_and_labels():
-    data = draw(1)
+    data = sample(1)
     n, dim = data.x_test.shape
     square = float(jnp.square(data.target).sum())
     for draws, exact in [
@@ -37,20 +37,20 @@ def test_moments_of_inputs_and_labels():
 
 
 def test_growing_the_training_set_changes_neither_target_nor_test_set():
-    small, large = draw(2), draw(2, n_train=60)
+    small, large = sample(2), sample(2, n_train=60)
     np.testing.assert_array_equal(small.x_test, large.x_test)
     np.testing.assert_array_equal(small.target, large.target)
 
 
 def test_train_and_test_inputs_share_no_value():
-    data = draw(3, n_test=30)
+    data = sample(3, n_test=30)
     assert not np.intersect1d(data.x, data.x_test).size
 
 
 @pytest.mark.parametrize("size", ["dim", "n_train", "n_test", "n_directions"])
 def test_sizes_below_one_get_one_sentence(size):
     with pytest.raises(InputError, match=f"{size} is 0; it must be above zero"):
-        draw(0, **{size: 0})
+        sample(0, **{size: 0})
 
 
 @pytest.mark.parametrize("n_directions", [1, 3])
@@ -71,7 +71,7 @@ def test_facts_are_moments_averaged_over_targets(n_directions):
 def test_the_task_draws_what_the_function_does():
     sizes = {"dim": 6, "n_train": 12, "n_test": 7, "n_directions": 2}
     task = PolynomialTask(**sizes)
-    data, wanted = task.draw(3), polynomial_regression(task.keys(3)[0], **sizes)
+    data, wanted = task.sample(3), polynomial_regression(task.keys(3)[0], **sizes)
     for name in data._fields:
         np.testing.assert_array_equal(getattr(data, name), getattr(wanted, name))
 

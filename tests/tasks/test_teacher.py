@@ -23,14 +23,14 @@ def task(**changes):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", [(), (5, 4)])
 def test_labels_are_the_teachers_outputs(activation, hidden):
-    data = task(activation=activation, widths=hidden).draw(0)
+    data = task(activation=activation, widths=hidden).sample(0)
     for x, y in [(data.x, data.y), (data.x_test, data.y_test)]:
         expected = teacher_output(data.target, x, ACTIVATIONS[activation])
         np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_weights_and_biases_fill_their_interval():
-    data = task(dim=50, widths=(60,), target_dim=40).draw(0)
+    data = task(dim=50, widths=(60,), target_dim=40).sample(0)
     for fan_in, layer in zip((50, 60), data.target, strict=True):
         bound = fan_in**-0.5
         for values in map(np.ravel, layer):
@@ -44,7 +44,7 @@ def test_weights_and_biases_fill_their_interval():
 @pytest.mark.parametrize("activation, hidden", [("tanh", ()), ("linear", (4,)), ("relu", (5, 4))])
 def test_second_moment_over_teachers_is_the_fact(activation, hidden):
     chosen = task(activation=activation, widths=hidden)
-    squares = np.array([np.square(chosen.draw(seed).y_test).mean() for seed in range(150)])
+    squares = np.array([np.square(chosen.sample(seed).y_test).mean() for seed in range(150)])
     error = squares.std() / len(squares) ** 0.5
     assert abs(squares.mean() - chosen.facts()["zero_loss"]) < 4 * error
 
@@ -52,7 +52,7 @@ def test_second_moment_over_teachers_is_the_fact(activation, hidden):
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_unit_normal_teachers_and_teachers_without_biases(use_bias):
     chosen = task(dim=40, widths=(50,), activation="relu", initial="unit_normal", use_bias=use_bias)
-    draws = [chosen.draw(seed) for seed in range(150)]
+    draws = [chosen.sample(seed) for seed in range(150)]
     weights = np.concatenate([np.ravel(layer[0]) for layer in draws[0].target])
     assert weights.std() == pytest.approx(1, rel=5 / np.sqrt(2 * len(weights)))
     assert (np.abs(draws[0].target[0][1]).max() > 0) == use_bias
@@ -62,7 +62,7 @@ def test_unit_normal_teachers_and_teachers_without_biases(use_bias):
 
 
 def test_noise_is_on_training_labels_alone():
-    clean, noisy = task(n_train=20_000).draw(0), task(n_train=20_000, noise=0.5).draw(0)
+    clean, noisy = task(n_train=20_000).sample(0), task(n_train=20_000, noise=0.5).sample(0)
     np.testing.assert_array_equal(clean.x, noisy.x)
     np.testing.assert_array_equal(clean.y_test, noisy.y_test)
     noise = np.asarray(noisy.y - clean.y).ravel()

@@ -8,12 +8,12 @@ from oracles import committee_network, gaussian
 
 from lazyrich._base import InputError
 from lazyrich.theory import (
-    Statistics,
+    WeightMoments,
     infinite_width,
     population_alignment,
     population_centered_alignment,
     population_column_centered_alignment,
-    statistics,
+    weight_moments,
 )
 
 EPSILON = 0.6
@@ -26,7 +26,7 @@ FAMILY = (
 
 def _case(seed, dim, n_directions=1, width=9):
     rng = np.random.default_rng(seed)
-    stats = statistics(jnp.asarray(rng.normal(size=(width, dim))))
+    stats = weight_moments(jnp.asarray(rng.normal(size=(width, dim))))
     return stats, 1.5 * rng.normal(size=(n_directions, dim))
 
 
@@ -204,7 +204,7 @@ def test_single_precision_is_kept_and_right_at_the_papers_size(member):
     rng = np.random.default_rng(7)
     beta = rng.normal(size=100)
     moment = np.eye(100) + 50 * np.outer(beta, beta)
-    double = Statistics(jnp.asarray(rng.normal(size=100)), jnp.asarray(moment))
+    double = WeightMoments(jnp.asarray(rng.normal(size=100)), jnp.asarray(moment))
     single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), double)
     parts = member(single, jnp.asarray(beta, jnp.float32), epsilon=0.02)
     assert {part.dtype for part in parts} == {jnp.dtype(jnp.float32)}

@@ -6,7 +6,7 @@ import pytest
 from oracles import committee_network
 
 from lazyrich._base import InputError
-from lazyrich.theory import Statistics, motion, statistics, tangent_split
+from lazyrich.theory import WeightMoments, displacement_moments, tangent_split, weight_moments
 
 DIM, WIDTH, N_TRAIN, ALPHA, EPSILON = 4, 9, 7, 1.7, 0.4
 
@@ -24,27 +24,27 @@ def jacobian(x, weights):
 
 
 def test_the_two_parts_are_the_projection_and_the_rest():
-    x, weights, moved = problem()
+    x, weights, displacements = problem()
     # The last displacement lies in the tangent space itself.
     J = jacobian(x, weights)
-    moved[-1] = (J.T @ np.arange(N_TRAIN)).reshape(WIDTH, DIM)
-    many = [motion(jnp.asarray(weights), jnp.asarray(one)) for one in moved]
-    gone = type(many[0])(*(jnp.stack(parts) for parts in zip(*many, strict=True)))
+    displacements[-1] = (J.T @ np.arange(N_TRAIN)).reshape(WIDTH, DIM)
+    many = [displacement_moments(jnp.asarray(weights), jnp.asarray(one)) for one in displacements]
+    displacement = type(many[0])(*(jnp.stack(parts) for parts in zip(*many, strict=True)))
     split = tangent_split(
-        gone,
-        statistics(jnp.asarray(weights)),
+        displacement,
+        weight_moments(jnp.asarray(weights)),
         jnp.asarray(x),
         alpha=ALPHA,
         epsilon=EPSILON,
         width=WIDTH,
     )
-    flat = moved.reshape(3, -1)
+    flat = displacements.reshape(3, -1)
     inside = flat @ (np.linalg.pinv(J) @ J)
     np.testing.assert_allclose(split.inside, np.linalg.norm(inside, axis=1), rtol=1e-9)
     # A root of rounding: 1e-8 of the length is zero here.
     outside = np.linalg.norm(flat - inside, axis=1)
     np.testing.assert_allclose(split.outside, outside, rtol=1e-9, atol=1e-6)
-    np.testing.assert_allclose(WIDTH * gone.square, np.square(flat).sum(1), rtol=1e-12)
+    np.testing.assert_allclose(WIDTH * displacement.square, np.square(flat).sum(1), rtol=1e-12)
 
 
 def test_the_oracle_s_jacobian_is_that_of_the_network():
@@ -59,12 +59,12 @@ def test_the_oracle_s_jacobian_is_that_of_the_network():
 
 
 def test_shapes_that_disagree_get_one_sentence():
-    x, weights, moved = problem()
-    gone = motion(jnp.asarray(weights), jnp.asarray(moved[0]))
+    x, weights, displacements = problem()
+    displacement = displacement_moments(jnp.asarray(weights), jnp.asarray(displacements[0]))
     with pytest.raises(InputError, match="mean_weight"):
         tangent_split(
-            gone,
-            Statistics(jnp.zeros(DIM + 1), jnp.eye(DIM + 1)),
+            displacement,
+            WeightMoments(jnp.zeros(DIM + 1), jnp.eye(DIM + 1)),
             jnp.asarray(x),
             alpha=1.0,
             epsilon=0.1,

@@ -181,9 +181,9 @@ def test_regression_without_a_ridge_needs_the_rank_and_not_one_over_lambda(epsil
 
     def error(n_train):
         x = jnp.asarray(gaussian.samples(dim, n_train, variance=1 / dim, seed=4))
-        dials = {"alpha": 1.0, "epsilon": epsilon, "width": 1}
-        weights = np.linalg.solve(initial_kernel(x, **dials), polynomial_target(beta, x))
-        predicted = initial_kernel(queries, x, **dials) @ weights
+        hyperparameters = {"alpha": 1.0, "epsilon": epsilon, "width": 1}
+        weights = np.linalg.solve(initial_kernel(x, **hyperparameters), polynomial_target(beta, x))
+        predicted = initial_kernel(queries, x, **hyperparameters) @ weights
         y = polynomial_target(beta, queries)
         return float(((predicted - y) ** 2).mean() / (y**2).mean())
 

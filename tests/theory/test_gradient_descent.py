@@ -9,16 +9,16 @@ from oracles import committee
 from lazyrich._base import InputError, Status
 from lazyrich.models import CommitteeParams, committee_machine, scale_output
 from lazyrich.theory import (
-    Dials,
+    DynamicHyperparameters,
     EmpiricalLoss,
     PopulationLoss,
-    Statistics,
+    WeightMoments,
     gradient_descent,
     gradient_step,
     gradient_velocity,
     infinite_width,
     polynomial_target,
-    statistics,
+    weight_moments,
 )
 
 DIM, WIDTH, N_TRAIN = 6, 11, 40
@@ -65,10 +65,10 @@ def test_the_statistics_follow_the_weights_for_thousands_of_steps(centered, mome
     )[0]
     saves = np.array([0, 1, 2, 10, 100, n_steps, n_steps + 1])
     run = gradient_descent(
-        statistics(jnp.asarray(weights)),
+        weight_moments(jnp.asarray(weights)),
         EmpiricalLoss(jnp.asarray(x), jnp.asarray(y)),
-        dials=Dials(alpha, epsilon, rate, momentum),
-        save_steps=saves,
+        hyperparameters=DynamicHyperparameters(alpha, epsilon, rate, momentum),
+        eval_steps=saves,
         centered=centered,
     )
     np.testing.assert_allclose(run.train_loss[:-1], losses[saves[:-1]], rtol=EXACT, atol=EXACT)
@@ -97,8 +97,8 @@ def test_narrow_and_wide_machines_are_followed_from_their_weights(width):
     run = gradient_descent(
         jnp.asarray(weights),
         EmpiricalLoss(jnp.asarray(x), jnp.asarray(y)),
-        dials=Dials(0.7, 0.3, 0.2),
-        save_steps=[10, 2999, 3000],
+        hyperparameters=DynamicHyperparameters(0.7, 0.3, 0.2),
+        eval_steps=[10, 2999, 3000],
         centered=False,
     )
     np.testing.assert_allclose(run.train_loss[:2], losses[[10, 2999]], rtol=1e-8)
@@ -126,16 +126,20 @@ def test_rounding_does_not_lead_a_machine_of_two_units_astray():
         centered=False,
     )
     single = [jnp.asarray(a, jnp.float32) for a in (weights, x, y)]
-    objective, dials = EmpiricalLoss(*single[1:]), Dials(1.0, 0.25, 0.5)
+    objective, hyperparameters = EmpiricalLoss(*single[1:]), DynamicHyperparameters(1.0, 0.25, 0.5)
     run = gradient_descent(
-        single[0], objective, dials=dials, save_steps=[1000, 5000], centered=False
+        single[0],
+        objective,
+        hyperparameters=hyperparameters,
+        eval_steps=[1000, 5000],
+        centered=False,
     )
     np.testing.assert_allclose(run.train_loss, losses[[1000, 5000]], rtol=1e-3)
     mapped = jax.lax.fori_loop(
         0,
         5000,
-        lambda _, stats: gradient_step(stats, objective, dials=dials),
-        statistics(single[0]),
+        lambda _, stats: gradient_step(stats, objective, hyperparameters=hyperparameters),
+        weight_moments(single[0]),
     )
     gap = objective.loss(mapped, alpha=1.0, epsilon=0.25) / losses[5000] - 1
     assert not abs(gap) < 0.1
@@ -159,22 +163,22 @@ def test_the_ordinary_training_of_the_weights_agrees():
     after, losses = jax.lax.scan(step, params0, None, length=2000)
     losses = jnp.append(losses, loss(after))[saves]
     exact = gradient_descent(
-        statistics(params0.weights),
+        weight_moments(params0.weights),
         EmpiricalLoss(jnp.asarray(x), jnp.asarray(y)),
-        dials=Dials(alpha, epsilon, rate),
-        save_steps=saves,
+        hyperparameters=DynamicHyperparameters(alpha, epsilon, rate),
+        eval_steps=saves,
     )
     np.testing.assert_allclose(losses, exact.train_loss, rtol=EXACT)
     np.testing.assert_allclose(
-        statistics(after.weights).second_moment, exact.observed.second_moment[-1], atol=EXACT
+        weight_moments(after.weights).second_moment, exact.observed.second_moment[-1], atol=EXACT
     )
 
 
 def test_the_printed_map_is_the_map():
     x, y, weights, _ = problem(2)
     alpha, epsilon, rate = 1.3, 0.4, 0.3
-    start = statistics(jnp.asarray(weights))
-    stats = Statistics(start.mean_weight + 0.1, start.second_moment + 0.2)
+    start = weight_moments(jnp.asarray(weights))
+    stats = WeightMoments(start.mean_weight + 0.1, start.second_moment + 0.2)
     c = 2 * rate / alpha
     w, M = np.asarray(stats.mean_weight), np.asarray(stats.second_moment)
     moved_w, moved_M = w - start.mean_weight, M - start.second_moment
@@ -186,7 +190,7 @@ def test_the_printed_map_is_the_map():
     after = gradient_step(
         stats,
         EmpiricalLoss(jnp.asarray(x), jnp.asarray(y)),
-        dials=Dials(alpha, epsilon, rate),
+        hyperparameters=DynamicHyperparameters(alpha, epsilon, rate),
         origin=start,
     )
     np.testing.assert_allclose(after.mean_weight, A @ w - c * g, atol=1e-13)
@@ -198,17 +202,21 @@ def test_the_printed_map_is_the_map():
 def test_the_velocity_is_the_formula_and_the_limit_of_a_step():
     x, y, weights, _ = problem(12)
     objective = EmpiricalLoss(jnp.asarray(x), jnp.asarray(y))
-    stats, alpha, epsilon = statistics(jnp.asarray(weights)), 1.3, 0.4
-    speed = gradient_velocity(stats, objective, dials=Dials(alpha, epsilon))
+    stats, alpha, epsilon = weight_moments(jnp.asarray(weights)), 1.3, 0.4
+    speed = gradient_velocity(
+        stats, objective, hyperparameters=DynamicHyperparameters(alpha, epsilon)
+    )
     hidden = x @ weights.T
     residual = committee.output(weights, x, alpha=alpha, epsilon=epsilon) - y
-    pull = (residual[:, None] * (1 + epsilon * hidden)).T @ x / N_TRAIN
-    change = -2 / alpha * pull  # dw/dt = −(N/α²)∇L, row by row
+    gradient = (residual[:, None] * (1 + epsilon * hidden)).T @ x / N_TRAIN
+    change = -2 / alpha * gradient  # dw/dt = −(N/α²)∇L, row by row
     np.testing.assert_allclose(speed.mean_weight, change.mean(0), atol=1e-13)
     cross = weights.T @ change / WIDTH
     np.testing.assert_allclose(speed.second_moment, cross + cross.T, atol=1e-13)
     rate = 1e-7
-    after = gradient_step(stats, objective, dials=Dials(alpha, epsilon, rate))
+    after = gradient_step(
+        stats, objective, hyperparameters=DynamicHyperparameters(alpha, epsilon, rate)
+    )
     slope = (after.second_moment - stats.second_moment) / rate
     np.testing.assert_allclose(slope, speed.second_moment, atol=1e-5)
 
@@ -217,15 +225,17 @@ def test_infinite_width_is_the_limit_of_finite_width():
     """The gap of a finite network's loss falls as 1/√N, the size of w̄₀ and M₀ − I."""
     x, y, _, _ = problem(3)
     objective = EmpiricalLoss(jnp.asarray(x), jnp.asarray(y))
-    saves, dials = np.array([30]), Dials(1.0, 0.3, 0.3)
-    limit = gradient_descent(infinite_width(DIM), objective, dials=dials, save_steps=saves)
+    saves, hyperparameters = np.array([30]), DynamicHyperparameters(1.0, 0.3, 0.3)
+    limit = gradient_descent(
+        infinite_width(DIM), objective, hyperparameters=hyperparameters, eval_steps=saves
+    )
     widths = np.array([100, 1000, 10_000])
     gaps = []
     for width in widths:
         weights = jax.random.normal(jax.random.key(4), (30, width, DIM))
         losses = jax.vmap(
             lambda w: gradient_descent(
-                statistics(w), objective, dials=dials, save_steps=saves
+                weight_moments(w), objective, hyperparameters=hyperparameters, eval_steps=saves
             ).train_loss[-1]
         )(weights)
         gaps.append(float(jnp.sqrt(jnp.mean((losses - limit.train_loss[-1]) ** 2))))
@@ -239,7 +249,7 @@ def test_population_moments_are_the_average_over_fresh_inputs():
     rng = np.random.default_rng(5)
     directions = rng.normal(size=(2, DIM))
     weights = rng.normal(size=(WIDTH, DIM))
-    stats = statistics(jnp.asarray(weights))
+    stats = weight_moments(jnp.asarray(weights))
     loss = PopulationLoss(jnp.asarray(directions.T @ directions))
     g, G = loss.residual_moments(stats, alpha=0.8, epsilon=0.6)
     n = 2_000_000
@@ -262,10 +272,13 @@ def test_population_moments_are_the_average_over_fresh_inputs():
 def test_population_descent_is_the_limit_of_many_points():
     rng = np.random.default_rng(6)
     directions = jnp.asarray(rng.normal(size=(1, DIM)))
-    start = statistics(jnp.asarray(rng.normal(size=(WIDTH, DIM))))
-    dials, saves = Dials(1.0, 0.3, 0.3), np.array([100])
+    start = weight_moments(jnp.asarray(rng.normal(size=(WIDTH, DIM))))
+    hyperparameters, saves = DynamicHyperparameters(1.0, 0.3, 0.3), np.array([100])
     limit = gradient_descent(
-        start, PopulationLoss(directions.T @ directions), dials=dials, save_steps=saves
+        start,
+        PopulationLoss(directions.T @ directions),
+        hyperparameters=hyperparameters,
+        eval_steps=saves,
     )
     gaps, sizes = [], np.array([1000, 10_000, 100_000])
     for size in sizes:
@@ -274,8 +287,8 @@ def test_population_descent_is_the_limit_of_many_points():
             lambda x: gradient_descent(
                 start,
                 EmpiricalLoss(x, polynomial_target(directions, x)),
-                dials=dials,
-                save_steps=saves,
+                hyperparameters=hyperparameters,
+                eval_steps=saves,
             ).observed.second_moment[-1]
         )(x)
         gaps.append(float(jnp.sqrt(jnp.mean((finals - limit.observed.second_moment[-1]) ** 2))))
@@ -292,10 +305,10 @@ def test_vmap_over_dials_and_starts_is_the_loop_and_isolates_divergence():
 
     def one(alpha, rate, scale):
         return gradient_descent(
-            statistics(scale * jnp.asarray(weights)),
+            weight_moments(scale * jnp.asarray(weights)),
             objective,
-            dials=Dials(alpha, 0.3, rate),
-            save_steps=saves,
+            hyperparameters=DynamicHyperparameters(alpha, 0.3, rate),
+            eval_steps=saves,
         )
 
     together = jax.jit(jax.vmap(one))(alphas, rates, scales)
@@ -314,40 +327,45 @@ def test_equivalences_of_the_dials():
     x, y, weights, _ = problem(8)
     objective = EmpiricalLoss(jnp.asarray(x), jnp.asarray(y))
     saves, sigma = np.array([0, 10, 1000]), 1.7
-    start = statistics(jnp.asarray(weights))
+    start = weight_moments(jnp.asarray(weights))
     scaled = gradient_descent(
-        statistics(sigma * jnp.asarray(weights)),
+        weight_moments(sigma * jnp.asarray(weights)),
         objective,
-        dials=Dials(0.6, 0.2, 0.1),
-        save_steps=saves,
+        hyperparameters=DynamicHyperparameters(0.6, 0.2, 0.1),
+        eval_steps=saves,
     )
     # η = learning_rate·N/α²: dividing η by σ² at α·σ leaves learning_rate as it is.
     unit = gradient_descent(
-        start, objective, dials=Dials(0.6 * sigma, 0.2 * sigma, 0.1), save_steps=saves
+        start,
+        objective,
+        hyperparameters=DynamicHyperparameters(0.6 * sigma, 0.2 * sigma, 0.1),
+        eval_steps=saves,
     )
     np.testing.assert_allclose(scaled.train_loss, unit.train_loss, rtol=1e-11)
     # An α-scaled net with η₀/α² is the unscaled net with η₀ on the labels y/α (loss × α²).
     labels = gradient_descent(
         start,
         EmpiricalLoss(objective.x, objective.y / 0.6),
-        dials=Dials(1.0, 0.2, 0.1),
-        save_steps=saves,
+        hyperparameters=DynamicHyperparameters(1.0, 0.2, 0.1),
+        eval_steps=saves,
     )
-    lazy = gradient_descent(start, objective, dials=Dials(0.6, 0.2, 0.1), save_steps=saves)
+    lazy = gradient_descent(
+        start, objective, hyperparameters=DynamicHyperparameters(0.6, 0.2, 0.1), eval_steps=saves
+    )
     np.testing.assert_allclose(lazy.train_loss, 0.36 * labels.train_loss, rtol=1e-11)
 
 
 def test_float32_keeps_the_digits_of_a_lazy_network():
     """At α = 10⁴ the weights move by 10⁻⁴: f − f₀ would keep three digits, the displacement six."""
     x, y, weights, _ = problem(9)
-    saves, dials = np.array([1, 300]), Dials(1e4, 0.3, 0.3)
+    saves, hyperparameters = np.array([1, 300]), DynamicHyperparameters(1e4, 0.3, 0.3)
 
     def run(dtype):
         return gradient_descent(
-            statistics(jnp.asarray(weights, dtype)),
+            weight_moments(jnp.asarray(weights, dtype)),
             EmpiricalLoss(jnp.asarray(x, dtype), jnp.asarray(y, dtype)),
-            dials=dials,
-            save_steps=saves,
+            hyperparameters=hyperparameters,
+            eval_steps=saves,
         ).train_loss
 
     single = run(jnp.float32)
@@ -358,12 +376,15 @@ def test_float32_keeps_the_digits_of_a_lazy_network():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"dials": Dials(np.nan, 0.1)}, "alpha is nan"),
-        ({"dials": Dials(1.0, np.inf)}, "epsilon is inf"),
-        ({"dials": Dials(0.0, 0.1)}, "alpha is 0.0; it must be above zero"),
-        ({"dials": Dials(1.0, 0.1, -1.0)}, "learning_rate is -1.0"),
-        ({"save_steps": np.array([5, 3])}, "save_steps is"),
-        ({"save_steps": np.array([0.5])}, "save_steps is"),
+        ({"hyperparameters": DynamicHyperparameters(np.nan, 0.1)}, "alpha is nan"),
+        ({"hyperparameters": DynamicHyperparameters(1.0, np.inf)}, "epsilon is inf"),
+        (
+            {"hyperparameters": DynamicHyperparameters(0.0, 0.1)},
+            "alpha is 0.0; it must be above zero",
+        ),
+        ({"hyperparameters": DynamicHyperparameters(1.0, 0.1, -1.0)}, "learning_rate is -1.0"),
+        ({"eval_steps": np.array([5, 3])}, "eval_steps is"),
+        ({"eval_steps": np.array([0.5])}, "eval_steps is"),
         ({"x": jnp.ones((4, 3))}, "disagree"),
         ({"y": jnp.array([1.0, np.nan, 0, 0])}, "y holds 1 entries that are NaN"),
         ({"x": jnp.ones((0, 2)), "y": jnp.ones(0)}, "hold no points"),
@@ -373,13 +394,13 @@ def test_bad_input_gets_one_sentence(change, message):
     given = {
         "x": jnp.ones((4, 2)),
         "y": jnp.ones(4),
-        "dials": Dials(1.0, 0.1),
-        "save_steps": np.array([1]),
+        "hyperparameters": DynamicHyperparameters(1.0, 0.1),
+        "eval_steps": np.array([1]),
     } | change
     with pytest.raises(InputError, match=message):
         gradient_descent(
             infinite_width(2),
             EmpiricalLoss(given["x"], given["y"]),
-            dials=given["dials"],
-            save_steps=given["save_steps"],
+            hyperparameters=given["hyperparameters"],
+            eval_steps=given["eval_steps"],
         )

@@ -9,13 +9,13 @@ from scipy.integrate import solve_ivp
 
 from lazyrich._base import InputError, Status
 from lazyrich.theory import (
-    Dials,
+    DynamicHyperparameters,
     EmpiricalLoss,
     PopulationLoss,
     flow_interpolant,
     gradient_descent,
     gradient_flow,
-    statistics,
+    weight_moments,
 )
 
 DIM, WIDTH, N_TRAIN = 6, 11, 40
@@ -50,10 +50,10 @@ def test_the_flow_of_the_statistics_is_the_flow_of_the_weights():
     times = np.array([0.5, 3.0, 40.0, 600.0])
     expected = weight_flow(weights, x, y, times)
     flow = gradient_flow(
-        statistics(jnp.asarray(weights)),
+        weight_moments(jnp.asarray(weights)),
         EmpiricalLoss(jnp.asarray(x), jnp.asarray(y)),
-        dials=Dials(ALPHA, EPSILON),
-        save_t=times,
+        hyperparameters=DynamicHyperparameters(ALPHA, EPSILON),
+        eval_t=times,
         rtol=1e-9,
     )
     assert flow.status == Status.ok
@@ -66,27 +66,36 @@ def test_the_flow_of_the_statistics_is_the_flow_of_the_weights():
 
 def test_the_default_tolerance_keeps_the_loss_within_a_percent():
     x, y, weights = problem(1)
-    start, times = statistics(jnp.asarray(weights)), np.geomspace(1, 600, 30)
+    start, times = weight_moments(jnp.asarray(weights)), np.geomspace(1, 600, 30)
     objective = EmpiricalLoss(jnp.asarray(x), jnp.asarray(y))
-    dials = Dials(ALPHA, EPSILON)
-    default = gradient_flow(start, objective, dials=dials, save_t=times)
-    tight = gradient_flow(start, objective, dials=dials, save_t=times, rtol=1e-9)
+    hyperparameters = DynamicHyperparameters(ALPHA, EPSILON)
+    default = gradient_flow(start, objective, hyperparameters=hyperparameters, eval_t=times)
+    tight = gradient_flow(
+        start, objective, hyperparameters=hyperparameters, eval_t=times, rtol=1e-9
+    )
     np.testing.assert_allclose(default.train_loss, tight.train_loss, rtol=1e-2)
 
 
 def test_gradient_descent_tends_to_the_flow_at_first_order():
     x, y, weights = problem(2)
-    start = statistics(jnp.asarray(weights))
+    start = weight_moments(jnp.asarray(weights))
     objective = EmpiricalLoss(jnp.asarray(x), jnp.asarray(y))
     flow = gradient_flow(
-        start, objective, dials=Dials(ALPHA, EPSILON), save_t=[8.0], rtol=1e-10
+        start,
+        objective,
+        hyperparameters=DynamicHyperparameters(ALPHA, EPSILON),
+        eval_t=[8.0],
+        rtol=1e-10,
     ).observed.second_moment[-1]
     n_steps = np.array([32, 128, 512, 2048])
     gaps = [
         float(
             jnp.abs(
                 gradient_descent(
-                    start, objective, dials=Dials(ALPHA, EPSILON, 8 / n), save_steps=[int(n)]
+                    start,
+                    objective,
+                    hyperparameters=DynamicHyperparameters(ALPHA, EPSILON, 8 / n),
+                    eval_steps=[int(n)],
                 ).observed.second_moment[-1]
                 - flow
             ).max()
@@ -97,14 +106,16 @@ def test_gradient_descent_tends_to_the_flow_at_first_order():
     assert -1.1 < slope < -0.95  # Euler's method is of first order; the coarsest step bends it
 
 
-def test_the_dense_solution_passes_through_the_save_points():
+def test_the_dense_solution_passes_through_the_eval_steps():
     x, y, weights = problem(3)
-    start = statistics(jnp.asarray(weights))
+    start = weight_moments(jnp.asarray(weights))
     objective = EmpiricalLoss(jnp.asarray(x), jnp.asarray(y))
     times = np.array([0.0, 1.7, 23.0, 300.0])
-    dials = Dials(ALPHA, EPSILON)
-    at = flow_interpolant(start, objective, dials=dials, t_end=300.0, rtol=1e-5)
-    saved = gradient_flow(start, objective, dials=dials, save_t=times, rtol=1e-5)
+    hyperparameters = DynamicHyperparameters(ALPHA, EPSILON)
+    at = flow_interpolant(start, objective, hyperparameters=hyperparameters, t_end=300.0, rtol=1e-5)
+    saved = gradient_flow(
+        start, objective, hyperparameters=hyperparameters, eval_t=times, rtol=1e-5
+    )
     dense = jax.vmap(at)(jnp.asarray(times))
     np.testing.assert_allclose(dense.second_moment, saved.observed.second_moment, atol=1e-9)
     np.testing.assert_array_equal(at(0.0).mean_weight, start.mean_weight)
@@ -114,12 +125,12 @@ def test_population_flow_learns_the_target_and_only_the_target():
     """Its fixed point is M − M₀ = ββᵀ/(αε), w̄ = w̄₀ (after Eq. 6), if M₀ allows it."""
     rng = np.random.default_rng(4)
     beta = jnp.asarray(rng.normal(size=DIM))
-    start = statistics(jnp.asarray(rng.normal(size=(50, DIM))))
+    start = weight_moments(jnp.asarray(rng.normal(size=(50, DIM))))
     flow = gradient_flow(
         start,
         PopulationLoss(jnp.outer(beta, beta)),
-        dials=Dials(ALPHA, EPSILON),
-        save_t=[3000.0],
+        hyperparameters=DynamicHyperparameters(ALPHA, EPSILON),
+        eval_t=[3000.0],
         rtol=1e-8,
     )
     learned = ALPHA * EPSILON * (flow.observed.second_moment[-1] - start.second_moment)
@@ -129,12 +140,15 @@ def test_population_flow_learns_the_target_and_only_the_target():
 
 def test_vmap_over_alpha_is_the_loop():
     x, y, weights = problem(5)
-    start = statistics(jnp.asarray(weights))
+    start = weight_moments(jnp.asarray(weights))
     objective = EmpiricalLoss(jnp.asarray(x), jnp.asarray(y))
 
     def one(alpha):
         return gradient_flow(
-            start, objective, dials=Dials(alpha, EPSILON), save_t=np.array([1.0, 30.0])
+            start,
+            objective,
+            hyperparameters=DynamicHyperparameters(alpha, EPSILON),
+            eval_t=np.array([1.0, 30.0]),
         ).train_loss
 
     alphas = jnp.array([0.3, 1.0, 8.0])
@@ -147,10 +161,10 @@ def test_a_flow_that_needs_too_many_steps_says_so(monkeypatch):
     monkeypatch.setattr("lazyrich.theory._gradient_flow.MAX_STEPS", 5)
     x, y, weights = problem(6)
     flow = gradient_flow(
-        statistics(jnp.asarray(weights)),
+        weight_moments(jnp.asarray(weights)),
         EmpiricalLoss(jnp.asarray(x), jnp.asarray(y)),
-        dials=Dials(ALPHA, 0.31),
-        save_t=[0.001, 1e5],
+        hyperparameters=DynamicHyperparameters(ALPHA, 0.31),
+        eval_t=[0.001, 1e5],
         observe=lambda stats: None,
     )
     assert flow.status == Status.out_of_steps
@@ -160,10 +174,10 @@ def test_a_flow_that_needs_too_many_steps_says_so(monkeypatch):
 @pytest.mark.parametrize("times", [[3.0, 1.0], [-1.0], [], [0.0, np.nan]])
 def test_times_that_do_not_increase_get_one_sentence(times):
     x, y, weights = problem(7)
-    with pytest.raises(InputError, match="save_t"):
+    with pytest.raises(InputError, match="eval_t"):
         gradient_flow(
-            statistics(jnp.asarray(weights)),
+            weight_moments(jnp.asarray(weights)),
             EmpiricalLoss(jnp.asarray(x), jnp.asarray(y)),
-            dials=Dials(ALPHA, EPSILON),
-            save_t=times,
+            hyperparameters=DynamicHyperparameters(ALPHA, EPSILON),
+            eval_t=times,
         )

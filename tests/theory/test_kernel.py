@@ -13,7 +13,7 @@ from lazyrich.theory import (
     initial_kernel,
     initial_readout_kernel,
     readout_kernel,
-    statistics,
+    weight_moments,
 )
 
 ALPHA, EPSILON, WIDTH, DIM = 1.7, 0.6, 7, 4
@@ -47,7 +47,7 @@ def _case(seed, readouts=False):
 def test_erratum_the_kernel_carries_alpha_squared_over_n():
     """Eqs. 5 and 18 follow from Eqs. 2 and 3 only with the factor α²/N."""
     params, x, x2 = _case(0)
-    stats = statistics(params[0])
+    stats = weight_moments(params[0])
     kernel = committee_kernel(stats, x, x2, alpha=ALPHA, epsilon=EPSILON, width=WIDTH)
     by_autodiff = _tangent_kernel(params, x, x2, 1)
     np.testing.assert_allclose(kernel, by_autodiff, rtol=1e-11)
@@ -58,7 +58,9 @@ def test_erratum_the_kernel_carries_alpha_squared_over_n():
 
 def test_kernel_of_one_set_is_that_of_the_set_with_itself():
     params, x, _ = _case(1)
-    alone = committee_kernel(statistics(params[0]), x, alpha=ALPHA, epsilon=EPSILON, width=WIDTH)
+    alone = committee_kernel(
+        weight_moments(params[0]), x, alpha=ALPHA, epsilon=EPSILON, width=WIDTH
+    )
     np.testing.assert_allclose(alone, _tangent_kernel(params, x, x, 1), rtol=1e-11)
     np.testing.assert_allclose(
         readout_kernel(*params, x, alpha=ALPHA, epsilon=EPSILON),
@@ -78,7 +80,7 @@ def test_trained_readouts_leave_no_function_of_the_statistics():
     x = jnp.ones((1, 1))
     one = jnp.array([[1.0], [-1.0]]), jnp.array([1.0, 1.0])
     other = jnp.array([[2.0], [-2.0]]), jnp.array([0.25, 0.25])
-    for moment, same in zip(statistics(*one), statistics(*other), strict=True):
+    for moment, same in zip(weight_moments(*one), weight_moments(*other), strict=True):
         np.testing.assert_array_equal(moment, same)
     kernels = [readout_kernel(*net, x, alpha=1.0, epsilon=1.0).item() for net in (one, other)]
     # By hand: (2² + 0² + 1.5² + 0.5²)/4 and ((3² + 1²)/16 + 4² + 0²)/4.
@@ -92,11 +94,13 @@ def test_initial_kernel_is_the_average_over_weights(scale):
     units, mass = gaussian.quadrature(DIM, variance=scale**2, order=3)
     slopes, slopes2 = (1 + EPSILON * np.asarray(z) @ units.T for z in (x, x2))
     average = FACTOR * np.asarray(x @ x2.T) * ((slopes * mass) @ slopes2.T)
-    dials = {"alpha": ALPHA, "epsilon": EPSILON, "width": WIDTH}
-    kernel = initial_kernel(x, x2, **dials, weight_scale=scale)
+    hyperparameters = {"alpha": ALPHA, "epsilon": EPSILON, "width": WIDTH}
+    kernel = initial_kernel(x, x2, **hyperparameters, weight_scale=scale)
     np.testing.assert_allclose(kernel, average, rtol=1e-11)
     limit = infinite_width(DIM, weight_scale=scale)
-    np.testing.assert_allclose(committee_kernel(limit, x, x2, **dials), average, rtol=1e-11)
+    np.testing.assert_allclose(
+        committee_kernel(limit, x, x2, **hyperparameters), average, rtol=1e-11
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.4])
@@ -135,18 +139,22 @@ def test_erratum_parameters_move_by_the_kernel_of_eq_2():
     params, x, _ = _case(6)
     y = np.random.default_rng(7).normal(size=len(x))
     jacobian = np.asarray(jax.jacrev(_network)(params, x)[0]).reshape(len(x), -1)
-    moved = np.linalg.lstsq(jacobian, y, rcond=None)[0]  # where gradient descent from zero ends
-    stats = statistics(params[0])
+    displacements = np.linalg.lstsq(jacobian, y, rcond=None)[
+        0
+    ]  # where gradient descent from zero ends
+    stats = weight_moments(params[0])
     kernel = committee_kernel(stats, x, alpha=ALPHA, epsilon=EPSILON, width=WIDTH)
-    assert y @ np.linalg.solve(kernel, y) == pytest.approx(moved @ moved, rel=1e-9)
+    assert y @ np.linalg.solve(kernel, y) == pytest.approx(displacements @ displacements, rel=1e-9)
     printed = committee_network.unscaled_kernel(*map(np.asarray, stats), x, x, EPSILON)
-    assert y @ np.linalg.solve(printed, y) == pytest.approx(FACTOR * moved @ moved, rel=1e-9)
+    assert y @ np.linalg.solve(printed, y) == pytest.approx(
+        FACTOR * displacements @ displacements, rel=1e-9
+    )
 
 
 def test_erratum_adaptive_steps_take_one_over_alpha():
     """η = η₀/α² keeps df/dt for gradient descent; steps by the gradient's sign need η₀/α."""
     params, x, _ = _case(10)
-    stats = statistics(params[0])
+    stats = weight_moments(params[0])
     residual = np.random.default_rng(11).normal(size=len(x))
 
     def descent(alpha, rate):
@@ -164,7 +172,7 @@ def test_erratum_adaptive_steps_take_one_over_alpha():
 
 def test_batched_over_alpha_and_epsilon_inside_jit():
     params, x, _ = _case(8)
-    stats = statistics(params[0])
+    stats = weight_moments(params[0])
 
     def kernel(alpha, epsilon):
         return committee_kernel(stats, x, alpha=alpha, epsilon=epsilon, width=WIDTH)
@@ -177,10 +185,10 @@ def test_batched_over_alpha_and_epsilon_inside_jit():
 
 def test_single_precision_is_kept_and_right():
     (weights, readouts), x, x2 = jax.tree.map(lambda a: a.astype(jnp.float32), _case(9, True))
-    dials = {"alpha": ALPHA, "epsilon": EPSILON}
+    hyperparameters = {"alpha": ALPHA, "epsilon": EPSILON}
     for kernel, n_trained in (
-        (committee_kernel(statistics(weights), x, x2, **dials, width=WIDTH), 1),
-        (readout_kernel(weights, readouts, x, x2, **dials), 2),
+        (committee_kernel(weight_moments(weights), x, x2, **hyperparameters, width=WIDTH), 1),
+        (readout_kernel(weights, readouts, x, x2, **hyperparameters), 2),
     ):
         ones = readouts if n_trained == 2 else jnp.ones(WIDTH)
         exact = _tangent_kernel((weights.astype(float), ones.astype(float)), x, x2, n_trained)
@@ -188,11 +196,11 @@ def test_single_precision_is_kept_and_right():
         # A few dozen roundings of 6e-8, relative to the largest entry.
         np.testing.assert_allclose(kernel, exact, atol=3e-6 * float(abs(exact).max()))
     for initial in (initial_kernel, initial_readout_kernel):
-        assert initial(x, x2, **dials, width=WIDTH).dtype == jnp.float32
+        assert initial(x, x2, **hyperparameters, width=WIDTH).dtype == jnp.float32
 
 
 X = jnp.ones((3, 2))
-DIALS = {"alpha": 1.0, "epsilon": 0.1, "width": 5}
+SETTINGS = {"alpha": 1.0, "epsilon": 0.1, "width": 5}
 
 
 @pytest.mark.parametrize(
@@ -205,11 +213,11 @@ DIALS = {"alpha": 1.0, "epsilon": 0.1, "width": 5}
     ],
 )
 def test_bad_dials_are_refused(changed, message):
-    dials = DIALS | changed
+    hyperparameters = SETTINGS | changed
     for call in (
-        lambda: committee_kernel(infinite_width(2), X, **dials),
-        lambda: initial_kernel(X, **dials),
-        lambda: initial_readout_kernel(X, **dials),
+        lambda: committee_kernel(infinite_width(2), X, **hyperparameters),
+        lambda: initial_kernel(X, **hyperparameters),
+        lambda: initial_readout_kernel(X, **hyperparameters),
     ):
         with pytest.raises(InputError, match=message):
             call()
@@ -217,19 +225,19 @@ def test_bad_dials_are_refused(changed, message):
 
 def test_bad_arrays_are_refused(unchecked):
     with pytest.raises(InputError, match="x holds 1 entries that are NaN"):
-        initial_kernel(np.array([[1.0, np.nan]]), **DIALS)
+        initial_kernel(np.array([[1.0, np.nan]]), **SETTINGS)
     with pytest.raises(InputError, match="x2 holds 2 entries"):
-        initial_readout_kernel(X, np.full((1, 2), np.inf), **DIALS)
+        initial_readout_kernel(X, np.full((1, 2), np.inf), **SETTINGS)
     with pytest.raises(InputError, match=r"x \(3, 2\), x2 \(3, 4\) disagree"):
-        initial_kernel(X, np.ones((3, 4)), **DIALS)
+        initial_kernel(X, np.ones((3, 4)), **SETTINGS)
     with pytest.raises(InputError, match=r"mean_weight \(3,\)"):
-        committee_kernel(infinite_width(3), X, **DIALS)
+        committee_kernel(infinite_width(3), X, **SETTINGS)
     with pytest.raises(InputError, match=r"readouts \(4,\)"):
         readout_kernel(np.ones((5, 2)), np.ones(4), X, alpha=1.0, epsilon=0.1)
     with pytest.raises(InputError, match="weight_scale is nan"):
-        initial_kernel(X, **DIALS, weight_scale=np.nan)
+        initial_kernel(X, **SETTINGS, weight_scale=np.nan)
 
 
 def test_a_diverged_run_gives_nan_and_no_error():
     stats = jax.tree.map(lambda a: a * jnp.nan, infinite_width(2))
-    assert np.isnan(committee_kernel(stats, X, **DIALS)).all()
+    assert np.isnan(committee_kernel(stats, X, **SETTINGS)).all()

@@ -7,14 +7,14 @@ import pytest
 
 from lazyrich.theory import (
     DescentSteps,
-    Dials,
+    DynamicHyperparameters,
     EmpiricalLoss,
     FlowSteps,
-    displacement,
     equivalent_weights,
     gradient_descent,
     gradient_flow,
-    statistics,
+    moment_change,
+    weight_moments,
 )
 
 DIM, WIDTH, N_TRAIN = 5, 12, 20
@@ -25,7 +25,7 @@ def problem():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(N_TRAIN, DIM)) / np.sqrt(DIM))
     y = 0.5 * (x @ rng.normal(size=DIM)) ** 2
-    start = statistics(jnp.asarray(rng.normal(size=(WIDTH, DIM))))
+    start = weight_moments(jnp.asarray(rng.normal(size=(WIDTH, DIM))))
     return start, equivalent_weights(start), EmpiricalLoss(x, y)
 
 
@@ -41,42 +41,50 @@ def paused(steps):
         for part in (time // 2, time):
             state = advance(state, done, max(int(part) - done, 0))
             done = max(done, int(part))
-        moments.append(displacement(steps.rows, steps.displacement(state, time)))
+        moments.append(moment_change(steps.rows, steps.displacement(state, time)))
     return moments
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_descent_in_pieces_is_descent(momentum):
     start, rows, objective = problem()
-    dials = Dials(1.3, 0.4, 0.2, momentum)
-    whole = gradient_descent(start, objective, dials=dials, save_steps=TIMES)
-    pull = objective.pull_from(rows, alpha=1.3, epsilon=0.4, centered=True)
-    pieces = paused(DescentSteps(rows, pull, dials.rate, momentum or None))
-    for k, moved in enumerate(pieces):
+    hyperparameters = DynamicHyperparameters(1.3, 0.4, 0.2, momentum)
+    whole = gradient_descent(start, objective, hyperparameters=hyperparameters, eval_steps=TIMES)
+    gradient = objective.gradient_from(rows, alpha=1.3, epsilon=0.4, centered=True)
+    pieces = paused(DescentSteps(rows, gradient, hyperparameters.rate, momentum or None))
+    for k, displacements in enumerate(pieces):
         wanted = whole.observed.second_moment[k] - start.second_moment
-        np.testing.assert_allclose(moved.second_moment, wanted, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(displacements.second_moment, wanted, rtol=0, atol=1e-12)
 
 
 def test_flow_in_pieces_is_flow():
     start, rows, objective = problem()
     rtol, alpha, rate = 1e-3, 1.3, 0.7
-    whole = gradient_flow(start, objective, dials=Dials(alpha, 0.4), save_t=rate * TIMES, rtol=rtol)
-    pull = objective.pull_from(rows, alpha=alpha, epsilon=0.4, centered=True)
+    whole = gradient_flow(
+        start,
+        objective,
+        hyperparameters=DynamicHyperparameters(alpha, 0.4),
+        eval_t=rate * TIMES,
+        rtol=rtol,
+    )
+    gradient = objective.gradient_from(rows, alpha=alpha, epsilon=0.4, centered=True)
     steps = FlowSteps(
         rows,
-        lambda moved: -2 / alpha * pull(moved),
+        lambda displacements: -2 / alpha * gradient(displacements),
         rate,
         rate * TIMES[-1],
         rtol,
         rtol / 100 / alpha,
     )
-    for k, moved in enumerate(paused(steps)):
+    for k, displacements in enumerate(paused(steps)):
         wanted = whole.observed.second_moment[k] - start.second_moment
-        np.testing.assert_allclose(moved.second_moment, wanted, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(displacements.second_moment, wanted, rtol=0, atol=1e-12)
 
 
 def test_a_flow_that_gives_up_is_infinite_from_there():
-    steps = FlowSteps(jnp.ones((1, 1)), lambda moved: 1 + jnp.square(moved), 1.0, 10.0, 1e-3, 1e-5)
+    steps = FlowSteps(
+        jnp.ones((1, 1)), lambda displacements: 1 + jnp.square(displacements), 1.0, 10.0, 1e-3, 1e-5
+    )
     state = jax.jit(steps.advance)(steps.start(), 0, 1)  # tan(t) is finite up to π/2
     np.testing.assert_allclose(steps.displacement(state, 1), np.tan(1.0), rtol=1e-3)
     state = jax.jit(steps.advance)(state, 1, 1)

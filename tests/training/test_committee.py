@@ -21,7 +21,7 @@ from lazyrich.training import (
 )
 
 SMALL = CommitteeExperiment(
-    dim=6, width=12, n_train=20, epsilon=0.3, learning_rate=0.3, n_steps=200, n_test=60, n_saves=20
+    dim=6, width=12, n_train=20, epsilon=0.3, learning_rate=0.3, n_steps=200, n_test=60, n_evals=20
 )
 # The loops run in float32.
 SINGLE = 3e-4
@@ -29,7 +29,7 @@ SINGLE = 3e-4
 
 def numpy_run(experiment, *, momentum=0.0):
     """Weights at the end and losses before each step, from the same draws."""
-    data = PolynomialTask(dim=6, n_train=20, n_test=60).draw(experiment.seed)
+    data = PolynomialTask(dim=6, n_train=20, n_test=60).sample(experiment.seed)
     data = scale_labels(data, experiment.label_scale)
     key = jax.random.fold_in(jax.random.key(experiment.seed), 2)
     weights = np.asarray(
@@ -84,8 +84,8 @@ def test_the_engine_agrees_on_every_record_that_both_have():
             net=CommitteeNet(width=12, epsilon=0.3),
             optimizer=GradientDescent(learning_rate=0.3 * 12),
             n_steps=200,
-            n_saves=20,
-            probes=(Terms(), ParameterChange(), Alignment(n_points=40)),
+            n_evals=20,
+            metrics=(Terms(), ParameterChange(), Alignment(n_points=40)),
             linearized=True,
             precision="float64",
         )
@@ -100,11 +100,11 @@ def test_the_engine_agrees_on_every_record_that_both_have():
 
 
 @pytest.mark.slow
-def test_the_twin_goes_as_far_as_its_fit_is_difficult():
+def test_the_linearized_goes_as_far_as_its_fit_is_difficult():
     """The linear model's weights by NumPy: θ ← θ − η∇ on the initial features."""
     one = SMALL.changed({"has_split": True, "n_steps": 3000, "dim": 3, "precision": "float64"})
     found = train_committee([one])[0]
-    data = PolynomialTask(dim=3, n_train=20, n_test=60).draw(0)
+    data = PolynomialTask(dim=3, n_train=20, n_test=60).sample(0)
     key = jax.random.fold_in(jax.random.key(0), 2)
     weights = np.asarray(CommitteeNet(width=12).init(key, n_inputs=3, n_outputs=None).weights)
     x, y = np.asarray(data.x), np.asarray(data.y)
@@ -116,7 +116,7 @@ def test_the_twin_goes_as_far_as_its_fit_is_difficult():
             goals[step] = np.linalg.norm(moved) / np.linalg.norm(weights)
         rate = one.learning_rate * 12 / one.alpha**2
         moved = moved - rate * 2 / 20 * features.T @ (features @ moved - y)
-    change = found.records["twin_change"].values
+    change = found.records["linearized_change"].values
     np.testing.assert_allclose(change, list(goals.values()), rtol=1e-5, atol=1e-7)
     fit = np.linalg.pinv(features) @ y
     np.testing.assert_allclose(found.records["difficulty"].values, fit @ fit, rtol=1e-5)
@@ -125,7 +125,7 @@ def test_the_twin_goes_as_far_as_its_fit_is_difficult():
 def test_the_printed_alignment_centres_columns_and_labels():
     one = SMALL.changed({"n_probe": 60, "has_printed_alignment": True, "n_steps": 1})
     found = train_committee([one])[0].records["printed_alignment"].values[0]
-    data = PolynomialTask(dim=6, n_train=20, n_test=60).draw(0)
+    data = PolynomialTask(dim=6, n_train=20, n_test=60).sample(0)
     key = jax.random.fold_in(jax.random.key(0), 2)
     weights = np.asarray(CommitteeNet(width=12).init(key, n_inputs=6, n_outputs=None).weights)
     x, y = np.asarray(data.x_test), np.asarray(data.y_test)
@@ -146,7 +146,7 @@ def test_flow_is_descent_in_small_steps_and_counts_the_same_steps():
             for n, rate in ((3000, 0.02), (60, 1.0))
         ]
     )
-    for name in ("train_loss", "test_loss", "twin_test_loss", "parameter_change"):
+    for name in ("train_loss", "test_loss", "linearized_test_loss", "parameter_change"):
         values = descent.records[name].values
         # First order in the step: 0.02 against a fastest mode of order one.
         np.testing.assert_allclose(flow[0].records[name].values, values, rtol=0.03, atol=0.003)

@@ -10,7 +10,7 @@ from lazyrich import InputError
 from lazyrich.models import CommitteeNet
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import (
-    PROBES,
+    METRICS,
     CommitteeExperiment,
     Experiment,
     GradientDescent,
@@ -26,9 +26,9 @@ STEPPED = Experiment(
     net=CommitteeNet(width=8, epsilon=0.3),
     optimizer=GradientDescent(learning_rate=1.0),
     n_steps=4,
-    n_saves=3,
+    n_evals=3,
 )
-EXACT = CommitteeExperiment(dim=5, width=8, n_train=20, n_steps=4, n_test=20, n_saves=3)
+EXACT = CommitteeExperiment(dim=5, width=8, n_train=20, n_steps=4, n_test=20, n_evals=3)
 
 
 def loss(now):
@@ -58,23 +58,23 @@ def test_json_says_which_kind_it_is(one):
     assert experiment_from_json(one.model_dump_json()) == one
 
 
-@pytest.mark.parametrize("kind", PROBES)
-def test_probes_name_all_that_they_record(kind):
-    probe = {"kernel_movement": {"n_points": 8}, "alignment": {"n_points": 8}}.get(kind, {})
-    plain = train(STEPPED.changed({"probes": []})).records
-    found = train(STEPPED.changed({"probes": [{"kind": kind, **probe}]})).records
-    own = {name for name in found.keys() - plain.keys() if not name.startswith("twin_")}
-    assert own == set(PROBES[kind].names)
+@pytest.mark.parametrize("kind", METRICS)
+def test_metrics_name_all_that_they_record(kind):
+    metric = {"kernel_movement": {"n_points": 8}, "alignment": {"n_points": 8}}.get(kind, {})
+    plain = train(STEPPED.changed({"metrics": []})).records
+    found = train(STEPPED.changed({"metrics": [{"kind": kind, **metric}]})).records
+    own = {name for name in found.keys() - plain.keys() if not name.startswith("linearized_")}
+    assert own == set(METRICS[kind].names)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["train_loss", "test_accuracy", "twin_test_loss", "alignment", "weight_norms", "save_step"],
+    ["train_loss", "test_accuracy", "linearized_test_loss", "alignment", "weight_norms", "step"],
 )
 def test_names_of_records_are_taken(name):
     for call in (
-        lambda: train(STEPPED, probes={name: loss}),
-        lambda: train_many([STEPPED], probes={name: loss}),
+        lambda: train(STEPPED, metrics={name: loss}),
+        lambda: train_many([STEPPED], metrics={name: loss}),
     ):
         with pytest.raises(InputError, match=f"The metric {name} has the name of a built-in"):
             call()
@@ -98,17 +98,17 @@ class _Pairs(dict):
 )
 def test_metrics_that_are_none_are_refused(metrics, words):
     with pytest.raises(InputError, match=words):
-        train(STEPPED, probes=metrics)
+        train(STEPPED, metrics=metrics)
 
 
 def test_a_run_goes_on_with_the_metrics_it_began_with(tmp_path):
     path = tmp_path / "run.npz"
-    first = train(STEPPED, checkpoint=path, probes={"mine": loss})
-    again = train(STEPPED, checkpoint=path, probes={"mine": loss})
+    first = train(STEPPED, checkpoint=path, metrics={"mine": loss})
+    again = train(STEPPED, checkpoint=path, metrics={"mine": loss})
     np.testing.assert_array_equal(first.records["mine"].values, again.records["mine"].values)
     for metrics in (None, {"other": loss}):
         with pytest.raises(InputError, match="kept with the metrics"):
-            train(STEPPED, checkpoint=path, probes=metrics)
+            train(STEPPED, checkpoint=path, metrics=metrics)
 
 
 def test_a_folder_is_no_checkpoint_and_stays_where_it_is(tmp_path):
@@ -129,13 +129,13 @@ def test_a_folder_is_no_checkpoint_and_stays_where_it_is(tmp_path):
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: train("polynomial"), r'starting_point\("polynomial"\)'),
+        (lambda: train("polynomial"), r'preset\("polynomial"\)'),
         (lambda: train([STEPPED]), "use train_many"),
         (lambda: train(STEPPED.task), "give an Experiment"),
         (lambda: train_many(STEPPED), "give a list"),
         (lambda: train_many("polynomial"), "give a list"),
         (lambda: train_many(3), "give a list"),
-        (lambda: train_many(["polynomial"]), r'starting_point\("polynomial"\)'),
+        (lambda: train_many(["polynomial"]), r'preset\("polynomial"\)'),
         (lambda: train_committee([STEPPED]), "use train_many"),
         (lambda: experiment_from_json(json.dumps([1])), "no object"),
     ],
@@ -148,7 +148,7 @@ def test_what_is_no_experiment_gets_a_sentence(call, words):
 @pytest.mark.parametrize("name", ["task.label_scale", "scaling.label_scale"])
 def test_the_terms_know_the_label_scale(name):
     """Doubled labels of a net that begins at zero: four times each term, to rounding."""
-    base = STEPPED.changed({"probes": [{"kind": "terms"}]})
+    base = STEPPED.changed({"metrics": [{"kind": "terms"}]})
     plain, doubled = train(base), train(base.changed({name: 2.0}))
     for terms, factor in ((plain, 1.0), (doubled, 4.0)):
         total = sum(terms.records[term].values[0] for term in Terms.names)

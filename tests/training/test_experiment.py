@@ -26,7 +26,7 @@ MODULAR = ModularTask(modulus=5, fraction=0.5)
 
 
 def test_json_and_back_is_the_same_experiment_and_the_same_hash():
-    one = BASE.model_copy(update={"probes": (Alignment(n_points=7), WeightNorm())})
+    one = BASE.model_copy(update={"metrics": (Alignment(n_points=7), WeightNorm())})
     again = Experiment.from_json(one.model_dump_json())
     assert again == one
     assert hash(again) == hash(one)
@@ -40,12 +40,12 @@ def test_json_and_back_is_the_same_experiment_and_the_same_hash():
         ({"scaling.alpha": -1.0}, r"scaling\.alpha: alpha is -1\.0, wanted greater than 0|"),
         ({"scaling.alhpa": 1.0}, r"scaling\.alhpa is not a field \(did you mean scaling\.alpha"),
         ({"stop": Stop(solved_accuracy=0.9)}, "solved_accuracy needs classes"),
-        ({"save_steps": (0, 11)}, "save_steps ends at 11, after n_steps 10"),
-        ({"save_steps": (3, 1)}, "whole numbers from 0 that increase"),
+        ({"eval_steps": (0, 11)}, "eval_steps ends at 11, after n_steps 10"),
+        ({"eval_steps": (3, 1)}, "whole numbers from 0 that increase"),
         ({"task.kind": "modulr"}, r"task\.kind is 'modulr', wanted one of"),
-        ({"probes": (Alignment(n_points=11),)}, "asks for 11 test points and there are 10"),
-        ({"probes": (WeightNorm(), WeightNorm())}, "repeat one"),
-        ({"net": MLPNet(), "probes": (Terms(),)}, "the probe terms holds for the committee"),
+        ({"metrics": (Alignment(n_points=11),)}, "asks for 11 test points and there are 10"),
+        ({"metrics": (WeightNorm(), WeightNorm())}, "repeat one"),
+        ({"net": MLPNet(), "metrics": (Terms(),)}, "the metric terms holds for the committee"),
         ({"net": TransformerNet()}, "gives vectors and the net transformer takes tokens"),
         ({"task": MODULAR}, "one number"),
         ({"n_steps": 0, "seed": -1}, "n_steps is 0.*seed is -1"),
@@ -78,9 +78,9 @@ def test_neutral_rules_are_the_defaults():
 
 
 def test_the_plan_is_dense_at_the_start():
-    plan = BASE.changed({"n_steps": 10_000}).eval_steps
+    plan = BASE.changed({"n_steps": 10_000}).schedule
     assert plan[:5].tolist() == [0, 1, 2, 3, 4]
     assert plan[-1] == 10_000
     assert len(plan) <= 100
-    given = BASE.model_copy(update={"save_steps": (3, 5)})
-    assert given.eval_steps.tolist() == [0, 3, 5, BASE.n_steps]
+    given = BASE.model_copy(update={"eval_steps": (3, 5)})
+    assert given.schedule.tolist() == [0, 3, 5, BASE.n_steps]

@@ -27,8 +27,8 @@ BASE = Experiment(
     net=MLPNet(widths=(10,), activation="tanh"),
     optimizer=AdamW(learning_rate=1e-2, weight_decay=0.05, batch_size=6),
     n_steps=60,
-    n_saves=8,
-    probes=(WeightNorm(), ParameterChange()),
+    n_evals=8,
+    metrics=(WeightNorm(), ParameterChange()),
     linearized=True,
 )
 MIXED = [
@@ -122,10 +122,10 @@ def test_a_resumed_run_continues_exactly(tmp_path, mode):
     assert all(report.steps_per_second == 0 for report in again)  # nothing was computed again
 
 
-def test_ctrl_c_keeps_the_state_between_save_points(tmp_path):
+def test_ctrl_c_keeps_the_state_between_eval_steps(tmp_path):
     """The last segment of a log-spaced plan is long: the state is kept inside it too."""
     path = tmp_path / "run.npz"
-    one = BASE.model_copy(update={"n_steps": 400_000, "save_steps": (0, 400_000), "probes": ()})
+    one = BASE.model_copy(update={"n_steps": 400_000, "eval_steps": (0, 400_000), "metrics": ()})
 
     def press(progress):
         if progress.n_done >= 100 and not pressed:

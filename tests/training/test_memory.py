@@ -8,8 +8,8 @@ from lazyrich import InputError
 from lazyrich.training import (
     CommitteeExperiment,
     log_steps,
+    preset,
     require_memory,
-    starting_point,
     train,
     train_committee,
     train_many,
@@ -31,7 +31,7 @@ def free(monkeypatch):
         ("polynomial", {"dim": 10**8}, "task.dim", 1120 * 10**8 * 4),
         ("polynomial", {"n_train": 10**8}, "task.n_train", 10**8 * 200 * 4),
         ("polynomial", {"n_test": 10**8}, "task.n_test", 10**8 * 200 * 4),
-        ("polynomial", {"n_saves": 10**9, "n_steps": 2 * 10**9}, "n_saves", 10**9 * 8),
+        ("polynomial", {"n_evals": 10**9, "n_steps": 2 * 10**9}, "n_evals", 10**9 * 8),
         ("polynomial", {"n_directions": 10**8}, "task.n_directions", 10**8 * 20 * 8),
         ("modular", {"net.widths": [10**9]}, "net.widths.0", 46 * 10**9 * 4),
         ("teacher", {"net.widths": [10**6, 10**6]}, "net.widths", 10**12 * 4),
@@ -39,8 +39,8 @@ def free(monkeypatch):
         ("transformer", {"d_mlp": 10**9}, "net.d_mlp", 64 * 10**9 * 8),
         (
             "polynomial",
-            {"n_test": 10**5, "probes": [{"kind": "alignment", "n_points": 10**5}]},
-            "probes.0.n_points",
+            {"n_test": 10**5, "metrics": [{"kind": "alignment", "n_points": 10**5}]},
+            "metrics.0.n_points",
             10**10 * 4,
         ),
     ],
@@ -48,9 +48,9 @@ def free(monkeypatch):
 def test_what_cannot_fit_is_refused_with_the_setting_that_makes_it_so(
     name, changes, setting, at_least
 ):
-    one = starting_point(name).changed(changes)
+    one = preset(name).changed(changes)
     assert sum(memory.needs_of(one).values()) > at_least
-    for call in (lambda: train(one), lambda: train_many([starting_point(name), one])):
+    for call in (lambda: train(one), lambda: train_many([preset(name), one])):
         with pytest.raises(InputError, match=f"16.0 GB are free; lower {setting}"):
             call()
 
@@ -62,7 +62,7 @@ def test_what_cannot_fit_is_refused_with_the_setting_that_makes_it_so(
         ({"dim": 10**5}, "dim"),
         ({"n_train": 10**6}, "n_train"),
         ({"n_test": 10**6, "n_probe": 10**5}, "n_probe"),
-        ({"n_saves": 10**9, "n_steps": 10**9}, "n_saves"),
+        ({"n_evals": 10**9, "n_steps": 10**9}, "n_evals"),
     ],
 )
 def test_so_are_exact_runs(changes, setting):
@@ -74,7 +74,7 @@ def test_so_are_exact_runs(changes, setting):
 def test_what_is_run_every_day_fits_into_a_tenth_of_a_gigabyte(monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda: GB // 10)
     names = ("polynomial", "modular", "teacher", "digits", "transformer", "parity")
-    require_memory([*map(starting_point, names), EXACT])
+    require_memory([*map(preset, names), EXACT])
 
 
 def test_an_allocation_that_fails_all_the_same_is_a_sentence():
@@ -89,12 +89,12 @@ def test_an_allocation_that_fails_all_the_same_is_a_sentence():
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 7, 50])
-@pytest.mark.parametrize("n_saves", [2, 3, 5, 40, 200, 3000])
-def test_save_points_are_those_of_the_formula(n_steps, n_saves):
-    positive = np.geomspace(1, n_steps, n_saves - 1) if n_saves > 2 else [n_steps]
+@pytest.mark.parametrize("n_evals", [2, 3, 5, 40, 200, 3000])
+def test_eval_steps_are_those_of_the_formula(n_steps, n_evals):
+    positive = np.geomspace(1, n_steps, n_evals - 1) if n_evals > 2 else [n_steps]
     wanted = np.unique([0, *np.round(positive).astype(int)])
-    assert log_steps(n_steps, n_saves).tolist() == wanted.tolist()
+    assert log_steps(n_steps, n_evals).tolist() == wanted.tolist()
 
 
-def test_more_save_points_than_steps_cost_nothing():
+def test_more_eval_steps_than_steps_cost_nothing():
     assert log_steps(100, 10**12).tolist() == list(range(101))

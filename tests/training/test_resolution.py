@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from lazyrich import InputError
-from lazyrich.training import starting_point, train
+from lazyrich.training import preset, train
 
-FEW = {"n_steps": 100, "n_saves": 4, "probes": []}
+FEW = {"n_steps": 100, "n_evals": 4, "metrics": []}
 
 
 def losses(alpha, **changes):
-    experiment = starting_point("polynomial").changed({"scaling.alpha": alpha, **FEW, **changes})
+    experiment = preset("polynomial").changed({"scaling.alpha": alpha, **FEW, **changes})
     return train(experiment).train_loss
 
 
@@ -33,9 +33,9 @@ def test_the_largest_scale_that_is_taken_is_resolved():
 
 
 def test_exact_dynamics_resolve_any_scale_that_can_be_held():
-    changes = {"n_steps": 100, "n_saves": 4, "n_probe": 0}
+    changes = {"n_steps": 100, "n_evals": 4, "n_probe": 0}
     large, larger = (
-        train(starting_point("committee").changed({"alpha": alpha, **changes})).train_loss
+        train(preset("committee").changed({"alpha": alpha, **changes})).train_loss
         for alpha in (1e6, 1e15)
     )
     np.testing.assert_allclose(large, larger, rtol=1e-4)
@@ -45,4 +45,4 @@ def test_exact_dynamics_resolve_any_scale_that_can_be_held():
 def test_a_scale_beyond_the_range_of_the_precision_is_refused(alpha):
     for name, path in (("polynomial", "scaling.alpha"), ("committee", "alpha")):
         with pytest.raises(InputError, match="leaves the range of float32; choose it between"):
-            starting_point(name).changed({path: alpha})
+            preset(name).changed({path: alpha})

@@ -29,7 +29,7 @@ class Decay(Simulation):
     n_steps: int = 6
 
     @property
-    def eval_steps(self):
+    def schedule(self):
         return np.array([0, 1, self.n_steps])
 
     def static_key(self):
@@ -54,13 +54,13 @@ NETWORK = Experiment(
     n_steps=3,
 )
 SMALL = CommitteeExperiment(
-    dim=4, width=8, n_train=10, epsilon=0.3, learning_rate=0.3, n_steps=40, n_test=20, n_saves=8
+    dim=4, width=8, n_train=10, epsilon=0.3, learning_rate=0.3, n_steps=40, n_test=20, n_evals=8
 )
 FLOW = SMALL.changed({"dynamics": "flow", "learning_rate": 1.0, "n_steps": 30})
 
 
 def expected(one):
-    return 2 * (1 - one.rate) ** one.eval_steps
+    return 2 * (1 - one.rate) ** one.schedule
 
 
 @pytest.mark.parametrize("mode", ["loop", "threads", "vmap", "auto"])
@@ -73,12 +73,12 @@ def test_a_simulation_of_ones_own_runs_in_every_mode(mode):
 
 
 def test_it_is_measured_as_one_likes_and_ends_where_it_diverges():
-    found = train(Decay(), probes={"pair": lambda x: 3 * x})
+    found = train(Decay(), metrics={"pair": lambda x: 3 * x})
     np.testing.assert_allclose(found.records["pair"].values[:, 0], 1.5 * expected(Decay()))
     wild = train(Decay(rate=1e200, n_steps=3))
     assert wild.status is Status.diverged
     with pytest.raises(InputError, match="train_loss has the name of a built-in"):
-        train(Decay(), probes={"train_loss": lambda x: x})
+        train(Decay(), metrics={"train_loss": lambda x: x})
 
 
 class Cut(Exception):
@@ -128,7 +128,7 @@ def test_metrics_of_ones_own_see_a_committee_machine():
     def trace(now):
         return jnp.trace(now.statistics.second_moment)
 
-    found = train(SMALL, probes={"trace": trace})
+    found = train(SMALL, metrics={"trace": trace})
     norm = found.records["weight_norm"].values
     np.testing.assert_allclose(found.records["trace"].values * 8, norm**2, rtol=1e-5)
     assert found.records["trace"].unit == "dimensionless"
@@ -158,7 +158,7 @@ def test_units_and_axes_come_from_the_simulation():
 
 def test_a_network_of_ones_own_has_dynamic_hyperparameters_of_its_own():
     class Power(Net):
-        dials = ("power",)
+        dynamic_hyperparameters = ("power",)
         kind: Literal["power"] = "power"
         power: float = 1.0
 
@@ -171,7 +171,9 @@ def test_a_network_of_ones_own_has_dynamic_hyperparameters_of_its_own():
     class Powered(Experiment):
         net: Power
 
-    one = Powered(task=NETWORK.task, net=Power(), optimizer=NETWORK.optimizer, n_steps=3, probes=())
+    one = Powered(
+        task=NETWORK.task, net=Power(), optimizer=NETWORK.optimizer, n_steps=3, metrics=()
+    )
     found = train_many([one, one.changed({"power": 2.0}), one.changed({"alpha": 2.0})], mode="vmap")
     # At a rate that follows 1/α², a factor inside moves the outputs four times as far.
     assert found[1].train_loss[1] != found[2].train_loss[1]

@@ -1,4 +1,4 @@
-"""Oracle: plain optax loops, exact equivalences of the dials, closed forms of a linear net."""
+"""Oracle: plain optax loops, exact equivalences of the scales, closed forms of a linear net."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from lazyrich.training import (
     Stop,
     Terms,
     ThresholdAccuracy,
-    starting_point,
+    preset,
     train,
     train_many,
 )
@@ -29,7 +29,7 @@ BASE = Experiment(
     net=COMMITTEE,
     optimizer=GradientDescent(learning_rate=3.0),
     n_steps=200,
-    n_saves=12,
+    n_evals=12,
     precision="float64",
 )
 # Sums in another order, over 200 steps in double precision.
@@ -64,12 +64,12 @@ def plain():
 def test_every_optimizer_is_its_own_loop_written_out(optimizer, reference):
     alpha, n_steps = 2.0, 60
     one = BASE.changed({"scaling.alpha": alpha, "n_steps": n_steps}).model_copy(
-        update={"optimizer": optimizer, "save_steps": (0, 7, n_steps)}
+        update={"optimizer": optimizer, "eval_steps": (0, 7, n_steps)}
     )
     seen = {}
-    history = train(one, probes={"weights": lambda now: now.params.weights})
+    history = train(one, metrics={"weights": lambda now: now.params.weights})
     start = history.records["weights"].values[0]
-    data = POLYNOMIAL.draw(one.seed)
+    data = POLYNOMIAL.sample(one.seed)
     net = committee_machine(COMMITTEE.epsilon)
 
     def loss(weights, x, y):
@@ -123,24 +123,28 @@ def test_weight_scale_is_output_and_task_scale():
     np.testing.assert_allclose(one.test_loss, other.test_loss, rtol=ROUNDING)
 
 
-def test_gap_to_the_twin_falls_with_alpha():
+def test_gap_to_the_linearized_falls_with_alpha():
     """Curvature is of order 1/α at a fixed motion of the outputs: the gap's slope is −1."""
     alphas = np.array([16.0, 64.0, 256.0, 1024.0])
-    base = BASE.changed({"probes": [], "linearized": True})
+    base = BASE.changed({"metrics": [], "linearized": True})
     runs = train_many([base.changed({"scaling.alpha": alpha}) for alpha in alphas], mode="loop")
-    early = 4  # a later save point needs larger α to be lazy still
-    gaps = [run.test_loss[early] - run.records["twin_test_loss"].values[early] for run in runs]
+    early = 4  # a later evaluation step needs larger α to be lazy still
+    gaps = [
+        run.test_loss[early] - run.records["linearized_test_loss"].values[early] for run in runs
+    ]
     slope = np.polyfit(np.log(alphas), np.log(np.abs(gaps)), 1)[0]
     assert slope == pytest.approx(-1, abs=0.02)
-    twins = [run.records["twin_train_loss"].values for run in runs]
-    np.testing.assert_allclose(twins[0], twins[-1], rtol=1e-9)  # the twin knows no α
+    linearized_runs = [run.records["linearized_train_loss"].values for run in runs]
+    np.testing.assert_allclose(
+        linearized_runs[0], linearized_runs[-1], rtol=1e-9
+    )  # the linearized network knows no α
 
 
-def test_the_twin_of_a_linear_net_is_the_net():
-    linear = BASE.changed({"net.epsilon": 0.0, "probes": [], "linearized": True})
+def test_the_linearized_of_a_linear_net_is_the_net():
+    linear = BASE.changed({"net.epsilon": 0.0, "metrics": [], "linearized": True})
     history = train(linear)
     np.testing.assert_allclose(
-        history.records["twin_train_loss"].values, history.train_loss, rtol=ROUNDING
+        history.records["linearized_train_loss"].values, history.train_loss, rtol=ROUNDING
     )
 
 
@@ -148,7 +152,7 @@ def test_the_twin_of_a_linear_net_is_the_net():
 def test_terms_of_the_loss_sum_to_it_over_many_points(center):
     """Eq. 6 against 40 000 test points: the mean of a squared quartic has 2 % noise."""
     one = BASE.changed({"task.n_test": 40_000, "scaling.center": center}).model_copy(
-        update={"probes": (Terms(),), "scaling": Scaling(center=center, label_scale=1.5)}
+        update={"metrics": (Terms(),), "scaling": Scaling(center=center, label_scale=1.5)}
     )
     history = train(one)
     total = sum(history.records[name].values for name in Terms.names)
@@ -162,17 +166,19 @@ def test_a_pass_of_batches_is_the_full_gradient_as_the_rate_goes_to_zero():
     for rate in (1e-2, 1e-3):
         batches = BASE.changed(
             {"optimizer.learning_rate": rate, "optimizer.batch_size": 8, "n_steps": 10}
-        ).model_copy(update={"save_steps": (5, 10), "probes": ()})
+        ).model_copy(update={"eval_steps": (5, 10), "metrics": ()})
         full = batches.changed({"optimizer.batch_size": None})
-        probes = {"weights": lambda now: now.params.weights - now.params0.weights}
-        moved = [train(one, probes=probes).records["weights"].values[1:] for one in (batches, full)]
+        metrics = {"weights": lambda now: now.params.weights - now.params0.weights}
+        moved = [
+            train(one, metrics=metrics).records["weights"].values[1:] for one in (batches, full)
+        ]
         gaps.append([np.abs(a - b).max() / np.abs(b).max() for a, b in zip(*moved, strict=True)])
     np.testing.assert_allclose(np.divide(*gaps), 10, rtol=0.2)
 
 
 def test_batches_come_in_a_new_order_each_pass_and_for_each_seed():
     one = BASE.changed({"optimizer.batch_size": 8, "n_steps": 10}).model_copy(
-        update={"save_steps": (1, 2), "probes": ()}
+        update={"eval_steps": (1, 2), "metrics": ()}
     )
     fixed = one.changed({"task.data_seed": 5, "task.split_seed": 5})
     # Weights differ between seeds too; the first batch alone decides the first step of a
@@ -198,7 +204,7 @@ def test_records_of_classes_and_thresholds():
         loss="cross_entropy",
         n_steps=300,
         scaling=Scaling(center=False),
-        probes=(ThresholdAccuracy(thresholds=(1e-9, 1e9)),),
+        metrics=(ThresholdAccuracy(thresholds=(1e-9, 1e9)),),
     )
     history = train(one)
     assert history.records["train_accuracy"].values[-1] == 1
@@ -235,8 +241,8 @@ def test_a_diverging_run_leaves_the_others_alone():
 @pytest.mark.parametrize("name", ["polynomial", "modular"])
 def test_a_centred_net_is_exactly_zero_at_the_start(name):
     """Both have a product after the last sum, which a compiler would fuse."""
-    changes = {"scaling.center": True, "n_steps": 1, "probes": []}
-    probes = {"largest": lambda now: jnp.abs(now.outputs).max()}
-    history = train(starting_point(name).changed(changes), probes=probes)
+    changes = {"scaling.center": True, "n_steps": 1, "metrics": []}
+    metrics = {"largest": lambda now: jnp.abs(now.outputs).max()}
+    history = train(preset(name).changed(changes), metrics=metrics)
     assert history.records["largest"].values[0] == 0
     assert history.records["largest"].values[1] > 0

@@ -136,11 +136,11 @@ def _spelled(word: str) -> str:
     return f"({word},)" if len(word) == 1 else f"({', '.join(word)})"
 
 
-def require_steps(save_steps: ArrayLike) -> np.ndarray:
+def require_steps(eval_steps: ArrayLike) -> np.ndarray:
     """The save steps as an array, if they are whole numbers from 0 that increase.
 
     Args:
-        save_steps: step numbers, concrete.
+        eval_steps: step numbers, concrete.
 
     Returns:
         The steps (s,), of the whole-number type in which they were given.
@@ -154,14 +154,14 @@ def require_steps(save_steps: ArrayLike) -> np.ndarray:
         >>> require_steps([3, 1])
         Traceback (most recent call last):
         ...
-        lazyrich._base._errors.InputError: save_steps is [3, 1]; it must be a
+        lazyrich._base._errors.InputError: eval_steps is [3, 1]; it must be a
         one-dimensional array of whole numbers from 0 that increase.
     """
-    steps = np.asarray(save_steps)
+    steps = np.asarray(eval_steps)
     is_whole = steps.ndim == 1 and steps.size > 0 and np.issubdtype(steps.dtype, np.integer)
     if not is_whole or steps[0] < 0 or (np.diff(steps) <= 0).any():
         raise InputError(
-            f"save_steps is {save_steps!r}; it must be a one-dimensional array of whole numbers "
+            f"eval_steps is {eval_steps!r}; it must be a one-dimensional array of whole numbers "
             "from 0 that increase."
         )
     return steps

@@ -51,6 +51,8 @@ class Config(BaseModel):
     Attributes:
         renamed: settings that have another place now: by the old name the new path, and
             the old default, which is still accepted.
+        former_names: fields that have another name now, the old name first; a value given
+            under the old name is taken.
 
     Raises:
         InputError: if a field is unknown, missing or out of its range.
@@ -68,6 +70,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     renamed: ClassVar[Mapping[str, tuple[str, object]]] = {}
+    former_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, /, **fields: Any) -> None:
         try:
@@ -82,6 +85,7 @@ class Config(BaseModel):
     ) -> SomeConfig:
         if not isinstance(given, Mapping):
             return make(given)
+        given = _with_present_names(given, cls.former_names)
         old = {name: given[name] for name in cls.renamed if name in given}
         errors = [
             rename_error(name, cls.renamed[name][0])
@@ -165,10 +169,28 @@ class Config(BaseModel):
         part: object = self
         for branch in branches:
             part = getattr(part, branch, None)
-        if not isinstance(part, Config) or leaf not in part.renamed:
+        if isinstance(part, Config) and leaf in part.former_names:
+            present = ".".join([*branches, part.former_names[leaf]])
+        elif isinstance(part, Config) and leaf in part.renamed:
+            present = part.renamed[leaf][0]
+        else:
             return path
-        say_renamed(path, part.renamed[leaf][0])
-        return part.renamed[leaf][0]
+        say_renamed(path, present)
+        return present
+
+
+def _with_present_names(
+    given: Mapping[str, object], former_names: Mapping[str, str]
+) -> Mapping[str, object]:
+    old = [name for name in former_names if name in given]
+    for name in old:
+        if former_names[name] in given:
+            raise InputError(
+                f"{name} and {former_names[name]} are both given and are one setting; give "
+                f"{former_names[name]}"
+            )
+        say_renamed(name, former_names[name])
+    return {former_names.get(name, name): value for name, value in given.items()} if old else given
 
 
 @cache

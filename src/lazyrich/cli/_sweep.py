@@ -99,8 +99,8 @@ def sweep(
     sweeps.require_lasting(store)
     require_devices()
     how_to_go_on(lambda: "stopped; run the same command to go on.")
-    sending = sweeps.Sending(batch_size, retry_failed)
-    dataset = sweeps.sweep(experiments, store=store, executor=executor, sending=sending)
+    submission = sweeps.Submission(batch_size, retry_failed)
+    dataset = sweeps.sweep(experiments, store=store, executor=executor, submission=submission)
     sizes = ", ".join(f"{name} {n}" for name, n in dataset.status.sizes.items())
     say(f"{len(experiments)} experiments{f' ({sizes})' if sizes else ''} in {store}")
     if tidy:
@@ -117,7 +117,7 @@ def show(
     where: Where = None,
     csv: Annotated[Path | None, Parameter(help="Write every record as CSV.")] = None,
     parquet: Annotated[Path | None, Parameter(help="Write every record as Parquet.")] = None,
-    draw: Annotated[
+    plot: Annotated[
         Path | None, Parameter(help="Draw the losses: FILE.png, and the same as PDF.")
     ] = None,
     every: Annotated[
@@ -128,7 +128,7 @@ def show(
         Parameter("--json", negative=(), help="Print the list as JSON alone; nan, inf as text."),
     ] = False,
 ) -> None:
-    """List the experiments of a store, export them, draw them."""
+    """List the experiments of a store, export them, plot them."""
     with loading():
         from lazyrich import sweeps
     outcomes = sweeps.find(store, where or [])
@@ -144,8 +144,8 @@ def show(
             n_rows = sweeps.export(outcomes, named)
             if not as_json:
                 say(f"{named}: {n_rows} rows")
-    if draw is not None:
-        _draw(sweeps.to_dataset(outcomes), draw, store, is_quiet=as_json)
+    if plot is not None:
+        _plot(sweeps.to_dataset(outcomes), plot, store, is_quiet=as_json)
 
 
 def _row(outcome: Any, settings: dict[str, list[Any]], i: int) -> dict[str, Any]:
@@ -190,17 +190,17 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _draw(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
+def _plot(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
     with loading():
         from lazyrich import plots
         from lazyrich._base import InputError
     if not {"train_loss", "test_loss"} <= set(dataset):
         raise InputError(
-            "There is nothing to draw, for none of these experiments has a train and a test loss; "
-            "leave --draw out, or choose others with --where."
+            "There is nothing to plot, for none of these experiments has a train and a test loss; "
+            "leave --plot out, or choose others with --where."
         )
     plots.require_figure_place(path.parent, path.stem)
-    figure = plots.draw_sweep(dataset, title=store)
+    figure = plots.plot_sweep_losses(dataset, title=store)
     files = plots.write_figure(figure, path.parent, path.stem)
     if not is_quiet:
         say(", ".join(str(file) for file in files))

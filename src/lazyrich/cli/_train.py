@@ -24,7 +24,7 @@ def train(
     experiment: Annotated[
         str,
         Parameter(
-            help="A JSON file of an experiment of either kind, or a starting point: polynomial, "
+            help="A JSON file of an experiment of either kind, or a preset: polynomial, "
             "modular, teacher, digits, transformer, parity, committee."
         ),
     ],
@@ -60,7 +60,7 @@ def train(
         say_json(chosen.model_dump(mode="json"))
         return
     with loading():
-        from lazyrich.plots import draw_run, write_figure
+        from lazyrich.plots import plot_run, write_figure
         from lazyrich.sweeps import EXPERIMENT_FILE, encode, outcome_of, to_dataset
 
         from ._summary import lines_of, summary_of
@@ -75,7 +75,7 @@ def train(
     else:
         for line in lines_of(history, summary, has_braille=can_draw()):
             say(line)
-    figure = draw_run(to_dataset([outcome]), title=_title(chosen))
+    figure = plot_run(to_dataset([outcome]), title=_title(chosen))
     pictures = write_figure(figure, out, "history", cure=_CURE_AFTER)
     if not as_json:
         say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
@@ -144,7 +144,7 @@ def _read(name: str) -> Any:
 
     path = Path(name)
     if path.suffix != ".json" and not os.path.isfile(path):
-        return training.starting_point(name)
+        return training.preset(name)
     try:
         text = read_file(path, _MOST_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:

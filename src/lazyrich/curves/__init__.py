@@ -14,7 +14,7 @@ from ._concordance import concordance as concordance
 from ._delay import GrokkingDelay as GrokkingDelay
 from ._delay import fall_step as fall_step
 from ._delay import grokking_delay as grokking_delay
-from ._learning_curve_shape import leave_step as leave_step
+from ._learning_curve_shape import departure_step as departure_step
 from ._learning_curve_shape import peak_before as peak_before
 from ._learning_curve_shape import value_at as value_at
 from ._phase import Phase as Phase

@@ -105,10 +105,10 @@ def _peak(steps: Array, curve: Array, last_step: Array, mask: Array | None) -> t
     return candidates[k], jnp.where(counts.any(), steps[k], jnp.nan)
 
 
-def leave_step(
+def departure_step(
     steps: Steps,
     curve: Curve,
-    twin: Curve,
+    linearized: Curve,
     *,
     tolerance: ScalarLike = 0.05,
 ) -> Float[Array, ""]:
@@ -118,7 +118,7 @@ def leave_step(
         steps: step numbers, or flow times, zero or above. Records may come in any order;
             of several at one step the last one counts.
         curve: a loss of the network.
-        twin: the same loss of the linearized network.
+        linearized: the same loss of the linearized network.
         tolerance: share of the curve's first value, dimensionless, above zero.
 
     Returns:
@@ -132,21 +132,21 @@ def leave_step(
             the tolerance is not above zero.
 
     Example:
-        >>> net, twin = jnp.array([1.0, 0.8, 0.2]), jnp.array([1.0, 0.8, 0.6])
-        >>> float(leave_step(jnp.array([0, 1, 2]), net, twin))
+        >>> net, linearized = jnp.array([1.0, 0.8, 0.2]), jnp.array([1.0, 0.8, 0.6])
+        >>> float(departure_step(jnp.array([0, 1, 2]), net, linearized))
         2.0
     """
     require_finite(tolerance=tolerance)
     require_positive(tolerance=tolerance)
-    steps, curve, twin = sorted_records(steps, curve=curve, twin=twin)
+    steps, curve, linearized = sorted_records(steps, curve=curve, linearized=linearized)
     require_first(curve=curve)
     [tolerance] = real_scalars(curve, tolerance=tolerance)
-    return _leave(steps, curve, twin, tolerance)
+    return _departure(steps, curve, linearized, tolerance)
 
 
 @jax.jit
-def _leave(steps: Array, curve: Array, twin: Array, tolerance: Array) -> Array:
+def _departure(steps: Array, curve: Array, linearized: Array, tolerance: Array) -> Array:
     allowed = tolerance * jnp.abs(curve[0])
-    has_left = jnp.abs(curve - twin) > allowed
+    has_left = jnp.abs(curve - linearized) > allowed
     step = jnp.where(has_left.any(), steps[jnp.argmax(has_left)], jnp.inf)
     return jnp.where(jnp.isfinite(allowed), step, jnp.nan)

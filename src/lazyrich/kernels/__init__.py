@@ -4,7 +4,7 @@ Takes a ``Predictor`` or a kernel matrix and gives arrays back. Never trains, ne
 knows a network, a task or a file; works on every pure ``predict(params, x)``.
 
 Vocabulary: the *kernel* is the empirical NTK K (n, n) on training rows, a *query
-kernel* (m, n) pairs query rows with them; *traced* means summed over outputs; the *twin*
+kernel* (m, n) pairs query rows with them; *traced* means summed over outputs; the *linearized*
 is the network linearised at θ₀; the *cutoff* is the eigenvalue, relative to the largest,
 below which a mode is taken for the kernel's null space; *chance* is what unrelated
 labels score; a parameter is taken the *structured* way into the kernel if its gradients

@@ -234,7 +234,7 @@ def permutation_null(
         targets: y; rows are permuted as a whole.
         key: a JAX random key.
         n_permutations: how many; the least p-value is 1/(1 + n_permutations).
-        measure: one of this room's alignments, or any ``(kernel, targets) -> scalar``.
+        measure: one of this subpackage's alignments, or any ``(kernel, targets) -> scalar``.
 
     Returns:
         A PermutationNull.

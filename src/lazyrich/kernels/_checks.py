@@ -1,4 +1,4 @@
-"""What every instrument of this room asks of its input, in one sentence each."""
+"""What every function here asks of its input, in one sentence each."""
 
 import numpy as np
 from jaxtyping import Array

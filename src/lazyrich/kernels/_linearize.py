@@ -1,4 +1,4 @@
-"""The linearised twin of a network: the lazy limit as a predictor (Eq. 1)."""
+"""The linearized network of a network: the lazy limit as a predictor (Eq. 1)."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ from ._parameters import split_params
 def linearize(predict: Predictor, params0: Params) -> Predictor:
     """The first-order expansion of a predictor in its parameters, Eq. 1.
 
-    f_lin(θ, x) = f(θ₀, x) + ∇_θ f(θ₀, x)·(θ − θ₀). The twin is itself a predictor of
-    θ, so whatever trains the network trains the twin, and it has the same tangent
+    f_lin(θ, x) = f(θ₀, x) + ∇_θ f(θ₀, x)·(θ − θ₀). The linearized network is itself a predictor of
+    θ, so whatever trains the network trains the linearized network, and it has the same tangent
     kernel at every θ. It is a pytree too (θ₀ are its leaves): it can be passed through
     ``jit`` and ``vmap``.
 
@@ -34,8 +34,8 @@ def linearize(predict: Predictor, params0: Params) -> Predictor:
 
     Example:
         >>> square = lambda params, x: (x @ params) ** 2
-        >>> twin = linearize(square, jnp.array([1.0]))
-        >>> twin(jnp.array([3.0]), jnp.array([[1.0]])).tolist()  # 1 + 2·(3 − 1)
+        >>> linearized = linearize(square, jnp.array([1.0]))
+        >>> linearized(jnp.array([3.0]), jnp.array([[1.0]])).tolist()  # 1 + 2·(3 − 1)
         [5.0]
 
     References:
@@ -67,12 +67,15 @@ def _linearized(predict: Predictor, params0: Params, params: Params, x: Inputs) 
     params = as_parameters(params)
     if jax.tree.structure(params) != jax.tree.structure(params0):
         raise InputError(
-            f"The parameters have structure {jax.tree.structure(params)}; the twin was taken at "
+            f"The parameters have structure {jax.tree.structure(params)}; the linearized network "
+            "was taken at "
             f"{jax.tree.structure(params0)}, so pass a tree like that one."
         )
     here, (there, rebuild) = split_params(params)[0], split_params(params0)
     if [leaf.shape for leaf in here] != [leaf.shape for leaf in there]:
-        raise InputError("The parameters have other shapes than those the twin was taken at.")
+        raise InputError(
+            "The parameters have other shapes than those the linearized network was taken at."
+        )
     change = [jnp.asarray(a - b, b.dtype) for a, b in zip(here, there, strict=True)]
     batch = as_rows(x).batch
     output, tangent = push_forward(lambda leaves: predict(rebuild(leaves), batch), there, change)

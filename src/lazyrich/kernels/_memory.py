@@ -1,4 +1,4 @@
-"""Is there room for a matrix? Asked before anything is computed."""
+"""Whether a matrix fits into memory, checked before anything is computed."""
 
 from typing import Any
 

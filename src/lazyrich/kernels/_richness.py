@@ -22,13 +22,13 @@ class Richness(NamedTuple):
     Attributes:
         kernel_distance: ‖K − K₀‖_F/‖K₀‖_F on the given inputs, dimensionless.
         parameter_change: ‖θ − θ₀‖/‖θ₀‖, dimensionless; infinite for a start at zero.
-        twin_gap: ‖f(θ) − f_lin(θ)‖/‖f(θ) − f(θ₀)‖, the share of the function's change
+        linearized_gap: ‖f(θ) − f_lin(θ)‖/‖f(θ) − f(θ₀)‖, the share of the function's change
             that the expansion around θ₀ misses at the same θ; NaN if nothing has changed.
     """
 
     kernel_distance: Float[Array, ""]
     parameter_change: Float[Array, ""]
-    twin_gap: Float[Array, ""]
+    linearized_gap: Float[Array, ""]
 
 
 def richness(
@@ -70,7 +70,7 @@ def richness(
     """
     split_params(params0)  # says clearly what cannot be parameters
     params0, params, x = as_parameters(params0), as_parameters(params), as_rows(x).batch
-    # The twin goes first: it is the one that says clearly if the parameters do not match.
+    # The linearized network first: it says clearly if the parameters do not match.
     predicted = linearize(predict, params0)(params, x)
     output0, output = predict(params0, x), predict(params, x)
     kernels = [
@@ -79,7 +79,7 @@ def richness(
     return Richness(
         kernel_distance=kernel_distance(*kernels),
         parameter_change=relative_change(split_params(params0)[0], split_params(params)[0]),
-        twin_gap=relative_change([output - output0], [predicted - output0]),
+        linearized_gap=relative_change([output - output0], [predicted - output0]),
     )
 
 

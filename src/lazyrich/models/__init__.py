@@ -5,8 +5,8 @@ a predictor again.
 
 Vocabulary: *params* are a net's arrays, *params0* those at initialisation; *alpha* is
 the output scale, *weight_scale* σ the standard deviation of the initial weights,
-*readouts* v the output weights of a two-layer net; a *dial* is a setting that may be
-traced.
+*readouts* v the output weights of a two-layer net; a *dynamic hyperparameter* is a
+setting that may be traced.
 """
 
 from lazyrich._base import hermite as hermite

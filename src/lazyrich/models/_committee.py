@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from lazyrich._base import InputError, Predictor, hermite, require_finite, require_positive
 
-from ._net import Net, require_dials, require_vectors, scale_params
+from ._net import Net, require_hyperparameters, require_vectors, scale_params
 
 
 class CommitteeParams(NamedTuple):
@@ -132,7 +132,7 @@ class CommitteeNet(Net):
         (3,)
     """
 
-    dials: ClassVar[tuple[str, ...]] = ("epsilon",)
+    dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     kind: Literal["committee"] = "committee"
     width: PositiveInt = 500
@@ -163,7 +163,7 @@ class CommitteeNet(Net):
         params = init_committee_machine(key, self.width, dim=n_inputs, readouts=self.readouts)
         return scale_params(params, weight_scale)
 
-    def predictor(self, **dials: ScalarLike) -> Predictor:
+    def predictor(self, **hyperparameters: ScalarLike) -> Predictor:
         """The net as a function; ``epsilon`` stands in for the field of that name."""
-        require_dials(self, dials)
-        return committee_machine(dials.get("epsilon", self.epsilon), degree=self.degree)
+        require_hyperparameters(self, hyperparameters)
+        return committee_machine(hyperparameters.get("epsilon", self.epsilon), degree=self.degree)

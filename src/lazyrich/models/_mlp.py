@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 
 from lazyrich._base import Predictor, require_positive
 
-from ._net import Net, require_dials, require_vectors, scale_params
+from ._net import Net, require_hyperparameters, require_vectors, scale_params
 
 Activation = Literal["relu", "tanh", "gelu", "erf", "softplus", "square", "linear"]
 Parameterisation = Literal["standard", "ntk", "mean_field"]
@@ -135,9 +135,9 @@ class MLPNet(Net):
         )
         return scale_params(model, weight_scale)
 
-    def predictor(self, **dials: ScalarLike) -> Predictor:
+    def predictor(self, **hyperparameters: ScalarLike) -> Predictor:
         """The net as a function: the same one each time, so that compilations are shared."""
-        require_dials(self, dials)
+        require_hyperparameters(self, hyperparameters)
         return _apply
 
     def _sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n_in: int) -> Array:

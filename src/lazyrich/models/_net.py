@@ -22,7 +22,7 @@ class Net(Config):
     """Settings of a net; abstract.
 
     Attributes:
-        dials: names of the fields that ``predictor`` takes as numbers that may be
+        dynamic_hyperparameters: names of the fields that ``predictor`` takes as numbers that may be
             traced, so that runs which differ in them share one compilation.
         takes: "vectors" (n, d) or "tokens" (n, t).
 
@@ -32,7 +32,7 @@ class Net(Config):
         (True, 'vectors')
     """
 
-    dials: ClassVar[tuple[str, ...]] = ()
+    dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[str] = "vectors"
 
     if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Net(Config):
         """Parameters at initialisation, every one of them times ``weight_scale`` (σ)."""
 
     @abstractmethod
-    def predictor(self, **dials: ScalarLike) -> Predictor:
-        """The net as a function; ``dials`` stand in for the fields of those names."""
+    def predictor(self, **hyperparameters: ScalarLike) -> Predictor:
+        """The net as a function; ``hyperparameters`` stand in for the fields of those names."""
 
 
 def scale_params(params: Params, weight_scale: ScalarLike) -> Params:
@@ -77,11 +77,12 @@ def require_vectors(name: str, vocabulary: int | None) -> None:
         )
 
 
-def require_dials(net: Net, names: Collection[str]) -> None:
-    """Refuse dials that a net does not have."""
-    unknown = sorted(set(names) - set(net.dials))
+def require_hyperparameters(net: Net, names: Collection[str]) -> None:
+    """Refuse dynamic hyperparameters that a net does not have."""
+    unknown = sorted(set(names) - set(net.dynamic_hyperparameters))
     if unknown:
-        has = ", ".join(net.dials) or "none"
+        has = ", ".join(net.dynamic_hyperparameters) or "none"
         raise InputError(
-            f"{type(net).__name__} has no dial {', '.join(unknown)}; its dials are: {has}."
+            f"{type(net).__name__} has no dynamic hyperparameter {', '.join(unknown)}; "
+            f"it has: {has}."
         )

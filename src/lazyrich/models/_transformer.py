@@ -11,7 +11,7 @@ from pydantic import PositiveInt, model_validator
 
 from lazyrich._base import InputError, Predictor, require_positive
 
-from ._net import Net, require_dials, scale_params
+from ._net import Net, require_hyperparameters, scale_params
 
 
 class Transformer(eqx.Module):
@@ -200,9 +200,9 @@ class TransformerNet(Net):
         )
         return scale_params(model, weight_scale)
 
-    def predictor(self, **dials: ScalarLike) -> Predictor:
+    def predictor(self, **hyperparameters: ScalarLike) -> Predictor:
         """The net as a function: the same one each time, so that compilations are shared."""
-        require_dials(self, dials)
+        require_hyperparameters(self, hyperparameters)
         return _apply
 
 

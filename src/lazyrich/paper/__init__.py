@@ -1,7 +1,7 @@
 """The paper's figures and claims, one file a figure.
 
-Chooses experiments, draws, and compares what was measured with the printed sentence.
-No mathematics here: that stands in the rooms below.
+Chooses experiments, plots them, and compares what was measured with the paper's sentence.
+The mathematics is in the lower layers.
 
 Vocabulary: a *panel* is experiments that lie in one grid, and what they measured; a
 *claim* is a sentence of the paper with a statistic and a threshold; a *verdict* is
@@ -20,8 +20,8 @@ require_extra("plots", __name__)
 
 from ._claims import CLAIMS as CLAIMS
 from ._claims import HISTORY as HISTORY
+from ._figure_spec import FigureSpec as FigureSpec
 from ._figure_spec import Panel as Panel
-from ._figure_spec import Recipe as Recipe
 from ._reproduce import Reproduction as Reproduction
 from ._reproduce import reproduce as reproduce
 from ._results import PRESETS as PRESETS

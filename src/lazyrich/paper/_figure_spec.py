@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lazyrich._base import Config
 
 Panels = Mapping[str, xr.Dataset]
-"""What was measured, by panel: each over the panel's axes, ``seed`` and ``save_step``."""
+"""What was measured, by panel: each over the panel's axes, ``seed`` and ``step``."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FigureSpec:
     """One figure of the paper.
 
     Attributes:
         name: such as "fig1".
-        statement: what the print claims, in a line.
+        statement: what the paper claims, in a line.
         n_seeds: by preset, of those that the figure has, how many seeds it is run with; a
             panel may take fewer, the first ones.
         captions: by preset, the settings in a line.
@@ -49,4 +49,4 @@ class Recipe:
     captions: Mapping[str, str]
     panels: Callable[[str, Sequence[int]], Mapping[str, Panel]]
     statistics: Callable[[Panels], Mapping[str, Sequence[float]]]
-    draw: Callable[[Panels, str], Figure]
+    plot: Callable[[Panels, str], Figure]

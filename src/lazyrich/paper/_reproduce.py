@@ -22,13 +22,13 @@ from lazyrich._base import (
     shown,
     value_text,
 )
-from lazyrich.plots import find_figure, house_style, new_figure, write_figure
+from lazyrich.plots import figure_style, find_figure, new_figure, write_figure
 from lazyrich.sweeps import Outcome
 from lazyrich.tasks import ImageTask
 from lazyrich.training import Experiment
 
 from ._claims import claims_of
-from ._figure_spec import Panel, Panels, Recipe
+from ._figure_spec import FigureSpec, Panel, Panels
 from ._files import CURE, require_places, writable_folder, write_panels
 from ._panels import fill_panels, with_changes
 from ._provenance import command_line, provenance
@@ -128,17 +128,17 @@ def reproduce(
     _require_files(plans)
     require_second_edition(out)
     folder = writable_folder(out)
-    figures = [recipe.name for recipe, _, _ in plans]
+    figures = [spec.name for spec, _, _ in plans]
     require_places(preset_folder(folder, preset), figures, folder / CLAIMS_FILE)
     where = str(folder / "store") if store is None else store
     made = provenance()
     found = []
-    for recipe, seeds, panels in plans:
+    for spec, seeds, panels in plans:
         opened, outcomes = fill_panels(
-            panels, store=where, executor=executor, progress=recipe.name if progress else False
+            panels, store=where, executor=executor, progress=spec.name if progress else False
         )
-        typed = {"command": command_line(recipe.name, preset, len(seeds), changes)}
-        found.append(_written(recipe, preset, seeds, opened, outcomes, folder, made | typed))
+        typed = {"command": command_line(spec.name, preset, len(seeds), changes)}
+        found.append(_written(spec, preset, seeds, opened, outcomes, folder, made | typed))
     return found
 
 
@@ -148,7 +148,7 @@ def _known_figures(figures: Sequence[str], preset: str) -> list[str]:
     names: list[str] = []
     for name in figures:
         if name == "all":
-            names += [one for one, recipe in FIGURES.items() if preset in recipe.n_seeds]
+            names += [one for one, spec in FIGURES.items() if preset in spec.n_seeds]
             continue
         _require_known("figure", name, [*FIGURES, "all"])
         if preset not in FIGURES[name].n_seeds:
@@ -165,27 +165,27 @@ def _require_known(what: str, name: str, valid: Sequence[str]) -> None:
     raise InputError(f"There is no {what} {shown(name)}; {near}{'' if near.endswith('?') else '.'}")
 
 
-_Plan = tuple[Recipe, tuple[int, ...], Mapping[str, Panel]]
+_Plan = tuple[FigureSpec, tuple[int, ...], Mapping[str, Panel]]
 
 
 def _plans(
-    recipes: Sequence[Recipe], preset: str, n_seeds: int | None, changes: Mapping[str, Any]
+    specs: Sequence[FigureSpec], preset: str, n_seeds: int | None, changes: Mapping[str, Any]
 ) -> list[_Plan]:
     plans: list[_Plan] = []
     unknown = set(changes)
-    for recipe in recipes:
-        n = recipe.n_seeds[preset] if n_seeds is None else n_seeds
-        each = recipe.panels(preset, (0,)).values()
+    for spec in specs:
+        n = spec.n_seeds[preset] if n_seeds is None else n_seeds
+        each = spec.panels(preset, (0,)).values()
         total = n * sum(len(panel.experiments) for panel in each)
         if total > _MOST_EXPERIMENTS:
             raise InputError(
-                f"{recipe.name} with {grouped(n)} seeds is {grouped(total)} experiments; more than "
+                f"{spec.name} with {grouped(n)} seeds is {grouped(total)} experiments; more than "
                 f"{grouped(_MOST_EXPERIMENTS)}, ask for fewer with --seeds."
             )
         seeds = tuple(range(n))
-        panels, missing = with_changes(recipe.panels(preset, seeds), changes)
+        panels, missing = with_changes(spec.panels(preset, seeds), changes)
         unknown &= missing
-        plans.append((_captioned(recipe, changes, missing), seeds, panels))
+        plans.append((_captioned(spec, changes, missing), seeds, panels))
     for name in sorted(unknown):
         experiments = [
             one for _, _, panels in plans for p in panels.values() for one in p.experiments
@@ -210,21 +210,21 @@ def _require_files(plans: Sequence[_Plan]) -> None:
     }
     for task in tasks:
         if task.source == "mnist":
-            task.draw(0)
+            task.sample(0)
 
 
-def _captioned(recipe: Recipe, changes: Mapping[str, Any], missing: set[str]) -> Recipe:
-    """The recipe with captions that say what was changed."""
+def _captioned(spec: FigureSpec, changes: Mapping[str, Any], missing: set[str]) -> FigureSpec:
+    """The spec with captions that say what was changed."""
     made = [f"{n}={value_text(value)}" for n, value in changes.items() if n not in missing]
     if not made:
-        return recipe
+        return spec
     said = f"; changed: {', '.join(made)}"
-    captions = {preset: text + said for preset, text in recipe.captions.items()}
-    return dataclasses.replace(recipe, captions=captions)
+    captions = {preset: text + said for preset, text in spec.captions.items()}
+    return dataclasses.replace(spec, captions=captions)
 
 
 def _written(
-    recipe: Recipe,
+    spec: FigureSpec,
     preset: str,
     seeds: tuple[int, ...],
     panels: Panels,
@@ -234,38 +234,36 @@ def _written(
 ) -> Reproduction:
     """Write a figure's data, judge it, write the verdicts, and only then draw."""
     folder = writable_folder(preset_folder(out, preset))
-    data_file = folder / f"{recipe.name}.nc"
-    write_panels(data_file, panels, {"title": f"{recipe.name}: {recipe.statement}"} | made)
-    verdicts, faults = _judged(recipe, panels, seeds, is_one_draw=preset == "authors")
+    data_file = folder / f"{spec.name}.nc"
+    write_panels(data_file, panels, {"title": f"{spec.name}: {spec.statement}"} | made)
+    verdicts, faults = _judged(spec, panels, seeds, is_one_draw=preset == "authors")
     notes = (*_notes(outcomes), *faults)
 
     def keep() -> str:
-        result = Result(seeds, recipe.captions[preset], made, notes, verdicts)
-        return add_result(out, recipe.name, preset, result)
+        result = Result(seeds, spec.captions[preset], made, notes, verdicts)
+        return add_result(out, spec.name, preset, result)
 
     set_aside = keep()
     plural = "s" if len(seeds) > 1 else ""
-    caption = f"{preset}: {recipe.captions[preset]}; {len(seeds)} seed{plural}"
-    pictures, fault = _drawn(
-        recipe, panels, caption, folder, _drawn_from(recipe, caption, outcomes)
-    )
+    caption = f"{preset}: {spec.captions[preset]}; {len(seeds)} seed{plural}"
+    pictures, fault = _drawn(spec, panels, caption, folder, _drawn_from(spec, caption, outcomes))
     if set_aside or fault:
         notes += tuple(filter(None, (set_aside, fault)))
         keep()
-    return Reproduction(recipe.name, preset, seeds, panels, (data_file, *pictures), verdicts, notes)
+    return Reproduction(spec.name, preset, seeds, panels, (data_file, *pictures), verdicts, notes)
 
 
 def _judged(
-    recipe: Recipe, panels: Panels, seeds: Sequence[int], *, is_one_draw: bool
+    spec: FigureSpec, panels: Panels, seeds: Sequence[int], *, is_one_draw: bool
 ) -> tuple[tuple[Verdict, ...], list[str]]:
     """A verdict on every claim; a statistic that cannot be computed is NaN in every seed."""
     try:
-        found, faults = dict(recipe.statistics(panels)), []
+        found, faults = dict(spec.statistics(panels)), []
     except Exception as error:  # whatever it is, the other figures of the call go on
         said = _said(error)
-        found, faults = {}, [f"The statistics of {recipe.name} could not be computed ({said})."]
+        found, faults = {}, [f"The statistics of {spec.name} could not be computed ({said})."]
     verdicts = []
-    for name, claim in claims_of(recipe.name).items():
+    for name, claim in claims_of(spec.name).items():
         values = found.get(name, [math.nan] * len(seeds))
         # A panel with fewer seeds has the first ones.
         numbers = [v if isinstance(v, Value) else float(v) for v in values]
@@ -283,30 +281,28 @@ def _explained(value: float, panels: Panels, seed: int) -> float:
 
 
 def _drawn(
-    recipe: Recipe, panels: Panels, caption: str, folder: Path, made_from: str
+    spec: FigureSpec, panels: Panels, caption: str, folder: Path, made_from: str
 ) -> tuple[list[Path], str]:
     """The pictures, and what went wrong; where drawing fails a page that says so."""
-    pictures = find_figure(folder, recipe.name, made_from)
+    pictures = find_figure(folder, spec.name, made_from)
     if pictures:
         return pictures, ""
     fault = ""
-    with house_style():
+    with figure_style():
         try:
             pictures = write_figure(
-                recipe.draw(panels, caption), folder, recipe.name, made_from=made_from, cure=CURE
+                spec.plot(panels, caption), folder, spec.name, made_from=made_from, cure=CURE
             )
         except InputError:
             raise
         except Exception as error:  # the verdicts stand without it
-            fault = f"The picture of {recipe.name} could not be drawn ({_said(error)})."
+            fault = f"The picture of {spec.name} could not be drawn ({_said(error)})."
             if isinstance(error, KeyError) and (name := re.search(r"'(\w+)'", str(error))):
-                fault = (
-                    f"The picture of {recipe.name} shows {name[1]}, of which there is no record."
-                )
+                fault = f"The picture of {spec.name} shows {name[1]}, of which there is no record."
             figure, [axes] = new_figure(1, 1)
             axes.axis("off")
             axes.text(0.5, 0.5, fault, ha="center", va="center", wrap=True, parse_math=False)
-            pictures = write_figure(figure, folder, recipe.name, cure=CURE)
+            pictures = write_figure(figure, folder, spec.name, cure=CURE)
     return pictures, fault
 
 
@@ -315,9 +311,9 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {text:.200}" if text else type(error).__name__
 
 
-def _drawn_from(recipe: Recipe, caption: str, outcomes: Sequence[Outcome]) -> str:
+def _drawn_from(spec: FigureSpec, caption: str, outcomes: Sequence[Outcome]) -> str:
     """A digest of all that decides a picture: its runs, its caption, the code that draws."""
-    digest = hashlib.sha256(f"{recipe.name} {caption} {matplotlib.__version__}".encode())
+    digest = hashlib.sha256(f"{spec.name} {caption} {matplotlib.__version__}".encode())
     for one in sorted(outcomes, key=lambda one: one.key):
         digest.update(f"{one.key} {one.status}".encode())
     package = Path(__file__).parents[1]

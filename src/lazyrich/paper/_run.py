@@ -14,8 +14,8 @@ import xarray as xr
 from lazyrich.curves import (
     GrokkingDelay,
     accuracy_delay,
+    departure_step,
     grokking_delay,
-    leave_step,
     peak_before,
     value_at,
 )
@@ -26,7 +26,7 @@ from ._verdict import Claim
 _loss_delay = jax.jit(grokking_delay, static_argnames="threshold")
 _accuracy_delay = jax.jit(accuracy_delay)
 _value_at = jax.jit(value_at)
-_leave_step = jax.jit(leave_step)
+_leave_step = jax.jit(departure_step)
 
 
 class Delays(NamedTuple):
@@ -58,14 +58,14 @@ class NotRecordedError(KeyError):
 
 @dataclass(frozen=True)
 class Run:
-    """The records of one run at its own save points.
+    """The records of one run at its own evaluation steps.
 
     Attributes:
         steps: optimizer updates before each record.
-        records: by name, save points first; cut off where the run diverged, one NaN each
+        records: by name, evaluation steps first; cut off where the run diverged, one NaN each
             if there is no run.
         status: as the store names it; "missing" if there is no such run.
-        is_printed: it is an authors' own draw, which is judged where the print ends.
+        is_printed: it is an authors' own draw, which is judged where the paper ends.
     """
 
     steps: np.ndarray
@@ -74,7 +74,7 @@ class Run:
     is_printed: bool = False
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """A record, save points first.
+        """A record, evaluation steps first.
 
         Raises:
             NotRecordedError: if the run was asked to leave it out.
@@ -120,7 +120,7 @@ class Run:
         At rest: over the last third of log time it stays within 1 % of where it ends, or
         within 1 % of ``floor`` times its start if it has fallen below that; or the train
         loss has come down to rounding, where no gradient is left to move anything. The
-        authors' own draw is judged where the print ends, at rest or not.
+        authors' own draw is judged where the paper ends, at rest or not.
         """
         if self.fault or self.is_printed:
             return self.end(name)
@@ -161,7 +161,7 @@ class Run:
         return bool(max(late) - curve[-1] > margin), bool(curve[-1] - min(late) > margin)
 
     def at(self, name: str, step: float) -> float:
-        """A record at a step, linear in log(1 + step) between save points; NaN at infinity."""
+        """A record at a step, linear in log(1 + step) between evaluation steps; NaN at infinity."""
         if not np.isfinite(step):
             return missing(reason_of(step) or NEVER_REACHED)
         return float(_value_at(self.steps, jnp.asarray(self[name]), step))
@@ -197,9 +197,9 @@ class Run:
         found = float(peak_before(jnp.asarray(self.steps), curve, last, where=given)[0] / curve[0])
         return found if np.isfinite(found) else missing("no record before the fall counts")
 
-    def leave_step(self) -> float:
-        """First record at which the test losses of net and twin differ by 5 % of the start."""
-        curves = (jnp.asarray(self[f"{who}test_loss"]) for who in ("", "twin_"))
+    def departure_step(self) -> float:
+        """First record where the test loss leaves the linearized network's by 5 % of the start."""
+        curves = (jnp.asarray(self[f"{who}test_loss"]) for who in ("", "linearized_"))
         return float(_leave_step(self.steps, *curves))
 
 
@@ -207,11 +207,11 @@ def run_at(panel: xr.Dataset, **where: Any) -> Run:
     """One run of a panel.
 
     Args:
-        panel: over axes, ``seed`` and ``save_step``.
+        panel: over axes, ``seed`` and ``step``.
         where: a value for every axis, such as ``alpha=2.0, seed=0``.
 
     Returns:
-        The run, at the save points that it has of its own; "missing" if there is none.
+        The run, at the evaluation steps that it has of its own; "missing" if there is none.
     """
     try:
         one = panel.sel(where)
@@ -220,11 +220,11 @@ def run_at(panel: xr.Dataset, **where: Any) -> Run:
         one["status"] = "missing"
     kept = np.flatnonzero(np.isfinite(one.train_loss.values))
     kept = kept if len(kept) else [0]
-    steps = one.save_step.values[kept]
+    steps = one.step.values[kept]
     records = {
-        str(name): values.transpose("save_step", ...).values[kept]
+        str(name): values.transpose("step", ...).values[kept]
         for name, values in one.data_vars.items()
-        if "save_step" in values.dims
+        if "step" in values.dims
     }
     return Run(steps, records, str(one.status.values), _is_printed(panel.attrs.get("common", "{}")))
 

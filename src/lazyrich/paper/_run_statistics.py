@@ -145,7 +145,7 @@ def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> Delays:
     """The delays of every run of a panel at once, for panels of hundreds of runs.
 
     Args:
-        panel: runs of one save plan.
+        panel: runs of one evaluation schedule.
         threshold: share of the initial train loss.
 
     Returns:
@@ -153,7 +153,7 @@ def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> Delays:
     """
     train, test = (_rows(panel, f"{part}_loss") for part in ("train", "test"))
     test = np.where(np.isfinite(train), test, np.nan)  # cut where the run diverged, as a Run is
-    found = jax.device_get(_loss_delays(panel.save_step.values, train, test, threshold))
+    found = jax.device_get(_loss_delays(panel.step.values, train, test, threshold))
     is_there = np.isfinite(train[:, 0])
     is_whole = np.isin(panel.status.values.ravel(), ("ok", "out_of_steps"))
     has_delay = is_whole & np.isfinite(found.train_step)
@@ -177,7 +177,7 @@ def all_at(panel: xr.Dataset, name: str, steps: np.ndarray) -> np.ndarray:
     if name not in panel:
         raise NotRecordedError(name)
     values = _rows(panel, name)
-    return np.asarray(_values_at(panel.save_step.values, values, steps.ravel())).reshape(
+    return np.asarray(_values_at(panel.step.values, values, steps.ravel())).reshape(
         panel.status.shape
     )
 
@@ -190,8 +190,8 @@ def faults_of(panel: xr.Dataset, seed: Any) -> list[str]:
     status = one.status.values.ravel()
     found = [str(s) for s in status if s not in ("ok", "out_of_steps")]
     found = [NO_RUN if fault == "missing" else fault for fault in found]
-    if "train_loss" in one and one.sizes["save_step"]:
-        loss = one.train_loss.transpose(*one.status.dims, "save_step").values
+    if "train_loss" in one and one.sizes["step"]:
+        loss = one.train_loss.transpose(*one.status.dims, "step").values
         loss = loss.reshape(len(status), -1)
         fell = np.nanmin(np.where(np.isfinite(loss), loss, np.inf), axis=1) <= 0.1 * loss[:, 0]
         is_whole = np.isin(status, ("ok", "out_of_steps"))
@@ -200,5 +200,5 @@ def faults_of(panel: xr.Dataset, seed: Any) -> list[str]:
 
 
 def _rows(panel: xr.Dataset, name: str) -> np.ndarray:
-    record = panel[name].transpose(*panel.status.dims, "save_step").values
+    record = panel[name].transpose(*panel.status.dims, "step").values
     return record.reshape(-1, record.shape[-1])

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.plots import dial_axis, dial_colors, legend_below
+from lazyrich.plots import legend_below, sweep_axis, sweep_colors
 
 from ._claims import claims_of
 from ._figure_spec import Panels
@@ -41,14 +41,14 @@ def widths_of(panel: xr.Dataset) -> list[float]:
     return [float(str(text).strip("[](),")) for text in panel.widths.values]
 
 
-def draw_movement(axes: Axes, panel: xr.Dataset, dial: str, symbol: str, **where: Any) -> None:
-    """How far the kernel moves against how hard the task is for it, coloured by a dial."""
-    for value, color in dial_colors(list(panel[dial].values)).items():
-        runs = [run_at(panel, seed=s, **where, **{dial: value}) for s in panel.seed.values]
+def plot_movement(axes: Axes, panel: xr.Dataset, swept: str, symbol: str, **where: Any) -> None:
+    """How far the kernel moves against how hard the task is for it, a colour a value."""
+    for value, color in sweep_colors(list(panel[swept].values)).items():
+        runs = [run_at(panel, seed=s, **where, **{swept: value}) for s in panel.seed.values]
         pairs = [(run.start("difficulty"), run.end("kernel_distance")) for run in runs]
         label = f"{symbol} = {value:g}"
         axes.plot(*zip(*pairs, strict=True), "o", color=color, markersize=3, label=label)
-    dial_axis(
+    sweep_axis(
         axes,
         title="§10: kernel movement by difficulty",
         xlabel=r"difficulty $y^\top K_0^{-1}y$",
@@ -58,7 +58,7 @@ def draw_movement(axes: Axes, panel: xr.Dataset, dial: str, symbol: str, **where
 
 
 def steps_label(panel: xr.Dataset) -> str:
-    """What the save points of a panel count."""
+    """What the evaluation steps of a panel count."""
     is_flow = shared_setting(panel, "dynamics") == "flow"
     return "steps of gradient flow" if is_flow else "optimizer steps"
 
@@ -66,7 +66,7 @@ def steps_label(panel: xr.Dataset) -> str:
 def with_all_claims(
     figure: str, panels: Panels, found: Mapping[str, Sequence[float]]
 ) -> dict[str, list[float]]:
-    """Statistics with those added that the print has no runs for: NaN, one for each seed."""
+    """Statistics with those added that the paper has no runs for: NaN, one for each seed."""
     n_seeds = max(panel.sizes["seed"] for panel in panels.values())
     return {
         name: list(found[name]) if name in found else [missing(NO_PRINTED_RUN)] * n_seeds

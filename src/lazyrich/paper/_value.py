@@ -37,7 +37,7 @@ def missing(reason: str) -> Value:
 
 
 NO_PRINTED_RUN = "no printed run"
-"""Why there is no value of what the print shows no run of, or none whose draw is known."""
+"""Why there is no value of what the paper shows no run of, or none whose draw is known."""
 
 NO_RUN = "no such run"
 """Why there is no value of a run that was not asked for."""

@@ -33,7 +33,7 @@ LEGEND = (
     "otherwise, with fewer than three seeds, or if it depends on seeds that could not be measured. "
     "Never: not reached within the run, which does not meet a claim. Not converged: still moving "
     "at the end towards where the claim would be decided otherwise. The authors' own draw is one "
-    "run, which meets a claim or does not, where the print ends; no printed run: the print shows "
+    "run, which meets a claim or does not, where the paper ends; no printed run: the paper shows "
     "none for the claim, or its draw is not known. Not computed: nothing was run or recorded."
 )
 """How to read a verdict."""

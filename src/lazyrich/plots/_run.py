@@ -9,57 +9,63 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ._curves import step_axis
-from ._style import COLORS, house_style, legend_below, new_figure
+from ._style import COLORS, figure_style, legend_below, new_figure
 
 _LOWER = {  # record: label, colour
     "alignment": ("alignment (paper's)", "alignment"),
     "debiased_alignment": ("alignment, debiased", "debiased"),
-    "kernel_distance": ("kernel movement", "twin"),
+    "kernel_distance": ("kernel movement", "linearized"),
     "parameter_change": ("relative parameter change", "norm"),
 }
 
 
-def draw_run(dataset: xr.Dataset, *, title: str) -> Figure:
+def plot_run(dataset: xr.Dataset, *, title: str) -> Figure:
     """Losses, accuracies if there are any, and the change of kernel and weights.
 
     Train is dashed, test is solid; steps are on a log scale, so step 0 is left out.
 
     Args:
-        dataset: one run, with the dimension ``save_step`` and its records as variables.
+        dataset: one run, with the dimension ``step`` and its records as variables.
         title: of the picture.
 
     Returns:
         The figure.
 
     Example:
-        >>> losses = ("save_step", np.array([1.0, 0.5, 0.1]))
+        >>> losses = ("step", np.array([1.0, 0.5, 0.1]))
         >>> run = xr.Dataset(
-        ...     {"train_loss": losses, "test_loss": losses}, {"save_step": [0, 1, 10]}
+        ...     {"train_loss": losses, "test_loss": losses}, {"step": [0, 1, 10]}
         ... )
-        >>> len(draw_run(run, title="a run").axes)
+        >>> len(plot_run(run, title="a run").axes)
         2
     """
     has_accuracy = "test_accuracy" in dataset or "test_threshold_accuracy" in dataset
-    with house_style():
+    with figure_style():
         figure, axes = new_figure(1, 2 + has_accuracy)
-        _draw_losses(axes[0], dataset, title)
+        _plot_losses(axes[0], dataset, title)
         if has_accuracy:
-            _draw_accuracies(axes[1], dataset)
-        _draw_movement(axes[-1], dataset)
+            _plot_accuracies(axes[1], dataset)
+        _plot_movement(axes[-1], dataset)
     return figure
 
 
-def _draw_losses(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+def _plot_losses(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     unit = dataset.test_loss.attrs.get("units", "")
     _pair(axes, dataset, "{}_loss", color=COLORS["net"], label="{}")
-    if "twin_test_loss" in dataset:
-        _pair(axes, dataset, "twin_{}_loss", color=COLORS["twin"], label="{}, linearized network")
+    if "linearized_test_loss" in dataset:
+        _pair(
+            axes,
+            dataset,
+            "linearized_{}_loss",
+            color=COLORS["linearized"],
+            label="{}, linearized network",
+        )
     axes.set_yscale("log")
     step_axis(axes, dataset, title=title, ylabel=f"loss / {unit}" if unit else "loss")
     legend_below(axes)
 
 
-def _draw_accuracies(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_accuracies(axes: Axes, dataset: xr.Dataset) -> None:
     if "test_accuracy" in dataset:
         _pair(axes, dataset, "{}_accuracy", color=COLORS["net"], label="{}")
     else:
@@ -73,14 +79,14 @@ def _draw_accuracies(axes: Axes, dataset: xr.Dataset) -> None:
     legend_below(axes)
 
 
-def _draw_movement(axes: Axes, dataset: xr.Dataset) -> None:
-    records = dataset.sel(save_step=dataset.save_step > 0)
+def _plot_movement(axes: Axes, dataset: xr.Dataset) -> None:
+    records = dataset.sel(step=dataset.step > 0)
     for name, (label, color) in _LOWER.items():
         if name in dataset:
-            axes.plot(records.save_step, records[name], color=COLORS[color], label=label)
+            axes.plot(records.step, records[name], color=COLORS[color], label=label)
     if "weight_norm" in dataset:
         relative = records.weight_norm / float(dataset.weight_norm[0])
-        axes.plot(records.save_step, relative, color=COLORS["net"], label="weight norm / its start")
+        axes.plot(records.step, relative, color=COLORS["net"], label="weight norm / its start")
     step_axis(axes, dataset, title="lazy or rich?", ylabel="dimensionless")
     if axes.lines:
         legend_below(axes)
@@ -89,11 +95,11 @@ def _draw_movement(axes: Axes, dataset: xr.Dataset) -> None:
 def _pair(
     axes: Axes, dataset: xr.Dataset, name: str, *, color: str, label: str, alpha: float = 1.0
 ) -> None:
-    records = dataset.sel(save_step=dataset.save_step > 0)
+    records = dataset.sel(step=dataset.step > 0)
     for part, style in (("train", "--"), ("test", "-")):
         values = np.ma.masked_invalid(records[name.format(part)].values)
         text = label.format(part)
-        axes.plot(records.save_step, values, style, color=color, label=text, alpha=alpha)
+        axes.plot(records.step, values, style, color=color, label=text, alpha=alpha)
 
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))

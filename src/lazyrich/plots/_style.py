@@ -20,7 +20,7 @@ from lazyrich._base import FileKind, InputError, read_file, require_writable, wr
 # Okabe and Ito (2008): told apart with any common colour blindness, and in grey.
 COLORS = {
     "net": "#0072B2",
-    "twin": "#009E73",
+    "linearized": "#009E73",
     "norm": "#D55E00",
     "alignment": "#555555",
     "debiased": "#CC79A7",
@@ -47,14 +47,14 @@ _STYLE: Any = {
 
 
 @contextlib.contextmanager
-def house_style() -> Generator[None]:
+def figure_style() -> Generator[None]:
     """Fonts, lines and legends of every figure, without changing the caller's settings.
 
     Returns:
         A context manager; figures that are made inside have the style.
 
     Example:
-        >>> with house_style():
+        >>> with figure_style():
         ...     mpl.rcParams["font.size"]
         9.0
     """

@@ -20,7 +20,7 @@ _CENSORED = "censored"
 _MOST_LABELS = 6
 
 
-def dial_colors(values: Sequence[Value]) -> dict[Value, tuple[float, float, float, float]]:
+def sweep_colors(values: Sequence[Value]) -> dict[Value, tuple[float, float, float, float]]:
     """A colour for each value of a swept parameter, dark to light (colour-blind safe).
 
     Args:
@@ -30,14 +30,14 @@ def dial_colors(values: Sequence[Value]) -> dict[Value, tuple[float, float, floa
         Red, green, blue and opacity by value.
 
     Example:
-        >>> len(set(dial_colors([0.5, 1.0, 2.0]).values()))
+        >>> len(set(sweep_colors([0.5, 1.0, 2.0]).values()))
         3
     """
     shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(values)))
     return {value: (r, g, b, a) for value, (r, g, b, a) in zip(values, shades, strict=True)}
 
 
-def draw_dial(
+def plot_sweep(
     axes: Axes,
     values: ArrayLike,
     measured: ArrayLike,
@@ -62,7 +62,7 @@ def draw_dial(
     Example:
         >>> from lazyrich.plots import new_figure
         >>> _, [axes] = new_figure(1, 1)
-        >>> draw_dial(axes, [1.0, 2.0], [[3.0, np.inf], [5.0, np.inf]], color="k", label="delay")
+        >>> plot_sweep(axes, [1.0, 2.0], [[3.0, np.inf], [5.0, np.inf]], color="k", label="delay")
         >>> axes.lines[0].get_ydata().tolist()  # the second median is censored
         [3.0, nan]
     """
@@ -75,10 +75,10 @@ def draw_dial(
         axes.plot(x[is_finite], row[is_finite], marker, color=color, markersize=3, alpha=0.6)
     n_censored = np.isinf(table).sum(axis=0)
     if n_censored.any():
-        _draw_censored(axes, x[n_censored > 0], n_censored[n_censored > 0], color)
+        _plot_censored(axes, x[n_censored > 0], n_censored[n_censored > 0], color)
 
 
-def _draw_censored(axes: Axes, places: np.ndarray, counts: np.ndarray, color: ColorType) -> None:
+def _plot_censored(axes: Axes, places: np.ndarray, counts: np.ndarray, color: ColorType) -> None:
     """Open triangles above everything, each with its number of seeds; a row for each curve."""
     rows = [line for line in axes.get_lines() if line.get_gid() == _CENSORED]
     height = 0.97 - 0.09 * len(rows)
@@ -106,7 +106,7 @@ def _draw_censored(axes: Axes, places: np.ndarray, counts: np.ndarray, color: Co
         )
 
 
-def draw_path(
+def plot_path(
     axes: Axes,
     x: ArrayLike,
     y: ArrayLike,
@@ -129,7 +129,7 @@ def draw_path(
     Example:
         >>> from lazyrich.plots import new_figure
         >>> _, [axes] = new_figure(1, 1)
-        >>> draw_path(axes, [0, 1], [1, 0], color="k", label="run", marks=[(0.0, 1.0)])
+        >>> plot_path(axes, [0, 1], [1, 0], color="k", label="run", marks=[(0.0, 1.0)])
         >>> len(axes.lines)
         2
     """
@@ -140,13 +140,13 @@ def draw_path(
             axes.plot(across, up, "o", color=color, markerfacecolor=face, markersize=4.5, zorder=3)
 
 
-def dial_axis(axes: Axes, *, title: str, xlabel: str, ylabel: str) -> None:
+def sweep_axis(axes: Axes, *, title: str, xlabel: str, ylabel: str) -> None:
     """Label a panel whose x axis is a swept parameter: log scales, space for censored values.
 
     Call it when everything is drawn.
 
     Args:
-        axes: where ``draw_dial`` drew; also if all that it drew is censored.
+        axes: where ``plot_sweep`` drew; also if all that it drew is censored.
         title: of the panel.
         xlabel: name of the parameter.
         ylabel: what was measured, with its unit.
@@ -154,8 +154,8 @@ def dial_axis(axes: Axes, *, title: str, xlabel: str, ylabel: str) -> None:
     Example:
         >>> from lazyrich.plots import new_figure
         >>> _, [axes] = new_figure(1, 1)
-        >>> draw_dial(axes, [1.0, 10.0], [[3.0, 5.0]], color="k", label="delay")
-        >>> dial_axis(axes, title="a", xlabel="α", ylabel="delay / steps")
+        >>> plot_sweep(axes, [1.0, 10.0], [[3.0, 5.0]], color="k", label="delay")
+        >>> sweep_axis(axes, title="a", xlabel="α", ylabel="delay / steps")
         >>> axes.get_xscale(), axes.get_yscale()
         ('log', 'log')
     """
@@ -174,7 +174,7 @@ def dial_axis(axes: Axes, *, title: str, xlabel: str, ylabel: str) -> None:
     axes.set_title(title)
 
 
-def draw_map(
+def plot_map(
     axes: Axes,
     across: ArrayLike,
     up: ArrayLike,
@@ -198,7 +198,7 @@ def draw_map(
     Example:
         >>> from lazyrich.plots import new_figure
         >>> _, [axes] = new_figure(1, 1)
-        >>> draw_map(axes, [0.1, 1.0], [1.0, 2.0], [[3.0, 5.0], [4.0, np.inf]], label="delay")
+        >>> plot_map(axes, [0.1, 1.0], [1.0, 2.0], [[3.0, 5.0], [4.0, np.inf]], label="delay")
         >>> len(axes.patches)  # the censored cell
         1
     """
@@ -217,11 +217,11 @@ def draw_map(
         axes.add_patch(
             Rectangle(box, *size, facecolor="0.93", edgecolor="0.6", hatch=_HATCH, linewidth=0)
         )
-    dial_ticks(axes.xaxis, across)
-    dial_ticks(axes.yaxis, up)
+    sweep_ticks(axes.xaxis, across)
+    sweep_ticks(axes.yaxis, up)
 
 
-def dial_ticks(axis: Axis, values: ArrayLike) -> None:
+def sweep_ticks(axis: Axis, values: ArrayLike) -> None:
     """Label a logarithmic axis at values of a parameter, as plain numbers that do not overlap.
 
     Args:
@@ -232,7 +232,7 @@ def dial_ticks(axis: Axis, values: ArrayLike) -> None:
     Example:
         >>> from lazyrich.plots import new_figure
         >>> _, [axes] = new_figure(1, 1)
-        >>> dial_ticks(axes.xaxis, [0.5, 0.501, 4.0])
+        >>> sweep_ticks(axes.xaxis, [0.5, 0.501, 4.0])
         >>> [label.get_text() for label in axes.get_xticklabels()]
         ['0.5', '4']
     """

@@ -4,7 +4,7 @@ Takes frozen configs and a function that computes a list of them, keeps every re
 file of its own, and gives back one labelled dataset. Knows no net, no task, no figure.
 
 Vocabulary: a *grid* is experiments from axes; a *store* is a folder (or an URL) of
-finished experiments; a *key* is an experiment's name in it; a *parcel* is what one call of
+finished experiments; a *key* is an experiment's name in it; a *chunk* is what one call of
 a worker computes; an *outcome* is what is kept of an experiment.
 """
 
@@ -22,7 +22,7 @@ from ._query import differing as differing
 from ._query import export as export
 from ._query import find as find
 from ._query import open_dataset as open_dataset
-from ._sweep import Sending as Sending
+from ._sweep import Submission as Submission
 from ._sweep import count_stored as count_stored
 from ._sweep import fill as fill
 from ._sweep import sweep as sweep

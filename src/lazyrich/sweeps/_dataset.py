@@ -26,7 +26,7 @@ def to_dataset(outcomes: Sequence[Outcome]) -> xr.Dataset:
         outcomes: no two with equal settings.
 
     Returns:
-        Records over the dimensions of the grid, ``save_step`` and their own axes; NaN
+        Records over the dimensions of the grid, ``step`` and their own axes; NaN
         where an experiment has no such record; ``status``, ``wall_seconds`` and ``key``
         over the grid, and ``error`` if one failed.
     """
@@ -65,7 +65,7 @@ def _coordinates(axes: Axes) -> dict[str, Any]:
 
 
 def _axis_labels(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
-    """All labels of every axis that records have besides the save points."""
+    """All labels of every axis that records have besides the evaluation steps."""
     found: dict[str, dict[Any, None]] = {}
     for outcome in outcomes:
         for record in outcome.records.values():

@@ -34,7 +34,7 @@ class Workers(NamedTuple):
     """An executor and what a sweep has to know about it.
 
     Attributes:
-        executor: takes the parcels.
+        executor: takes the chunks.
         n_workers: how many it computes at a time, where known.
         in_flight: how many to hand over at a time.
         is_local: computes in this process, so experiments come back one by one.

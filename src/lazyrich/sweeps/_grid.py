@@ -86,8 +86,7 @@ def grid(
 def _require_kinds(base: Any, axes: Any) -> None:
     if not isinstance(base, Config):
         raise InputError(
-            f"The grid starts from {shown(base)}; give an experiment, such as "
-            'starting_point("polynomial").'
+            f'The grid starts from {shown(base)}; give an experiment, such as preset("polynomial").'
         )
     if not isinstance(axes, Mapping):
         raise InputError(f'The axes are {shown(axes)}; give a mapping such as {{"alpha": [1, 2]}}.')
@@ -257,7 +256,7 @@ def _number(text: str) -> float | int:
 
 
 def _hashable(row: Sequence[Any]) -> tuple[str, ...]:
-    """Values as text; whole numbers and their float twins are the same value."""
+    """Values as text; whole numbers and their float linearized networks are the same value."""
     return tuple(
         json.dumps(float(value) if isinstance(value, int | float) else value, default=str)
         for value in row

@@ -114,7 +114,7 @@ def differing(outcomes: Sequence[Outcome], *, within_kinds: bool = False) -> dic
 def export(outcomes: Sequence[Outcome], path: Path) -> int:
     """Write experiments as a table with a row for every record of every run.
 
-    Columns: the settings that differ, ``status``, ``wall_seconds``, ``key``, ``save_step``,
+    Columns: the settings that differ, ``status``, ``wall_seconds``, ``key``, ``step``,
     and each measured quantity; one with an axis has a column for each place along it,
     such as ``solved[threshold=0.5]``. A failed experiment has one row, without numbers.
 
@@ -136,12 +136,12 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
     for i, outcome in enumerate(outcomes):
         about = {name: _cell(values[i]) for name, values in settings.items()}
         about |= {name: getattr(outcome, name) for name in FACTS}
-        columns: dict[str, Any] = {"save_step": outcome.steps}
+        columns: dict[str, Any] = {"step": outcome.steps}
         for name, record in outcome.records.items():
             flat = record.values.reshape(len(outcome.steps), -1)
             for place, label in enumerate(_column_names(name, outcome)):
                 columns[label] = flat[:, place]
-        part = pd.DataFrame(columns if len(outcome.steps) else {"save_step": [pd.NA]})
+        part = pd.DataFrame(columns if len(outcome.steps) else {"step": [pd.NA]})
         for column, (name, value) in enumerate(about.items()):
             part.insert(column, name, value)
         parts.append(part)

@@ -14,20 +14,20 @@ from lazyrich.training import Simulation
 from ._executors import Workers, deaths_of, is_death, is_lost, pickled
 from ._failures import DIED, marked
 from ._progress import Counts, ProgressReport
-from ._worker import Parcel, Reply, Run, compute, work
+from ._worker import Chunk, Reply, Run, compute, work
 from .store._key import canonical_json
 from .store._result import FAILED, Outcome, failed_outcome, is_x64, package_version
 from .store._store import Store
 
 _SERIAL_BATCH, _REMOTE_BATCH = 64, 16
-_PARCELS_PER_WORKER, _PARCEL_SECONDS = 4, 5.0
-_STRIKES = 3
+_CHUNKS_PER_WORKER, _CHUNK_SECONDS = 4, 5.0
+_FAILURES = 3
 _DEATHS_BEFORE_ANY_REPLY = 12
 _TICK_SECONDS = 0.25
 
 
 class Driver:
-    """Hands parcels over and writes what comes back; the one process that writes."""
+    """Hands chunks over and writes what comes back; the one process that writes."""
 
     def __init__(
         self, store: Store, workers: Workers, run: Run, counts: Counts, report: ProgressReport
@@ -37,7 +37,7 @@ class Driver:
         self.inbox: SimpleQueue[Any] = SimpleQueue()
         self.waiting: deque[list[tuple[str, Config]]] = deque()
         self.sent: dict[Future, dict[str, Config]] = {}
-        self.strikes: Counter[str] = Counter()
+        self.failures_of: Counter[str] = Counter()
         self.n_sent = self.n_deaths = 0
         self.has_reply = self.is_stopped = False
         self.batch_size: int | None = None
@@ -61,18 +61,18 @@ class Driver:
     def _next_batch(self) -> list[tuple[str, Config]]:
         """Experiments for one call: few enough that little is lost with it."""
         group = self.waiting.popleft()
-        size = self.batch_size or (_SERIAL_BATCH if self.workers.is_local else self._parcel_size())
+        size = self.batch_size or (_SERIAL_BATCH if self.workers.is_local else self._chunk_size())
         if len(group) > size:
             self.waiting.appendleft(group[size:])
         return group[:size]
 
-    def _parcel_size(self) -> int:
+    def _chunk_size(self) -> int:
         """One at first; then a few seconds of work, and several calls for every worker."""
         if self.seconds_each is None:
             return 1
-        n_parcels = _PARCELS_PER_WORKER * (self.workers.n_workers or os.cpu_count() or 1)
-        share = math.ceil(self.counts.left / n_parcels)
-        quick = int(_PARCEL_SECONDS / max(self.seconds_each, 1e-6))
+        n_chunks = _CHUNKS_PER_WORKER * (self.workers.n_workers or os.cpu_count() or 1)
+        share = math.ceil(self.counts.left / n_chunks)
+        quick = int(_CHUNK_SECONDS / max(self.seconds_each, 1e-6))
         return max(1, min(_REMOTE_BATCH, share, quick))
 
     def _loop(self) -> None:
@@ -97,16 +97,16 @@ class Driver:
             return
         keys, experiments = zip(*missing, strict=True)
         self.n_sent += 1
-        parcel = Parcel(
+        chunk = Chunk(
             *(self.run, experiments, keys, package_version()),
             x64=is_x64(),
             attempt=self.n_sent,
         )
         try:
             if self.workers.is_local:
-                future = self.workers.executor.submit(self._compute_here, parcel)
+                future = self.workers.executor.submit(self._compute_here, chunk)
             else:
-                future = self.workers.executor.submit(work, pickled(parcel))
+                future = self.workers.executor.submit(work, pickled(chunk))
         except BrokenExecutor as error:
             raise InputError(
                 f"The executor takes no more work ({error}): a worker of it died; every finished "
@@ -125,13 +125,13 @@ class Driver:
         self.counts.kept += not is_failed
         return True
 
-    def _compute_here(self, parcel: Parcel) -> Reply:
+    def _compute_here(self, chunk: Chunk) -> Reply:
         def emit(outcome: Outcome) -> None:
             if self.is_stopped:
                 raise RuntimeError("the sweep has ended")
             self.inbox.put(("outcome", outcome))
 
-        return Reply([], *compute(parcel, emit))
+        return Reply([], *compute(chunk, emit))
 
     def _receive(self, future: Future) -> None:
         members = self.sent.pop(future)
@@ -172,13 +172,13 @@ class Driver:
             )
         is_alone = len(members) == 1
         for key, experiment in members.items():
-            self.strikes[key] += deaths_of(error) if is_alone else 1
+            self.failures_of[key] += deaths_of(error) if is_alone else 1
             if not is_death(error) and is_alone:
                 self._fail((key, experiment), f"{type(error).__name__}: {error}")
-            elif is_alone and self.strikes[key] >= _STRIKES:
+            elif is_alone and self.failures_of[key] >= _FAILURES:
                 self._fail(
                     (key, experiment),
-                    f"{DIED} {self.strikes[key]} times while computing it (killed, out "
+                    f"{DIED} {self.failures_of[key]} times while computing it (killed, out "
                     "of memory, or a crash in native code)",
                 )
             else:

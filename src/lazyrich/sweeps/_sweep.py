@@ -27,7 +27,7 @@ from .store._store import Store
 _log = logging.getLogger("lazyrich.sweeps")
 
 
-class Sending(NamedTuple):
+class Submission(NamedTuple):
     """How experiments are handed over.
 
     Attributes:
@@ -48,7 +48,7 @@ def sweep(
     executor: Executor | str | Any = None,
     progress: bool = True,
     run: Run | None = None,
-    sending: Sending = Sending(),  # noqa: B008  frozen
+    submission: Submission = Submission(),  # noqa: B008  frozen
 ) -> xr.Dataset:
     """Experiments as one dataset; only those that the store does not hold are computed.
 
@@ -69,11 +69,11 @@ def sweep(
             yields a history for each; it must be picklable unless the executor is
             serial. If it has a keyword ``on_finished``, that is called with the position
             and the history of each as it ends. By default ``training.train_many``.
-        sending: how many experiments go into a call, and whether failed ones run again.
+        submission: how many experiments go into a call, and whether failed ones run again.
 
     Returns:
         Records over a dimension for each setting that differs (named by the last part of
-        its path), ``save_step``, and axes of their own; NaN where there is nothing.
+        its path), ``step``, and axes of their own; NaN where there is nothing.
         ``status``, ``wall_seconds`` and ``key`` over the settings; ``error`` if one failed.
 
     Raises:
@@ -97,11 +97,16 @@ def sweep(
         ...         yield History(one, steps, {"train_loss": loss}, Status.ok, None, 0.0)
         >>> found = sweep(grid(Decay(), {"rate": [1.0, 2.0]}), store=tempfile.mkdtemp(),
         ...               run=decay, progress=False)
-        >>> round(float(found.train_loss.sel(rate=2.0, save_step=1)), 3)
+        >>> round(float(found.train_loss.sel(rate=2.0, step=1)), 3)
         0.135
     """
     kept = fill(
-        experiments, store=store, executor=executor, progress=progress, run=run, sending=sending
+        experiments,
+        store=store,
+        executor=executor,
+        progress=progress,
+        run=run,
+        submission=submission,
     )
     dataset = to_dataset(kept)
     dataset.attrs["store"] = os.fspath(store)
@@ -115,7 +120,7 @@ def fill(
     executor: Executor | str | Any = None,
     progress: bool | str = True,
     run: Run | None = None,
-    sending: Sending = Sending(),  # noqa: B008  frozen
+    submission: Submission = Submission(),  # noqa: B008  frozen
 ) -> list[Outcome]:
     """What ``sweep`` does, without joining the experiments: those of several grids in one go.
 
@@ -125,7 +130,7 @@ def fill(
         executor: where to compute.
         progress: show how far it is, on stderr; a text names the sweep there.
         run: computes a list of experiments.
-        sending: how many experiments go into a call, and whether failed ones run again.
+        submission: how many experiments go into a call, and whether failed ones run again.
 
     Returns:
         The outcomes, in the order of the experiments.
@@ -151,7 +156,7 @@ def fill(
     for key, experiment in zip(keys, asked, strict=True):
         name = _stored_name(kept, key, former[key])
         facts = kept.kept[name].facts if name in kept else None
-        if _is_to_do(facts, sending, chosen):
+        if _is_to_do(facts, submission, chosen):
             todo.append((key, experiment))
         elif facts is not None:
             counts.failed += facts["status"] == FAILED
@@ -169,7 +174,7 @@ def fill(
     report = ProgressReport(counts, name=name, is_shown=bool(progress))
     try:
         if workers is not None:
-            Driver(kept, workers, chosen, counts, report).compute(todo, sending.batch_size)
+            Driver(kept, workers, chosen, counts, report).compute(todo, submission.batch_size)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(counts, kept.where)) from None
     finally:
@@ -181,11 +186,11 @@ def fill(
     return [outcomes[name] for name in names if name in outcomes]
 
 
-def _is_to_do(facts: Mapping[str, Any] | None, sending: Sending, run: Run) -> bool:
+def _is_to_do(facts: Mapping[str, Any] | None, submission: Submission, run: Run) -> bool:
     """Whether an experiment of which this is stored, if anything, is to be computed."""
     if facts is None:
         return True
-    return facts["status"] == FAILED and (sending.retry_failed or not is_final(facts, run))
+    return facts["status"] == FAILED and (submission.retry_failed or not is_final(facts, run))
 
 
 def _stopped(counts: Counts, where: str) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FACTS = ("status", "wall_seconds", "key")
-"""Columns that every table has, in this order, before ``save_step``."""
+"""Columns that every table has, in this order, before ``step``."""
 
 _MOST_BYTES = 2**16
 
@@ -20,7 +20,7 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
     """Write a table; the ending says in which format.
 
     Args:
-        table: with the columns ``FACTS`` and ``save_step``.
+        table: with the columns ``FACTS`` and ``step``.
         path: where to; ``.csv``, or ``.parquet``, which needs pyarrow.
 
     Raises:
@@ -45,7 +45,7 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
 
 def _is_csv(file: BufferedIOBase) -> bool:
     names = file.readline(_MOST_BYTES).decode("utf-8", "replace").strip().split(",")
-    wanted = [*FACTS, "save_step"]
+    wanted = [*FACTS, "step"]
     return any(names[k : k + len(wanted)] == wanted for k in range(len(names)))
 
 
@@ -54,7 +54,7 @@ def _is_parquet(file: BufferedIOBase) -> bool:
         return False
     file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_BYTES))
     end = file.read()  # the names of the columns stand at the end
-    return end[-4:] == b"PAR1" and all(name.encode() in end for name in (*FACTS, "save_step"))
+    return end[-4:] == b"PAR1" and all(name.encode() in end for name in (*FACTS, "step"))
 
 
 _KINDS = {".csv": FileKind("a table", _is_csv), ".parquet": FileKind("a table", _is_parquet)}

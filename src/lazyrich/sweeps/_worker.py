@@ -1,4 +1,4 @@
-"""What a worker does: takes a parcel of experiments, gives back what to keep of them."""
+"""What a worker does: takes a chunk of experiments, gives back what to keep of them."""
 
 import ctypes
 import functools
@@ -28,7 +28,7 @@ _TRIM_VARIABLE, _TRIM_OF_DASK = "MALLOC_TRIM_THRESHOLD_", "65536"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-class Parcel(NamedTuple):
+class Chunk(NamedTuple):
     """Experiments that are computed in one call.
 
     Attributes:
@@ -37,7 +37,7 @@ class Parcel(NamedTuple):
         keys: their keys, as the sweep has made them.
         version: lazyrich's, where the sweep runs.
         x64: whether JAX works in double precision there.
-        attempt: counts sendings, so that no two calls are the same.
+        attempt: counts submissions, so that no two calls are the same.
     """
 
     run: Run
@@ -65,15 +65,15 @@ class Reply(NamedTuple):
 
 
 def work(pickled: bytes) -> Reply:
-    """Compute a pickled parcel, in whatever process this is called."""
+    """Compute a pickled chunk, in whatever process this is called."""
     try:
-        parcel: Parcel = pickle.loads(pickled)
+        chunk: Chunk = pickle.loads(pickled)
     except Exception as error:
         return Reply([], refusal=f"it cannot load what it was sent ({_name(error)})")
     _keep_freed_memory()
     outcomes: list[Outcome] = []
     begin = time.monotonic()
-    error, refusal = compute(parcel, outcomes.append)
+    error, refusal = compute(chunk, outcomes.append)
     return Reply(outcomes, error, refusal, time.monotonic() - begin)
 
 
@@ -93,16 +93,16 @@ def _keep_freed_memory() -> None:
             mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
 
-def compute(parcel: Parcel, emit: Callable[[Outcome], Any]) -> tuple[str, str]:
-    """Compute a parcel, handing over each experiment as it is finished.
+def compute(chunk: Chunk, emit: Callable[[Outcome], Any]) -> tuple[str, str]:
+    """Compute a chunk, handing over each experiment as it is finished.
 
     Returns:
         An error and a refusal, as in ``Reply``.
     """
-    refusal = _refusal(parcel)
+    refusal = _refusal(chunk)
     if refusal:
         return "", refusal
-    wanted = set(parcel.keys)
+    wanted = set(chunk.keys)
 
     def keep(history: History) -> None:
         outcome = outcome_of(history)
@@ -110,17 +110,17 @@ def compute(parcel: Parcel, emit: Callable[[Outcome], Any]) -> tuple[str, str]:
             wanted.remove(outcome.key)
             emit(outcome)
 
-    with jax.enable_x64(parcel.x64):
+    with jax.enable_x64(chunk.x64):
         try:
-            _call(parcel, keep)
+            _call(chunk, keep)
         except Exception as error:
             return _account(error), ""
     return ("its run ended without giving it back" if wanted else ""), ""
 
 
-def _call(parcel: Parcel, keep: Callable[[History], None]) -> None:
+def _call(chunk: Chunk, keep: Callable[[History], None]) -> None:
     """Call the run function, and keep each history when it is first seen."""
-    run: Any = parcel.run
+    run: Any = chunk.run
     kept: set[int] = set()
 
     def on_finished(position: int, history: History) -> None:
@@ -129,15 +129,15 @@ def _call(parcel: Parcel, keep: Callable[[History], None]) -> None:
 
     is_told = "on_finished" in inspect.signature(run).parameters
     told = {"on_finished": on_finished} if is_told else {}
-    for position, history in enumerate(run(list(parcel.experiments), **told)):
+    for position, history in enumerate(run(list(chunk.experiments), **told)):
         if position not in kept:
             keep(history)
 
 
-def _refusal(parcel: Parcel) -> str:
-    if package_version() != parcel.version:
-        return f"it has lazyrich {package_version()}, the sweep has {parcel.version}"
-    for experiment, key in zip(parcel.experiments, parcel.keys, strict=True):
+def _refusal(chunk: Chunk) -> str:
+    if package_version() != chunk.version:
+        return f"it has lazyrich {package_version()}, the sweep has {chunk.version}"
+    for experiment, key in zip(chunk.experiments, chunk.keys, strict=True):
         if experiment_key(experiment) != key:
             return "its lazyrich has other versions of the numerics or of the settings"
     return ""

@@ -44,7 +44,7 @@ class EigenvectorTask(Task):
 
     Example:
         >>> task = EigenvectorTask(dim=10, n_train=20, n_test=5, index=1)
-        >>> data = task.draw(0, kernel=lambda x: x @ x.T)
+        >>> data = task.sample(0, kernel=lambda x: x @ x.T)
         >>> labels = jnp.concatenate([data.y, data.y_test])
         >>> labels.shape, round(float(jnp.square(labels).mean()), 6)
         ((25,), 1.0)
@@ -54,7 +54,7 @@ class EigenvectorTask(Task):
     """
 
     labels_from_kernel: ClassVar[bool] = True
-    dials: ClassVar[tuple[str, ...]] = ("index",)
+    dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("index",)
 
     kind: Literal["eigenvector"] = "eigenvector"
     dim: PositiveInt
@@ -82,7 +82,7 @@ class EigenvectorTask(Task):
     def n_outputs(self) -> None:
         return None
 
-    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+    def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the inputs and label them by the kernel.
 
         Args:

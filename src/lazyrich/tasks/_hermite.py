@@ -30,7 +30,7 @@ class HermiteTask(Task):
 
     Example:
         >>> task = HermiteTask(dim=10, degree=3, n_train=20, n_test=5)
-        >>> task.draw(0).y.shape, task.facts()["variance"]
+        >>> task.sample(0).y.shape, task.facts()["variance"]
         ((20,), 6.0)
 
     References:
@@ -53,7 +53,7 @@ class HermiteTask(Task):
     def n_outputs(self) -> None:
         return None
 
-    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+    def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data; ``target`` holds β as its one row (1, d)."""
         target_key, train_key, test_key = jax.random.split(self.keys(seed)[0], 3)
         direction = jax.random.normal(target_key, (1, self.dim))

@@ -52,7 +52,7 @@ class ImageTask(Task):
 
     Example:
         >>> task = ImageTask(n_train=100, n_test=50, size=4)
-        >>> data = task.draw(0)
+        >>> data = task.sample(0)
         >>> data.x.shape, data.y.shape, float(data.x.max()) <= 1
         ((100, 16), (100, 10), True)
 
@@ -103,7 +103,7 @@ class ImageTask(Task):
     def n_outputs(self) -> int:
         return N_CLASSES
 
-    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+    def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Read and choose the images.
 
         Raises:

@@ -75,7 +75,7 @@ class ModularTask(Task):
 
     Example:
         >>> task = ModularTask(modulus=23, fraction=0.9)
-        >>> data = task.draw(0)
+        >>> data = task.sample(0)
         >>> data.x.shape, data.y_test.shape, round(task.facts()["zero_loss"], 4)
         ((476, 46), (53, 23), 0.0435)
 
@@ -144,7 +144,7 @@ class ModularTask(Task):
         """p numbers and "="; None for one-hot inputs."""
         return self.modulus + 1 if self.inputs == "tokens" else None
 
-    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+    def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Split the pool; rows of both sets stand in the order of the split."""
         train, test = self._split(self.keys(seed)[1])
         a, b, result = self._pool()

@@ -29,7 +29,7 @@ class ParityTask(Task):
         InputError: if more coordinates count than there are.
 
     Example:
-        >>> data = ParityTask(dim=10, n_relevant=3, n_train=20, n_test=5).draw(0)
+        >>> data = ParityTask(dim=10, n_relevant=3, n_train=20, n_test=5).sample(0)
         >>> data.x.shape, len(data.target), bool((jnp.abs(data.y) == 1).all())
         ((20, 10), 3, True)
     """
@@ -56,7 +56,7 @@ class ParityTask(Task):
     def n_outputs(self) -> None:
         return None
 
-    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+    def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data; ``target`` holds the coordinates that count, increasing."""
         target_key, train_key, test_key = jax.random.split(self.keys(seed)[0], 3)
         choice = jax.random.choice(target_key, self.dim, (self.n_relevant,), replace=False)

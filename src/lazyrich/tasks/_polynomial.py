@@ -69,7 +69,7 @@ class PolynomialTask(Task):
 
     Example:
         >>> task = PolynomialTask(dim=10, n_train=20, n_test=5)
-        >>> task.draw(0).target.shape, task.facts()["mean"]
+        >>> task.sample(0).target.shape, task.facts()["mean"]
         ((1, 10), 0.5)
 
     References:
@@ -92,7 +92,7 @@ class PolynomialTask(Task):
     def n_outputs(self) -> None:
         return None
 
-    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+    def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data; ``target`` holds the β_k as rows (k, d)."""
         return polynomial_regression(
             self.keys(seed)[0],

@@ -33,7 +33,7 @@ class TaskData(NamedTuple):
 
     Example:
         >>> from lazyrich.tasks import ParityTask
-        >>> data = ParityTask(dim=4, n_relevant=2, n_train=3, n_test=1).draw(0)
+        >>> data = ParityTask(dim=4, n_relevant=2, n_train=3, n_test=1).sample(0)
         >>> data.x.shape, data.y.shape, data.x_test.shape, data.target.shape
         ((3, 4), (3,), (1, 4), (2,))
     """
@@ -74,7 +74,8 @@ class Task(Config):
         version: number of the task's numerics; part of the store's key.
         labels: "real" numbers, or "classes" in one-hot rows.
         labels_from_kernel: whether ``draw`` needs a kernel.
-        dials: fields that change the numbers sampled and not their shapes, from 1.
+        dynamic_hyperparameters: fields that change the numbers sampled and not their
+            shapes, from 1.
         n_train: P, number of training points; a field or a property of every task.
         n_test: number of test points.
 
@@ -87,7 +88,7 @@ class Task(Config):
     version: ClassVar[int] = 1
     labels: ClassVar[Literal["real", "classes"]] = "real"
     labels_from_kernel: ClassVar[bool] = False
-    dials: ClassVar[tuple[str, ...]] = ()
+    dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ()
 
     data_seed: Seed | None = None
     split_seed: Seed | None = None
@@ -119,7 +120,7 @@ class Task(Config):
         return None
 
     @abstractmethod
-    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+    def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data.
 
         Args:

@@ -43,7 +43,7 @@ class TeacherTask(Task):
 
     Example:
         >>> task = TeacherTask(dim=10, n_train=20, n_test=5, widths=(8,))
-        >>> data = task.draw(0)
+        >>> data = task.sample(0)
         >>> data.x.shape, data.y.shape, [w.shape for w, _ in data.target]
         ((20, 10), (20, 5), [(10, 8), (8, 5)])
 
@@ -70,7 +70,7 @@ class TeacherTask(Task):
     def n_outputs(self) -> int:
         return self.target_dim
 
-    def draw(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
+    def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data; ``target`` holds the teacher's ``TeacherParams``."""
         teacher_key, train_key, test_key, noise_key = jax.random.split(self.keys(seed)[0], 4)
         params = self._teacher(teacher_key)

@@ -3,7 +3,7 @@
 Every numbered equation is here, as functions of arrays and of the two moments of the
 weights. Pure: no network's parameters, no files, no clock.
 
-Vocabulary: *statistics* are w̄ and M (Eq. 4); *alpha* is the output scale α,
+Vocabulary: *weight moments* are w̄ and M (Eq. 4); *alpha* is the output scale α,
 *epsilon* the quadratic strength ε, *beta* the target direction β⋆, *t* flow time
 (learning rate × steps).
 """
@@ -14,9 +14,9 @@ from ._alignment import population_centered_alignment as population_centered_ali
 from ._alignment import population_column_centered_alignment as population_column_centered_alignment
 from ._descent_steps import DescentState as DescentState
 from ._descent_steps import DescentSteps as DescentSteps
-from ._displacement import Motion as Motion
+from ._displacement import DisplacementMoments as DisplacementMoments
 from ._displacement import TangentSplit as TangentSplit
-from ._displacement import motion as motion
+from ._displacement import displacement_moments as displacement_moments
 from ._displacement import tangent_split as tangent_split
 from ._eigenspaces import Modes as Modes
 from ._eigenspaces import eigenfunctions as eigenfunctions
@@ -48,12 +48,12 @@ from ._moment_map import gradient_velocity as gradient_velocity
 from ._target import target_components as target_components
 from ._target import target_matrix as target_matrix
 from ._target import target_power as target_power
-from ._trajectory import Dials as Dials
+from ._trajectory import DynamicHyperparameters as DynamicHyperparameters
 from ._trajectory import Trajectory as Trajectory
-from ._weight_moments import Statistics as Statistics
+from ._weight_moments import WeightMoments as WeightMoments
 from ._weight_moments import committee_output as committee_output
-from ._weight_moments import displacement as displacement
 from ._weight_moments import equivalent_weights as equivalent_weights
 from ._weight_moments import infinite_width as infinite_width
+from ._weight_moments import moment_change as moment_change
 from ._weight_moments import polynomial_target as polynomial_target
-from ._weight_moments import statistics as statistics
+from ._weight_moments import weight_moments as weight_moments

@@ -7,9 +7,9 @@ from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._base import real_scalars, require_finite
 
-from ._loss_terms import require_statistics
+from ._loss_terms import require_weight_moments
 from ._target import target_matrix
-from ._weight_moments import Statistics, floating
+from ._weight_moments import WeightMoments, floating
 
 
 class AlignmentParts(NamedTuple):
@@ -39,7 +39,7 @@ class AlignmentParts(NamedTuple):
 
 
 def population_alignment(
-    stats: Statistics, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
+    stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:
     """Kernel–target alignment over x ~ N(0, I/D), nothing centred, Eqs. 19 and 20.
 
@@ -58,13 +58,13 @@ def population_alignment(
 
     Returns:
         The parts with the leading axes of ``stats``; their ``ratio`` is the alignment,
-        between 0 and 1, 0 at ε = 0, NaN for a zero target or diverged statistics.
+        between 0 and 1, 0 at ε = 0, NaN for a zero target or diverged weight moments.
 
     Raises:
         InputError: if ε or the directions are not finite, or if the shapes disagree.
 
     Example:
-        >>> stats = Statistics(jnp.zeros(1), jnp.ones((1, 1)))
+        >>> stats = WeightMoments(jnp.zeros(1), jnp.ones((1, 1)))
         >>> parts = population_alignment(stats, jnp.array([2.0]), epsilon=1.0)
         >>> [float(part) for part in parts], round(float(parts.ratio), 4)
         ([36.0, 10.0, 12.0], 0.9487)
@@ -82,7 +82,7 @@ def population_alignment(
 
 
 def population_column_centered_alignment(
-    stats: Statistics, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
+    stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:
     """Alignment with the mean of each column of the kernel taken out, labels as they are.
 
@@ -104,7 +104,7 @@ def population_column_centered_alignment(
         InputError: if ε or the directions are not finite, or if the shapes disagree.
 
     Example:
-        >>> stats = Statistics(jnp.zeros(1), jnp.ones((1, 1)))
+        >>> stats = WeightMoments(jnp.zeros(1), jnp.ones((1, 1)))
         >>> parts = population_column_centered_alignment(stats, jnp.array([2.0]), epsilon=1.0)
         >>> [float(part) for part in parts]
         [24.0, 7.0, 12.0]
@@ -122,7 +122,7 @@ def population_column_centered_alignment(
 
 
 def population_centered_alignment(
-    stats: Statistics, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
+    stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:
     """Centred alignment: kernel centred on both sides, labels centred, Eq. 19.
 
@@ -143,7 +143,7 @@ def population_centered_alignment(
         InputError: if ε or the directions are not finite, or if the shapes disagree.
 
     Example:
-        >>> stats = Statistics(jnp.zeros(1), jnp.ones((1, 1)))
+        >>> stats = WeightMoments(jnp.zeros(1), jnp.ones((1, 1)))
         >>> parts = population_centered_alignment(stats, jnp.array([2.0]), epsilon=1.0)
         >>> [float(part) for part in parts]
         [16.0, 5.0, 8.0]
@@ -172,11 +172,11 @@ class _Moments(NamedTuple):
     overlap_square: Array  # ε² Tr(MB²)/D³
 
 
-def _moments(stats: Statistics, directions: Array, epsilon: ScalarLike) -> _Moments:
+def _moments(stats: WeightMoments, directions: Array, epsilon: ScalarLike) -> _Moments:
     require_finite(epsilon=epsilon)
     target = target_matrix(directions)
     stats = floating(stats)
-    require_statistics(stats, len(target))
+    require_weight_moments(stats, len(target))
     [epsilon] = real_scalars(stats.second_moment, epsilon=epsilon)
     # Dividing by D before multiplying keeps M ~ 10⁴ and D⁴ ~ 10⁸ in reach of float32.
     dim = float(len(target))
@@ -200,5 +200,5 @@ def _kernel_power(of: _Moments, *, mean: float, square: float, trace: float) -> 
 
 
 def _like(history: Array, value: Array) -> Array:
-    """One value for every save point."""
+    """One value for every evaluation step."""
     return jnp.broadcast_to(value, history.shape)

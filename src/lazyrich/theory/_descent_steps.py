@@ -13,15 +13,15 @@ class DescentState(NamedTuple):
     """The state between two steps of gradient descent.
 
     Attributes:
-        moved: displacement of the weight rows from the start.
+        displacements: displacement of the weight rows from the start.
         velocity: of heavy-ball momentum, in units of a step; None without momentum.
 
     Example:
-        >>> DescentSteps(jnp.zeros((1, 1)), lambda moved: moved - 1, 0.5).start().velocity is None
+        >>> DescentSteps(jnp.zeros((1, 1)), lambda change: change - 1, 0.5).start().velocity is None
         True
     """
 
-    moved: Float[Array, "r d"]
+    displacements: Float[Array, "r d"]
     velocity: Float[Array, "r d"] | None
 
 
@@ -30,19 +30,19 @@ class DescentSteps(NamedTuple):
 
     Attributes:
         rows: the weights at the start, or those of the equivalent machine.
-        pull: the gradient on each row as a function of the rows' displacement
-            (``Objective.pull_from``).
-        rate: c = 2ηα/N, ``Dials.rate``.
+        gradient: the gradient on each row as a function of the rows' displacement
+            (``Objective.gradient_from``).
+        rate: c = 2ηα/N, ``DynamicHyperparameters.rate``.
         momentum: μ; None is plain descent.
 
     Example:
-        >>> steps = DescentSteps(jnp.zeros((1, 1)), lambda moved: moved - 1, 0.5)
+        >>> steps = DescentSteps(jnp.zeros((1, 1)), lambda change: change - 1, 0.5)
         >>> steps.displacement(steps.advance(steps.start(), 0, 2), 2).item()
         0.75
     """
 
     rows: Float[Array, "r d"]
-    pull: Gradient
+    gradient: Gradient
     rate: ScalarLike
     momentum: ScalarLike | None = None
 
@@ -58,7 +58,7 @@ class DescentSteps(NamedTuple):
 
         def step(_: ScalarLike, state: DescentState) -> DescentState:
             displacements, velocity = state
-            update = self.rate * self.pull(displacements)
+            update = self.rate * self.gradient(displacements)
             if velocity is not None and self.momentum is not None:
                 update = velocity = jnp.multiply(self.momentum, velocity) + update
             return DescentState(displacements - update, velocity)
@@ -68,4 +68,4 @@ class DescentSteps(NamedTuple):
     def displacement(self, state: DescentState, step: ScalarLike) -> Array:
         """The displacement of the rows after so many steps."""
         del step
-        return state.moved
+        return state.displacements

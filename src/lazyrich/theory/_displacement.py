@@ -9,10 +9,10 @@ from lazyrich._base import real_arrays, real_scalars, require_shapes
 from lazyrich.numerics import eigenmodes, inverse_eigenvalues, rounding_cutoff
 
 from ._kernel import committee_kernel
-from ._weight_moments import Statistics, floating
+from ._weight_moments import WeightMoments, floating
 
 
-class Motion(NamedTuple):
+class DisplacementMoments(NamedTuple):
     """Moments of the weight rows' displacement Δ_i = w_i − w_i(0).
 
     Attributes:
@@ -21,7 +21,7 @@ class Motion(NamedTuple):
         square: ⟨‖Δ‖²⟩, so that ‖θ − θ₀‖ = √(N · square).
 
     Example:
-        >>> motion(jnp.array([[2.0]]), jnp.array([[1.0]])).square.tolist()
+        >>> displacement_moments(jnp.array([[2.0]]), jnp.array([[1.0]])).square.tolist()
         1.0
     """
 
@@ -47,7 +47,9 @@ class TangentSplit(NamedTuple):
     outside: Float[Array, "*b"]
 
 
-def motion(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Motion:
+def displacement_moments(
+    rows: Float[Array, "r d"], displacements: Float[Array, "r d"]
+) -> DisplacementMoments:
     """The moments ⟨Δ⟩, ⟨Δ w₀ᵀ⟩ and ⟨‖Δ‖²⟩ of a displacement of weight rows.
 
     A row moves by an affine map of itself, so a machine and its equivalent of D + 1
@@ -55,7 +57,7 @@ def motion(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Motion:
 
     Args:
         rows: w₀, the weights at the start.
-        moved: Δ, the displacement of each row.
+        displacements: Δ, the displacement of each row.
 
     Returns:
         The three moments, dimensionless; zero for rows that have not moved.
@@ -64,18 +66,22 @@ def motion(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Motion:
         InputError: if the shapes disagree.
 
     Example:
-        >>> motion(jnp.array([[2.0]]), jnp.array([[1.0]])).cross.tolist()
+        >>> displacement_moments(jnp.array([[2.0]]), jnp.array([[1.0]])).cross.tolist()
         [[2.0]]
     """
-    rows, moved = real_arrays(rows=rows, moved=moved)
-    require_shapes("rd rd", rows=rows, moved=moved)
+    rows, displacements = real_arrays(rows=rows, displacements=displacements)
+    require_shapes("rd rd", rows=rows, displacements=displacements)
     n_rows = len(rows)
-    return Motion(moved.mean(0), moved.T @ rows / n_rows, jnp.square(moved).sum() / n_rows)
+    return DisplacementMoments(
+        displacements.mean(0),
+        displacements.T @ rows / n_rows,
+        jnp.square(displacements).sum() / n_rows,
+    )
 
 
 def tangent_split(
-    gone: Motion,
-    start: Statistics,
+    displacement: DisplacementMoments,
+    start: WeightMoments,
     x: Float[Array, "n d"],
     *,
     alpha: ScalarLike,
@@ -89,7 +95,7 @@ def tangent_split(
     Needs float64: the eigenvalues of K₀ span many orders of magnitude.
 
     Args:
-        gone: moments of the displacement; leading axes are save points.
+        displacement: moments of the displacement; leading axes are evaluation steps.
         start: w̄₀ and M₀.
         x: training inputs, which span the space.
         alpha: α, output scale.
@@ -104,10 +110,10 @@ def tangent_split(
         InputError: if shapes disagree, α, ε or ``x`` is not finite, or N is not above zero.
 
     Example:
-        >>> rows, moved = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[1.0, 1.0], [1.0, 1.0]])
-        >>> start = Statistics(rows.mean(0), rows.T @ rows / 2)
-        >>> gone, x = motion(rows, moved), jnp.array([[1.0, 0.0]])
-        >>> split = tangent_split(gone, start, x, alpha=1.0, epsilon=0.0, width=2)
+        >>> rows, displacements = jnp.eye(2), jnp.ones((2, 2))
+        >>> start = WeightMoments(rows.mean(0), rows.T @ rows / 2)
+        >>> displacement, x = displacement_moments(rows, displacements), jnp.array([[1.0, 0.0]])
+        >>> split = tangent_split(displacement, start, x, alpha=1.0, epsilon=0.0, width=2)
         >>> [round(float(part), 3) for part in split]
         [1.414, 1.414]
 
@@ -115,7 +121,7 @@ def tangent_split(
         Kumar et al. (2024), §1 (the affine subspace of the linearized model) and Figure 3(c, d).
     """
     [x] = real_arrays(x=x)
-    start, moments = floating(start), Motion(*real_arrays(**gone._asdict()))
+    start, moments = floating(start), DisplacementMoments(*real_arrays(**displacement._asdict()))
     require_shapes("nd d dd", x=x, mean_weight=start.mean_weight, second_moment=start.second_moment)
     kernel = committee_kernel(start, x, alpha=alpha, epsilon=epsilon, width=width)
     alpha, epsilon, width = real_scalars(kernel, alpha=alpha, epsilon=epsilon, width=width)

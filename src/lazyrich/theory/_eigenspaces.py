@@ -143,7 +143,7 @@ def sample_sizes(eigenvalues: Modes) -> Modes:
     noise is exact from P = D(D+3)/2 on, the rank of the kernel, whatever ε is.
 
     Args:
-        eigenvalues: of ``initial_eigenvalues`` or its twin with readouts.
+        eigenvalues: of ``initial_eigenvalues`` or its linearized network with readouts.
 
     Returns:
         P for each eigenspace, dimensionless; infinite where the eigenvalue is zero.

@@ -23,7 +23,7 @@ class FlowState(NamedTuple):
     Attributes:
         t: the time that is reached.
         t_next: where the next step is to end.
-        moved: displacement of the weight rows at ``t``.
+        displacements: displacement of the weight rows at ``t``.
         memory: of the solver.
         control: of the step size.
         t_before: where the last step began.
@@ -31,13 +31,13 @@ class FlowState(NamedTuple):
         n_steps: of the solver, tried so far.
 
     Example:
-        >>> FlowSteps(jnp.zeros((1, 1)), lambda moved: 1 - moved, 0.1, 10.0, 1e-4, 1e-6).start().t
+        >>> FlowSteps(jnp.zeros((1, 1)), lambda change: 1 - change, 0.1, 10.0, 1e-4, 1e-6).start().t
         Array(0., ...)
     """
 
     t: Float[Array, ""]
     t_next: Float[Array, ""]
-    moved: Float[Array, "r d"]
+    displacements: Float[Array, "r d"]
     memory: PyTree
     control: PyTree
     t_before: Float[Array, ""]
@@ -53,21 +53,21 @@ class FlowSteps(NamedTuple):
 
     Attributes:
         rows: the weights at the start, or those of the equivalent machine.
-        field: the rows' velocity, from their displacement.
+        velocity: the rows' velocity, from their displacement.
         learning_rate: flow time of one step.
         t_end: last flow time.
         rtol: relative tolerance of a solver step, on the displacement.
         atol: absolute tolerance.
 
     Example:
-        >>> steps = FlowSteps(jnp.zeros((1, 1)), lambda moved: 1 - moved, 0.1, 10.0, 1e-4, 1e-6)
+        >>> steps = FlowSteps(jnp.zeros((1, 1)), lambda change: 1 - change, 0.1, 10.0, 1e-4, 1e-6)
         >>> state = steps.advance(steps.start(), 0, 10)
         >>> round(steps.displacement(state, 10).item(), 3), round(float(1 - jnp.exp(-1)), 3)
         (0.632, 0.632)
     """
 
     rows: Float[Array, "r d"]
-    field: Callable[[Array], Array]
+    velocity: Callable[[Array], Array]
     learning_rate: ScalarLike
     t_end: ScalarLike
     rtol: Array | float
@@ -112,7 +112,7 @@ class FlowSteps(NamedTuple):
         return jnp.asarray(self.learning_rate, float) * step
 
     def _term(self) -> diffrax.ODETerm:
-        return diffrax.ODETerm(lambda t, moved, args: self.field(moved))
+        return diffrax.ODETerm(lambda t, displacements, args: self.velocity(displacements))
 
     def _controller(self) -> diffrax.PIDController:
         return diffrax.PIDController(rtol=self.rtol, atol=self.atol)
@@ -120,15 +120,15 @@ class FlowSteps(NamedTuple):
     def _solver_step(self, state: FlowState) -> FlowState:
         """One step of diffrax's own loop."""
         term = self._term()
-        moved, error, last_step, memory, _ = _SOLVER.step(
-            term, state.t, state.t_next, state.moved, None, state.memory, made_jump=False
+        displacements, error, last_step, memory, _ = _SOLVER.step(
+            term, state.t, state.t_next, state.displacements, None, state.memory, made_jump=False
         )
         error = jnp.where(jnp.isnan(error), jnp.inf, error)
         is_kept, t, t_next, _, control, _ = self._controller().adapt_step_size(
             state.t,
             state.t_next,
-            state.moved,
-            moved,
+            state.displacements,
+            displacements,
             None,
             error,
             _SOLVER.error_order(term),
@@ -139,12 +139,14 @@ class FlowSteps(NamedTuple):
         # The last step must not be too short: go to the end, or half of the way to it.
         is_last = t_next > _just_below(end)
         t_next = jnp.where(is_last, jnp.where(is_kept, end, t + 0.5 * (end - t)), t_next)
-        after = (moved, memory, state.t, last_step)
-        before = (state.moved, state.memory, state.t_before, state.last_step)
-        moved, memory, t_before, last_step = jax.tree.map(
+        after = (displacements, memory, state.t, last_step)
+        before = (state.displacements, state.memory, state.t_before, state.last_step)
+        displacements, memory, t_before, last_step = jax.tree.map(
             lambda new, old: jnp.where(is_kept, new, old), after, before
         )
-        return FlowState(t, t_next, moved, memory, control, t_before, last_step, state.n_steps + 1)
+        return FlowState(
+            t, t_next, displacements, memory, control, t_before, last_step, state.n_steps + 1
+        )
 
 
 def _just_below(end: Array) -> Array:

@@ -17,10 +17,10 @@ from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 from lazyrich._base import Status, require_steps
 
 from ._descent_steps import DescentState, DescentSteps
-from ._displacement import Motion
+from ._displacement import DisplacementMoments
 from ._loss import Objective
 from ._trajectory import (
-    Dials,
+    DynamicHyperparameters,
     Problem,
     Recording,
     Trajectory,
@@ -28,44 +28,44 @@ from ._trajectory import (
     sound_problem,
     start_of,
 )
-from ._weight_moments import Statistics
+from ._weight_moments import WeightMoments
 
 
 def gradient_descent(
-    start: Statistics | Float[Array, "N d"],
+    start: WeightMoments | Float[Array, "N d"],
     objective: Objective,
     *,
-    dials: Dials,
-    save_steps: Sequence[int] | np.ndarray,
+    hyperparameters: DynamicHyperparameters,
+    eval_steps: Sequence[int] | np.ndarray,
     query: Objective | None = None,
     centered: bool = True,
-    observe: Callable[[Statistics], PyTree] = identity,
-    observe_motion: Callable[[Motion], PyTree] | None = None,
+    observe: Callable[[WeightMoments], PyTree] = identity,
+    observe_displacement: Callable[[DisplacementMoments], PyTree] | None = None,
 ) -> Trajectory:
     """Full-batch gradient descent on the committee machine, exact for any width.
 
     Computes with the rows of the equivalent machine of D + 1 units, or of the machine
     itself if it is smaller. The loop carries their displacement from the start, so that a
     lazy network (large α, small displacement) loses no digits. Runs under ``jit`` and ``vmap``
-    over the dials, the start and the data; one diverged run leaves the others alone.
+    over the hyperparameters, the start and the data; one diverged run leaves the others alone.
 
     Args:
         start: weights, one row for each unit; or w̄₀ and M₀ of a machine
-            (``statistics``) or of infinitely many units (``infinite_width``). Give a
+            (``weight_moments``) or of infinitely many units (``infinite_width``). Give a
             machine of fewer than D units by its weights: rounding in M₀ grows.
         objective: the training loss.
-        dials: α, ε, learning rate and momentum.
-        save_steps: step numbers to record, increasing, 0 = before the first step.
+        hyperparameters: α, ε, learning rate and momentum.
+        eval_steps: step numbers to record, increasing, 0 = before the first step.
         query: a second loss to record, such as the test loss; never trained on.
         centered: train α[f(θ) − f(θ₀)] (Eq. 7) rather than αf(θ).
-        observe: what else to record at each save point, from the current w̄ and M; the
+        observe: what else to record at each evaluation step, from the current w̄ and M; the
             moments themselves by default (s·D² numbers). Pass the same function
             again to reuse the compiled loop.
-        observe_motion: what to record of the weights' displacement, from its ``Motion``;
+        observe_displacement: what to record of the weights' ``DisplacementMoments``;
             None records nothing.
 
     Returns:
-        Losses and observations at the save points, with a status.
+        Losses and observations at the evaluation steps, with a status.
 
     Raises:
         InputError: if shapes disagree, numbers are not finite, or the save steps are
@@ -76,17 +76,20 @@ def gradient_descent(
         >>> x = jax.random.normal(jax.random.key(0), (20, 4)) / 2
         >>> trajectory = gradient_descent(
         ...     infinite_width(4), EmpiricalLoss(x, x[:, 0] ** 2),
-        ...     dials=Dials(alpha=1.0, epsilon=0.5), save_steps=np.array([0, 10, 1000]))
+        ...     hyperparameters=DynamicHyperparameters(alpha=1.0, epsilon=0.5),
+        ...     eval_steps=np.array([0, 10, 1000]))
         >>> bool(trajectory.train_loss[2] < 0.01 * trajectory.train_loss[0])
         True
 
     References:
         Kumar et al. (2024), §5 and §8.1; the closure is derived in docs/theory.md.
     """
-    problem = sound_problem(start, objective, query, dials)
-    has_momentum = not (isinstance(dials.momentum, int | float) and dials.momentum == 0)
-    recording = Recording(centered, observe, observe_motion)
-    steps = require_steps(save_steps)
+    problem = sound_problem(start, objective, query, hyperparameters)
+    has_momentum = not (
+        isinstance(hyperparameters.momentum, int | float) and hyperparameters.momentum == 0
+    )
+    recording = Recording(centered, observe, observe_displacement)
+    steps = require_steps(eval_steps)
     return _descend(problem, steps, has_momentum=has_momentum, recording=recording)
 
 
@@ -95,23 +98,26 @@ def gradient_descent(
 def _descend(
     problem: Problem, steps: Int[Array, " s"], *, has_momentum: bool, recording: Recording
 ) -> Trajectory:
-    dials = problem.dials
+    hyperparameters = problem.hyperparameters
     start = start_of(problem.start)
-    gradient = problem.objective.pull_from(
-        start.rows, centered=recording.centered, alpha=dials.alpha, epsilon=dials.epsilon
+    gradient = problem.objective.gradient_from(
+        start.rows,
+        centered=recording.centered,
+        alpha=hyperparameters.alpha,
+        epsilon=hyperparameters.epsilon,
     )
 
-    momentum = dials.momentum if has_momentum else None
-    descent = DescentSteps(start.rows, gradient, dials.rate, momentum)
+    momentum = hyperparameters.momentum if has_momentum else None
+    descent = DescentSteps(start.rows, gradient, hyperparameters.rate, momentum)
 
     def segment(
         state: DescentState, n_steps: ScalarLike
     ) -> tuple[DescentState, tuple[PyTree, ...]]:
         state = descent.advance(state, 0, n_steps)
-        return state, recording.at(problem, start, state.moved)
+        return state, recording.at(problem, start, state.displacements)
 
-    _, (train_loss, query_loss, observed, observed_motion) = jax.lax.scan(
+    _, (train_loss, query_loss, observed, observed_displacement) = jax.lax.scan(
         segment, descent.start(), jnp.diff(steps, prepend=0)
     )
     status = jnp.where(jnp.isfinite(train_loss).all(), Status.ok, Status.diverged)
-    return Trajectory(steps, train_loss, query_loss, observed, status, observed_motion)
+    return Trajectory(steps, train_loss, query_loss, observed, status, observed_displacement)

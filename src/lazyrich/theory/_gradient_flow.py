@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike
 from lazyrich._base import InputError, Status, require_finite, require_positive
 from lazyrich.numerics import RungeKuttaChebyshev
 
-from ._displacement import Motion
+from ._displacement import DisplacementMoments
 from ._flow_steps import MAX_STEPS
 from ._loss import Objective
 from ._trajectory import (
-    Dials,
+    DynamicHyperparameters,
     Problem,
     Recording,
     Start,
@@ -27,44 +27,44 @@ from ._trajectory import (
     sound_problem,
     start_of,
 )
-from ._weight_moments import Statistics, displacement
+from ._weight_moments import WeightMoments, moment_change
 
 _MAX_DENSE_STEPS = 1024
 
 
 def gradient_flow(
-    start: Statistics | Float[Array, "N d"],
+    start: WeightMoments | Float[Array, "N d"],
     objective: Objective,
     *,
-    dials: Dials,
-    save_t: Sequence[float] | np.ndarray | Float[Array, " s"],
+    hyperparameters: DynamicHyperparameters,
+    eval_t: Sequence[float] | np.ndarray | Float[Array, " s"],
     query: Objective | None = None,
     centered: bool = True,
-    observe: Callable[[Statistics], PyTree] = identity,
-    observe_motion: Callable[[Motion], PyTree] | None = None,
+    observe: Callable[[WeightMoments], PyTree] = identity,
+    observe_displacement: Callable[[DisplacementMoments], PyTree] | None = None,
     rtol: float = 1e-3,
 ) -> Trajectory:
-    """Gradient flow on the committee machine, exact for any width, at save points.
+    """Gradient flow on the committee machine, exact for any width, at evaluation steps.
 
     The limit of ``gradient_descent`` at vanishing learning rate, in flow time
     t = learning_rate × steps: dw̄/dt = −(2/α)(g + εGw̄) and
     dM/dt = −(2/α)[g w̄ᵀ + w̄ gᵀ + ε(GM + MG)]. Tens to hundreds of times faster than
-    the steps that it approximates. The dials' learning rate and momentum are not used.
+    the steps that it approximates. The hyperparameters' learning rate and momentum are not used.
 
     Args:
         start: weights, or w̄₀ and M₀, as for ``gradient_descent``.
         objective: the training loss; a ``PopulationLoss`` gives the limit P → ∞.
-        dials: α and ε.
-        save_t: flow times to record, not negative, increasing.
+        hyperparameters: α and ε.
+        eval_t: flow times to record, not negative, increasing.
         query: a second loss to record, never trained on.
         centered: train α[f(θ) − f(θ₀)] (Eq. 7) rather than αf(θ).
-        observe: what else to record at each save point; the moments by default.
-        observe_motion: what to record of the weights' displacement, from its ``Motion``;
+        observe: what else to record at each evaluation step; the moments by default.
+        observe_displacement: what to record of the weights' ``DisplacementMoments``;
             None records nothing.
         rtol: relative tolerance of a solver step, on the displacement of the rows.
 
     Returns:
-        Losses and observations; ``steps`` holds the flow times. Save points after a
+        Losses and observations; ``steps`` holds the flow times. Evaluation steps after a
         failure of the solver are not finite, and the status says ``out_of_steps`` or
         ``diverged``.
 
@@ -77,39 +77,40 @@ def gradient_flow(
         >>> x = jax.random.normal(jax.random.key(0), (20, 4)) / 2
         >>> flow = gradient_flow(
         ...     infinite_width(4), EmpiricalLoss(x, x[:, 0] ** 2),
-        ...     dials=Dials(alpha=1.0, epsilon=0.5), save_t=np.array([0.0, 10.0, 1000.0]))
+        ...     hyperparameters=DynamicHyperparameters(alpha=1.0, epsilon=0.5),
+        ...     eval_t=np.array([0.0, 10.0, 1000.0]))
         >>> bool(flow.train_loss[2] < 0.01 * flow.train_loss[0])
         True
 
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
-    problem = sound_problem(start, objective, query, dials)
-    recording = Recording(centered, observe, observe_motion)
-    return _flow(problem, _require_times(save_t), rtol, recording=recording)
+    problem = sound_problem(start, objective, query, hyperparameters)
+    recording = Recording(centered, observe, observe_displacement)
+    return _flow(problem, _require_times(eval_t), rtol, recording=recording)
 
 
 def flow_interpolant(
-    start: Statistics | Float[Array, "N d"],
+    start: WeightMoments | Float[Array, "N d"],
     objective: Objective,
     *,
-    dials: Dials,
+    hyperparameters: DynamicHyperparameters,
     t_end: ScalarLike,
     centered: bool = True,
     rtol: float = 1e-3,
-) -> Callable[[ScalarLike], Statistics]:
+) -> Callable[[ScalarLike], WeightMoments]:
     """Gradient flow as a function of time: w̄ and M at any t in [0, t_end].
 
     Args:
         start: weights, or w̄₀ and M₀, as for ``gradient_descent``.
         objective: the training loss.
-        dials: α and ε.
+        hyperparameters: α and ε.
         t_end: last flow time, above zero.
         centered: train α[f(θ) − f(θ₀)] (Eq. 7) rather than αf(θ).
         rtol: relative tolerance of a solver step.
 
     Returns:
-        A function from flow time to the statistics, jit- and vmap-safe. Its values are not
+        A function from flow time to the weight_moments, jit- and vmap-safe. Its values are not
         finite after the time at which the solver failed, if it did.
 
     Raises:
@@ -119,14 +120,14 @@ def flow_interpolant(
         >>> from lazyrich.theory import PopulationLoss, infinite_width
         >>> at = flow_interpolant(
         ...     infinite_width(2), PopulationLoss(jnp.diag(jnp.array([2.0, 0.0]))),
-        ...     dials=Dials(alpha=1.0, epsilon=1.0), t_end=100.0)
+        ...     hyperparameters=DynamicHyperparameters(alpha=1.0, epsilon=1.0), t_end=100.0)
         >>> [round(float(v), 3) for v in jnp.diag(at(100.0).second_moment)]
         [3.0, 1.0]
 
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
-    problem = sound_problem(start, objective, None, dials)
+    problem = sound_problem(start, objective, None, hyperparameters)
     require_finite(t_end=t_end)
     require_positive(t_end=t_end)
     initial = start_of(problem.start)
@@ -136,9 +137,9 @@ def flow_interpolant(
         velocity, initial, saveat, t_end, _controller(problem, rtol), _MAX_DENSE_STEPS
     )
 
-    def at(t: ScalarLike) -> Statistics:
+    def at(t: ScalarLike) -> WeightMoments:
         displacements = solution.evaluate(jnp.asarray(t))
-        return jax.tree.map(jnp.add, initial.moments, displacement(initial.rows, displacements))
+        return jax.tree.map(jnp.add, initial.moments, moment_change(initial.rows, displacements))
 
     return at
 
@@ -158,13 +159,13 @@ def _flow(
     velocity = _velocity(problem, initial, centered=recording.centered)
     controller = _controller(problem, rtol)
     solution = _solve(velocity, initial, saveat, times[-1], controller, MAX_STEPS)
-    train_loss, query_loss, observed, observed_motion = cast(tuple, solution.ys)
+    train_loss, query_loss, observed, observed_displacement = cast(tuple, solution.ys)
     failure = jnp.where(
         solution.result == diffrax.RESULTS.max_steps_reached, Status.out_of_steps, Status.diverged
     )
     is_ok = (solution.result == diffrax.RESULTS.successful) & jnp.isfinite(train_loss).all()
     status = jnp.where(is_ok, Status.ok, failure)
-    return Trajectory(times, train_loss, query_loss, observed, status, observed_motion)
+    return Trajectory(times, train_loss, query_loss, observed, status, observed_displacement)
 
 
 Velocity = Callable[[ScalarLike, Float[Array, "r d"], None], Float[Array, "r d"]]
@@ -172,11 +173,11 @@ Velocity = Callable[[ScalarLike, Float[Array, "r d"], None], Float[Array, "r d"]
 
 
 def _velocity(problem: Problem, start: Start, *, centered: bool) -> Velocity:
-    dials = problem.dials
-    gradient = problem.objective.pull_from(
-        start.rows, alpha=dials.alpha, epsilon=dials.epsilon, centered=centered
+    hyperparameters = problem.hyperparameters
+    gradient = problem.objective.gradient_from(
+        start.rows, alpha=hyperparameters.alpha, epsilon=hyperparameters.epsilon, centered=centered
     )
-    rate = jnp.divide(2, dials.alpha)
+    rate = jnp.divide(2, hyperparameters.alpha)
 
     def velocity(t: ScalarLike, displacements: Array, args: None) -> Array:
         del t, args
@@ -188,7 +189,9 @@ def _velocity(problem: Problem, start: Start, *, centered: bool) -> Velocity:
 def _controller(problem: Problem, rtol: ScalarLike) -> diffrax.PIDController:
     """A displacement counts as zero far below what the target needs, about 1/α."""
     tolerance = jnp.asarray(rtol)
-    return diffrax.PIDController(rtol=tolerance, atol=1e-2 * tolerance / problem.dials.alpha)
+    return diffrax.PIDController(
+        rtol=tolerance, atol=1e-2 * tolerance / problem.hyperparameters.alpha
+    )
 
 
 def _solve(
@@ -213,12 +216,12 @@ def _solve(
     )
 
 
-def _require_times(save_t: ArrayLike) -> Float[Array, " s"]:
-    times = np.asarray(save_t, dtype=float)
+def _require_times(eval_t: ArrayLike) -> Float[Array, " s"]:
+    times = np.asarray(eval_t, dtype=float)
     if times.ndim != 1 or times.size == 0 or times[0] < 0 or not (np.diff(times) > 0).all():
         raise InputError(
-            f"save_t is {save_t!r}; it must be a one-dimensional array of flow times "
+            f"eval_t is {eval_t!r}; it must be a one-dimensional array of flow times "
             "that increase from zero or above."
         )
-    require_finite(save_t=times)
+    require_finite(eval_t=times)
     return jnp.asarray(times)

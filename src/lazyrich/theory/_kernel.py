@@ -10,11 +10,11 @@ from lazyrich._base import (
     require_shapes,
 )
 
-from ._weight_moments import Statistics
+from ._weight_moments import WeightMoments
 
 
 def committee_kernel(
-    stats: Statistics,
+    stats: WeightMoments,
     x: Float[Array, "n d"],
     x2: Float[Array, "m d"] | None = None,
     *,
@@ -38,7 +38,7 @@ def committee_kernel(
 
     Returns:
         K in label units², symmetric and positive semidefinite where ``x2`` is None; NaN
-        where the statistics are (a run that has diverged).
+        where the weight moments are (a run that has diverged).
 
     Raises:
         InputError: if ``x``, α or ε is not finite, if N is not above zero, or if the

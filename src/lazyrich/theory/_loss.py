@@ -22,7 +22,7 @@ from lazyrich._base import (
 )
 
 from ._loss_terms import quadratic_loss_terms
-from ._weight_moments import Statistics, committee_output, displacement, statistics
+from ._weight_moments import WeightMoments, committee_output, moment_change, weight_moments
 
 # XLA spreads a product of this size over the cores of a CPU and loses time by it (a
 # step at P=550, D=100 took 340 µs on two cores, 265 µs on one); two halves are left alone.
@@ -42,7 +42,7 @@ class ResidualMoments(NamedTuple):
 
     Example:
         >>> loss = EmpiricalLoss(jnp.array([[2.0]]), jnp.array([1.0]))
-        >>> still = Statistics(jnp.zeros(1), jnp.zeros((1, 1)))  # f = 0, so r = −1
+        >>> still = WeightMoments(jnp.zeros(1), jnp.zeros((1, 1)))  # f = 0, so r = −1
         >>> loss.residual_moments(still, alpha=1.0, epsilon=0.0).second.tolist()
         [[-4.0]]
     """
@@ -64,18 +64,18 @@ class Objective(Protocol):
     """
 
     def loss(
-        self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
+        self, stats: WeightMoments, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> Float[Array, ""]:
         """⟨(f − y)²⟩ in label units²."""
         ...
 
     def residual_moments(
-        self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
+        self, stats: WeightMoments, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> ResidualMoments:
         """⟨r x⟩ and ⟨r x xᵀ⟩ in label units."""
         ...
 
-    def pull_from(
+    def gradient_from(
         self,
         rows: Float[Array, "r d"],
         *,
@@ -98,7 +98,7 @@ class EmpiricalLoss(NamedTuple):
 
     Example:
         >>> loss = EmpiricalLoss(jnp.array([[2.0]]), jnp.array([1.0]))
-        >>> still = Statistics(jnp.zeros(1), jnp.zeros((1, 1)))  # f = 0
+        >>> still = WeightMoments(jnp.zeros(1), jnp.zeros((1, 1)))  # f = 0
         >>> float(loss.loss(still, alpha=1.0, epsilon=0.0))
         1.0
     """
@@ -107,25 +107,25 @@ class EmpiricalLoss(NamedTuple):
     y: Float[Array, " n"]
 
     def residual(
-        self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
+        self, stats: WeightMoments, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> Float[Array, " n"]:
         """f − y on each point, in label units."""
         return committee_output(stats, self.x, alpha=alpha, epsilon=epsilon) - self.y
 
     def loss(
-        self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
+        self, stats: WeightMoments, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> Float[Array, ""]:
         """Mean squared error over the points, in label units²."""
         return jnp.square(self.residual(stats, alpha=alpha, epsilon=epsilon)).mean()
 
     def residual_moments(
-        self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
+        self, stats: WeightMoments, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> ResidualMoments:
         """g = Xᵀr/P and G = Xᵀ diag(r) X/P."""
         weighted = self.residual(stats, alpha=alpha, epsilon=epsilon) / len(self.y)
         return ResidualMoments(weighted @ self.x, self.x.T @ (weighted[:, None] * self.x))
 
-    def pull_from(
+    def gradient_from(
         self,
         rows: Float[Array, "r d"],
         *,
@@ -174,7 +174,7 @@ class PopulationLoss(NamedTuple):
 
     Example:
         >>> loss = PopulationLoss(jnp.array([[2.0]]))
-        >>> solved = Statistics(jnp.zeros(1), jnp.array([[2.0]]))
+        >>> solved = WeightMoments(jnp.zeros(1), jnp.array([[2.0]]))
         >>> float(loss.loss(solved, alpha=1.0, epsilon=1.0))
         0.0
 
@@ -185,14 +185,14 @@ class PopulationLoss(NamedTuple):
     target_matrix: Float[Array, "d d"]
 
     def loss(
-        self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
+        self, stats: WeightMoments, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> Float[Array, ""]:
         """Eq. 6, the sum of its three terms, in label units²."""
         terms = quadratic_loss_terms(stats, self.target_matrix, alpha=alpha, epsilon=epsilon)
         return terms.total
 
     def residual_moments(
-        self, stats: Statistics, *, alpha: ScalarLike, epsilon: ScalarLike
+        self, stats: WeightMoments, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> ResidualMoments:
         """g = αw̄/D and G = (2B + Tr(B) I)/(2D²) with B = αεM − B⋆ (Wick's theorem)."""
         dim = len(self.target_matrix)
@@ -202,7 +202,7 @@ class PopulationLoss(NamedTuple):
             alpha * stats.mean_weight / dim, (2 * gap + isotropic) / (2 * dim**2)
         )
 
-    def pull_from(
+    def gradient_from(
         self,
         rows: Float[Array, "r d"],
         *,
@@ -214,7 +214,7 @@ class PopulationLoss(NamedTuple):
 
         def gradient(displacements: Float[Array, "r d"]) -> Float[Array, "r d"]:
             weights = rows + displacements
-            trained = displacement(rows, displacements) if centered else statistics(weights)
+            trained = moment_change(rows, displacements) if centered else weight_moments(weights)
             g, G = self.residual_moments(trained, alpha=alpha, epsilon=epsilon)
             return g + epsilon * weights @ G
 
@@ -222,7 +222,7 @@ class PopulationLoss(NamedTuple):
 
 
 def floating_problem(**parts: Any) -> tuple[Any, ...]:
-    """Statistics, weights and objectives with all numbers as arrays of one floating type.
+    """WeightMoments, weights and objectives with all numbers as arrays of one floating type.
 
     Args:
         **parts: by name; objectives that are not of this package, and None, are left as
@@ -230,26 +230,26 @@ def floating_problem(**parts: Any) -> tuple[Any, ...]:
     """
     given = {}
     for part, value in parts.items():
-        if isinstance(value, Statistics | EmpiricalLoss | PopulationLoss):
+        if isinstance(value, WeightMoments | EmpiricalLoss | PopulationLoss):
             given |= {f"{part}.{field}": entry for field, entry in value._asdict().items()}
         elif part == "start":
             given[part] = value
     arrays = dict(zip(given, real_arrays(**given), strict=True))
     return tuple(
         value._replace(**{field: arrays[f"{part}.{field}"] for field in value._fields})
-        if isinstance(value, Statistics | EmpiricalLoss | PopulationLoss)
+        if isinstance(value, WeightMoments | EmpiricalLoss | PopulationLoss)
         else arrays.get(part, value)
         for part, value in parts.items()
     )
 
 
-def require_sound(objective: Objective, start: Statistics | Float[Array, "N d"]) -> None:
+def require_sound(objective: Objective, start: WeightMoments | Float[Array, "N d"]) -> None:
     """Refuse shapes that disagree, empty data, and entries that are not finite.
 
     Raises:
         InputError: naming what disagrees.
     """
-    if isinstance(start, Statistics):
+    if isinstance(start, WeightMoments):
         require_shapes("d dd", mean_weight=start.mean_weight, second_moment=start.second_moment)
         require_finite(mean_weight=start.mean_weight, second_moment=start.second_moment)
         mean_weight = start.mean_weight

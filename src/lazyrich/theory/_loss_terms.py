@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, ScalarLike
 from lazyrich._base import InputError, real_scalars, require_finite
 
 from ._target import target_matrix
-from ._weight_moments import Statistics, floating
+from ._weight_moments import WeightMoments, floating
 
 
 class LossTerms(NamedTuple):
@@ -39,16 +39,16 @@ class LossTerms(NamedTuple):
 
 
 def loss_terms(
-    stats: Statistics,
+    stats: WeightMoments,
     directions: Float[Array, "*k d"],
     *,
     alpha: ScalarLike,
     epsilon: ScalarLike,
-    start: Statistics | None = None,
+    start: WeightMoments | None = None,
 ) -> LossTerms:
     """Variance, misalignment and linear power of the test loss, Eq. 6.
 
-    The exact mean of (y − f)² over x ~ N(0, I/D), of any network with these statistics,
+    The exact mean of (y − f)² over x ~ N(0, I/D), of any network with these weight_moments,
     readouts trained or not. Eq. 6 is for the network that is not centred; for the centred
     network α[f(θ) − f(θ₀)] it holds with w̄ − w̄₀ and M − M₀, so give ``start`` (the
     terms of the uncentred moments would not sum to the loss).
@@ -69,7 +69,7 @@ def loss_terms(
 
     Example:
         >>> beta = jnp.array([2.0, 0.0])
-        >>> solved = Statistics(jnp.zeros(2), jnp.outer(beta, beta))
+        >>> solved = WeightMoments(jnp.zeros(2), jnp.outer(beta, beta))
         >>> float(loss_terms(solved, beta, alpha=1.0, epsilon=1.0).total)
         0.0
         >>> [float(term) for term in loss_terms(solved, beta, alpha=2.0, epsilon=1.0)]
@@ -81,19 +81,19 @@ def loss_terms(
     require_finite(alpha=alpha, epsilon=epsilon)
     target = target_matrix(directions)
     stats = floating(stats)
-    require_statistics(stats, len(target))
+    require_weight_moments(stats, len(target))
     mean_weight, second_moment = stats
     alpha, epsilon = real_scalars(second_moment, alpha=alpha, epsilon=epsilon)
     if start is not None:
         start = floating(start)
-        require_statistics(start, len(target))
+        require_weight_moments(start, len(target))
         mean_weight, second_moment = mean_weight - start.mean_weight, second_moment - start[1]
-    trained = Statistics(mean_weight, second_moment)
+    trained = WeightMoments(mean_weight, second_moment)
     return quadratic_loss_terms(trained, target, alpha=alpha, epsilon=epsilon)
 
 
 def quadratic_loss_terms(
-    stats: Statistics, target: Float[Array, "d d"], *, alpha: ScalarLike, epsilon: ScalarLike
+    stats: WeightMoments, target: Float[Array, "d d"], *, alpha: ScalarLike, epsilon: ScalarLike
 ) -> LossTerms:
     """Eq. 6 for the target y = ½ xᵀBx given by its matrix; nothing is checked."""
     dim = float(len(target))
@@ -105,7 +105,7 @@ def quadratic_loss_terms(
     )
 
 
-def require_statistics(stats: Statistics, dim: int) -> None:
+def require_weight_moments(stats: WeightMoments, dim: int) -> None:
     """Refuse statistics whose last axes are not D and D × D, leading axes alike."""
     mean_shape, moment_shape = stats.mean_weight.shape, stats.second_moment.shape
     if mean_shape[-1:] != (dim,) or moment_shape != (*mean_shape, dim):

@@ -5,13 +5,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, ScalarLike
 
 from ._loss import Objective, ResidualMoments, floating_problem
-from ._trajectory import Dials, floating_dials
-from ._weight_moments import Statistics
+from ._trajectory import DynamicHyperparameters, floating_hyperparameters
+from ._weight_moments import WeightMoments
 
 
 def gradient_step(
-    stats: Statistics, objective: Objective, *, dials: Dials, origin: Statistics | None = None
-) -> Statistics:
+    stats: WeightMoments,
+    objective: Objective,
+    *,
+    hyperparameters: DynamicHyperparameters,
+    origin: WeightMoments | None = None,
+) -> WeightMoments:
     """One step of full-batch gradient descent on all weights, as a map of (w̄, M).
 
     With c = 2ηα/N and A = I − cεG: w̄⁺ = Aw̄ − cg and
@@ -21,7 +25,7 @@ def gradient_step(
     Args:
         stats: w̄ and M before the step.
         objective: the loss.
-        dials: α, ε and the learning rate.
+        hyperparameters: α, ε and the learning rate.
         origin: w̄₀ and M₀ of the network that is subtracted (centred, Eq. 7); None
             trains the network as it is.
 
@@ -35,7 +39,8 @@ def gradient_step(
         >>> from lazyrich.theory import EmpiricalLoss, infinite_width
         >>> objective = EmpiricalLoss(jnp.eye(2), jnp.array([0.5, 0.0]))
         >>> start = infinite_width(2)
-        >>> after = gradient_step(start, objective, dials=Dials(1.0, 0.1), origin=start)
+        >>> scales = DynamicHyperparameters(1.0, 0.1)
+        >>> after = gradient_step(start, objective, hyperparameters=scales, origin=start)
         >>> after.mean_weight.tolist()
         [0.5, 0.0]
 
@@ -43,15 +48,19 @@ def gradient_step(
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
     stats, objective, origin = floating_problem(stats=stats, objective=objective, origin=origin)
-    dials = floating_dials(dials, stats.second_moment)
-    moments = _moments(stats, objective, dials, origin)
-    change = _increment(stats, moments, dials.rate, dials.epsilon)
+    hyperparameters = floating_hyperparameters(hyperparameters, stats.second_moment)
+    moments = _moments(stats, objective, hyperparameters, origin)
+    change = _increment(stats, moments, hyperparameters.rate, hyperparameters.epsilon)
     return jax.tree.map(jnp.add, stats, change)
 
 
 def gradient_velocity(
-    stats: Statistics, objective: Objective, *, dials: Dials, origin: Statistics | None = None
-) -> Statistics:
+    stats: WeightMoments,
+    objective: Objective,
+    *,
+    hyperparameters: DynamicHyperparameters,
+    origin: WeightMoments | None = None,
+) -> WeightMoments:
     """Rate of change of (w̄, M) in flow time t = learning_rate × steps.
 
     dw̄/dt = −(2/α)(g + εGw̄) and dM/dt = −(2/α)[g w̄ᵀ + w̄ gᵀ + ε(GM + MG)], the limit of
@@ -60,7 +69,7 @@ def gradient_velocity(
     Args:
         stats: w̄ and M.
         objective: the loss.
-        dials: α and ε.
+        hyperparameters: α and ε.
         origin: w̄₀ and M₀ of the network that is subtracted (centred, Eq. 7), or None.
 
     Returns:
@@ -73,7 +82,8 @@ def gradient_velocity(
         >>> from lazyrich.theory import EmpiricalLoss, infinite_width
         >>> objective = EmpiricalLoss(jnp.eye(2), jnp.array([0.5, 0.25]))
         >>> start = infinite_width(2)
-        >>> velocity = gradient_velocity(start, objective, dials=Dials(1.0, 0.1), origin=start)
+        >>> scales = DynamicHyperparameters(1.0, 0.1)
+        >>> velocity = gradient_velocity(start, objective, hyperparameters=scales, origin=start)
         >>> velocity.mean_weight.tolist()
         [0.5, 0.25]
 
@@ -81,27 +91,34 @@ def gradient_velocity(
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
     stats, objective, origin = floating_problem(stats=stats, objective=objective, origin=origin)
-    dials = floating_dials(dials, stats.second_moment)
-    g, G = _moments(stats, objective, dials, origin)
-    half = dials.epsilon * G @ stats.second_moment + jnp.outer(g, stats.mean_weight)
-    rate = jnp.divide(2, dials.alpha)
-    return Statistics(-rate * (g + dials.epsilon * G @ stats.mean_weight), -rate * (half + half.T))
+    hyperparameters = floating_hyperparameters(hyperparameters, stats.second_moment)
+    g, G = _moments(stats, objective, hyperparameters, origin)
+    half = hyperparameters.epsilon * G @ stats.second_moment + jnp.outer(g, stats.mean_weight)
+    rate = jnp.divide(2, hyperparameters.alpha)
+    return WeightMoments(
+        -rate * (g + hyperparameters.epsilon * G @ stats.mean_weight), -rate * (half + half.T)
+    )
 
 
 def _moments(
-    stats: Statistics, objective: Objective, dials: Dials, origin: Statistics | None
+    stats: WeightMoments,
+    objective: Objective,
+    hyperparameters: DynamicHyperparameters,
+    origin: WeightMoments | None,
 ) -> ResidualMoments:
     trained = stats if origin is None else jax.tree.map(jnp.subtract, stats, origin)
-    return objective.residual_moments(trained, alpha=dials.alpha, epsilon=dials.epsilon)
+    return objective.residual_moments(
+        trained, alpha=hyperparameters.alpha, epsilon=hyperparameters.epsilon
+    )
 
 
 def _increment(
-    stats: Statistics, moments: ResidualMoments, rate: Array, epsilon: ScalarLike
-) -> Statistics:
+    stats: WeightMoments, moments: ResidualMoments, rate: Array, epsilon: ScalarLike
+) -> WeightMoments:
     """Change of (w̄, M) in one step of w_i → w_i − p_i with p_i = c(g + εG w_i)."""
     g, G = rate * moments.first, rate * epsilon * moments.second
     mean_update = g + G @ stats.mean_weight
     update_weight = G @ stats.second_moment  # ⟨p wᵀ⟩ without its rank-one part
     rank_one = jnp.outer(0.5 * (mean_update + G @ stats.mean_weight) - stats.mean_weight, g)
     second = update_weight @ G - (update_weight + update_weight.T) + rank_one + rank_one.T
-    return Statistics(-mean_update, second)
+    return WeightMoments(-mean_update, second)

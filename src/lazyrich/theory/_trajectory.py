@@ -10,12 +10,12 @@ from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
 from lazyrich._base import real_scalars, require_finite, require_positive
 
-from ._displacement import Motion, motion
+from ._displacement import DisplacementMoments, displacement_moments
 from ._loss import Objective, floating_problem, require_sound
-from ._weight_moments import Statistics, displacement, equivalent_weights, statistics
+from ._weight_moments import WeightMoments, equivalent_weights, moment_change, weight_moments
 
 
-class Dials(NamedTuple):
+class DynamicHyperparameters(NamedTuple):
     """Scalars of the training; each may be traced, and arrays of them go through ``vmap``.
 
     Attributes:
@@ -27,7 +27,7 @@ class Dials(NamedTuple):
         momentum: μ of heavy-ball momentum, v ← μv + ∇, w ← w − ηv; 0 is plain descent.
 
     Example:
-        >>> float(Dials(alpha=0.5, epsilon=0.1).rate)
+        >>> float(DynamicHyperparameters(alpha=0.5, epsilon=0.1).rate)
         4.0
     """
 
@@ -43,17 +43,17 @@ class Dials(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """Gradient descent or flow at its save points.
+    """Gradient descent or flow at its evaluation steps.
 
     Attributes:
-        steps: save points, optimizer steps (for the flow: flow time).
+        steps: evaluation steps, optimizer steps (for the flow: flow time).
         train_loss: the objective's mean squared error, label units²; not finite from
             the point of divergence on.
         query_loss: the same on the query objective, or None if there is none.
-        observed: what ``observe`` returned, with a leading axis of save points.
+        observed: what ``observe`` returned, with a leading axis of evaluation steps.
         status: a ``Status`` as a number: ``ok``, ``diverged`` if a loss stopped being
             finite, or ``out_of_steps`` if the solver of the flow gave up.
-        motion: what ``observe_motion`` returned, with a leading axis of save points.
+        displacement_moments: what ``observe_displacement`` returned; leading axis: evaluations.
 
     Example:
         >>> losses = jnp.array([1.0, jnp.inf])
@@ -67,10 +67,10 @@ class Trajectory(NamedTuple):
     query_loss: Float[Array, " s"] | None
     observed: PyTree
     status: Int[Array, ""]
-    motion: PyTree = None
+    displacement_moments: PyTree = None
 
     def finite_part(self) -> "Trajectory":
-        """The save points before the first loss that is not finite; all of them if ok."""
+        """The evaluation steps before the first loss that is not finite; all of them if ok."""
         is_finite = np.isfinite(np.asarray(self.train_loss))
         n_finite = len(is_finite) if is_finite.all() else int(np.argmin(is_finite))
         return jax.tree.map(lambda leaf: leaf[:n_finite] if jnp.ndim(leaf) else leaf, self)
@@ -79,53 +79,58 @@ class Trajectory(NamedTuple):
 class Problem(NamedTuple):
     """What is trained: the start, the loss and the scalars, as arrays of one floating type."""
 
-    start: Statistics | Float[Array, "N d"]
+    start: WeightMoments | Float[Array, "N d"]
     objective: Objective
     query: Objective | None
-    dials: Dials
+    hyperparameters: DynamicHyperparameters
 
 
 class Start(NamedTuple):
     """The moments at the start, and weight rows that have them: at most D + 1 of them."""
 
-    moments: Statistics
+    moments: WeightMoments
     rows: Float[Array, "r d"]
 
 
 class Recording(NamedTuple):
-    """What is recorded at a save point; hashable, so that it can be static under ``jit``."""
+    """What is recorded at a evaluation step; hashable, so that it can be static under ``jit``."""
 
     centered: bool
-    observe: Callable[[Statistics], PyTree]
-    observe_motion: Callable[[Motion], PyTree] | None
+    observe: Callable[[WeightMoments], PyTree]
+    observe_displacement: Callable[[DisplacementMoments], PyTree] | None
 
     def at(
         self, problem: Problem, start: Start, displacements: Float[Array, "r d"]
     ) -> tuple[PyTree, ...]:
-        """Train loss, query loss, observation, observed motion, for displaced rows."""
-        scales = {"alpha": problem.dials.alpha, "epsilon": problem.dials.epsilon}
-        change = displacement(start.rows, displacements)
+        """Train loss, query loss, and what is observed, for displaced rows."""
+        scales = {
+            "alpha": problem.hyperparameters.alpha,
+            "epsilon": problem.hyperparameters.epsilon,
+        }
+        change = moment_change(start.rows, displacements)
         stats = jax.tree.map(jnp.add, start.moments, change)
         # The trained function depends on the change alone where it is centred (Eq. 7).
         trained = change if self.centered else stats
         query_loss = None if problem.query is None else problem.query.loss(trained, **scales)
         train_loss = problem.objective.loss(trained, **scales)
-        if self.observe_motion is None:
+        if self.observe_displacement is None:
             return train_loss, query_loss, self.observe(stats), None
-        observed_motion = self.observe_motion(motion(start.rows, displacements))
-        return train_loss, query_loss, self.observe(stats), observed_motion
+        observed_displacement = self.observe_displacement(
+            displacement_moments(start.rows, displacements)
+        )
+        return train_loss, query_loss, self.observe(stats), observed_displacement
 
 
-def identity(stats: Statistics) -> Statistics:
+def identity(stats: WeightMoments) -> WeightMoments:
     """The default of ``observe``."""
     return stats
 
 
 def sound_problem(
-    start: Statistics | Float[Array, "N d"],
+    start: WeightMoments | Float[Array, "N d"],
     objective: Objective,
     query: Objective | None,
-    dials: Dials,
+    hyperparameters: DynamicHyperparameters,
 ) -> Problem:
     """A problem in one floating type.
 
@@ -137,20 +142,27 @@ def sound_problem(
     require_sound(objective, start)
     if query is not None:
         require_sound(query, start)
-    require_finite(**dials._asdict())
-    require_positive(alpha=dials.alpha, learning_rate=dials.learning_rate)
-    return Problem(start, objective, query, floating_dials(dials, jax.tree.leaves(start)[0]))
+    require_finite(**hyperparameters._asdict())
+    require_positive(alpha=hyperparameters.alpha, learning_rate=hyperparameters.learning_rate)
+    return Problem(
+        start,
+        objective,
+        query,
+        floating_hyperparameters(hyperparameters, jax.tree.leaves(start)[0]),
+    )
 
 
-def floating_dials(dials: Dials, array: Array) -> Dials:
-    """The dials as scalars of an array's type."""
-    return Dials(*real_scalars(array, **dials._asdict()))
+def floating_hyperparameters(
+    hyperparameters: DynamicHyperparameters, array: Array
+) -> DynamicHyperparameters:
+    """The hyperparameters as scalars of an array's type."""
+    return DynamicHyperparameters(*real_scalars(array, **hyperparameters._asdict()))
 
 
-def start_of(start: Statistics | Float[Array, "N d"]) -> Start:
+def start_of(start: WeightMoments | Float[Array, "N d"]) -> Start:
     """The start as moments and rows; computed once, outside of the loops."""
-    if isinstance(start, Statistics):
+    if isinstance(start, WeightMoments):
         return Start(start, equivalent_weights(start))
-    stats = statistics(start)
+    stats = weight_moments(start)
     width, dim = start.shape
     return Start(stats, start if width <= dim + 1 else equivalent_weights(stats))

@@ -9,7 +9,7 @@ from scipy.linalg import helmert
 from lazyrich._base import InputError, concrete, real_arrays, real_scalars, require_shapes
 
 
-class Statistics(NamedTuple):
+class WeightMoments(NamedTuple):
     """The sufficient statistics of a committee machine, Eq. 4.
 
     The network function, its tangent kernel, its test loss and its gradient descent
@@ -21,7 +21,7 @@ class Statistics(NamedTuple):
             symmetric, dimensionless.
 
     Example:
-        >>> Statistics(jnp.zeros(2), jnp.eye(2)).second_moment.shape
+        >>> WeightMoments(jnp.zeros(2), jnp.eye(2)).second_moment.shape
         (2, 2)
 
     References:
@@ -32,14 +32,14 @@ class Statistics(NamedTuple):
     second_moment: Float[Array, "*b d d"]
 
 
-def floating(stats: Statistics) -> Statistics:
+def floating(stats: WeightMoments) -> WeightMoments:
     """Moments given as any numbers, as arrays of one floating type."""
-    return Statistics(*real_arrays(**stats._asdict()))
+    return WeightMoments(*real_arrays(**stats._asdict()))
 
 
-def statistics(
+def weight_moments(
     weights: Float[Array, "N d"], readouts: Float[Array, " N"] | None = None
-) -> Statistics:
+) -> WeightMoments:
     """The moments w̄ and M of given weights, Eq. 4 (Eq. 22 with readouts).
 
     Args:
@@ -54,7 +54,7 @@ def statistics(
 
     Example:
         >>> weights = jnp.array([[1.0, 0.0], [0.0, 3.0]])
-        >>> statistics(weights).second_moment.tolist()
+        >>> weight_moments(weights).second_moment.tolist()
         [[0.5, 0.0], [0.0, 4.5]]
 
     References:
@@ -68,10 +68,10 @@ def statistics(
     if rest:
         require_shapes("Nd N", weights=weights, readouts=rest[0])
         weighted = weights * rest[0][:, None]
-    return Statistics(weighted.mean(0), weighted.T @ weights / len(weights))
+    return WeightMoments(weighted.mean(0), weighted.T @ weights / len(weights))
 
 
-def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> Statistics:
+def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> WeightMoments:
     """The moments of infinitely many weights w ~ N(0, σ²I): w̄ = 0, M = σ²I (§5).
 
     Args:
@@ -89,35 +89,35 @@ def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> Statistics:
         Kumar et al. (2024), §5.
     """
     scale = jnp.asarray(weight_scale, jnp.result_type(float))
-    return Statistics(jnp.zeros(dim, scale.dtype), scale**2 * jnp.eye(dim, dtype=scale.dtype))
+    return WeightMoments(jnp.zeros(dim, scale.dtype), scale**2 * jnp.eye(dim, dtype=scale.dtype))
 
 
-def displacement(rows: Float[Array, "r d"], moved: Float[Array, "r d"]) -> Statistics:
+def moment_change(rows: Float[Array, "r d"], displacements: Float[Array, "r d"]) -> WeightMoments:
     """The change of w̄ and M when weight rows move, without cancellation for small changes.
 
     ΔM = ⟨Δ(w₀ + Δ/2)ᵀ⟩ + ⟨(w₀ + Δ/2)Δᵀ⟩.
 
     Args:
         rows: w₀, the weights at the start.
-        moved: Δ, the displacement of each row.
+        displacements: Δ, the displacement of each row.
 
     Returns:
-        The moments of ``rows + moved`` less those of ``rows``.
+        The moments of ``rows + displacements`` less those of ``rows``.
 
     Raises:
         InputError: if the shapes disagree.
 
     Example:
-        >>> displacement(jnp.array([[2.0]]), jnp.array([[1.0]])).second_moment.tolist()
+        >>> moment_change(jnp.array([[2.0]]), jnp.array([[1.0]])).second_moment.tolist()
         [[5.0]]
     """
-    rows, moved = real_arrays(rows=rows, moved=moved)
-    require_shapes("rd rd", rows=rows, moved=moved)
-    half = moved.T @ (rows + 0.5 * moved) / len(rows)
-    return Statistics(moved.mean(0), half + half.T)
+    rows, displacements = real_arrays(rows=rows, displacements=displacements)
+    require_shapes("rd rd", rows=rows, displacements=displacements)
+    half = displacements.T @ (rows + 0.5 * displacements) / len(rows)
+    return WeightMoments(displacements.mean(0), half + half.T)
 
 
-def equivalent_weights(stats: Statistics) -> Float[Array, "r d"]:
+def equivalent_weights(stats: WeightMoments) -> Float[Array, "r d"]:
     """Weights of a machine of D + 1 units that has given moments.
 
     Function, kernel, loss and gradient descent depend on the weights through w̄ and M
@@ -137,7 +137,7 @@ def equivalent_weights(stats: Statistics) -> Float[Array, "r d"]:
 
     Example:
         >>> rows = equivalent_weights(infinite_width(2, weight_scale=2.0))
-        >>> rows.shape, bool(jnp.allclose(statistics(rows).second_moment, 4 * jnp.eye(2)))
+        >>> rows.shape, bool(jnp.allclose(weight_moments(rows).second_moment, 4 * jnp.eye(2)))
         ((3, 2), True)
     """
     mean, second = floating(stats)
@@ -164,7 +164,7 @@ def _require_spread(spread: Array, noise: Array) -> None:
 
 
 def committee_output(
-    stats: Statistics,
+    stats: WeightMoments,
     x: Float[Array, "n d"],
     *,
     alpha: ScalarLike,

@@ -8,9 +8,9 @@ checkpoints; knows nothing of sweeps, labels of axes, or pictures.
 
 Vocabulary: *steps* are optimizer updates; *evaluation steps* are those after which a run
 is recorded; a *static key* is what may share a compilation, *dynamic hyperparameters*
-are what may differ then; a *probe* is anything computed from a ``Snapshot`` of a
-network; the *linearized network* is trained alongside, its records begin with ``twin``; a
-*history* is what a run leaves behind.
+are what may differ then; a *metric* is anything computed from a ``Snapshot`` of a
+network; the *linearized network* is trained alongside, its records begin with
+``linearized``; a *history* is what a run leaves behind.
 """
 
 from ._checkpoint import DamagedCheckpoint as DamagedCheckpoint
@@ -22,7 +22,6 @@ from ._experiment import NUMERICS_VERSION as NUMERICS_VERSION
 from ._experiment import Experiment as Experiment
 from ._experiment import Scaling as Scaling
 from ._experiment import Stop as Stop
-from ._experiment import Twin as Twin
 from ._history import Description as Description
 from ._history import History as History
 from ._history import Record as Record
@@ -36,10 +35,10 @@ from ._losses import cross_entropy as cross_entropy
 from ._losses import mean_squared_error as mean_squared_error
 from ._losses import threshold_accuracy as threshold_accuracy
 from ._memory import require_memory as require_memory
-from ._metric import Probe as Probe
+from ._metric import Metric as Metric
 from ._metric import Snapshot as Snapshot
-from ._metric_kinds import PROBES as PROBES
-from ._metric_kinds import AnyProbe as AnyProbe
+from ._metric_kinds import METRICS as METRICS
+from ._metric_kinds import AnyMetric as AnyMetric
 from ._optimizers import Adam as Adam
 from ._optimizers import AdamW as AdamW
 from ._optimizers import AnyOptimizer as AnyOptimizer
@@ -50,7 +49,8 @@ from ._output_metrics import TestLossError as TestLossError
 from ._output_metrics import ThresholdAccuracy as ThresholdAccuracy
 from ._parameter_metrics import ParameterChange as ParameterChange
 from ._parameter_metrics import WeightNorm as WeightNorm
-from ._presets import STARTING_POINTS as STARTING_POINTS
+from ._presets import PRESETS as PRESETS
+from ._presets import preset as preset
 from ._presets import starting_point as starting_point
 from ._printed import PrintedDraw as PrintedDraw
 from ._progress import Progress as Progress

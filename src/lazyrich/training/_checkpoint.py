@@ -45,7 +45,7 @@ class Saved(NamedTuple):
     Attributes:
         step: updates made.
         leaves: arrays of the run's state, in the order of its tree; None before the start.
-        steps: save points that are done.
+        steps: evaluation steps that are done.
         records: what was measured at them.
         wall_seconds: time spent so far.
         metrics: names of the user's own records; None where they were not noted.
@@ -126,7 +126,12 @@ def read_checkpoint(path: Path, experiment: Simulation) -> Saved | None:
             "settings."
         )
     leaves = [arrays[f"leaf {k}"] for k in range(sum(name[:5] == "leaf " for name in arrays))]
-    records = {name[7:]: values for name, values in arrays.items() if name[:7] == "record "}
+    now = experiment.former_records
+    records = {
+        now.get(name[7:], name[7:]): values
+        for name, values in arrays.items()
+        if name[:7] == "record "
+    }
     metrics = header.get("metrics")
     return Saved(
         *(header["step"], leaves, arrays["steps"], records, header["wall_seconds"]),

@@ -1,7 +1,7 @@
 """The committee machine on the polynomial task, trained by its exact closed dynamics."""
 
 from collections.abc import Hashable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from ._committee_program import (
     CommitteeKey,
     committee_program,
 )
-from ._history import Description
+from ._history import FORMER_RECORDS, Description
 from ._memory_needs import committee_needs
 from ._printed import (
     PrintedDraw,
@@ -61,8 +61,8 @@ class CommitteeExperiment(Simulation):
             leaves them as they are.
         n_test: number of test points.
         n_probe: test points on which the kernel is measured; 0 measures no kernel.
-        n_saves: at most how many records.
-        has_twin: record the linearised twin, and regression with the initial kernel.
+        n_evals: at most how many records.
+        linearized: record the linearized network, and regression with the initial kernel.
         has_printed_alignment: record the alignment as Figure 1(c) plots it, too.
         has_split: record how far the weights go inside the initial tangent space of the
             training set, and outside of it.
@@ -79,6 +79,9 @@ class CommitteeExperiment(Simulation):
         >>> experiment.changed({"alpha": 2.0}).alpha
         2.0
     """
+
+    former_names: ClassVar[Mapping[str, str]] = {"n_saves": "n_evals", "has_twin": "linearized"}
+    former_records: ClassVar[Mapping[str, str]] = FORMER_RECORDS
 
     dim: PositiveInt
     width: PositiveInt
@@ -97,8 +100,8 @@ class CommitteeExperiment(Simulation):
     mixed: Annotated[float | None, Field(ge=0, le=1), AddedLater()] = None
     n_test: PositiveInt = 1000
     n_probe: int = Field(0, ge=0)
-    n_saves: int = Field(100, ge=2)
-    has_twin: bool = True
+    n_evals: int = Field(100, ge=2)
+    linearized: bool = True
     has_printed_alignment: Annotated[bool, AddedLater()] = False
     has_split: bool = False
     seed: int = Field(0, ge=0, lt=2**32)
@@ -132,9 +135,9 @@ class CommitteeExperiment(Simulation):
         return {"committee": COMMITTEE_VERSION, "task": PolynomialTask.version}
 
     @property
-    def eval_steps(self) -> np.ndarray:
+    def schedule(self) -> np.ndarray:
         """The steps at which the run is measured, increasing."""
-        steps = log_steps(self.n_steps, self.n_saves)
+        steps = log_steps(self.n_steps, self.n_evals)
         return steps if self.printed is None else with_marks(steps)
 
     @property
@@ -158,7 +161,7 @@ class CommitteeExperiment(Simulation):
             n_probe=self.n_probe,
             has_printed_alignment=self.has_printed_alignment,
             has_split=self.has_split,
-            is_linearized=self.has_twin,
+            is_linearized=self.linearized,
             precision=self.precision,
         )
 
@@ -198,7 +201,9 @@ class CommitteeExperiment(Simulation):
         self, inputs: Inputs, steps: np.ndarray, records: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """The records with the closed forms of the initial kernel, in double precision."""
-        parts = {name.split("/")[1]: v for name, v in records.items() if name[:7] == "motion/"}
+        parts = {
+            name.split("/")[1]: v for name, v in records.items() if name[:13] == "displacement/"
+        }
         plain = {name: values for name, values in records.items() if "/" not in name}
         forms = closed_forms(self.static_key(), inputs, steps, parts)
         return {name: np.asarray(v, np.float64) for name, v in (plain | forms).items()}
@@ -215,7 +220,7 @@ class CommitteeExperiment(Simulation):
 
 _SQUARES = (
     *("train_loss", "test_loss", "test_loss_error", "kernel_regression_loss"),
-    *("twin_train_loss", "twin_test_loss"),
+    *("linearized_train_loss", "linearized_test_loss"),
     *("variance_term", "misalignment_term", "linear_term"),
 )
 
@@ -228,7 +233,7 @@ def _data_and_weights(experiment: CommitteeExperiment) -> tuple[TaskData, Array]
         data = printed_polynomial(experiment.printed, **sizes, label_scale=experiment.label_scale)
         return data, experiment.weight_scale * drawn
     task = PolynomialTask(**sizes, n_directions=experiment.n_directions)
-    data = scale_labels(task.draw(experiment.seed), experiment.label_scale)
+    data = scale_labels(task.sample(experiment.seed), experiment.label_scale)
     params = CommitteeNet(width=experiment.width).init(
         jax.random.fold_in(jax.random.key(experiment.seed), 2),
         n_inputs=experiment.dim,

@@ -10,12 +10,12 @@ from jaxtyping import Array
 
 from lazyrich import kernels
 from lazyrich.theory import (
-    Motion,
-    Statistics,
+    DisplacementMoments,
+    WeightMoments,
     committee_kernel,
     committee_output,
-    statistics,
     tangent_split,
+    weight_moments,
 )
 
 from ._committee_program import CommitteeKey
@@ -40,7 +40,7 @@ def closed_forms(
         key: of the run's program.
         inputs: of the run.
         steps: at which it was measured.
-        displaced: what was recorded of the displacement, by the name in ``Motion``.
+        displaced: what was recorded of the displacement, by the name in ``DisplacementMoments``.
     """
     kind = (key, tuple(int(step) for step in steps))
     with jax.enable_x64(True):
@@ -63,11 +63,11 @@ def _closed_forms(
 
 
 def _motion(key: CommitteeKey, inputs: Inputs, displaced: dict[str, Array]) -> dict[str, Array]:
-    start = statistics(inputs.params0)
+    start = weight_moments(inputs.params0)
     length0 = jnp.sqrt(jnp.trace(start.second_moment))
     if not key.has_split:
         return {"parameter_change": jnp.sqrt(displaced["square"]) / length0}
-    double = Motion(**{name: part.astype(float) for name, part in displaced.items()})
+    double = DisplacementMoments(**{name: part.astype(float) for name, part in displaced.items()})
     split = tangent_split(
         double,
         start,
@@ -87,7 +87,7 @@ def _motion(key: CommitteeKey, inputs: Inputs, displaced: dict[str, Array]) -> d
 def _linearized(key: CommitteeKey, inputs: Inputs, steps: Array) -> dict[str, Array]:
     """Losses of the linearized network, and of kernel regression, with the initial kernel."""
     data, hyper = inputs.data, inputs.hyper
-    start = statistics(inputs.params0)
+    start = weight_moments(inputs.params0)
     scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
 
     def targets(x: Array, y: Array) -> Array:
@@ -114,15 +114,15 @@ def _linearized(key: CommitteeKey, inputs: Inputs, steps: Array) -> dict[str, Ar
     if key.has_split:
         curves = _linearized_displacement(train_kernel, train, linearized.train, key, start)
     return curves | {
-        "twin_train_loss": jnp.square(linearized.train - train).mean(-1),
-        "twin_test_loss": jnp.square(linearized.query - test).mean(-1),
+        "linearized_train_loss": jnp.square(linearized.train - train).mean(-1),
+        "linearized_test_loss": jnp.square(linearized.query - test).mean(-1),
         # A number without a step, repeated so that it lies beside the curves.
         "kernel_regression_loss": jnp.full(len(steps), jnp.square(regression - test).mean()),
     }
 
 
 def _linearized_displacement(
-    kernel: Array, targets: Array, outputs: Array, key: CommitteeKey, start: Statistics
+    kernel: Array, targets: Array, outputs: Array, key: CommitteeKey, start: WeightMoments
 ) -> dict[str, Array]:
     """How far the linearized network goes, and how far the fit lies: the difficulty (Eq. 8).
 
@@ -135,6 +135,6 @@ def _linearized_displacement(
     norm0 = jnp.sqrt(key.width * jnp.trace(start.second_moment))
     difficulty = (jnp.square(targets @ vectors) * weight).sum()
     return {
-        "twin_change": jnp.sqrt(square) / norm0,
+        "linearized_change": jnp.sqrt(square) / norm0,
         "difficulty": jnp.full(len(outputs), difficulty),
     }

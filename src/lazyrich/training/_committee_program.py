@@ -11,19 +11,19 @@ from lazyrich import kernels
 from lazyrich.tasks import TaskData
 from lazyrich.theory import (
     DescentSteps,
-    Dials,
+    DynamicHyperparameters,
     EmpiricalLoss,
     FlowSteps,
-    Statistics,
+    WeightMoments,
     committee_kernel,
     committee_output,
-    displacement,
+    displacement_moments,
     equivalent_weights,
     loss_terms,
-    motion,
+    moment_change,
     population_alignment,
     population_centered_alignment,
-    statistics,
+    weight_moments,
 )
 
 from ._simulation import Inputs, Program
@@ -90,8 +90,8 @@ class CommitteeSnapshot(NamedTuple):
         hyper: α, ε and the like.
     """
 
-    statistics: Statistics
-    start: Statistics
+    statistics: WeightMoments
+    start: WeightMoments
     data: TaskData
     hyper: CommitteeHyperparameters
 
@@ -103,13 +103,13 @@ class Constants(NamedTuple):
         data: training and test points.
         hyper: α, ε and the like.
         start: w̄ and M of the initial weights.
-        rows: the weights that are moved, those of the equivalent machine.
+        rows: the weights that move, those of the equivalent machine.
         kernel: the initial tangent kernel on the probe inputs; None if none is measured.
     """
 
     data: TaskData
     hyper: CommitteeHyperparameters
-    start: Statistics
+    start: WeightMoments
     rows: Array
     kernel: Array | None
 
@@ -126,7 +126,7 @@ def committee_program(key: CommitteeKey) -> Program:
 
 def _init(key: CommitteeKey, inputs: Inputs) -> tuple[Constants, Any]:
     data, weights, hyper = jax.tree.map(lambda a: a.astype(key.precision), tuple(inputs)[:3])
-    start = statistics(weights)
+    start = weight_moments(weights)
     width, dim = weights.shape
     rows = weights if width <= dim + 1 else equivalent_weights(start)
     kernel = _kernel(key, hyper, start, data) if key.n_probe else None
@@ -138,17 +138,17 @@ def _dynamics(key: CommitteeKey, inputs: Inputs, constants: Constants) -> Descen
     hyper, rows = constants.hyper, constants.rows
     objective = EmpiricalLoss(constants.data.x, constants.data.y)
     scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
-    pull = objective.pull_from(rows, centered=key.center, **scales)
+    gradient = objective.gradient_from(rows, centered=key.center, **scales)
     if key.dynamics == "descent":
-        rate = Dials(hyper.alpha, hyper.epsilon, hyper.learning_rate).rate
-        return DescentSteps(rows, pull, rate, hyper.momentum if key.has_momentum else None)
+        rate = DynamicHyperparameters(hyper.alpha, hyper.epsilon, hyper.learning_rate).rate
+        return DescentSteps(rows, gradient, rate, hyper.momentum if key.has_momentum else None)
     pace = jnp.divide(2, hyper.alpha)
     tolerance = jnp.asarray(_FLOW_RTOL)
     # Times are in double precision, whatever that of the start.
     time = inputs.hyper.learning_rate
     return FlowSteps(
         rows,
-        lambda moved: -pace * pull(moved),
+        lambda displacements: -pace * gradient(displacements),
         time,
         time * inputs.hyper.n_steps,
         rtol=tolerance,
@@ -163,20 +163,22 @@ def _advance(
     return _dynamics(key, inputs, constants).advance(state, first, n_steps)
 
 
-def _params(key: CommitteeKey, inputs: Inputs, state: Any, step: Any) -> Statistics:
+def _params(key: CommitteeKey, inputs: Inputs, state: Any, step: Any) -> WeightMoments:
     constants, _ = _init(key, inputs)
-    moved = _dynamics(key, inputs, constants).displacement(state, step)
-    return _moved_statistics(constants, moved)[1]
+    displacements = _dynamics(key, inputs, constants).displacement(state, step)
+    return _weight_moments(constants, displacements)[1]
 
 
-def _moved_statistics(constants: Constants, moved: Array) -> tuple[Statistics, Statistics]:
+def _weight_moments(
+    constants: Constants, displacements: Array
+) -> tuple[WeightMoments, WeightMoments]:
     """The displacement of w̄ and M, and w̄ and M; infinite where the solver has given up."""
-    change = displacement(constants.rows, moved)
+    change = moment_change(constants.rows, displacements)
     return change, jax.tree.map(jnp.add, constants.start, change)
 
 
 def _kernel(
-    key: CommitteeKey, hyper: CommitteeHyperparameters, stats: Statistics, data: TaskData
+    key: CommitteeKey, hyper: CommitteeHyperparameters, stats: WeightMoments, data: TaskData
 ) -> Array:
     x = data.x_test[: key.n_probe]
     return committee_kernel(stats, x=x, width=key.width, alpha=hyper.alpha, epsilon=hyper.epsilon)
@@ -185,25 +187,31 @@ def _kernel(
 def _measure(
     key: CommitteeKey, inputs: Inputs, constants: Constants, state: Any, step: Any
 ) -> tuple[dict[str, Array], CommitteeSnapshot]:
-    """Everything that the statistics decide; a diverged run is measured as it is."""
+    """Everything that the weight moments decide; a diverged run is measured as it is."""
     data, hyper, start, rows, _ = constants
     dynamics = _dynamics(key, inputs, constants)
-    moved = dynamics.displacement(state, step)
-    change, stats = _moved_statistics(constants, moved)
+    displacements = dynamics.displacement(state, step)
+    change, stats = _weight_moments(constants, displacements)
     scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
     seen = change if key.center else stats
     records = {"train_loss": EmpiricalLoss(data.x, data.y).loss(seen, **scales)}
     records |= _of_test_points(key, constants, stats)
     records |= _of_target(key, constants, stats)
-    gone = motion(rows, moved)
-    records |= {f"motion/{name}": part for name, part in gone._asdict().items() if key.has_split}
-    records |= {"motion/square": gone.square}
+    displacement = displacement_moments(rows, displacements)
+    records |= {
+        f"displacement/{name}": part
+        for name, part in displacement._asdict().items()
+        if key.has_split
+    }
+    records |= {"displacement/square": displacement.square}
     if isinstance(dynamics, FlowSteps):
         records["flow/is_reached"] = dynamics.is_reached(state, step)
     return records, CommitteeSnapshot(stats, start, data, hyper)
 
 
-def _of_test_points(key: CommitteeKey, constants: Constants, stats: Statistics) -> dict[str, Array]:
+def _of_test_points(
+    key: CommitteeKey, constants: Constants, stats: WeightMoments
+) -> dict[str, Array]:
     data, hyper, start, _, kernel0 = constants
     scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
     seen = jax.tree.map(jnp.subtract, stats, start) if key.center else stats
@@ -227,7 +235,7 @@ def _of_test_points(key: CommitteeKey, constants: Constants, stats: Statistics) 
     return measured
 
 
-def _of_target(key: CommitteeKey, constants: Constants, stats: Statistics) -> dict[str, Array]:
+def _of_target(key: CommitteeKey, constants: Constants, stats: WeightMoments) -> dict[str, Array]:
     """Exact means over all inputs."""
     data, hyper, start, *_ = constants
     directions = data.target * jnp.sqrt(hyper.label_scale)
@@ -249,7 +257,7 @@ COMMITTEE_RECORDS = frozenset(
     {
         *("test_loss_error", "weight_norm", "target_moment", "printed_alignment"),
         *("population_alignment", "population_centered_alignment"),
-        *("change_inside", "change_outside", "twin_change"),
+        *("change_inside", "change_outside", "linearized_change"),
     }
 )
 """Names of records that a network's run may not have."""

@@ -77,7 +77,7 @@ def fastest_mode(simulation: Simulation, inputs: Sequence[Inputs], metrics: Metr
     one = batch_of(simulation, inputs[:1], metrics)
     alone, some_steps = _pace(one)
     on_cpu = jax.default_backend() == "cpu"
-    n_steps = int(simulation.eval_steps[-1])
+    n_steps = int(simulation.schedule[-1])
     if on_cpu and alone * n_steps * len(inputs) < _WORTH_MEASURING:
         return "threads" if n_threads() > 1 else "loop"
     pace: dict[Mode, float] = {"loop": alone}

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from functools import lru_cache, partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import numpy as np
@@ -20,10 +20,10 @@ from lazyrich._base import (
 from lazyrich.models import AnyNet, Net
 from lazyrich.tasks import AnyTask
 
-from ._history import Description
+from ._history import FORMER_RECORDS, Description
 from ._hyperparameters import Hyperparameters, dynamic_part
 from ._memory_needs import network_needs
-from ._metric_kinds import AnyProbe
+from ._metric_kinds import AnyMetric
 from ._network import NetworkKey, network_program
 from ._optimizers import AnyOptimizer
 from ._parameter_metrics import ParameterChange, WeightNorm
@@ -97,10 +97,10 @@ class Experiment(Simulation):
         scaling: α, σ and the label scale.
         loss: "mse", the mean over rows and outputs of (f − y)², or "cross_entropy".
         n_steps: optimizer updates.
-        n_saves: at most how many save points, evenly spaced in log step.
-        save_steps: the save points themselves, to which 0 and ``n_steps`` are added; None
-            makes them from ``n_saves``.
-        probes: what to record besides losses and, of classes, accuracies.
+        n_evals: at most how many evaluation steps, evenly spaced in log step.
+        eval_steps: the evaluation steps themselves, to which 0 and ``n_steps`` are added;
+            None makes them from ``n_evals``.
+        metrics: what to record besides losses and, of classes, accuracies.
         stop: when to end early.
         seed: of the weights, the batches, and the data unless the task has its own.
         precision: of parameters and data, "float32" or "float64". Both draw the same
@@ -108,8 +108,8 @@ class Experiment(Simulation):
         printed: draw data and weights as a printed figure has them, from these keys;
             None draws them from the seed.
         linearized: also train the linearized network, on the same batches by the same
-            optimizer; records ``twin_train_loss``, ``twin_test_loss``, and accuracies of
-            classes.
+            optimizer; records ``linearized_train_loss``, ``linearized_test_loss``, and
+            accuracies of classes.
 
     Raises:
         InputError: if a value is out of range, or parts do not go together.
@@ -128,15 +128,22 @@ class Experiment(Simulation):
         2.0
     """
 
+    former_names: ClassVar[Mapping[str, str]] = {
+        "n_saves": "n_evals",
+        "save_steps": "eval_steps",
+        "probes": "metrics",
+    }
+    former_records: ClassVar[Mapping[str, str]] = FORMER_RECORDS
+
     task: AnyTask
     net: AnyNet
     optimizer: AnyOptimizer
     scaling: Scaling = Scaling()
     loss: Literal["mse", "cross_entropy"] = "mse"
     n_steps: int = Field(gt=0, lt=2**31)
-    n_saves: int = Field(100, ge=2)
-    save_steps: tuple[int, ...] | None = None
-    probes: tuple[AnyProbe, ...] = (WeightNorm(), ParameterChange())
+    n_evals: int = Field(100, ge=2)
+    eval_steps: tuple[int, ...] | None = None
+    metrics: tuple[AnyMetric, ...] = (WeightNorm(), ParameterChange())
     stop: Stop = Stop()
     seed: int = Field(0, ge=0, lt=2**32)
     precision: Literal["float32", "float64"] = "float32"
@@ -163,34 +170,38 @@ class Experiment(Simulation):
     @model_validator(mode="before")
     @classmethod
     def _linearized_is_a_setting(cls, given: Any) -> Any:
-        """Files of before, and whoever likes it, name the linearized network as a probe."""
-        if not isinstance(given, Mapping) or not _is_named(given.get("probes")):
+        """Files of before, and whoever likes it, name the linearized network as a metric."""
+        field = "probes" if isinstance(given, Mapping) and "probes" in given else "metrics"
+        if not isinstance(given, Mapping) or not _is_named(given.get(field)):
             return given
-        others = [probe for probe in given["probes"] if not _is_twin(probe)]
-        if len(others) + 1 < len(given["probes"]):
-            raise InputError("the probes name twin more than once; give linearized=True instead")
-        return {**given, "probes": others, "linearized": True}
+        others = [metric for metric in given[field] if not _is_linearized(metric)]
+        if len(others) + 1 < len(given[field]):
+            raise InputError(
+                "the metrics name the linearized network more than once; give linearized=True "
+                "instead"
+            )
+        return {**given, field: others, "linearized": True}
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "Experiment":
         _require_fitting_parts(self)
         require_representable(self.scaling.alpha, self.precision)
-        for probe in self.probes:
-            probe.check(self.task, self.net)
+        for metric in self.metrics:
+            metric.check(self.task, self.net)
         if self.printed is not None:
             require_no_seed(self.seed)
             require_printable(self.printed, self.task, self.net)
-        names = [probe.kind for probe in self.probes]
+        names = [metric.kind for metric in self.metrics]
         if len(set(names)) < len(names):
-            raise InputError(f"the probes {names} repeat one; name each probe once")
+            raise InputError(f"the metrics {names} repeat one; name each metric once")
         return self
 
     @property
-    def eval_steps(self) -> np.ndarray:
+    def schedule(self) -> np.ndarray:
         """The steps at which the run is measured, increasing."""
-        if self.save_steps is not None:
-            return np.unique([0, *self.save_steps, self.n_steps])
-        steps = log_steps(self.n_steps, self.n_saves)
+        if self.eval_steps is not None:
+            return np.unique([0, *self.eval_steps, self.n_steps])
+        steps = log_steps(self.n_steps, self.n_evals)
         return steps if self.printed is None else with_marks(steps)
 
     @property
@@ -206,11 +217,12 @@ class Experiment(Simulation):
     def changed(self, changes: Mapping[str, Any]) -> "Experiment":
         """The same experiment with some settings changed, by dotted path.
 
-        As for any ``Config``. A new list of probes also says anew whether the linearized
+        As for any ``Config``. A new list of metrics also says anew whether the linearized
         network is trained, unless ``linearized`` is given: it once stood among them.
         """
-        if "probes" in changes and "linearized" not in changes:
-            changes = {**changes, "linearized": _is_named(changes["probes"])}
+        given = changes.get("metrics", changes.get("probes"))
+        if given is not None and "linearized" not in changes:
+            changes = {**changes, "linearized": _is_named(given)}
         return super().changed(changes)
 
     def static_key(self) -> NetworkKey:
@@ -218,11 +230,13 @@ class Experiment(Simulation):
         net, optimizer, task = self.net, self.optimizer, self.task
         same: dict[str, Any] = {"data_seed": None, "split_seed": None}
         return NetworkKey(
-            task=task.model_copy(update=same | dict.fromkeys(task.dials, 1)),
-            net=net.model_copy(update=dict.fromkeys(net.dials, 1.0)),
-            optimizer=optimizer.model_copy(update=dict.fromkeys(optimizer.dials, 1.0)),
+            task=task.model_copy(update=same | dict.fromkeys(task.dynamic_hyperparameters, 1)),
+            net=net.model_copy(update=dict.fromkeys(net.dynamic_hyperparameters, 1.0)),
+            optimizer=optimizer.model_copy(
+                update=dict.fromkeys(optimizer.dynamic_hyperparameters, 1.0)
+            ),
             loss=self.loss,
-            probes=self.probes,
+            metrics=self.metrics,
             center=self.scaling.center,
             is_linearized=self.linearized,
             precision=self.precision,
@@ -243,8 +257,8 @@ class Experiment(Simulation):
         hyper = Hyperparameters(
             scaling.alpha,
             scaling.label_scale,
-            net=dynamic_part(self.net, self.net.dials),
-            optimizer=dynamic_part(self.optimizer, self.optimizer.dials),
+            net=dynamic_part(self.net, self.net.dynamic_hyperparameters),
+            optimizer=dynamic_part(self.optimizer, self.optimizer.dynamic_hyperparameters),
         )
         return sampled(source, self.static_key(), hyper, drawn)
 
@@ -271,38 +285,26 @@ class Experiment(Simulation):
         return Status.ok if is_solved else Status.out_of_steps
 
     def describe(self, params: Params) -> dict[str, Description]:
-        """Units of the losses, and what the probes say of their records."""
+        """Units of the losses, and what the metrics say of their records."""
         unit = "nats" if self.loss == "cross_entropy" else "label units²"
-        losses = ("train_loss", "test_loss", "twin_train_loss", "twin_test_loss")
+        losses = ("train_loss", "test_loss", "linearized_train_loss", "linearized_test_loss")
         about = {name: Description(unit) for name in losses}
-        for probe in self.probes:
-            about |= probe.describe(params)
+        for metric in self.metrics:
+            about |= metric.describe(params)
         return about
 
     def memory_needs(self) -> Mapping[str, float]:
-        """Data, parameters, activations, kernels of probes, records."""
+        """Data, parameters, activations, kernels of metrics, records."""
         return network_needs(self)
 
 
-class Twin(Config):
-    """The former name of the setting ``linearized``, accepted among the probes.
-
-    Example:
-        >>> from lazyrich.training import starting_point
-        >>> starting_point("parity").changed({"probes": [Twin()]}).linearized
-        True
-    """
-
-    kind: Literal["twin"] = "twin"
+def _is_linearized(metric: Any) -> bool:
+    return isinstance(metric, Mapping) and metric.get("kind") in ("linearized", "twin")
 
 
-def _is_twin(probe: Any) -> bool:
-    return isinstance(probe, Twin) or (isinstance(probe, Mapping) and probe.get("kind") == "twin")
-
-
-def _is_named(probes: Any) -> bool:
-    """Whether the linearized network stands among the probes, as it once did."""
-    return isinstance(probes, list | tuple) and any(map(_is_twin, probes))
+def _is_named(metrics: Any) -> bool:
+    """Whether the linearized network stands among the metrics, as it once did."""
+    return isinstance(metrics, list | tuple) and any(map(_is_linearized, metrics))
 
 
 def _is_number(value: Any) -> bool:
@@ -336,11 +338,11 @@ def _require_fitting_parts(experiment: Experiment) -> None:
             f"optimizer.batch_size is {optimizer.batch_size} and there are {task.n_train} "
             "training points; take a smaller batch, or None for all"
         )
-    if experiment.save_steps is not None:
-        require_steps(np.asarray(experiment.save_steps))
-        if experiment.save_steps[-1] > experiment.n_steps:
+    if experiment.eval_steps is not None:
+        require_steps(np.asarray(experiment.eval_steps))
+        if experiment.eval_steps[-1] > experiment.n_steps:
             raise InputError(
-                f"save_steps ends at {experiment.save_steps[-1]}, after n_steps "
+                f"eval_steps ends at {experiment.eval_steps[-1]}, after n_steps "
                 f"{experiment.n_steps}; let it end earlier"
             )
 

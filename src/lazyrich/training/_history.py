@@ -7,6 +7,12 @@ from jaxtyping import Int, Shaped
 
 from lazyrich._base import Config, Params, Status
 
+FORMER_RECORDS = {
+    f"twin_{name}": f"linearized_{name}"
+    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+}
+"""Names under which records of the linearized network were once kept."""
+
 
 class Description(NamedTuple):
     """Unit and axes of one measured quantity, as in ``Record``."""
@@ -17,10 +23,10 @@ class Description(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One measured quantity at every save point.
+    """One measured quantity at every evaluation step.
 
     Attributes:
-        values: measured numbers, save points first.
+        values: measured numbers, evaluation steps first.
         unit: "dimensionless", "label units", "label units²" or "steps".
         axes: name of each axis after the first, such as ``("threshold",)``.
         coordinates: for each such axis its values, or None to count from zero.
@@ -33,7 +39,7 @@ class Record(NamedTuple):
 
 
 class History(NamedTuple):
-    """What a run left at its save points.
+    """What a run left at its evaluation steps.
 
     Attributes:
         experiment: the settings it was made from.

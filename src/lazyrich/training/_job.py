@@ -49,7 +49,7 @@ class Job:
         self.log, self.on_finished = log, on_finished
         self.stop = threading.Event()
         self.lock = threading.RLock()
-        n_steps = sum(int(one.eval_steps[-1]) for one in simulations)
+        n_steps = sum(int(one.schedule[-1]) for one in simulations)
         self.report = Report(progress, n_steps, self.lock)
         self.callbacks = Callbacks(
             self.report.steps, self._on_evaluation, self.stop.is_set, checkpoint_seconds
@@ -124,7 +124,7 @@ class Job:
         for k, one in enumerate(self.simulations):
             kept = saved[k]
             step = -1 if kept is None else kept.step
-            schedule = tuple(int(step) for step in one.eval_steps)
+            schedule = tuple(int(step) for step in one.schedule)
             groups[type(one), one.static_key(), one.uses_x64, schedule, step].append(k)
         return groups.values()
 

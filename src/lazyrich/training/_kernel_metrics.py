@@ -1,4 +1,4 @@
-"""Probes of a network's tangent kernel, at the start and as it moves."""
+"""Metrics_ of a network's tangent kernel, at the start and as it moves."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -22,10 +22,10 @@ from lazyrich.models import Net
 from lazyrich.tasks import Task
 
 from ._history import Description
-from ._metric import Probe, Snapshot
+from ._metric import Metric, Snapshot
 
 
-class _KernelProbe(Probe):
+class _KernelMetric(Metric):
     n_points: int = Field(200, ge=4)
     points: Literal["test", "train"] = "test"
 
@@ -34,7 +34,7 @@ class _KernelProbe(Probe):
         there = task.n_test if self.points == "test" else task.n_train
         if self.n_points > there:
             raise InputError(
-                f"the probe {self.kind} asks for {self.n_points} {self.points} points and there "
+                f"the metric {self.kind} asks for {self.n_points} {self.points} points and there "
                 f"are {there}; ask for fewer (n_points)"
             )
 
@@ -50,7 +50,7 @@ class _KernelProbe(Probe):
         return self.kernel(start)[0]
 
 
-class KernelMovement(_KernelProbe):
+class KernelMovement(_KernelMetric):
     """‖K − K₀‖/‖K₀‖ of the tangent kernel on the first points: zero if lazy.
 
     Records ``kernel_distance``.
@@ -69,7 +69,7 @@ class KernelMovement(_KernelProbe):
         return {"kernel_distance": kernel_distance(reference, self.kernel(now)[0])}
 
 
-class Alignment(_KernelProbe):
+class Alignment(_KernelMetric):
     """Alignment of the current tangent kernel with the labels, and its movement.
 
     Records the paper's ``alignment`` beside its ``chance_alignment``, the
@@ -106,14 +106,14 @@ class Alignment(_KernelProbe):
         }
 
 
-class KernelRegression(Probe):
+class KernelRegression(Metric):
     """Test loss of ridgeless kernel regression with the initial tangent kernel, the K₀ line.
 
     Where gradient descent on the MSE takes the lazy net: f(θ₀) and the smallest-norm fit of
     what it leaves of the labels; f(θ₀) = 0 if the net is centred. Always the squared error,
     mean over test points and outputs, and always decomposed in double precision.
 
-    Records ``kernel_regression_loss``, a number without a step, repeated at each save point.
+    Records ``kernel_regression_loss``, a number without a step, repeated at each evaluation step.
 
     Example:
         >>> from lazyrich.models import CommitteeNet
@@ -124,7 +124,7 @@ class KernelRegression(Probe):
         ...     net=CommitteeNet(width=50, epsilon=0.5),
         ...     optimizer=GradientDescent(learning_rate=1.0),
         ...     n_steps=1,
-        ...     probes=[KernelRegression()],
+        ...     metrics=[KernelRegression()],
         ... ))
         >>> bool(history.records["kernel_regression_loss"].values[0] < 1e-12)
         True
@@ -149,7 +149,7 @@ class KernelRegression(Probe):
         return jnp.square(found - (data.y_test - start.test_outputs).reshape(-1)).mean()
 
     def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
-        """The same at each save point."""
+        """The same at each evaluation step."""
         return {"kernel_regression_loss": reference}
 
     def describe(self, params: Params) -> dict[str, Description]:
@@ -157,7 +157,7 @@ class KernelRegression(Probe):
         return {"kernel_regression_loss": Description("label units²")}
 
 
-class Difficulty(Probe):
+class Difficulty(Metric):
     """yᵀK⁺y of the labels and the initial tangent kernel, on the training points (Eq. 8).
 
     The squared distance ‖θ − θ₀‖² at which the linearised net fits the labels, or what
@@ -178,5 +178,5 @@ class Difficulty(Probe):
         return kernel_regression(matrix, wanted, wanted[None])[0]
 
     def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
-        """The same at each save point."""
+        """The same at each evaluation step."""
         return {"difficulty": reference}

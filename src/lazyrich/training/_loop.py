@@ -30,7 +30,7 @@ class RunState:
         self.inputs = inputs
         self.checkpoint = checkpoint
         self.metrics = tuple(name for name, _ in metrics)
-        self.eval_steps: list[int] = [int(step) for step in simulation.eval_steps]
+        self.schedule: list[int] = [int(step) for step in simulation.schedule]
         saved = saved or Saved(0, None, np.array([], int), {}, 0.0)
         self.steps: list[int] = saved.steps.tolist()
         self.step = saved.step
@@ -45,7 +45,7 @@ class RunState:
     @property
     def is_active(self) -> bool:
         """Whether there is anything left to do."""
-        return not self.is_done and len(self.steps) < len(self.eval_steps)
+        return not self.is_done and len(self.steps) < len(self.schedule)
 
     def add(self, step: int, records: dict[str, np.ndarray]) -> None:
         """Keep what was measured at an evaluation."""
@@ -66,7 +66,7 @@ class RunState:
     @property
     def n_left(self) -> int:
         """Steps that an early end saves."""
-        return self.eval_steps[-1] - self.steps[-1]
+        return self.schedule[-1] - self.steps[-1]
 
     def records(self) -> dict[str, np.ndarray]:
         """Everything measured, with an axis of evaluations in front."""
@@ -161,7 +161,7 @@ class _Loop:
 
     def run(self, state: Any) -> Any:
         """The state after the last step; None if the runs were stopped."""
-        for target in self.runs[0].eval_steps[len(self.runs[0].steps) :]:
+        for target in self.runs[0].schedule[len(self.runs[0].steps) :]:
             active = np.array([run.is_active for run in self.runs])
             if not active.any():
                 break

@@ -16,7 +16,7 @@ def require_memory(experiments: Sequence[Config]) -> None:
     """Refuse experiments that cannot fit into the memory that is free.
 
     The estimate counts what is there at one time in any case: data, parameters and the
-    optimizer's memory, activations of a step, kernels of probes, records. It is meant to
+    optimizer's memory, activations of a step, kernels of metrics, records. It is meant to
     catch what is many times too large, and to say which setting makes it so.
 
     Args:
@@ -43,8 +43,8 @@ def needs_of(experiment: Config) -> Mapping[str, float]:
     """Bytes that one run takes, by what for; nothing for what is no simulation.
 
     Example:
-        >>> from lazyrich.training import starting_point
-        >>> 1e5 < sum(needs_of(starting_point("polynomial")).values()) < 1e9
+        >>> from lazyrich.training import preset
+        >>> 1e5 < sum(needs_of(preset("polynomial")).values()) < 1e9
         True
     """
     return experiment.memory_needs() if isinstance(experiment, Simulation) else {}

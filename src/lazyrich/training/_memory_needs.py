@@ -12,7 +12,7 @@ from lazyrich.models import Net
 
 _DOUBLE = 8
 _EACH_SAVE = 2000
-"""Bytes that what is measured at one save point takes beside its arrays."""
+"""Bytes that what is measured at one evaluation step takes beside its arrays."""
 _KERNEL_COPIES = 3
 """A kernel, what it is compared with, and what a decomposition or a product leaves."""
 
@@ -24,7 +24,7 @@ def network_needs(one: Any) -> Mapping[str, float]:
     n_outputs = task.n_outputs or 1
     n_points = task.n_train + task.n_test
     n_params, per_row = _shapes(net, task.n_inputs, task.n_outputs, task.vocabulary)
-    probes = {probe.kind: probe for probe in one.probes}
+    metrics = {metric.kind: metric for metric in one.metrics}
     n_learners = 1 + one.linearized
     n_batch = min(one.optimizer.batch_size or task.n_train, task.n_train)
     # At the start, gradient and update, and the optimizer's memory of each learner.
@@ -36,17 +36,17 @@ def network_needs(one: Any) -> Mapping[str, float]:
         * max(2 * n_batch, task.n_train, task.n_test)
         * per_row
         * size,
-        "the records": float(_n_saves(one)) * _EACH_SAVE,
+        "the records": float(_n_evals(one)) * _EACH_SAVE,
     }
     for kind in ("alignment", "kernel_movement"):
-        if kind in probes:
-            n = probes[kind].n_points
-            needs[f"the kernel of the probe {kind}"] = (
+        if kind in metrics:
+            n = metrics[kind].n_points
+            needs[f"the kernel of the metric {kind}"] = (
                 _KERNEL_COPIES * n**2 * size + 2 * n * per_row * size
             )
-    if "kernel_regression" in probes:
+    if "kernel_regression" in metrics:
         n = task.n_train * n_outputs
-        needs["the kernel of the probe kernel_regression"] = _DOUBLE * (
+        needs["the kernel of the metric kernel_regression"] = _DOUBLE * (
             n_points * n_outputs * n + _KERNEL_COPIES * n**2
         )
     needs["what makes the labels"] = _DOUBLE * _of_target(task, n_points)
@@ -58,21 +58,21 @@ def network_needs(one: Any) -> Mapping[str, float]:
 def committee_needs(one: Any) -> Mapping[str, float]:
     """Bytes of a ``CommitteeExperiment``, by what they are needed for."""
     n_points = one.n_train + one.n_test
-    n_saves = _n_saves(one)
+    n_evals = _n_evals(one)
     needs = {
         "the data": n_points * one.dim * (_DOUBLE + 4)
         + _DOUBLE * float(one.n_directions) * (one.dim + n_points),
         "the weights": one.width * one.dim * (2 * _DOUBLE + 4),
-        "the records": n_saves * (float(_EACH_SAVE) + 4 * one.dim**2),
+        "the records": n_evals * (float(_EACH_SAVE) + 4 * one.dim**2),
         "the second moment of the weights": 10.0 * 4 * one.dim**2,
         "the kernel of the probe points": _KERNEL_COPIES * 4 * float(one.n_probe) ** 2,
     }
-    if one.has_twin or one.has_split:
+    if one.linearized or one.has_split:
         needs["the kernel of the training points"] = _DOUBLE * (
             _KERNEL_COPIES * float(one.n_train) ** 2 + float(one.n_test) * one.n_train
         )
-    if one.has_twin:
-        needs["the curves of the twin"] = _DOUBLE * float(n_saves) * n_points
+    if one.linearized:
+        needs["the curves of the linearized network"] = _DOUBLE * float(n_evals) * n_points
     return {part: float(n_bytes) for part, n_bytes in needs.items()}
 
 
@@ -86,9 +86,9 @@ def _of_target(task: Any, n_points: int) -> float:
     return float(sum(a * b for a, b in pairwise(sizes)) + n_points * max(sizes))
 
 
-def _n_saves(one: Any) -> int:
-    given = getattr(one, "save_steps", None)
-    return len(given) + 2 if given is not None else min(one.n_saves, one.n_steps + 1)
+def _n_evals(one: Any) -> int:
+    given = getattr(one, "eval_steps", None)
+    return len(given) + 2 if given is not None else min(one.n_evals, one.n_steps + 1)
 
 
 @lru_cache(maxsize=256)

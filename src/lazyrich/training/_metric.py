@@ -1,4 +1,4 @@
-"""What a probe is, and what it sees of a run."""
+"""What a metric is, and what it sees of a run."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ._hyperparameters import Hyperparameters
 
 
 class Snapshot(NamedTuple):
-    """A network's run at one evaluation, as probes see it.
+    """A network's run at one evaluation, as metrics see it.
 
     Attributes:
         predict: the scaled net, a ``Predictor`` of ``params``.
@@ -38,8 +38,8 @@ class Snapshot(NamedTuple):
     center: bool
 
 
-class Probe(Config):
-    """Settings of a probe; abstract. Probes are pure: jit- and vmap-safe.
+class Metric(Config):
+    """Settings of a metric; abstract. Metrics_ are pure: jit- and vmap-safe.
 
     Attributes:
         is_prepared: whether ``reference`` is computed before any batch, in double precision.

@@ -1,15 +1,15 @@
-"""Every probe by its name."""
+"""Every metric by its name."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from ._kernel_metrics import Alignment, Difficulty, KernelMovement, KernelRegression
-from ._metric import Probe
+from ._metric import Metric
 from ._output_metrics import Terms, TestLossError, ThresholdAccuracy
 from ._parameter_metrics import ParameterChange, WeightNorm
 
-PROBES: dict[str, type[Probe]] = {
+METRICS: dict[str, type[Metric]] = {
     "weight_norm": WeightNorm,
     "parameter_change": ParameterChange,
     "threshold_accuracy": ThresholdAccuracy,
@@ -20,9 +20,9 @@ PROBES: dict[str, type[Probe]] = {
     "test_loss_error": TestLossError,
     "terms": Terms,
 }
-"""Every probe by its name."""
+"""Every metric by its name."""
 
-AnyProbe = Annotated[
+AnyMetric = Annotated[
     WeightNorm
     | ParameterChange
     | ThresholdAccuracy

@@ -15,7 +15,7 @@ from lazyrich.models import Net, scale_output, scaled_output
 from lazyrich.tasks import Task
 
 from ._losses import accuracy, cross_entropy, mean_squared_error
-from ._metric import Probe, Snapshot
+from ._metric import Metric, Snapshot
 from ._optimizers import Optimizer
 from ._simulation import Inputs, Program
 
@@ -30,7 +30,7 @@ class NetworkKey(NamedTuple):
         net: likewise.
         optimizer: likewise.
         loss: "mse" or "cross_entropy".
-        probes: what is recorded.
+        metrics: what is recorded.
         center: whether the output at θ₀ is subtracted.
         is_linearized: whether the linearized network is trained alongside.
         precision: of parameters and data.
@@ -40,7 +40,7 @@ class NetworkKey(NamedTuple):
     net: Net
     optimizer: Optimizer
     loss: str
-    probes: tuple[Probe, ...]
+    metrics: tuple[Metric, ...]
     center: bool
     is_linearized: bool
     precision: str
@@ -51,7 +51,7 @@ class Constants(NamedTuple):
 
     Attributes:
         offsets: f(θ₀) on the training and test points; None if nothing is subtracted.
-        references: what each probe compares with, in the order of the probes.
+        references: what each metric compares with, in the order of the metrics.
     """
 
     offsets: tuple[Array, Array] | None
@@ -69,7 +69,7 @@ class State(NamedTuple):
     """What changes from step to step; with the step number, all that a run needs to go on.
 
     Attributes:
-        learners: the network under "", and the linearized one under "twin_" if there is one.
+        learners: the network under "", and the linearized one under "linearized_" if there is one.
         order: of the training points in this pass; None if every step takes all.
     """
 
@@ -92,7 +92,7 @@ def _predictors(key: NetworkKey, inputs: Inputs) -> dict[str, Predictor]:
     net = key.net.predictor(**inputs.hyper.net._asdict())
     if not key.is_linearized:
         return {"": net}
-    return {"": net, "twin_": linearize(net, inputs.params0)}
+    return {"": net, "linearized_": linearize(net, inputs.params0)}
 
 
 def _init(key: NetworkKey, inputs: Inputs) -> tuple[Constants, State]:
@@ -103,17 +103,17 @@ def _init(key: NetworkKey, inputs: Inputs) -> tuple[Constants, State]:
     learners = {name: Learner(inputs.params0, memory) for name in _predictors(key, inputs)}
     offsets, start = _first(key, inputs)
     references = tuple(
-        given if probe.is_prepared else probe.reference(start)
-        for probe, given in zip(key.probes, inputs.references, strict=True)
+        given if metric.is_prepared else metric.reference(start)
+        for metric, given in zip(key.metrics, inputs.references, strict=True)
     )
     return Constants(offsets, references), State(learners, order)
 
 
 @partial(jax.jit, static_argnums=0)
 def prepared_references(key: NetworkKey, inputs: Inputs) -> tuple[Any, ...]:
-    """The references that are computed before any batch; None for the other probes."""
+    """The references that are computed before any batch; None for the other metrics."""
     _, start = _first(key, inputs)
-    return tuple(probe.reference(start) if probe.is_prepared else None for probe in key.probes)
+    return tuple(metric.reference(start) if metric.is_prepared else None for metric in key.metrics)
 
 
 def _first(key: NetworkKey, inputs: Inputs) -> tuple[tuple[Array, Array] | None, Snapshot]:
@@ -205,8 +205,8 @@ def _measure(
             if key.task.labels == "classes":
                 records[f"{name}{part}_accuracy"] = accuracy(output, targets)
     snapshot = _snapshot(key, inputs, state.learners[""].params, outputs[""])
-    for probe, reference in zip(key.probes, constants.references, strict=True):
-        records |= probe.measure(snapshot, reference)
+    for metric, reference in zip(key.metrics, constants.references, strict=True):
+        records |= metric.measure(snapshot, reference)
     return records, snapshot
 
 

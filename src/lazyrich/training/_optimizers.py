@@ -28,10 +28,10 @@ class Optimizer(Config):
         warmup_steps: the learning rate grows linearly from 0 over so many steps.
         batch_size: points in a step; None takes all. Smaller batches are drawn without
             replacement, in a new order each pass; a rest that fills no batch is left out.
-        dials: fields that runs of one compilation may differ in.
+        dynamic_hyperparameters: fields that runs of one compilation may differ in.
     """
 
-    dials: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     learning_rate: float = Field(gt=0)
     learning_rate_rule: Rule = "inverse_square"
@@ -117,7 +117,7 @@ class AdamW(_Adaptive):
     """
 
     kind: Literal["adamw"] = "adamw"
-    dials: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     weight_decay: float = Field(ge=0)
     matched_decay: bool = False
 

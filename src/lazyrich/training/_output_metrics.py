@@ -1,4 +1,4 @@
-"""Probes of what a network gives out: how wrong it is, and why."""
+"""Metrics_ of what a network gives out: how wrong it is, and why."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -10,14 +10,14 @@ from pydantic import Field
 from lazyrich._base import InputError, Params
 from lazyrich.models import CommitteeNet, Net
 from lazyrich.tasks import PolynomialTask, Task
-from lazyrich.theory import loss_terms, statistics
+from lazyrich.theory import loss_terms, weight_moments
 
 from ._history import Description
 from ._losses import threshold_accuracy
-from ._metric import Probe, Snapshot
+from ._metric import Metric, Snapshot
 
 
-class ThresholdAccuracy(Probe):
+class ThresholdAccuracy(Metric):
     """Share of points that are right within a threshold, for several thresholds at once.
 
     Records ``train_threshold_accuracy`` and ``test_threshold_accuracy`` (axis
@@ -56,7 +56,7 @@ class ThresholdAccuracy(Probe):
         return {f"{part}_threshold_accuracy": of for part in ("train", "test")}
 
 
-class TestLossError(Probe):
+class TestLossError(Metric):
     """Standard error of the test loss, from the spread of squared errors over test points.
 
     Records ``test_loss_error``, of the mean squared error of real labels: how far the test
@@ -73,7 +73,7 @@ class TestLossError(Probe):
         """Labels must be real numbers."""
         if task.labels != "real":
             raise InputError(
-                f"the probe test_loss_error needs real labels and those of {task.kind} are "
+                f"the metric test_loss_error needs real labels and those of {task.kind} are "
                 f"{task.labels}; leave it out"
             )
 
@@ -88,7 +88,7 @@ class TestLossError(Probe):
         return {"test_loss_error": Description("label units²")}
 
 
-class Terms(Probe):
+class Terms(Metric):
     """The three terms of a committee machine's test loss on the polynomial task, Eq. 6.
 
     Records ``variance_term``, ``misalignment_term`` and ``linear_term``, label units²:
@@ -105,7 +105,7 @@ class Terms(Probe):
         is_quadratic = isinstance(net, CommitteeNet) and net.degree is None
         if not isinstance(task, PolynomialTask) or not is_quadratic:
             raise InputError(
-                "the probe terms holds for the committee machine with φ(h) = h + εh²/2 on the "
+                "the metric terms holds for the committee machine with φ(h) = h + εh²/2 on the "
                 f"polynomial task, not for {net.kind} on {task.kind}; leave it out"
             )
 
@@ -113,12 +113,12 @@ class Terms(Probe):
         """Eq. 6."""
         start = now.params0 if now.center else None
         found = loss_terms(
-            statistics(*now.params),
+            weight_moments(*now.params),
             # Scaled labels ½ s Σ (β·x)² are those of the directions β√s.
             now.data.target * jnp.sqrt(now.hyper.label_scale),
             alpha=now.hyper.alpha,
             epsilon=now.hyper.net.epsilon,
-            start=None if start is None else statistics(*start),
+            start=None if start is None else weight_moments(*start),
         )
         return dict(zip(self.names, found, strict=True))
 

@@ -1,4 +1,4 @@
-"""Probes of a network's parameters: how large they are, and how far from the start."""
+"""Metrics_ of a network's parameters: how large they are, and how far from the start."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -10,10 +10,10 @@ from jaxtyping import Array
 from lazyrich._base import Params
 
 from ._history import Description
-from ._metric import Probe, Snapshot
+from ._metric import Metric, Snapshot
 
 
-class WeightNorm(Probe):
+class WeightNorm(Metric):
     """‖θ‖, and the norm of each parameter array on its own.
 
     Records ``weight_norm`` and ``weight_norms`` (axis ``parameter``).
@@ -33,7 +33,7 @@ class WeightNorm(Probe):
         return {"weight_norms": Description(axes=("parameter",), coordinates=(_names(params),))}
 
 
-class ParameterChange(Probe):
+class ParameterChange(Metric):
     """‖θ − θ₀‖/‖θ₀‖, of all parameters together: zero at the start, small if lazy.
 
     Records ``parameter_change``.

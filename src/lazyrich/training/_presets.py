@@ -1,5 +1,6 @@
 """Experiments that work, to start from: one for each kind of task."""
 
+import warnings
 from functools import cache
 from typing import Literal, overload
 
@@ -17,30 +18,59 @@ from ._parameter_metrics import WeightNorm as Norm
 
 
 @overload
-def starting_point(name: Literal["committee"]) -> CommitteeExperiment: ...
+def preset(name: Literal["committee"]) -> CommitteeExperiment: ...
 
 
 @overload
-def starting_point(name: str) -> Experiment: ...
+def preset(name: str) -> Experiment: ...
 
 
-def starting_point(name: str) -> Experiment | CommitteeExperiment:
+def preset(name: str) -> Experiment | CommitteeExperiment:
     """A complete experiment that generalises late in seconds, to be changed from there.
 
     Args:
-        name: one of ``STARTING_POINTS``.
+        name: one of ``PRESETS``.
+
+    Returns:
+        The experiment, of ``CommitteeExperiment`` for "committee".
 
     Raises:
         InputError: if there is none of this name.
 
     Example:
-        >>> lazier = starting_point("polynomial").changed({"scaling.alpha": 4.0})
+        >>> lazier = preset("polynomial").changed({"scaling.alpha": 4.0})
         >>> lazier.task.kind, lazier.scaling.alpha
         ('polynomial', 4.0)
     """
-    if name not in STARTING_POINTS:
-        raise InputError(f"{name!r} is no starting point; choose {', '.join(STARTING_POINTS)}.")
-    return STARTING_POINTS[name]()
+    if name not in PRESETS:
+        raise InputError(f"{name!r} is no preset; choose {', '.join(PRESETS)}.")
+    return PRESETS[name]()
+
+
+def starting_point(name: str) -> Experiment | CommitteeExperiment:
+    """The former name of ``preset``; to be removed in the next release.
+
+    Args:
+        name: one of ``PRESETS``.
+
+    Returns:
+        What ``preset`` returns, with a ``DeprecationWarning``.
+
+    Raises:
+        InputError: if there is none of this name.
+
+    Example:
+        >>> import warnings
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     starting_point("parity") == preset("parity")
+        True
+    """
+    warnings.warn(
+        "starting_point is now called preset; use lazyrich.preset.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return preset(name)
 
 
 @cache
@@ -51,7 +81,7 @@ def _polynomial() -> Experiment:
         net=CommitteeNet(width=200, epsilon=0.1),
         optimizer=GradientDescent(learning_rate=400.0),
         n_steps=4000,
-        probes=(Norm(), ParameterChange(), Terms(), Alignment()),
+        metrics=(Norm(), ParameterChange(), Terms(), Alignment()),
         linearized=True,
     )
 
@@ -92,7 +122,7 @@ def _teacher() -> Experiment:
         scaling=Scaling(center=False, weight_scale=2.0),
         optimizer=AdamW(learning_rate=3e-4, weight_decay=0.05, learning_rate_rule="fixed"),
         n_steps=30_000,
-        probes=(Norm(), ParameterChange(), ThresholdAccuracy()),
+        metrics=(Norm(), ParameterChange(), ThresholdAccuracy()),
     )
 
 
@@ -107,7 +137,7 @@ def _digits() -> Experiment:
             learning_rate=1e-3, weight_decay=0.1, learning_rate_rule="fixed", batch_size=100
         ),
         n_steps=10_000,
-        probes=(Norm(), ParameterChange(), KernelMovement(n_points=50)),
+        metrics=(Norm(), ParameterChange(), KernelMovement(n_points=50)),
     )
 
 
@@ -136,7 +166,7 @@ def _parity() -> Experiment:
     )
 
 
-STARTING_POINTS = {
+PRESETS = {
     "polynomial": _polynomial,
     "modular": _modular,
     "teacher": _teacher,

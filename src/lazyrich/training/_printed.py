@@ -44,7 +44,7 @@ MARKED_STEPS = (1, 2, 3, 100, 300, 1000, 3000, 10_000, 20_000)
 
 
 def with_marks(steps: Int[np.ndarray, " s"]) -> Int[np.ndarray, " r"]:
-    """Save points with the marked steps that lie before the last of them."""
+    """Evaluation steps with the marked steps that lie before the last of them."""
     return np.union1d(steps, [mark for mark in MARKED_STEPS if mark <= steps[-1]])
 
 

@@ -8,16 +8,16 @@ from lazyrich._base import InputError, shown
 from ._batch import Metrics
 from ._checkpoint import Saved
 from ._committee_program import COMMITTEE_RECORDS
-from ._metric_kinds import PROBES
+from ._metric_kinds import METRICS
 
-_LOSSES = [f"{who}{part}_loss" for who in ("", "twin_") for part in ("train", "test")]
+_LOSSES = [f"{who}{part}_loss" for who in ("", "linearized_") for part in ("train", "test")]
 _ACCURACIES = [name.replace("loss", "accuracy") for name in _LOSSES]
-_OF_PROBES = [name for probe in PROBES.values() for name in probe.names]
-RECORDS = frozenset([*_LOSSES, *_ACCURACIES, *_OF_PROBES]) | COMMITTEE_RECORDS
-"""Names of all records that the losses, accuracies and probes of a run have."""
+_OF_METRICS = [name for metric in METRICS.values() for name in metric.names]
+RECORDS = frozenset([*_LOSSES, *_ACCURACIES, *_OF_METRICS]) | COMMITTEE_RECORDS
+"""Names of all records that the losses, accuracies and metrics of a run have."""
 
 # What stands beside the records in a dataset or a table.
-_BESIDE = frozenset({"save_step", "status", "wall_seconds", "key", "error", "run"})
+_BESIDE = frozenset({"step", "status", "wall_seconds", "key", "error", "run"})
 
 
 def checked_metrics(metrics: Mapping[str, Any] | Any) -> Metrics:

@@ -99,19 +99,19 @@ def _start(source: Source) -> tuple[Params, Callable[[], TaskData]]:
         vocabulary=task.vocabulary,
         weight_scale=source.weight_scale,
     )
-    return params0, lambda: task.draw(seed, kernel=lambda x: kernel(params0, x))
+    return params0, lambda: task.sample(seed, kernel=lambda x: kernel(params0, x))
 
 
 @lru_cache(maxsize=32)
 def _predictor(net: Net) -> Predictor:
     """The net as a function, the same one for equal nets: its kernel is compiled once."""
-    return net.predictor(**{name: getattr(net, name) for name in net.dials})
+    return net.predictor(**{name: getattr(net, name) for name in net.dynamic_hyperparameters})
 
 
 def _references(key: NetworkKey, inputs: Inputs, dtype: np.dtype) -> tuple[Any, ...]:
-    """What probes compare with, where that is decomposed: of the rounded inputs, in double."""
-    if not any(probe.is_prepared for probe in key.probes):
-        return (None,) * len(key.probes)
+    """What metrics compare with, where that is decomposed: of the rounded inputs, in double."""
+    if not any(metric.is_prepared for metric in key.metrics):
+        return (None,) * len(key.metrics)
     double = inputs._replace(
         hyper=_rounded(inputs.hyper, np.dtype("float64")),
         params0=_rounded(inputs.params0, np.dtype("float64")),

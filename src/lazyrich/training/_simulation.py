@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -78,10 +78,19 @@ class Simulation(Config):
         [1.0, 0.5, 0.25]
     """
 
+    former_records: ClassVar[Mapping[str, str]] = {}
+    """Records that have another name now, the old name first: what is kept of them is read."""
+
     @property
-    @abstractmethod
-    def eval_steps(self) -> np.ndarray:
-        """The steps at which the run is measured, increasing from 0 to the last."""
+    def schedule(self) -> np.ndarray:
+        """The evaluation schedule: the steps at which the run is measured, increasing from 0.
+
+        ``eval_steps`` where it is not overridden.
+        """
+        steps = getattr(self, "eval_steps", None)
+        if steps is None:
+            raise TypeError(f"{type(self).__name__} has no eval_steps; define it, or schedule.")
+        return np.asarray(steps)
 
     @abstractmethod
     def sample(self, drawn: dict[Hashable, Any]) -> Inputs:

@@ -13,7 +13,7 @@ from ._experiment import Experiment
 from ._history import History
 from ._job import Job
 from ._memory import require_memory
-from ._presets import STARTING_POINTS
+from ._presets import PRESETS
 from ._progress import Log, OnProgress
 from ._record_names import checked_metrics
 from ._simulation import Simulation
@@ -26,7 +26,7 @@ def train(
     log: Log | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
-    probes: Mapping[str, Metric] | Any = None,
+    metrics: Mapping[str, Metric] | Any = None,
 ) -> History:
     """Train one experiment and measure it on the way.
 
@@ -34,13 +34,13 @@ def train(
         experiment: an ``Experiment``, a ``CommitteeExperiment``, which is computed by its
             exact dynamics, or any other ``Simulation``.
         progress: called every second or so with a ``Progress``.
-        log: called at every save point as ``log(metrics, step)`` with the scalar records,
+        log: called at every evaluation step as ``log(metrics, step)`` with the scalar records,
             such as ``mlflow.log_metrics`` or ``wandb.log``.
         checkpoint: file to keep the state in. If it is there, the run goes on from it,
             exactly as if it had not been interrupted. It stays when the run is done; the
             same call then returns the history without computing it again.
         checkpoint_seconds: least time between two checkpoints; Ctrl-C writes one too.
-        probes: metrics of one's own by name: pure functions of a ``Snapshot`` (of a
+        metrics: metrics of one's own by name: pure functions of a ``Snapshot`` (of a
             ``CommitteeSnapshot``, for a ``CommitteeExperiment``) that return one array.
             Pass the same functions again to reuse a compilation. The name of a built-in
             record is refused.
@@ -50,7 +50,7 @@ def train(
 
     Raises:
         InputError: if the task cannot be sampled (missing files), it needs more memory than
-            is free, a probe has a name that is taken, or the checkpoint is of another
+            is free, a metric has a name that is taken, or the checkpoint is of another
             experiment or no file. A damaged checkpoint is set aside with a warning, and the
             run starts afresh.
         KeyboardInterrupt: on Ctrl-C, after the state has been kept.
@@ -69,7 +69,7 @@ def train(
         ('ok', True)
     """
     _require_simulations([experiment], "train")
-    metrics = checked_metrics(probes)
+    metrics = checked_metrics(metrics)
     require_memory([experiment])
     job = Job(
         [experiment],
@@ -90,7 +90,7 @@ def train_many(
     checkpoints: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
     on_finished: Callable[[int, History], None] | None = None,
-    probes: Mapping[str, Metric] | Any = None,
+    metrics: Mapping[str, Metric] | Any = None,
 ) -> list[History]:
     """Train many experiments; those that differ in numbers alone share one compilation.
 
@@ -106,7 +106,7 @@ def train_many(
         checkpoints: folder for checkpoints; file ``k.npz`` belongs to the k-th experiment.
         checkpoint_seconds: least time between two checkpoints.
         on_finished: called with the position and the history of each run as it ends.
-        probes: as for ``train``.
+        metrics: as for ``train``.
 
     Returns:
         Histories in the order of the experiments.
@@ -138,7 +138,7 @@ def train_many(
     _require_simulations(asked, "train_many")
     if mode not in MODES:
         raise InputError(f"mode is {mode!r}; choose auto, loop, threads, vmap or shard.")
-    metrics = checked_metrics(probes)
+    metrics = checked_metrics(metrics)
     require_memory(asked)
     folder = None if checkpoints is None else Path(checkpoints)
     job = Job(
@@ -193,8 +193,8 @@ def _require_simulations(given: Sequence[Any], function: str) -> None:
         if isinstance(one, Simulation):
             continue
         hint = "give an Experiment or a CommitteeExperiment"
-        if isinstance(one, str) and one in STARTING_POINTS:
-            hint = f'give starting_point("{one}")'
+        if isinstance(one, str) and one in PRESETS:
+            hint = f'give preset("{one}")'
         elif isinstance(one, list | tuple) and function == "train":
             hint = "give one experiment, or use train_many"
         raise InputError(f"{function} got {type(one).__name__} {shown(one)}; {hint}.")

@@ -18,8 +18,8 @@ from lazyrich.theory import (
     loss_terms,
     polynomial_target,
     population_alignment,
-    statistics,
     target_components,
+    weight_moments,
 )
 
 # A small case without symmetry; averages of polynomials over 4 nodes a dimension are exact.
@@ -101,7 +101,7 @@ def _gap(value: Any, exact: Any) -> float:
 def kernel() -> Errors:
     """Eqs. 5, 18: the factor α²/N."""
     weights, x = _draw(0, _WIDTH, _DIM), _draw(1, 5, _DIM)
-    jacobian, stats = _jacobian(weights, x), statistics(jnp.asarray(weights))
+    jacobian, stats = _jacobian(weights, x), weight_moments(jnp.asarray(weights))
     exact, x = jacobian @ jacobian.T, jnp.asarray(x)
     printed = committee_kernel(stats, x, alpha=1.0, epsilon=_EPSILON, width=1)
     holds = committee_kernel(stats, x, alpha=_ALPHA, epsilon=_EPSILON, width=_WIDTH)
@@ -123,7 +123,7 @@ def centred_loss() -> Errors:
     start, beta = _draw(3, _WIDTH, _DIM), _draw(4, _DIM)
     weights = start + 0.3 * _draw(5, _WIDTH, _DIM)  # trained a little
     error = _output(weights, x) - _output(start, x) - 0.5 * (x @ beta) ** 2
-    stats, stats0 = statistics(jnp.asarray(weights)), statistics(jnp.asarray(start))
+    stats, stats0 = weight_moments(jnp.asarray(weights)), weight_moments(jnp.asarray(start))
     printed, holds = (
         loss_terms(stats, jnp.asarray(beta), alpha=_ALPHA, epsilon=_EPSILON, start=start).total
         for start in (None, stats0)
@@ -187,7 +187,7 @@ def overlap() -> Errors:
     jacobian = _jacobian(weights, x)
     labels = mass * 0.5 * (x @ beta) ** 2
     exact = _WIDTH / _ALPHA**2 * labels @ jacobian @ jacobian.T @ labels
-    stats = statistics(jnp.asarray(weights))
+    stats = weight_moments(jnp.asarray(weights))
     moment, square = np.asarray(stats.second_moment), beta @ beta
     printed = square**2 * moment.trace() + 8 * square * beta @ moment @ beta
     holds = population_alignment(stats, jnp.asarray(beta), epsilon=_EPSILON).overlap
@@ -196,7 +196,7 @@ def overlap() -> Errors:
 
 def unit_of_labels() -> Errors:
     """CKA: only ‖y‖² makes it free of the labels' unit."""
-    stats, beta = statistics(jnp.asarray(_draw(7, _WIDTH, _DIM))), jnp.asarray(_draw(8, _DIM))
+    stats, beta = weight_moments(jnp.asarray(_draw(7, _WIDTH, _DIM))), jnp.asarray(_draw(8, _DIM))
     one, ten = (population_alignment(stats, s * beta, epsilon=_EPSILON) for s in (1.0, 10**0.5))
     printed = [p.overlap / np.sqrt(p.kernel_power * p.label_power) for p in (one, ten)]
     return _gap(printed[1], printed[0]), _gap(ten.ratio, one.ratio)
@@ -215,7 +215,7 @@ def distance() -> Errors:
     """Eq. 9: the kernel of Eq. 2."""
     weights, x, y = _draw(9, _WIDTH, _DIM), _draw(10, 5, _DIM), _draw(11, 5)
     moved = np.linalg.lstsq(_jacobian(weights, x), y, rcond=None)[0]  # where descent ends
-    stats, x = statistics(jnp.asarray(weights)), jnp.asarray(x)
+    stats, x = weight_moments(jnp.asarray(weights)), jnp.asarray(x)
     kernels = (
         committee_kernel(stats, x, alpha=alpha, epsilon=_EPSILON, width=width)
         for alpha, width in ((1.0, 1), (_ALPHA, _WIDTH))

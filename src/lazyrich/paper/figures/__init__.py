@@ -1,6 +1,6 @@
 """One file a figure: its experiments, its statistics, its picture."""
 
-from .._figure_spec import Recipe
+from .._figure_spec import FigureSpec
 from ._fig1 import FIG1
 from ._fig2 import FIG2
 from ._fig3 import FIG3
@@ -21,9 +21,9 @@ from ._fig17 import FIG17
 from ._fig18 import FIG18
 from ._fig19 import FIG19
 
-FIGURES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
+FIGURES: dict[str, FigureSpec] = {
+    spec.name: spec
+    for spec in (
         FIG1,
         FIG2,
         FIG3,

@@ -9,18 +9,18 @@ from matplotlib.figure import Figure
 
 from lazyrich.plots import (
     COLORS,
-    draw_curve,
-    draw_net_and_twin,
-    draw_path,
     legend_below,
     new_figure,
+    plot_curve,
+    plot_network_and_linearized,
+    plot_path,
     step_axis,
 )
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, by_claim, each_run, run_at
 from .._seed_values import caption_above
 from .._value import missing
@@ -32,16 +32,16 @@ AUTHORS = CommitteeExperiment(
     epsilon=0.02,
     n_steps=100_000,
     n_probe=1000,
-    n_saves=80,
+    n_evals=80,
     has_printed_alignment=True,
     has_split=True,
 )
-PRINTED = AUTHORS.changed({"printed": PrintedDraw(), "n_saves": 300})
+PRINTED = AUTHORS.changed({"printed": PrintedDraw(), "n_evals": 300})
 PRESETS = {
     "authors": PRINTED,
     "paper": AUTHORS,
     # Five of the authors' steps in one: a tenth of the largest stable step at the start.
-    "quick": AUTHORS.changed({"learning_rate": 5.0, "n_steps": 20_000, "n_saves": 100}),
+    "quick": AUTHORS.changed({"learning_rate": 5.0, "n_steps": 20_000, "n_evals": 100}),
 }
 
 
@@ -80,8 +80,8 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
 
 def lazy_share(run: Run) -> float:
-    """Share of the initial train loss that is lost when the network leaves its twin."""
-    return 1 - run.at("train_loss", run.leave_step()) / run.start("train_loss")
+    """Share of the initial train loss that is lost when the network leaves its linearization."""
+    return 1 - run.at("train_loss", run.departure_step()) / run.start("train_loss")
 
 
 def _rise(run: Run) -> float:
@@ -100,31 +100,31 @@ def _share_rising(norm: np.ndarray) -> float:
     return float(np.mean(np.diff(norm) >= 0))
 
 
-def draw(panels: Panels, caption: str) -> Figure:
-    """The three printed panels; below, what the print could not show."""
+def plot(panels: Panels, caption: str) -> Figure:
+    """The three printed panels; below, what the paper could not show."""
     dataset = panels["runs"]
     figure, (paths, losses, printed, unbiased, features, empty) = new_figure(2, 3)
     empty.remove()
-    _draw_paths(paths, dataset)
-    _draw_losses(losses, dataset)
-    _draw_printed(printed, dataset)
+    _plot_paths(paths, dataset)
+    _plot_losses(losses, dataset)
+    _plot_printed(printed, dataset)
     for name, color, label in [
         ("debiased_alignment", "debiased", "debiased, test points"),
         ("population_centered_alignment", "population", "exact, over all inputs"),
     ]:
-        draw_curve(unbiased, dataset, name, color=COLORS[color], label=label)
+        plot_curve(unbiased, dataset, name, color=COLORS[color], label=label)
     unbiased.axhline(0, color="0.7", linewidth=0.8)
-    title = "beyond the print: alignment without its floor"
+    title = "not in the paper: alignment without its floor"
     step_axis(unbiased, dataset, title=title, ylabel="centred alignment of $K_t$")
     legend_below(unbiased)
-    draw_curve(
+    plot_curve(
         features,
         dataset,
         "target_moment",
         color=COLORS["net"],
         label=r"$\beta^\top M\beta/\|\beta\|^2$",
     )
-    title = "beyond the print: weights along the target"
+    title = "not in the paper: weights along the target"
     step_axis(features, dataset, title=title, ylabel="second moment along the target")
     features.set_yscale("log")
     legend_below(features)
@@ -132,7 +132,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     return figure
 
 
-def _draw_paths(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_paths(axes: Axes, dataset: xr.Dataset) -> None:
     """Where both runs go, inside the affine space of the linearised network and off it."""
     for k, seed in enumerate(dataset.seed.values):
         run = run_at(dataset, seed=seed)
@@ -144,9 +144,9 @@ def _draw_paths(axes: Axes, dataset: xr.Dataset) -> None:
             for step in (delay.train_step, delay.test_step)
         ]
         label = "network" if k == 0 else "_"
-        draw_path(axes, inside, off, color=COLORS["net"], label=label, marks=marks)
+        plot_path(axes, inside, off, color=COLORS["net"], label=label, marks=marks)
         label = "linearized network" if k == 0 else "_"
-        draw_path(axes, run["twin_change"], 0 * off, color=COLORS["twin"], label=label)
+        plot_path(axes, run["linearized_change"], 0 * off, color=COLORS["linearized"], label=label)
     axes.plot([], [], "o", color=COLORS["net"], markerfacecolor="white", label="train loss low")
     axes.plot([], [], "o", color=COLORS["net"], label="test loss low")
     axes.set(
@@ -158,9 +158,9 @@ def _draw_paths(axes: Axes, dataset: xr.Dataset) -> None:
     legend_below(axes)
 
 
-def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
-    draw_net_and_twin(axes, dataset)
-    left = np.median(each_run(dataset, Run.leave_step))
+def _plot_losses(axes: Axes, dataset: xr.Dataset) -> None:
+    plot_network_and_linearized(axes, dataset)
+    left = np.median(each_run(dataset, Run.departure_step))
     if np.isfinite(left):
         axes.axvline(left, color="0.6", linewidth=0.8, label=f"leaves it, step {left:.0f}")
     step_axis(axes, dataset, title="(b) loss", ylabel="mean squared error / initial test loss")
@@ -168,8 +168,8 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     legend_below(axes)
 
 
-def _draw_printed(axes: Axes, dataset: xr.Dataset) -> None:
-    draw_curve(axes, dataset, "weight_norm", color=COLORS["norm"], label=r"weight norm $\|w\|$")
+def _plot_printed(axes: Axes, dataset: xr.Dataset) -> None:
+    plot_curve(axes, dataset, "weight_norm", color=COLORS["norm"], label=r"weight norm $\|w\|$")
     step_axis(axes, dataset, title="(c) norm and alignment", ylabel=r"weight norm $\|w\|$")
     axes.set_ylim(bottom=0)
     right = axes.twinx()
@@ -178,13 +178,13 @@ def _draw_printed(axes: Axes, dataset: xr.Dataset) -> None:
         ("printed_alignment", "alignment, columns and labels centred", False),
         ("chance_alignment", "a random label's", True),
     ]:
-        draw_curve(right, dataset, name, color=COLORS["alignment"], label=label, dashed=dashed)
+        plot_curve(right, dataset, name, color=COLORS["alignment"], label=label, dashed=dashed)
     right.set_ylabel("alignment of $K_t$, test points")
     right.set_ylim(bottom=0)
     legend_below(axes, right)
 
 
-FIG1 = Recipe(
+FIG1 = FigureSpec(
     name="fig1",
     statement="A two-layer network groks polynomial regression without weight decay: lazy "
     "first, then features align while the weight norm grows.",
@@ -196,5 +196,5 @@ FIG1 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

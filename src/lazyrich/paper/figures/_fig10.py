@@ -8,16 +8,16 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.plots import dial_colors, draw_losses, new_figure, step_axis
+from lazyrich.plots import new_figure, plot_losses, step_axis, sweep_colors
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, concordance_of, concordances, each_run, rows_along
 from .._seed_values import caption_above, steps_label
 from ._fig4 import PRESETS as FIGURE_4
 
-# Not centred, as in the print: the solution's part shows in the output from the start. The
+# Not centred, as in the paper: the solution's part shows in the output from the start. The
 # authors mix it into two units of Figure 4, (1 − q)w_i ± qβ/√ε; "quick" takes a wide machine,
 # whose test loss rises in every seed.
 PRESETS = {
@@ -74,16 +74,16 @@ def _delay(run: Run) -> float:
     return run.delay().delay
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Losses by the part of the solution; against the alignment at the start, rise and delay."""
     dataset = panels["runs"]
-    colors = dial_colors(dataset.mixed.values.tolist())
+    colors = sweep_colors(dataset.mixed.values.tolist())
     figure, (losses, rise, delay) = new_figure(1, 3)
     # By the start without the solution, so that what it takes off the initial loss is seen.
-    start = dataset.test_loss.isel(save_step=0, mixed=0, drop=True)
+    start = dataset.test_loss.isel(step=0, mixed=0, drop=True)
     relative = dataset[["train_loss", "test_loss"]] / start
     for part, color in colors.items():
-        draw_losses(losses, relative.sel(mixed=part), color=color, label=f"q = {part:g}")
+        plot_losses(losses, relative.sel(mixed=part), color=color, label=f"q = {part:g}")
     step_axis(
         losses,
         dataset,
@@ -93,11 +93,11 @@ def draw(panels: Panels, caption: str) -> Figure:
     )
     losses.set_ylim(bottom=0)
     losses.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
-    _draw_against(rise, dataset, Run.peak, colors)
+    _plot_against(rise, dataset, Run.peak, colors)
     rise.axhline(1, color="0.7", linewidth=0.8)
     rise.set_ylabel("highest test loss / initial test loss")
     rise.set_title("the rise goes as the alignment grows")
-    _draw_against(delay, dataset, _delay, colors)
+    _plot_against(delay, dataset, _delay, colors)
     delay.set_yscale("log")
     delay.set_ylabel("delay, steps")
     delay.set_title("so does the delay")
@@ -105,7 +105,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     return figure
 
 
-def _draw_against(
+def _plot_against(
     axes: Axes, dataset: xr.Dataset, measure: Callable[[Run], float], colors: dict
 ) -> None:
     """A line for each seed, from no solution to most; a triangle on top where censored."""
@@ -122,7 +122,7 @@ def _draw_against(
     axes.set_xlabel("alignment of $K_0$ at the start, over all inputs")
 
 
-FIG10 = Recipe(
+FIG10 = FigureSpec(
     name="fig10",
     statement="A little of the solution in the initial weights aligns the initial kernel, and "
     "the rise of the test loss vanishes.",
@@ -134,5 +134,5 @@ FIG10 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -17,11 +17,11 @@ from lazyrich.training import (
 )
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import by_claim
-from ._fig4 import draw, linear_share_of_rise, terms_gap
+from ._fig4 import linear_share_of_rise, plot, terms_gap
 
-PROBES = (WeightNorm(), Terms(), TestLossError(), KernelRegression())
+METRICS = (WeightNorm(), Terms(), TestLossError(), KernelRegression())
 # More test points than the authors', so that Eq. 22 is held against a sharp measurement.
 AUTHORS = Experiment(
     task=PolynomialTask(dim=40, n_train=120, n_test=10_000),
@@ -29,8 +29,8 @@ AUTHORS = Experiment(
     optimizer=GradientDescent(learning_rate=0.1),
     scaling=Scaling(center=False),
     n_steps=100_000,
-    n_saves=160,
-    probes=PROBES,
+    n_evals=160,
+    metrics=METRICS,
 )
 PRESETS = {
     "authors": AUTHORS.changed(
@@ -43,8 +43,8 @@ PRESETS = {
         optimizer=GradientDescent(learning_rate=200.0),
         scaling=Scaling(alpha=4.0),
         n_steps=8000,
-        n_saves=60,
-        probes=PROBES,
+        n_evals=60,
+        metrics=METRICS,
     ),
 }
 
@@ -77,7 +77,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     )
 
 
-FIG11 = Recipe(
+FIG11 = FigureSpec(
     name="fig11",
     statement="With trained readouts, too, the rise of the test loss is power in linear modes.",
     n_seeds={"quick": 6, "paper": 24, "authors": 1},
@@ -89,5 +89,5 @@ FIG11 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

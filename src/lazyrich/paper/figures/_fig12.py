@@ -9,17 +9,18 @@ from matplotlib.figure import Figure
 
 from lazyrich.plots import (
     COLORS,
-    dial_colors,
-    draw_dial,
-    draw_losses,
     legend_below,
     new_figure,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_colors,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import AdamW, WeightNorm, starting_point
+from lazyrich.training import AdamW, WeightNorm
+from lazyrich.training import preset as training_preset
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, each_run, log_slope
 from .._seed_values import caption_above
 from .._value import missing
@@ -33,13 +34,13 @@ RATE = 5e-4
 
 # §13 on the time to generalise: modular addition with squares and AdamW, all of whose runs lie
 # below the rate × decay from which more decay no longer helps. That of (b) is past it.
-MODULAR = starting_point("modular").changed(
+MODULAR = training_preset("modular").changed(
     {
         "fraction": 0.6,
         "optimizer": AdamW(learning_rate=0.01, weight_decay=0.3, learning_rate_rule="fixed"),
         "n_steps": 10_000,
-        "n_saves": 160,
-        "probes": (WeightNorm(),),
+        "n_evals": 160,
+        "metrics": (WeightNorm(),),
         "stop.solved_accuracy": 0.99,
     }
 )
@@ -122,8 +123,8 @@ def _ratio(delay: float, to: float) -> float:
     return delay / to
 
 
-def draw(panels: Panels, caption: str) -> Figure:
-    """The printed three; in the fourth the controls of the third, beyond the print."""
+def plot(panels: Panels, caption: str) -> Figure:
+    """The printed three; in the fourth the controls of the third, not in the paper."""
     figure, axes = new_figure(2, 3)
     axes, rest = [*axes[:2], *axes[3:5]], [axes[2], axes[5]]
     transformers = {name: panel for name, panel in panels.items() if name != DECAY}
@@ -131,30 +132,30 @@ def draw(panels: Panels, caption: str) -> Figure:
     titles = ["(a) α = 0.5, weight decay 1", "(b) α = 0.5, weight decay 5"]
     titles += [r"(c) α = 1.4, weight decay 5, rate $\propto 1/\alpha^2$"]
     for one, name, title in zip(axes, "abc", titles, strict=False):
-        _draw_accuracies(one, panels, {name: ("net", "accuracy")}, title)
+        _plot_accuracies(one, panels, {name: ("net", "accuracy")}, title)
     controls = {
         "b": ("alignment", "α = 0.5, (b)"),
         "c rate fixed": ("net", "α = 1.4, rate of (b)"),
         "c decay matched": ("norm", r"α = 1.4, rate $\propto 1/\alpha^2$, decay $\propto\alpha^2$"),
     }
-    title = "beyond the print: rate × decay of (b)"
-    _draw_accuracies(axes[3], panels, controls, title)
+    title = "not in the paper: rate × decay of (b)"
+    _plot_accuracies(axes[3], panels, controls, title)
     for one in axes:
         one.set_xlim(1, last)
-    _draw_lags(rest[0], panels[DECAY])
+    _plot_lags(rest[0], panels[DECAY])
     rest[1].remove()
     caption_above(figure, caption)
     return figure
 
 
-def _draw_lags(axes: Axes, panel: xr.Dataset) -> None:
+def _plot_lags(axes: Axes, panel: xr.Dataset) -> None:
     """The time to generalise against one over rate × decay, with lines of slope one."""
-    for rate, color in dial_colors([0.005, ONE_RATE, 0.02]).items():
+    for rate, color in sweep_colors([0.005, ONE_RATE, 0.02]).items():
         decays = [decay for one, decay in DECAYS if one == rate]
         across = [1 / (rate * decay) for decay in decays]
         lags = [each_run(panel, accuracy_lag, weight_decay=decay) for decay in decays]
         measured = np.array(lags, float).T
-        draw_dial(axes, across, measured, color=color, label=f"rate {rate:g}")
+        plot_sweep(axes, across, measured, color=color, label=f"rate {rate:g}")
     for size in (0.3, 1.0, 3.0):
         axes.axline((100, 100 * size), (1000, 1000 * size), color="0.85", linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log", xlabel="1/(rate × decay), steps", ylabel="delay, steps")
@@ -162,19 +163,19 @@ def _draw_lags(axes: Axes, panel: xr.Dataset) -> None:
     legend_below(axes)
 
 
-def _draw_accuracies(
+def _plot_accuracies(
     axes: Axes, panels: Panels, shown: dict[str, tuple[str, str]], title: str
 ) -> None:
     for name, (color, label) in shown.items():
         one: xr.Dataset = held(panels[name])
-        draw_losses(axes, one, color=COLORS[color], label=label, name="{}_accuracy")
+        plot_losses(axes, one, color=COLORS[color], label=label, name="{}_accuracy")
     step_axis(axes, panels["a"], title=title, ylabel="accuracy (dashed: train)")
     axes.set_ylim(-0.02, 1.02)
     if len(shown) > 1:
         legend_below(axes)
 
 
-FIG12 = Recipe(
+FIG12 = FigureSpec(
     name="fig12",
     statement="Weight decay makes the transformer's grokking vanish; more laziness brings it back.",
     n_seeds={"quick": 3, "paper": 24},
@@ -187,5 +188,5 @@ FIG12 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -1,4 +1,4 @@
-"""Figure 13: momentum; and linearised twins under AdamW, with weight decay and without."""
+"""Figure 13: momentum; and linearized networks under AdamW, with weight decay and without."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,19 +12,20 @@ from lazyrich.curves import count_peaks
 from lazyrich.models import MLPNet
 from lazyrich.plots import (
     COLORS,
-    dial_axis,
-    dial_colors,
-    draw_curve,
-    draw_dial,
-    draw_losses,
     legend_below,
     new_figure,
+    plot_curve,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_axis,
+    sweep_colors,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import CommitteeExperiment, PrintedDraw, WeightNorm, starting_point
+from lazyrich.training import CommitteeExperiment, PrintedDraw, WeightNorm
+from lazyrich.training import preset as training_preset
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, concordances, each_run, run_at
 from .._seed_values import caption_above, with_all_claims
 from .._value import missing
@@ -37,10 +38,10 @@ MOMENTUM = 0.95
 # what a record's rounding makes, far below a bump that one would see.
 PROMINENCE = 0.01
 
-_PROBES = {"probes": (WeightNorm(),), "linearized": True}
-_STUDENT = starting_point("teacher").changed({**_PROBES, "n_saves": 200, "n_steps": 3000})
-_TRANSFORMER = starting_point("transformer").changed(
-    {**_PROBES, "n_saves": 60, "n_steps": 200, "fraction": 0.45}
+_METRICS = {"metrics": (WeightNorm(),), "linearized": True}
+_STUDENT = training_preset("teacher").changed({**_METRICS, "n_evals": 200, "n_steps": 3000})
+_TRANSFORMER = training_preset("transformer").changed(
+    {**_METRICS, "n_evals": 60, "n_steps": 200, "fraction": 0.45}
 )
 # Student and teacher both N(0, 1) whatever the fan-in, without biases: not Figure 8's start.
 AUTHORS_STUDENT = _STUDENT.changed(
@@ -66,7 +67,7 @@ ADAMW_RULES = {
 }
 # Of runs that take long.
 _N_MOMENTUM_SEEDS, _N_TRANSFORMER_SEEDS = 10, 5
-# Save points are dense early, where bumps follow each other within a few steps.
+# Evaluation steps are dense early, where bumps follow each other within a few steps.
 PRESETS: dict[str, dict[str, Config]] = {
     "authors": {
         "momentum": PRINTED,
@@ -74,7 +75,7 @@ PRESETS: dict[str, dict[str, Config]] = {
     },
     "paper": {
         "momentum": CommitteeExperiment(
-            dim=100, width=500, n_train=550, epsilon=0.02, n_steps=100_000, n_saves=600
+            dim=100, width=500, n_train=550, epsilon=0.02, n_steps=100_000, n_evals=600
         ),
         "student": AUTHORS_STUDENT,
         # Nanda et al.'s sizes; 200 steps, for this is about the beginning.
@@ -86,7 +87,7 @@ PRESETS: dict[str, dict[str, Config]] = {
                 "d_mlp": 512,
                 "weight_decay": 2.0,
                 "center": True,
-                "n_saves": 40,
+                "n_evals": 40,
             }
         ),
     },
@@ -98,7 +99,7 @@ PRESETS: dict[str, dict[str, Config]] = {
             epsilon=0.06,
             learning_rate=20.0,
             n_steps=3000,
-            n_saves=500,
+            n_evals=500,
         ),
         "student": _STUDENT,
         "transformer": _TRANSFORMER,
@@ -139,12 +140,12 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     found = {
         "momentum groks": with_momentum(lambda run: run.delay().ratio),
         "linear first with momentum": with_momentum(lazy_share),
-        "then features with momentum": with_momentum(_over_twin),
+        "then features with momentum": with_momentum(_over_linearized),
         "momentum has more bumps": [more - less for more, less in zip(*bumps, strict=True)],
-        "twin tracks until the loss halves": each_run(
+        "linearized network tracks until the loss halves": each_run(
             student, _gap_before_half, weight_decay=decay
         ),
-        "twin leaves once the loss has halved": each_run(
+        "linearized network leaves once the loss has halved": each_run(
             student, _gap_after_half, weight_decay=decay
         ),
     }
@@ -152,10 +153,10 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         transformer = panels["transformer"]
         decay = _decay(transformer)
         leave = [
-            each_run(transformer, Run.leave_step, weight_decay=value) for value in (decay, 0.0)
+            each_run(transformer, Run.departure_step, weight_decay=value) for value in (decay, 0.0)
         ]
-        found["decay leaves the twin early"] = each_run(
-            transformer, _twin_behind, weight_decay=decay
+        found["decay leaves the linearized network early"] = each_run(
+            transformer, _linearized_behind, weight_decay=decay
         )
         found["decay makes it leave sooner"] = [
             _sooner(heavy, plain) for heavy, plain in zip(*leave, strict=True)
@@ -173,12 +174,12 @@ def _decay(panel: xr.Dataset) -> float:
 def _sooner(heavy: float, plain: float) -> float:
     both = [value for value in (heavy, plain) if np.isnan(value)]
     if both or (np.isinf(heavy) and np.isinf(plain)):
-        return both[0] if both else missing("neither leaves its twin")
+        return both[0] if both else missing("neither leaves its linearized network")
     return heavy / plain
 
 
-def _over_twin(run: Run) -> float:
-    return run.end("test_loss") / run.end("twin_test_loss")
+def _over_linearized(run: Run) -> float:
+    return run.end("test_loss") / run.end("linearized_test_loss")
 
 
 def _bumps(run: Run) -> float:
@@ -186,7 +187,7 @@ def _bumps(run: Run) -> float:
 
 
 def _gap(run: Run) -> np.ndarray:
-    return np.abs(run["train_loss"] - run["twin_train_loss"]) / run["train_loss"]
+    return np.abs(run["train_loss"] - run["linearized_train_loss"]) / run["train_loss"]
 
 
 def _gap_before_half(run: Run) -> float:
@@ -204,33 +205,37 @@ def _gap_after_half(run: Run) -> float:
     return float(_gap(run)[between].max()) if between.any() else float("nan")
 
 
-def _twin_behind(run: Run) -> float:
-    """Train loss of the twin over that of the net once the net's train accuracy is 99 %."""
+def _linearized_behind(run: Run) -> float:
+    """Train loss of the linearized network over the net's at a train accuracy of 99 %."""
     step = run.accuracy_delay(0.99, 0.99).train_step
-    return run.at("twin_train_loss", step) / run.at("train_loss", step)
+    return run.at("linearized_train_loss", step) / run.at("train_loss", step)
 
 
-def draw(panels: Panels, caption: str) -> Figure:
-    """Above net and twin; below plain descent for comparison, and how far twins are."""
-    twins = [name for name in ("student", "transformer") if name in panels]
+def plot(panels: Panels, caption: str) -> Figure:
+    """Above network and linearized network; below plain descent, and how far apart they are."""
+    linearized_runs = [name for name in ("student", "transformer") if name in panels]
     rules = {name: panels[name] for name in ADAMW_RULES if name in panels}
-    n = 1 + len(twins) + bool(rules)
+    n = 1 + len(linearized_runs) + bool(rules)
     figure, axes = new_figure(2, n)
     if rules:
-        _draw_rules(axes[n - 1], axes[-1], rules)
+        _plot_rules(axes[n - 1], axes[-1], rules)
     momentum = panels["momentum"]
     for one, place, title in (
         (axes[0], -1, "(a) momentum {:g}"),
-        (axes[n], 0, "beyond the print: without momentum"),
+        (axes[n], 0, "not in the paper: without momentum"),
     ):
         mu = momentum.momentum.values[place]
-        _draw_momentum(one, momentum.sel(momentum=mu), title.format(mu))
+        _plot_momentum(one, momentum.sel(momentum=mu), title.format(mu))
     top = max(one.get_ylim()[1] for one in (axes[0], axes[n]))
-    for name, letter, above, below in zip(twins, "bc", axes[1:n], axes[n + 1 :], strict=False):
+    for name, letter, above, below in zip(
+        linearized_runs, "bc", axes[1:n], axes[n + 1 :], strict=False
+    ):
         dataset = panels[name]
         decay = dataset.weight_decay.values[-1]
-        _draw_twin(above, dataset.sel(weight_decay=decay), f"({letter}) {name}, decay {decay:g}")
-        _draw_gap(below, dataset)
+        _plot_linearized(
+            above, dataset.sel(weight_decay=decay), f"({letter}) {name}, decay {decay:g}"
+        )
+        _plot_gap(below, dataset)
     for one in (axes[0], axes[n]):
         one.set_ylim(0, top)
     for one in axes:
@@ -239,52 +244,60 @@ def draw(panels: Panels, caption: str) -> Figure:
     return figure
 
 
-def _draw_momentum(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+def _plot_momentum(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     # Seeds differ in the size of their target, and bumps of their median would blur: bands.
-    start = dataset.test_loss.isel(save_step=0)
-    curves = ["train_loss", "test_loss", "twin_train_loss", "twin_test_loss"]
+    start = dataset.test_loss.isel(step=0)
+    curves = ["train_loss", "test_loss", "linearized_train_loss", "linearized_test_loss"]
     relative = dataset[curves] / start
-    draw_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
-    draw_losses(
-        axes, relative, color=COLORS["twin"], label="linearized network", name="twin_{}_loss"
+    plot_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
+    plot_losses(
+        axes,
+        relative,
+        color=COLORS["linearized"],
+        label="linearized network",
+        name="linearized_{}_loss",
     )
     step_axis(axes, dataset, title=title, ylabel="mean squared error / initial test loss")
 
 
-def _draw_rules(above: Axes, below: Axes, rules: Mapping[str, xr.Dataset]) -> None:
+def _plot_rules(above: Axes, below: Axes, rules: Mapping[str, xr.Dataset]) -> None:
     """How late the test accuracy is over α, by the rule of the rate; curves of the first."""
     for (name, panel), color, marker in zip(rules.items(), ("net", "norm"), "os", strict=True):
         lags = along(panel, "alpha", accuracy_lag)
-        draw_dial(
+        plot_sweep(
             *(above, panel.alpha.values, lags), color=COLORS[color], label=name, marker=marker
         )
     title = "§14: α under AdamW, modular addition"
-    dial_axis(above, title=title, xlabel="output scale α", ylabel="delay in accuracy, steps")
+    sweep_axis(above, title=title, xlabel="output scale α", ylabel="delay in accuracy, steps")
     name, panel = next(iter(rules.items()))
-    for alpha, color in dial_colors(panel.alpha.values.tolist()).items():
+    for alpha, color in sweep_colors(panel.alpha.values.tolist()).items():
         one = held(panel.sel(alpha=alpha))
-        draw_losses(below, one, color=color, label=f"α = {alpha:g}", name="{}_accuracy")
+        plot_losses(below, one, color=color, label=f"α = {alpha:g}", name="{}_accuracy")
     step_axis(below, panel, title=f"the same, {name}", ylabel="accuracy (dashed: train)")
     below.set_ylim(-0.02, 1.02)
 
 
-def _draw_twin(axes: Axes, dataset: xr.Dataset, title: str) -> None:
-    draw_losses(axes, dataset, color=COLORS["net"], label="network (dashed: train)")
-    draw_losses(
-        axes, dataset, color=COLORS["twin"], label="linearized network", name="twin_{}_loss"
+def _plot_linearized(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+    plot_losses(axes, dataset, color=COLORS["net"], label="network (dashed: train)")
+    plot_losses(
+        axes,
+        dataset,
+        color=COLORS["linearized"],
+        label="linearized network",
+        name="linearized_{}_loss",
     )
     axes.set_yscale("log")
     step_axis(axes, dataset, title=title, ylabel="loss")
 
 
-def _draw_gap(axes: Axes, dataset: xr.Dataset) -> None:
-    gap = abs(dataset.train_loss - dataset.twin_train_loss) / dataset.train_loss
+def _plot_gap(axes: Axes, dataset: xr.Dataset) -> None:
+    gap = abs(dataset.train_loss - dataset.linearized_train_loss) / dataset.train_loss
     gaps = xr.Dataset({"gap": gap.where(gap > 0)})
     colors: Mapping[float, str] = dict(
         zip(dataset.weight_decay.values[::-1], (COLORS["net"], COLORS["variance"]), strict=False)
     )
     for decay, color in colors.items():
-        draw_curve(axes, gaps.sel(weight_decay=decay), "gap", color=color, label=f"decay {decay:g}")
+        plot_curve(axes, gaps.sel(weight_decay=decay), "gap", color=color, label=f"decay {decay:g}")
     axes.axhline(0.05, color="0.7", linewidth=0.8)
     half = _half(dataset)
     if np.isfinite(half):
@@ -310,9 +323,9 @@ def _half(dataset: xr.Dataset) -> float:
     return float(np.median(steps))
 
 
-FIG13 = Recipe(
+FIG13 = FigureSpec(
     name="fig13",
-    statement="With momentum the same pattern and more bumps; under AdamW a linearised twin "
+    statement="With momentum the same pattern and more bumps; under AdamW a linearized network "
     "follows the network at first and is left behind, early where weight decay is strong.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
@@ -326,5 +339,5 @@ FIG13 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

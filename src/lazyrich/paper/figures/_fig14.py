@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 
 from lazyrich.plots import (
     COLORS,
-    dial_axis,
-    dial_colors,
-    draw_dial,
-    draw_losses,
     legend_below,
     new_figure,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_axis,
+    sweep_colors,
 )
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, each_run
 from .._seed_values import caption_above, steps_label
 
@@ -33,7 +33,7 @@ PRESETS = {
         epsilon=0.02,
         dynamics="flow",
         n_steps=1_000_000,
-        n_saves=160,
+        n_evals=160,
     ),
     "quick": CommitteeExperiment(
         dim=50,
@@ -62,16 +62,16 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     }
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Losses by the number of directions; when each loss falls."""
     dataset = panels["runs"]
     figure, (losses, falls) = new_figure(1, 2)
-    colors = dial_colors(dataset.n_directions.values.tolist())
+    colors = sweep_colors(dataset.n_directions.values.tolist())
     for count, color in colors.items():
         one = dataset.sel(n_directions=count)
         # More directions make larger labels: each run is measured by its own start.
-        relative = one[["train_loss", "test_loss"]] / one.test_loss.isel(save_step=0)
-        draw_losses(losses, relative, color=color, label=f"directions: {count}")
+        relative = one[["train_loss", "test_loss"]] / one.test_loss.isel(step=0)
+        plot_losses(losses, relative, color=color, label=f"directions: {count}")
     step_axis(
         losses,
         dataset,
@@ -80,11 +80,11 @@ def draw(panels: Panels, caption: str) -> Figure:
         xlabel=steps_label(dataset),
     )
     losses.set_ylim(bottom=0)
-    _draw_falls(falls, dataset, _test_step, label="test loss", color=COLORS["net"])
-    _draw_falls(falls, dataset, _train_step, label="train loss", color=COLORS["norm"])
-    dial_axis(
+    _plot_falls(falls, dataset, _test_step, label="test loss", color=COLORS["net"])
+    _plot_falls(falls, dataset, _train_step, label="train loss", color=COLORS["norm"])
+    sweep_axis(
         falls,
-        title="beyond the print: the delay grows",
+        title="not in the paper: the delay grows",
         xlabel="number of directions",
         ylabel="step at 10 % of the initial train loss",
     )
@@ -103,23 +103,23 @@ def _train_step(run: Run) -> float:
     return float(run.delay().train_step)
 
 
-def _draw_falls(
+def _plot_falls(
     axes: Axes, dataset: xr.Dataset, read: Callable[[Run], float], *, label: str, color: str
 ) -> None:
     measured = along(dataset, "n_directions", read)
-    draw_dial(axes, dataset.n_directions.values, measured, color=color, label=label)
+    plot_sweep(axes, dataset.n_directions.values, measured, color=color, label=label)
 
 
-FIG14 = Recipe(
+FIG14 = FigureSpec(
     name="fig14",
     statement="Grokking persists when the target function spans more than one direction.",
     n_seeds={"quick": 3, "paper": 24},
     captions={
         "quick": "sums of squares; D=50, P=400, N=500, ε=0.06, α=1, gradient flow, centred",
         "paper": "sums of squares; D=100, P=550, N=500, ε=0.02, α=1, gradient flow, centred; "
-        "the print does not give its settings",
+        "the paper does not give its settings",
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

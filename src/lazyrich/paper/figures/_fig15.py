@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from lazyrich.models import CommitteeNet
-from lazyrich.plots import COLORS, draw_line, draw_losses, legend_below, new_figure, step_axis
+from lazyrich.plots import COLORS, legend_below, new_figure, plot_line, plot_losses, step_axis
 from lazyrich.sweeps import grid
 from lazyrich.tasks import HermiteTask
 from lazyrich.training import (
@@ -14,10 +14,12 @@ from lazyrich.training import (
     KernelRegression,
     Scaling,
     WeightNorm,
-    starting_point,
+)
+from lazyrich.training import (
+    preset as training_preset,
 )
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, each_run
 from .._seed_values import caption_above
 
@@ -35,8 +37,8 @@ def _learning(degree: int, *, dim: int, n_train: int, rate: float, n_steps: int)
         # He₂ has a constant of its own, which a centred net could not make.
         scaling=Scaling(center=False, label_scale=EPSILON / 2),
         n_steps=n_steps,
-        n_saves=60,
-        probes=(WeightNorm(), KernelRegression()),
+        n_evals=60,
+        metrics=(WeightNorm(), KernelRegression()),
     )
 
 
@@ -54,7 +56,7 @@ PRESETS: Mapping[str, Mapping[int, Experiment]] = {
             {
                 "optimizer.learning_rate": one.optimizer.learning_rate / 4,
                 "n_steps": 10 * one.n_steps,
-                "n_saves": 100,
+                "n_evals": 100,
             }
         )
         for degree, one in QUICK.items()
@@ -63,7 +65,7 @@ PRESETS: Mapping[str, Mapping[int, Experiment]] = {
 
 
 # §9: the product of three of forty signs, by a two-layer network with AdamW.
-PARITY = starting_point("parity").changed({"probes": (KernelRegression(),), "n_saves": 100})
+PARITY = training_preset("parity").changed({"metrics": (KernelRegression(),), "n_evals": 100})
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
@@ -94,7 +96,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     }
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """A degree a column; then sparse parity."""
     figure, places = new_figure(1, len(panels))
     titles = {f"degree_{degree}": f"degree {degree}" for degree in DEGREES}
@@ -102,10 +104,10 @@ def draw(panels: Panels, caption: str) -> Figure:
     for axes, (name, dataset) in zip(places, panels.items(), strict=True):
         curves = dataset[["train_loss", "test_loss", "kernel_regression_loss"]]
         # Seeds differ in how they start: each is measured by its own start.
-        relative = curves / dataset.test_loss.isel(save_step=0)
-        draw_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
-        line = relative.kernel_regression_loss.isel(save_step=0)
-        draw_line(axes, line, color="black", label="regression with $K_0$, test")
+        relative = curves / dataset.test_loss.isel(step=0)
+        plot_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
+        line = relative.kernel_regression_loss.isel(step=0)
+        plot_line(axes, line, color="black", label="regression with $K_0$, test")
         ylabel = "mean squared error / initial test loss"
         step_axis(axes, dataset, title=titles[name], ylabel=ylabel)
         axes.set_yscale("log")
@@ -114,7 +116,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     return figure
 
 
-FIG15 = Recipe(
+FIG15 = FigureSpec(
     name="fig15",
     statement="Grokking persists for Hermite polynomials of higher degree.",
     n_seeds={"quick": 6, "paper": 24},
@@ -126,5 +128,5 @@ FIG15 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

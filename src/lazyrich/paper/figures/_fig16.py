@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from lazyrich.plots import COLORS, legend_below, new_figure
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, each_run, run_at
 from .._seed_values import caption_above
-from ._fig2 import draw_accuracy, draw_loss, marks, runs
+from ._fig2 import marks, plot_accuracy, plot_loss, runs
 
 ABOVE_CHANCE = 0.05
 
@@ -54,19 +54,19 @@ def _flat_movement(run: Run, level: float) -> float:
     return float(np.abs(loss / loss[0] - 1).max())
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Accuracy, loss, and the one against the other."""
     dataset = panels["runs"]
     figure, (accuracy, losses, both) = new_figure(1, 3)
-    draw_accuracy(accuracy, dataset, title="accuracy")
+    plot_accuracy(accuracy, dataset, title="accuracy")
     legend_below(accuracy)
-    draw_loss(losses, dataset, title="loss of the same runs")
-    _draw_both(both, dataset)
+    plot_loss(losses, dataset, title="loss of the same runs")
+    _plot_both(both, dataset)
     caption_above(figure, caption)
     return figure
 
 
-def _draw_both(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_both(axes: Axes, dataset: xr.Dataset) -> None:
     """Every seed's way through the plane of loss and accuracy, from right to left."""
     for k, seed in enumerate(dataset.seed.values):
         run = run_at(dataset, seed=seed)
@@ -76,11 +76,11 @@ def _draw_both(axes: Axes, dataset: xr.Dataset) -> None:
             axes.plot(*curve, style, color=COLORS["net"], alpha=0.7, linewidth=1, label=label)
     axes.set(xscale="log", ylim=(0, 1.03))
     axes.set(xlabel="mean squared error", ylabel="share of pairs that are right")
-    axes.set_title("beyond the print: accuracy over loss, each seed")
+    axes.set_title("not in the paper: accuracy over loss, each seed")
     legend_below(axes)
 
 
-FIG16 = Recipe(
+FIG16 = FigureSpec(
     name="fig16",
     statement="Accuracy and loss are two views of one run: the test loss moves where the test "
     "accuracy is flat, and is not zero where it is perfect.",
@@ -91,5 +91,5 @@ FIG16 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 
 from lazyrich.plots import (
     COLORS,
-    dial_axis,
-    dial_colors,
-    draw_dial,
-    draw_losses,
     legend_below,
     new_figure,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_axis,
+    sweep_colors,
 )
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import each_run
 from .._seed_values import caption_above
 from ._fig8 import LEVEL, at_threshold, ratio, runs
@@ -54,25 +54,25 @@ def _extreme(row: Sequence[float], pick: Callable[[Sequence[float]], float]) -> 
     return pick(seen) if seen else row[0]
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Accuracy within each threshold, as printed, and how late the test accuracy is."""
     dataset = panels["runs"]
     figure, (accuracy, late) = new_figure(1, 2)
-    for threshold, color in dial_colors(dataset.threshold.values.tolist()).items():
+    for threshold, color in sweep_colors(dataset.threshold.values.tolist()).items():
         one, label = at_threshold(dataset, threshold), rf"$\theta$ = {threshold:g}"
-        draw_losses(accuracy, one, color=color, label=label, name="{}_accuracy")
+        plot_losses(accuracy, one, color=color, label=label, name="{}_accuracy")
     title = "the same runs, other thresholds (dashed: train)"
     step_axis(accuracy, dataset, title=title, ylabel=r"share with $(f-y)^2 \leq \theta$")
     accuracy.set_ylim(0, 1.03)
     legend_below(accuracy)
-    _draw_ratios(late, dataset)
+    _plot_ratios(late, dataset)
     caption_above(figure, caption)
     return figure
 
 
-def _draw_ratios(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_ratios(axes: Axes, dataset: xr.Dataset) -> None:
     label = f"at accuracy {100 * LEVEL:g} %"
-    draw_dial(axes, dataset.threshold, np.array(ratios(dataset)), color=COLORS["net"], label=label)
+    plot_sweep(axes, dataset.threshold, np.array(ratios(dataset)), color=COLORS["net"], label=label)
     for name, style, text in [
         ("some threshold shows grokking", "--", "counts as grokking above"),
         ("some threshold shows none", ":", "counts as none below"),
@@ -81,12 +81,12 @@ def _draw_ratios(axes: Axes, dataset: xr.Dataset) -> None:
         bound = claim.high if claim.low is None else claim.low
         if bound is not None:
             axes.axhline(bound, color="0.6", linestyle=style, linewidth=0.8, label=text)
-    title, xlabel = "beyond the print: is it late?", r"threshold $\theta$ of the squared error"
-    dial_axis(axes, title=title, xlabel=xlabel, ylabel="test step/train step")
+    title, xlabel = "not in the paper: is it late?", r"threshold $\theta$ of the squared error"
+    sweep_axis(axes, title=title, xlabel=xlabel, ylabel="test step/train step")
     legend_below(axes)
 
 
-FIG17 = Recipe(
+FIG17 = FigureSpec(
     name="fig17",
     statement='One run seems to "grok" in accuracy or not, by the choice of the threshold.',
     n_seeds={"quick": 3, "paper": 24},
@@ -96,5 +96,5 @@ FIG17 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

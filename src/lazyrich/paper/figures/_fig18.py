@@ -7,10 +7,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich.plots import COLORS, draw_curve, legend_below, new_figure, step_axis
+from lazyrich.plots import COLORS, legend_below, new_figure, plot_curve, step_axis
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, each_run
 from .._seed_values import caption_above
 from ._fig8 import runs
@@ -38,40 +38,40 @@ def _largest_rise(run: Run) -> float:
     return float(np.max(loss / np.minimum.accumulate(loss)))
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """The losses as printed, on a log scale, and the test loss over the train loss."""
     dataset = panels["runs"]
     figure, (printed, logs, gap) = new_figure(1, 3)
-    _draw_losses(printed, dataset, title="loss")
+    _plot_losses(printed, dataset, title="loss")
     printed.set_ylim(bottom=0)
-    _draw_losses(logs, dataset, title="beyond the print: loss on a log scale")
+    _plot_losses(logs, dataset, title="not in the paper: loss on a log scale")
     logs.set_yscale("log")
-    _draw_gap(gap, dataset)
+    _plot_gap(gap, dataset)
     for axes in (printed, logs, gap):
         legend_below(axes)
     caption_above(figure, caption)
     return figure
 
 
-def _draw_losses(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
+def _plot_losses(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
     for part, dashed in [("train", True), ("test", False)]:
         color = COLORS["net"]
-        draw_curve(axes, dataset, f"{part}_loss", color=color, label=part, dashed=dashed)
+        plot_curve(axes, dataset, f"{part}_loss", color=color, label=part, dashed=dashed)
     step_axis(axes, dataset, title=title, ylabel="mean squared error")
 
 
-def _draw_gap(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_gap(axes: Axes, dataset: xr.Dataset) -> None:
     gap = (dataset.test_loss / dataset.train_loss).to_dataset(name="gap")
-    draw_curve(axes, gap, "gap", color=COLORS["norm"], label="test loss/train loss")
+    plot_curve(axes, gap, "gap", color=COLORS["norm"], label="test loss/train loss")
     bound = claims_of("fig18")["train tracks test"].high
     if bound is not None:
         label = "counts as tracking below"
         axes.axhline(bound, color="0.6", linestyle="--", linewidth=0.8, label=label)
-    step_axis(axes, dataset, title="beyond the print: do they track?", ylabel="ratio of the losses")
+    step_axis(axes, dataset, title="not in the paper: do they track?", ylabel="ratio of the losses")
     axes.set_yscale("log")
 
 
-FIG18 = Recipe(
+FIG18 = FigureSpec(
     name="fig18",
     statement="The losses of the student whose accuracy seems to grok show nothing of the kind.",
     n_seeds={"quick": 3, "paper": 24},
@@ -81,5 +81,5 @@ FIG18 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -11,18 +11,18 @@ from matplotlib.figure import Figure
 from lazyrich.curves import ordered_share
 from lazyrich.plots import (
     COLORS,
-    dial_colors,
-    draw_dial,
-    draw_line,
-    draw_losses,
     new_figure,
+    plot_line,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_colors,
 )
 from lazyrich.sweeps import grid
 from lazyrich.training import KernelRegression, WeightNorm
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, rows_along, table
 from .._seed_values import caption_above
 from .._value import NO_CONTRAST, missing, reason_of
@@ -31,12 +31,12 @@ from ._fig5 import AUTHORS, PRINTED, WIDE
 
 # Figure 5's machines, without its kernel. The wide one has a kernel of 230 modes here: P = 240
 # is the first of these that could know them all.
-_PROBES = {"probes": (WeightNorm(), KernelRegression()), "linearized": True}
-QUICK = WIDE.changed({"dim": 20, "learning_rate": 60.0, "n_steps": 3000, "n_saves": 40}).model_copy(
-    update=_PROBES
+_METRICS = {"metrics": (WeightNorm(), KernelRegression()), "linearized": True}
+QUICK = WIDE.changed({"dim": 20, "learning_rate": 60.0, "n_steps": 3000, "n_evals": 40}).model_copy(
+    update=_METRICS
 )
-PAPER = AUTHORS.changed({"n_saves": 60}).model_copy(update=_PROBES)
-DRAWN = PRINTED.changed({"n_saves": 60}).model_copy(update=_PROBES)
+PAPER = AUTHORS.changed({"n_evals": 60}).model_copy(update=_METRICS)
+DRAWN = PRINTED.changed({"n_evals": 60}).model_copy(update=_METRICS)
 INDICES, PRINTED_INDICES = (1, 70, 100, 150), (1, 5, 70, 75, 100, 150)
 LINE = "kernel_regression_loss"
 LIMITS = (1e-5, 1e2)  # of pictures of losses relative to their start
@@ -102,10 +102,11 @@ def _largest(row: Sequence[float], claim: Claim) -> float:
 def _gain(run: Run, claim: Claim) -> float:
     """Final test loss over the lazy solution's, where that is no answer; else NaN.
 
-    The better of regression with K₀ and the twin: near as many points as modes regression
-    fits the noise of small modes, where a twin has not come to them.
+    The better of regression with K₀ and the linearized network: near as many points as
+    modes regression
+    fits the noise of small modes, where a linearized network has not come to them.
     """
-    lazy = min(run.end(LINE), run.end("twin_test_loss"))
+    lazy = min(run.end(LINE), run.end("linearized_test_loss"))
     if lazy < 0.1 * run.start("test_loss"):
         return missing(_NO_FAILURE)
     return run.settled("test_loss", claim, over=lazy)
@@ -121,7 +122,7 @@ def _smallest(values: Sequence[float], claim: Claim) -> float:
     return undone[0] if undone and not claim.is_met(least) else least
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Learning curves, points across and index down as printed; the ends in a last column."""
     runs = panels["runs"]
     sizes, indices = runs.n_train.values, runs.index.values
@@ -131,7 +132,7 @@ def draw(panels: Panels, caption: str) -> Figure:
     for row, index in enumerate(indices):
         for column, size in enumerate(sizes):
             place = axes[row * n_columns + column]
-            _draw_cell(place, runs.sel(n_train=size, index=index))
+            _plot_cell(place, runs.sel(n_train=size, index=index))
             place.set_title(f"$P$ = {size}, $j$ = {index}")
             place.set_ylabel("loss / initial test loss" if column == 0 else "")
             place.set_xlabel("optimizer steps" if row == n_rows - 1 else "")
@@ -141,32 +142,32 @@ def draw(panels: Panels, caption: str) -> Figure:
     assert cells is not None
     for k, (name, dataset) in enumerate(panels.items()):
         place = figure.add_subplot(cells[2 * k : 2 * k + 2, -1])
-        _draw_ends(place, dataset, "final loss" if name == "runs" else f"final loss, {name}")
+        _plot_ends(place, dataset, "final loss" if name == "runs" else f"final loss, {name}")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     caption_above(figure, caption)
     return figure
 
 
-def _draw_cell(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_cell(axes: Axes, dataset: xr.Dataset) -> None:
     curves = dataset[["train_loss", "test_loss", LINE]]
     # Seeds differ in the size of their labels: each is measured by its own start.
-    relative = curves / dataset.test_loss.isel(save_step=0)
-    draw_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
-    line = relative[LINE].isel(save_step=0)
-    draw_line(axes, line, color="black", label="regression with $K_0$, test")
+    relative = curves / dataset.test_loss.isel(step=0)
+    plot_losses(axes, relative, color=COLORS["net"], label="network (dashed: train)")
+    line = relative[LINE].isel(step=0)
+    plot_line(axes, line, color="black", label="regression with $K_0$, test")
     step_axis(axes, dataset, title="", ylabel="")
     axes.set_yscale("log")
     axes.set_ylim(*LIMITS)
 
 
-def _draw_ends(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+def _plot_ends(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     """Final test loss along the index: the net's, and regression's as crosses."""
-    colors = dial_colors([int(n) for n in dataset.n_train.values])
+    colors = sweep_colors([int(n) for n in dataset.n_train.values])
     for size, color in colors.items():
         one = dataset.sel(n_train=size)
         indices = one.index.values
         ends = along(one, "index", lambda run: run.relative("test_loss"))
-        draw_dial(axes, indices, ends, color=color, label=f"$P$ = {size}")
+        plot_sweep(axes, indices, ends, color=color, label=f"$P$ = {size}")
         lines = along(one, "index", lambda run: run.start(LINE) / run.start("test_loss"))
         axes.plot(indices, np.median(lines, axis=0), "x", color=color, markersize=6)
     axes.set_yscale("log")
@@ -176,7 +177,7 @@ def _draw_ends(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     axes.legend()
 
 
-FIG19 = Recipe(
+FIG19 = FigureSpec(
     name="fig19",
     statement="More data rescues labels that are made from smaller eigenvectors.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
@@ -188,5 +189,5 @@ FIG19 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -12,21 +12,22 @@ from matplotlib.figure import Figure
 from lazyrich.curves import fall_step
 from lazyrich.plots import (
     COLORS,
-    dial_axis,
-    dial_colors,
-    draw_curve,
-    draw_dial,
-    draw_line,
-    draw_losses,
     legend_below,
     new_figure,
+    plot_curve,
+    plot_line,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_axis,
+    sweep_colors,
 )
 from lazyrich.sweeps import grid
-from lazyrich.training import Experiment, starting_point
+from lazyrich.training import Experiment
+from lazyrich.training import preset as training_preset
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, concordances, each_run, least_of, rows_along, run_at
 from .._seed_values import caption_above, widths_of
 from .._verdict import Claim
@@ -37,7 +38,7 @@ TRAIN_LEVEL, TEST_LEVEL = 0.999, 0.95
 """Shares at which the train and the test accuracy count as risen."""
 
 # α multiplies W₂(W₁x)²/(2pN) everywhere; every weight starts as N(0, 1), times σ.
-BASE = starting_point("modular").changed({"scaling.alpha": 1.0, "n_saves": 160})
+BASE = training_preset("modular").changed({"scaling.alpha": 1.0, "n_evals": 160})
 AUTHORS = BASE.changed({"learning_rate_rule": "inverse", "n_steps": 50_000})
 RUNS = {
     "paper": AUTHORS,
@@ -157,38 +158,38 @@ def _crossing(run: Run) -> float:
     return found.crossed / found.generalised if np.isfinite(found.generalised) else np.nan
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Accuracy with the norm, and loss, of one run a seed; below, the sweep over α; on the right
     other moduli and widths.
     """
     dataset, sweep = panels["runs"], panels["sweep"]
     figure, axes = new_figure(2, 4)
     accuracy, losses, norms, moduli, swept, swept_losses, steps, widths = axes
-    draw_accuracy(accuracy, dataset, title="(a) accuracy and weight norm")
+    plot_accuracy(accuracy, dataset, title="(a) accuracy and weight norm")
     right = accuracy.twinx()
     right.spines["right"].set_visible(True)
-    draw_curve(right, _norms(dataset), "norm", color=COLORS["norm"], label="weight norm")
+    plot_curve(right, _norms(dataset), "norm", color=COLORS["norm"], label="weight norm")
     right.set_ylabel("sum of the layers' norms")
     right.set_ylim(bottom=0)
     legend_below(accuracy, right)
-    draw_loss(losses, dataset, title="(b) loss of the same runs")
-    _draw_norms(norms, dataset, sweep)
+    plot_loss(losses, dataset, title="(b) loss of the same runs")
+    _plot_norms(norms, dataset, sweep)
     for axes, name, title, ylabel in [
         (swept, "accuracy", r"(c) accuracy over $\alpha$", "share of pairs that are right"),
-        (swept_losses, "loss", r"beyond the print: loss over $\alpha$", "mean squared error"),
+        (swept_losses, "loss", r"not in the paper: loss over $\alpha$", "mean squared error"),
     ]:
-        for alpha, color in dial_colors(sweep.alpha.values.tolist()).items():
+        for alpha, color in sweep_colors(sweep.alpha.values.tolist()).items():
             one, label = sweep.sel(alpha=alpha), rf"$\alpha$ = {alpha:g}"
-            draw_losses(axes, one, color=color, label=label, name=f"{{}}_{name}")
+            plot_losses(axes, one, color=color, label=label, name=f"{{}}_{name}")
         step_axis(axes, sweep, title=f"{title} (dashed: train)", ylabel=ylabel)
         axes.set_ylim(bottom=0)
         legend_below(axes)
-    _draw_steps(steps, sweep)
+    _plot_steps(steps, sweep)
     for axes, name, axis, claim, xlabel in [
         (moduli, "moduli", "modulus", "every modulus is late", "modulus p"),
         (widths, "widths", "widths", "every width is late", "hidden width N"),
     ]:
-        _draw_ratios(axes, panels[name], axis, claims_of("fig2")[claim], xlabel)
+        _plot_ratios(axes, panels[name], axis, claims_of("fig2")[claim], xlabel)
     caption_above(figure, caption)
     return figure
 
@@ -196,47 +197,47 @@ def draw(panels: Panels, caption: str) -> Figure:
 def _norms(dataset: xr.Dataset) -> xr.Dataset:
     """The sum of the layers' Frobenius norms, which the authors plot, and it over its start."""
     norm = dataset.weight_norms.sum("parameter", skipna=False)
-    return xr.Dataset({"norm": norm, "growth": norm / norm.isel(save_step=0)})
+    return xr.Dataset({"norm": norm, "growth": norm / norm.isel(step=0)})
 
 
-def _draw_norms(axes: Axes, dataset: xr.Dataset, sweep: xr.Dataset) -> None:
-    draw_curve(axes, _norms(dataset), "growth", color=COLORS["norm"], label="runs of (a, b)")
+def _plot_norms(axes: Axes, dataset: xr.Dataset, sweep: xr.Dataset) -> None:
+    plot_curve(axes, _norms(dataset), "growth", color=COLORS["norm"], label="runs of (a, b)")
     growth = _norms(sweep)
-    for alpha, color in dial_colors(sweep.alpha.values.tolist()).items():
+    for alpha, color in sweep_colors(sweep.alpha.values.tolist()).items():
         label = rf"(c), $\alpha$ = {alpha:g}"
-        draw_curve(axes, growth.sel(alpha=alpha), "growth", color=color, label=label)
+        plot_curve(axes, growth.sel(alpha=alpha), "growth", color=color, label=label)
     axes.axhline(1, color="0.6", linewidth=0.8)
-    title = "beyond the print: does the norm dip?"
+    title = "not in the paper: does the norm dip?"
     step_axis(axes, growth, title=title, ylabel="weight norm/its start")
     legend_below(axes)
 
 
-def draw_accuracy(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
+def plot_accuracy(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
     """Train and test accuracy, with the marks; the legend is the caller's."""
     for part, dashed in [("train", True), ("test", False)]:
         color = COLORS["net"]
-        draw_curve(axes, dataset, f"{part}_accuracy", color=color, label=part, dashed=dashed)
+        plot_curve(axes, dataset, f"{part}_accuracy", color=color, label=part, dashed=dashed)
     step_axis(axes, dataset, title=title, ylabel="share of pairs that are right")
     axes.set_ylim(0, 1.03)
-    _draw_marks(axes, dataset)
+    _plot_marks(axes, dataset)
 
 
-def draw_loss(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
+def plot_loss(axes: Axes, dataset: xr.Dataset, *, title: str) -> None:
     """Train and test loss, with the marks and the level at which the losses cross."""
     for part, dashed in [("train", True), ("test", False)]:
         color = COLORS["net"]
-        draw_curve(axes, dataset, f"{part}_loss", color=color, label=part, dashed=dashed)
+        plot_curve(axes, dataset, f"{part}_loss", color=color, label=part, dashed=dashed)
     levels = each_run(dataset, lambda run: run.at("train_loss", marks(run).fitted))
     label = "train loss when fitted"
     if np.isfinite(levels).all():
-        draw_line(axes, xr.DataArray(levels), color="black", label=label)
+        plot_line(axes, xr.DataArray(levels), color="black", label=label)
     step_axis(axes, dataset, title=title, ylabel="mean squared error")
     axes.set_ylim(bottom=0)
-    _draw_marks(axes, dataset)
+    _plot_marks(axes, dataset)
     legend_below(axes)
 
 
-def _draw_marks(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_marks(axes: Axes, dataset: xr.Dataset) -> None:
     """A line at the median step of each mark, and a band over the seeds."""
     table = np.array([marks(run_at(dataset, seed=seed)) for seed in dataset.seed.values])
     for steps, color, name in zip(
@@ -253,32 +254,32 @@ def _draw_marks(axes: Axes, dataset: xr.Dataset) -> None:
         axes.axvspan(seen.min(), seen.max(), color=color, alpha=0.15, linewidth=0)
 
 
-def _draw_steps(axes: Axes, sweep: xr.Dataset) -> None:
+def _plot_steps(axes: Axes, sweep: xr.Dataset) -> None:
     for name, color, marker, label in [
-        ("fitted", "twin", "s", "train accuracy 99.9 %"),
+        ("fitted", "linearized", "s", "train accuracy 99.9 %"),
         ("generalised", "net", "o", "test accuracy 95 %"),
     ]:
         steps = along(sweep, "alpha", lambda run, name=name: getattr(marks(run), name))
-        draw_dial(axes, sweep.alpha, steps, color=COLORS[color], label=label, marker=marker)
-    title = "beyond the print: when each is reached"
-    dial_axis(axes, title=title, xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
+        plot_sweep(axes, sweep.alpha, steps, color=COLORS[color], label=label, marker=marker)
+    title = "not in the paper: when each is reached"
+    sweep_axis(axes, title=title, xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
     legend_below(axes)
 
 
-def _draw_ratios(axes: Axes, panel: xr.Dataset, axis: str, claim: Claim, xlabel: str) -> None:
+def _plot_ratios(axes: Axes, panel: xr.Dataset, axis: str, claim: Claim, xlabel: str) -> None:
     """How late the test accuracy is along an axis, beside the least that counts as late."""
     values = widths_of(panel) if axis == "widths" else panel[axis].values
     ratios = along(panel, axis, _ratio)
-    draw_dial(axes, values, ratios, color=COLORS["net"], label="$t$(test 95 %)/$t$(train 99.9 %)")
+    plot_sweep(axes, values, ratios, color=COLORS["net"], label="$t$(test 95 %)/$t$(train 99.9 %)")
     if claim.low is not None:
         axes.axhline(claim.low, color="0.6", linestyle="--", linewidth=0.8, label="late above")
-    dial_axis(axes, title=f"§8.3: every {xlabel.split()[-2]}?", xlabel=xlabel, ylabel="ratio")
+    sweep_axis(axes, title=f"§8.3: every {xlabel.split()[-2]}?", xlabel=xlabel, ylabel="ratio")
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()
     legend_below(axes)
 
 
-FIG2 = Recipe(
+FIG2 = FigureSpec(
     name="fig2",
     statement="Modular addition groks without weight decay while the weight norm grows; the "
     "output scale α makes the delay vanish or grow.",
@@ -290,5 +291,5 @@ FIG2 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -11,21 +11,21 @@ from matplotlib.figure import Figure
 from lazyrich.curves import ordered_share
 from lazyrich.plots import (
     COLORS,
-    dial_colors,
-    dial_ticks,
-    draw_dial,
-    draw_line,
-    draw_losses,
-    draw_map,
-    draw_path,
     legend_below,
     new_figure,
+    plot_line,
+    plot_losses,
+    plot_map,
+    plot_path,
+    plot_sweep,
     step_axis,
+    sweep_colors,
+    sweep_ticks,
 )
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import (
     NotRecordedError,
     Run,
@@ -38,7 +38,7 @@ from .._run_statistics import (
     rows_along,
     run_at,
 )
-from .._seed_values import caption_above, draw_movement, steps_label, with_all_claims
+from .._seed_values import caption_above, plot_movement, steps_label, with_all_claims
 from .._value import NO_CONTRAST, missing, not_recorded
 from ._fig1 import lazy_share
 
@@ -48,12 +48,12 @@ _FLOW = CommitteeExperiment(
 )
 _ALPHA = {"epsilon": 0.25, "learning_rate": 0.5, "label_scale": 2.0}
 _AUTHORS = _FLOW.changed({"dim": 100, "n_train": 550})
-_MAP = {"has_twin": False, "has_split": False, "n_probe": 200}
+_MAP = {"linearized": False, "has_split": False, "n_probe": 200}
 # Of (b) neither α nor the number of steps is known: it is drawn and judged at two α.
 HALF, ONE = 0.5, 1.0
 _BOTH = {"alpha": [HALF, ONE]}
 _EPSILON = {"n_probe": 200}
-# The print's own draw, step by step; of (e) 16 of the 14 × 14 cells, for a fifth of the
+# The authors' own draw, step by step; of (e) 16 of the 14 × 14 cells, for a fifth of the
 # authors' 1.1·10⁵ steps, which would take an hour.
 _PRINTED = _AUTHORS.changed({"dynamics": "descent", "printed": PrintedDraw()})
 PRINTED_ALPHAS = [2.0**k for k in (-5, -2, -1, 0, 1, 2, 3, 4, 5)]
@@ -85,7 +85,7 @@ PRESETS = {
             },
         ),
     },
-    # The authors' data and dials. They stopped (a) after 6·10⁴ steps and (e) after
+    # The authors' data and settings. They stopped (a) after 6·10⁴ steps and (e) after
     # 1.1·10⁵ steps at twenty times the rate; of (b) the settings are not known.
     "paper": {
         "alpha": (
@@ -209,18 +209,18 @@ def _end(run: Run) -> float:
     return run.converged("test_loss") / run.start("test_loss")
 
 
-def _ranks(dial: np.ndarray, values: np.ndarray) -> list[float]:
-    return [concordance_of(dial, column) for column in values.T]
+def _ranks(swept: np.ndarray, values: np.ndarray) -> list[float]:
+    return [concordance_of(swept, column) for column in values.T]
 
 
 def _ends(panel: xr.Dataset) -> np.ndarray:
-    """Final test loss as a share of its start, over the dial and seeds; NaN where diverged."""
-    loss = panel.test_loss.transpose(*panel.status.dims, "save_step").values
+    """Final test loss as a share of its start, over values and seeds; NaN where diverged."""
+    loss = panel.test_loss.transpose(*panel.status.dims, "step").values
     return loss[..., -1] / loss[..., 0]
 
 
-def draw(panels: Panels, caption: str) -> Figure:
-    """Losses and the map of the delay; paths and the map of the kernel; what the dials do."""
+def plot(panels: Panels, caption: str) -> Figure:
+    """Losses and the map of the delay; paths and the map of the kernel; what α and ε do."""
     columns = [("alpha", "α", "(a)", "(c)", "α varied", panels["alpha"])]
     if "epsilon" in panels:
         columns += [
@@ -230,17 +230,17 @@ def draw(panels: Panels, caption: str) -> Figure:
     n = len(columns) + 1
     m = n + ("epsilon" in panels)
     figure, axes = new_figure(3, m)
-    for column, (dial, symbol, losses, paths, varied, panel) in enumerate(columns):
-        colors = _some(panel[dial].values)
-        _draw_losses(axes[column], panel, dial, symbol, colors, f"{losses} losses, {varied}")
+    for column, (swept, symbol, losses, paths, varied, panel) in enumerate(columns):
+        colors = _some(panel[swept].values)
+        _plot_losses(axes[column], panel, swept, symbol, colors, f"{losses} losses, {varied}")
         title = f"{paths} where runs go, {varied}"
-        _draw_paths(axes[m + column], panel, dial, symbol, colors, title)
-        label = {"alpha": "laziness α", "epsilon": "initial alignment ε"}[dial]
-        _draw_delays(axes[2 * m + column], panel, dial, label, f"delay, {varied}")
-    _draw_maps(axes[n - 1], axes[m + n - 1], panels["map"])
-    _draw_ends(axes[2 * m + n - 1], panels["alpha"])
+        _plot_paths(axes[m + column], panel, swept, symbol, colors, title)
+        label = {"alpha": "laziness α", "epsilon": "initial alignment ε"}[swept]
+        _plot_delays(axes[2 * m + column], panel, swept, label, f"delay, {varied}")
+    _plot_maps(axes[n - 1], axes[m + n - 1], panels["map"])
+    _plot_ends(axes[2 * m + n - 1], panels["alpha"])
     if "epsilon" in panels:
-        _draw_kernel(axes[n], axes[m + n], panels["epsilon"].sel(alpha=[ONE]))
+        _plot_kernel(axes[n], axes[m + n], panels["epsilon"].sel(alpha=[ONE]))
         axes[-1].remove()
     caption_above(figure, caption)
     return figure
@@ -249,23 +249,23 @@ def draw(panels: Panels, caption: str) -> Figure:
 def _some(values: np.ndarray) -> dict[Any, Any]:
     """Colours of the few values that are drawn as curves, ends included."""
     places = np.unique(np.linspace(0, len(values) - 1, _DRAWN).round().astype(int))
-    return dial_colors(list(values[places]))
+    return sweep_colors(list(values[places]))
 
 
-def _draw_losses(
-    axes: Axes, panel: xr.Dataset, dial: str, symbol: str, colors: dict[Any, Any], title: str
+def _plot_losses(
+    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Any, Any], title: str
 ) -> None:
-    names = [f"{who}{part}_loss" for who in ("", "twin_") for part in ("train", "test")]
-    relative = panel[names] / panel[names].isel(save_step=0)
+    names = [f"{who}{part}_loss" for who in ("", "linearized_") for part in ("train", "test")]
+    relative = panel[names] / panel[names].isel(step=0)
     for value, color in colors.items():
-        one = relative.sel({dial: value})
-        draw_losses(axes, one, color=color, label=f"{symbol} = {value:.4g}")
-        if dial == "epsilon":
+        one = relative.sel({swept: value})
+        plot_losses(axes, one, color=color, label=f"{symbol} = {value:.4g}")
+        if swept == "epsilon":
             # The early plateau is the linearised network's.
-            early = one.median("seed").twin_test_loss
-            axes.plot(early.save_step, early, color=color, linestyle=":", linewidth=1)
-    if dial == "alpha":
-        draw_line(axes, _kernel_line(panel), color="black", label="regression with $K_0$")
+            early = one.median("seed").linearized_test_loss
+            axes.plot(early.step, early, color=color, linestyle=":", linewidth=1)
+    if swept == "alpha":
+        plot_line(axes, _kernel_line(panel), color="black", label="regression with $K_0$")
     else:
         axes.plot([], [], ":", color="0.4", label="linearized network, test")
     ylabel, xlabel = "mean squared error / its start", steps_label(panel)
@@ -274,18 +274,18 @@ def _draw_losses(
     legend_below(axes)
 
 
-def _draw_paths(
-    axes: Axes, panel: xr.Dataset, dial: str, symbol: str, colors: dict[Any, Any], title: str
+def _plot_paths(
+    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Any, Any], title: str
 ) -> None:
     seed = panel.seed.values[0]
     for value, color in colors.items():
-        run = run_at(panel, seed=seed, **{dial: value})
+        run = run_at(panel, seed=seed, **{swept: value})
         delay = run.delay()
         marks = [
             [run.at(name, float(step)) for name in ("change_inside", "change_outside")]
             for step in (delay.train_step, delay.test_step)
         ]
-        draw_path(
+        plot_path(
             axes,
             run["change_inside"][1:],
             run["change_outside"][1:],
@@ -294,7 +294,7 @@ def _draw_paths(
             label=f"{symbol} = {value:.4g}",
         )
     axes.axline((1, 1), (2, 2), color="0.7", linewidth=0.8, zorder=0)
-    if dial == "alpha":
+    if swept == "alpha":
         # Over decades; what lies below is rounding.
         axes.set(xscale="log", yscale="log", xlim=(1e-3, 30), ylim=(1e-6, 30))
     else:
@@ -309,7 +309,7 @@ def _draw_paths(
     legend_below(axes)
 
 
-def _draw_maps(delay_axes: Axes, kernel_axes: Axes, panel: xr.Dataset) -> None:
+def _plot_maps(delay_axes: Axes, kernel_axes: Axes, panel: xr.Dataset) -> None:
     delays = all_delays(panel)
     moved = all_at(panel, "kernel_distance", delays.train_step)
     for axes, values, title, label in (
@@ -317,66 +317,66 @@ def _draw_maps(delay_axes: Axes, kernel_axes: Axes, panel: xr.Dataset) -> None:
         (
             kernel_axes,
             moved,
-            "not in the print: kernel movement",
+            "not in the paper: kernel movement",
             r"$\|K-K_0\|/\|K_0\|$ when the train loss is low",
         ),
     ):
         cells = np.quantile(values, 0.5, axis=-1, method="inverted_cdf")
-        draw_map(axes, panel.epsilon.values, panel.alpha.values, cells, label=label)
+        plot_map(axes, panel.epsilon.values, panel.alpha.values, cells, label=label)
         axes.set(title=title, xlabel="initial alignment ε", ylabel="laziness α")
     n = int(np.isinf(delays.delay).sum())
     text = f"hatched: test loss never low ({n} of {delays.delay.size} runs)"
     delay_axes.annotate(text, (0, -0.32), xycoords="axes fraction", fontsize=7)
 
 
-def _draw_delays(axes: Axes, panel: xr.Dataset, dial: str, label: str, title: str) -> None:
+def _plot_delays(axes: Axes, panel: xr.Dataset, swept: str, label: str, title: str) -> None:
     for level, color, marker in _LEVELS:
         found = all_delays(panel, level)
         name = rf"loss at {level:g} of $L_{{tr}}(0)$"
-        draw_dial(axes, panel[dial].values, found.delay.T, color=color, label=name, marker=marker)
+        plot_sweep(axes, panel[swept].values, found.delay.T, color=color, label=name, marker=marker)
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="delay, steps")
     axes.set_title(title)
-    if dial == "epsilon":
-        dial_ticks(axes.xaxis, panel.epsilon.values)
+    if swept == "epsilon":
+        sweep_ticks(axes.xaxis, panel.epsilon.values)
     right = axes.twinx()
     right.spines["right"].set_visible(True)
     right.set(yscale="log", ylabel=r"ratio $t_{te}/t_{tr}$ at 0.1")
     ratio = np.where(np.isinf(all_delays(panel).ratio), np.nan, all_delays(panel).ratio).T
-    draw_dial(right, panel[dial].values, ratio, color="0.5", label="ratio (right)", marker="x")
+    plot_sweep(right, panel[swept].values, ratio, color="0.5", label="ratio (right)", marker="x")
     low, high = np.nanmin(ratio), np.nanmax(ratio)
     right.set_yticks([], minor=True)
-    dial_ticks(
+    sweep_ticks(
         right.yaxis, [v for v in (1, 1.5, 2, 3, 5, 10, 30, 100) if 0.8 * low < v < 1.5 * high]
     )
     legend_below(axes, right)
 
 
-def _draw_ends(axes: Axes, panel: xr.Dataset) -> None:
-    draw_dial(axes, panel.alpha.values, _ends(panel).T, color=COLORS["net"], label="test loss")
-    draw_line(axes, _kernel_line(panel), color="black", label="regression with $K_0$")
+def _plot_ends(axes: Axes, panel: xr.Dataset) -> None:
+    plot_sweep(axes, panel.alpha.values, _ends(panel).T, color=COLORS["net"], label="test loss")
+    plot_line(axes, _kernel_line(panel), color="black", label="regression with $K_0$")
     axes.set(xscale="log", yscale="log", xlabel="laziness α", ylabel="final / initial test loss")
     axes.set_title("final test loss against α")
     legend_below(axes)
 
 
-def _draw_kernel(alignment: Axes, movement: Axes, panel: xr.Dataset) -> None:
+def _plot_kernel(alignment: Axes, movement: Axes, panel: xr.Dataset) -> None:
     """Over ε at one α: how aligned the kernel starts; how far it moves for how hard a task."""
     epsilons = panel.epsilon.values
     starts = along(panel, "epsilon", _alignment, untrained=True, alpha=ONE)
-    draw_dial(alignment, epsilons, starts, color=COLORS["alignment"], label="all seeds")
+    plot_sweep(alignment, epsilons, starts, color=COLORS["alignment"], label="all seeds")
     alignment.set(xscale="log", yscale="log", xlabel="initial alignment ε")
     alignment.set_ylabel("centred alignment of $K_0$ over all inputs")
     alignment.set_title("§11: ε and the alignment, α = 1")
-    dial_ticks(alignment.xaxis, epsilons)
-    draw_movement(movement, panel, "epsilon", "ε", alpha=ONE)
+    sweep_ticks(alignment.xaxis, epsilons)
+    plot_movement(movement, panel, "epsilon", "ε", alpha=ONE)
 
 
 def _kernel_line(panel: xr.Dataset) -> xr.DataArray:
     line = panel.kernel_regression_loss / panel.test_loss
-    return line.isel(save_step=0, alpha=-1)
+    return line.isel(step=0, alpha=-1)
 
 
-FIG3 = Recipe(
+FIG3 = FigureSpec(
     name="fig3",
     statement="Laziness α and misalignment (small ε) lengthen the delay; rich nets end lower.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
@@ -384,12 +384,12 @@ FIG3 = Recipe(
         "authors": "the authors' own draw, step by step, N=500, D=100, centred; along α: P=450, "
         "ε=0.25, y=(β·x)², η=0.5·N/α²; map: P=550, η=20·N/α², 2·10⁴ of 1.1·10⁵ steps",
         "quick": "gradient flow, N=500, D=50, centred; along α: P=1000, ε=0.25, y=(β·x)², steps "
-        "of 0.5·N/α²; along ε: P=400, steps of N/α², settings of the print unknown; map: P=400",
+        "of 0.5·N/α²; along ε: P=400, steps of N/α², settings of the paper unknown; map: P=400",
         "paper": "gradient flow, N=500, D=100, centred; along α: P=450, ε=0.25, y=(β·x)², steps "
-        "of 0.5·N/α²; along ε: P=550, steps of N/α², settings of the print unknown; map: P=550, "
+        "of 0.5·N/α²; along ε: P=550, steps of N/α², settings of the paper unknown; map: P=550, "
         "5 seeds",
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from lazyrich.curves import rank_correlation
 from lazyrich.plots import (
     COLORS,
-    draw_curve,
-    draw_line,
     legend_below,
     new_figure,
+    plot_curve,
+    plot_line,
     step_axis,
 )
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, by_claim, run_at
 from .._seed_values import caption_above
 from .._value import missing
@@ -36,7 +36,7 @@ AUTHORS = CommitteeExperiment(
     n_steps=50_000,
     center=False,
     n_test=10_000,
-    n_saves=160,
+    n_evals=160,
 )
 PRINTED = AUTHORS.changed({"printed": PrintedDraw(), "n_test": 1000, "precision": "float64"})
 PRESETS = {
@@ -115,23 +115,23 @@ def terms_gap(run: Run) -> float:
     return float(np.max(np.abs(run["test_loss"] - total) / run["test_loss_error"]))
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Learning curves; the terms, their sum and the measured loss; misalignment and alignment."""
     dataset = panels["runs"]
     has_alignment = "population_alignment" in dataset
     figure, (losses, terms, *rest) = new_figure(1, 3 if has_alignment else 2)
     # Seeds differ in the size of their target: each is measured by its own start.
-    relative = dataset[[*CURVES]] / dataset.test_loss.isel(save_step=0)
+    relative = dataset[[*CURVES]] / dataset.test_loss.isel(step=0)
     relative["total"] = sum(relative[name] for name in TERMS)
     ylabel = "mean squared error / initial test loss"
     for part, dashed in [("train", True), ("test", False)]:
-        draw_curve(losses, relative, f"{part}_loss", color=COLORS["net"], label=part, dashed=dashed)
+        plot_curve(losses, relative, f"{part}_loss", color=COLORS["net"], label=part, dashed=dashed)
     # Some seeds generalise and some never do: the median alone would be neither.
     for k, seed in enumerate(relative.seed.values if relative.sizes["seed"] > 1 else ()):
         curve, label = relative.test_loss.sel(seed=seed), "test, each seed" if k == 0 else "_"
-        losses.plot(curve.save_step, curve, color=COLORS["net"], linewidth=0.5, label=label)
-    line = relative.kernel_regression_loss.isel(save_step=0)
-    draw_line(
+        losses.plot(curve.step, curve, color=COLORS["net"], linewidth=0.5, label=label)
+    line = relative.kernel_regression_loss.isel(step=0)
+    plot_line(
         losses,
         line,
         color="black",
@@ -145,18 +145,18 @@ def draw(panels: Panels, caption: str) -> Figure:
         ("misalignment_term", "misalignment", "misalignment error", False),
         ("variance_term", "variance", "variance error", False),
     ]:
-        draw_curve(terms, relative, name, color=COLORS[color], label=label, dashed=dashed)
+        plot_curve(terms, relative, name, color=COLORS[color], label=label, dashed=dashed)
     step_axis(terms, dataset, title="what the test loss is made of", ylabel=ylabel)
     for axes in (losses, terms):
         axes.set_ylim(bottom=0)
         legend_below(axes)
     for axes in rest:
-        _draw_misalignment(axes, dataset)
+        _plot_misalignment(axes, dataset)
     caption_above(figure, caption)
     return figure
 
 
-def _draw_misalignment(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_misalignment(axes: Axes, dataset: xr.Dataset) -> None:
     """Every seed's way through the plane of alignment and misalignment error."""
     for k, seed in enumerate(dataset.seed.values):
         run = run_at(dataset, seed=seed)
@@ -172,7 +172,7 @@ def _draw_misalignment(axes: Axes, dataset: xr.Dataset) -> None:
     legend_below(axes)
 
 
-FIG4 = Recipe(
+FIG4 = FigureSpec(
     name="fig4",
     statement="The early rise of the test loss is power in linear modes; it falls when the "
     "features align.",
@@ -184,5 +184,5 @@ FIG4 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from lazyrich.models import CommitteeNet
 from lazyrich.plots import (
     COLORS,
-    dial_axis,
-    draw_dial,
-    draw_net_and_twin,
     new_figure,
+    plot_network_and_linearized,
+    plot_sweep,
     step_axis,
+    sweep_axis,
 )
 from lazyrich.sweeps import grid
 from lazyrich.tasks import EigenvectorTask
@@ -29,9 +29,9 @@ from lazyrich.training import (
 )
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, concordance_of, concordances, each_run, rows_along
-from .._seed_values import caption_above, draw_movement, with_all_claims
+from .._seed_values import caption_above, plot_movement, with_all_claims
 
 INDICES = (1, 70, 100)
 
@@ -42,7 +42,7 @@ AUTHORS = Experiment(
     net=CommitteeNet(width=2, epsilon=0.25),
     optimizer=GradientDescent(learning_rate=1.0),
     n_steps=25_000,
-    probes=(WeightNorm(), KernelMovement(n_points=100), KernelRegression()),
+    metrics=(WeightNorm(), KernelMovement(n_points=100), KernelRegression()),
     linearized=True,
 )
 PRINTED = AUTHORS.changed({"printed": PrintedDraw(), "precision": "float64"})
@@ -53,8 +53,8 @@ WIDE = Experiment(
     net=CommitteeNet(width=200, epsilon=0.5, readouts="normal"),
     optimizer=GradientDescent(learning_rate=30.0),
     n_steps=5000,
-    n_saves=60,
-    probes=(WeightNorm(), KernelMovement(n_points=200), KernelRegression()),
+    n_evals=60,
+    metrics=(WeightNorm(), KernelMovement(n_points=200), KernelRegression()),
     linearized=True,
 )
 # Harder and harder labels, all of them modes of both machines' kernels.
@@ -79,7 +79,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
         for name, base in ROWS[preset].items()
     }
     if preset != "authors":
-        base = ROWS[preset]["runs"].changed({"probes": _OVER_INDEX, "linearized": False})
+        base = ROWS[preset]["runs"].changed({"metrics": _OVER_INDEX, "linearized": False})
         found[MORE] = Panel(grid(base, {"index": MORE_INDICES, "seed": seeds}), axes=("index",))
     return found
 
@@ -115,8 +115,8 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
             runs, end("large eigenvector never", start), index=last
         ),
         "middle case beats the kernel": in_the_middle(end("middle case beats the kernel", line)),
-        "middle case beats its twin": in_the_middle(
-            lambda run: run.end("test_loss") / run.end("twin_test_loss")
+        "middle case beats its linearized network": in_the_middle(
+            lambda run: run.end("test_loss") / run.end("linearized_test_loss")
         ),
         "middle case moves the kernel": in_the_middle(
             lambda run: run.settled("kernel_distance", claims["middle case moves the kernel"])
@@ -143,8 +143,8 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     return with_all_claims("fig5", panels, found)
 
 
-def draw(panels: Panels, caption: str) -> Figure:
-    """An index a column, settings a row: the net, its twin, and regression with K₀.
+def plot(panels: Panels, caption: str) -> Figure:
+    """An index a column, settings a row: the net, its linearized network, and regression with K₀.
 
     Below, alignment and movement of the kernel over more indices.
     """
@@ -155,10 +155,10 @@ def draw(panels: Panels, caption: str) -> Figure:
         said = "" if name == "runs" else f"{name}: "
         for column, index in enumerate(dataset.index.values):
             place = axes[row * width + column]
-            _draw_index(place, dataset.sel(index=index), f"{said}$j$ = {index}")
+            _plot_index(place, dataset.sel(index=index), f"{said}$j$ = {index}")
             place.set_xlabel("optimizer steps" if row == len(rows) - 1 else "")
     if MORE in panels:
-        _draw_more(*axes[len(rows) * width :][:2], panels[MORE])
+        _plot_more(*axes[len(rows) * width :][:2], panels[MORE])
     for unused in axes:
         if not unused.has_data():
             unused.remove()
@@ -168,10 +168,10 @@ def draw(panels: Panels, caption: str) -> Figure:
     return figure
 
 
-def _draw_index(axes: Axes, dataset: xr.Dataset, title: str) -> None:
-    draw_net_and_twin(axes, dataset)
-    line = dataset.kernel_regression_loss.isel(save_step=0) / dataset.test_loss.isel(save_step=0)
-    moved = dataset.kernel_distance.isel(save_step=-1).median().item()
+def _plot_index(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+    plot_network_and_linearized(axes, dataset)
+    line = dataset.kernel_regression_loss.isel(step=0) / dataset.test_loss.isel(step=0)
+    moved = dataset.kernel_distance.isel(step=-1).median().item()
     said = r"$\|K-K_0\|/\|K_0\|$" + f" ends at {moved:.2g}"
     if line.median() < _FLOOR:
         said += f"; regression with $K_0$: {line.median().item():.0e}"
@@ -181,18 +181,18 @@ def _draw_index(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     axes.set_ylim(bottom=max(_FLOOR, axes.get_ylim()[0]))
 
 
-def _draw_more(alignment: Axes, movement: Axes, panel: xr.Dataset) -> None:
+def _plot_more(alignment: Axes, movement: Axes, panel: xr.Dataset) -> None:
     """How aligned the kernel starts over the index, and how far it moves over the difficulty."""
     indices = panel.index.values
     color = COLORS["alignment"]
     starts = along(panel, "index", lambda run: run.start("alignment"), untrained=True)
-    draw_dial(alignment, indices, starts, color=color, label="all seeds")
+    plot_sweep(alignment, indices, starts, color=color, label="all seeds")
     title = "§6.1: alignment with the $j$-th eigenvector"
-    dial_axis(alignment, title=title, xlabel="index $j$", ylabel="alignment of $K_0$")
-    draw_movement(movement, panel, "index", "j")
+    sweep_axis(alignment, title=title, xlabel="index $j$", ylabel="alignment of $K_0$")
+    plot_movement(movement, panel, "index", "j")
 
 
-FIG5 = Recipe(
+FIG5 = FigureSpec(
     name="fig5",
     statement="Labels made from eigenvectors of the initial kernel: the first is learned at "
     "once, a middle one late, a last one never.",
@@ -205,5 +205,5 @@ FIG5 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

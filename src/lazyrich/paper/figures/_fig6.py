@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 
 from lazyrich.plots import (
     COLORS,
-    dial_colors,
-    draw_dial,
-    draw_losses,
     legend_below,
     new_figure,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_colors,
 )
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Delays, Run, along, concordances, each_run
 from .._seed_values import caption_above
 from ._fig6_experiments import RULES, image_panels, published_panels, transformer_panels
@@ -31,7 +31,9 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
 
 def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
-    images, twin, centered = (panels[f"images{part}"] for part in ("", " twin", " centred"))
+    images, linearized, centered = (
+        panels[f"images{part}"] for part in ("", " linearized", " centred")
+    )
     decays = centered.weight_decay.values
     found = {
         "alpha tunes MNIST": _trend(images, image_ratio),
@@ -40,7 +42,9 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         ),
         "because of laziness on MNIST": _trend(images, lambda run: -kernel_at_fit(run)),
         "alpha tunes MNIST, delay in steps": _trend(images, lambda run: image_delay(run).delay),
-        "leaves its twin on MNIST": _trend(twin, lambda run: -twin_gap_at_fit(run)),
+        "leaves its linearized network on MNIST": _trend(
+            linearized, lambda run: -linearized_gap_at_fit(run)
+        ),
         "alpha tunes MNIST, centred": _trend(centered.sel(weight_decay=decays.max()), image_ratio),
         "alpha tunes MNIST, centred without decay": _trend(
             centered.sel(weight_decay=decays.min()), image_ratio
@@ -72,10 +76,12 @@ def kernel_at_fit(run: Run) -> float:
     return run.at("kernel_distance", image_delay(run).train_step)
 
 
-def twin_gap_at_fit(run: Run) -> float:
-    """Gap between the test losses of net and twin there, as a share of the net's."""
-    net, twin = (run.at(f"{who}test_loss", image_delay(run).train_step) for who in ("", "twin_"))
-    return abs(net - twin) / net
+def linearized_gap_at_fit(run: Run) -> float:
+    """Gap between the test losses of net and linearized net there, as a share of the net's."""
+    net, linearized = (
+        run.at(f"{who}test_loss", image_delay(run).train_step) for who in ("", "linearized_")
+    )
+    return abs(net - linearized) / net
 
 
 def transformer_delay(run: Run) -> float:
@@ -87,25 +93,25 @@ def transformer_delay(run: Run) -> float:
     return run.accuracy_delay(0.99, 0.95).delay
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Images above, with what α does there; the transformer by rule; published runs below."""
     has_published = "Nanda" in panels
     figure, axes = new_figure(3 if has_published else 2, 4)
-    _draw_accuracies(axes[0], panels["images"], "(a) images, ReLU network")
-    _draw_ratios(axes[1], panels)
-    _draw_laziness(axes[2], panels)
-    _draw_delays(axes[3], panels)
+    _plot_accuracies(axes[0], panels["images"], "(a) images, ReLU network")
+    _plot_ratios(axes[1], panels)
+    _plot_laziness(axes[2], panels)
+    _plot_delays(axes[3], panels)
     last = max(last_step(panels[name]) for name in RULES)
     for one, (name, rule) in zip(axes[4:], RULES.items(), strict=False):
-        _draw_accuracies(one, panels[name], f"(b) transformer, {rule[2]}")
+        _plot_accuracies(one, panels[name], f"(b) transformer, {rule[2]}")
         one.set_xlim(1, last)
     if has_published:
-        _draw_published(axes[8:], panels)
+        _plot_published(axes[8:], panels)
     caption_above(figure, caption)
     return figure
 
 
-def _draw_published(axes: Sequence[Axes], panels: Panels) -> None:
+def _plot_published(axes: Sequence[Axes], panels: Panels) -> None:
     """Accuracies and losses of the networks that the two parts of the figure start from."""
     said = {
         "Omnigrok": "Omnigrok's MNIST (784-200-200-10, α = 1)",
@@ -114,18 +120,18 @@ def _draw_published(axes: Sequence[Axes], panels: Panels) -> None:
     for place, (name, title) in enumerate(said.items()):
         accuracies, losses = axes[2 * place : 2 * place + 2]
         color = COLORS["net"]
-        draw_losses(accuracies, held(panels[name]), color=color, label="", name="{}_accuracy")
+        plot_losses(accuracies, held(panels[name]), color=color, label="", name="{}_accuracy")
         step_axis(accuracies, panels[name], title=title, ylabel="accuracy (dashed: train)")
         accuracies.set_ylim(-0.02, 1.02)
-        draw_losses(losses, panels[name], color=color, label="")
+        plot_losses(losses, panels[name], color=color, label="")
         step_axis(losses, panels[name], title=title, ylabel="loss (dashed: train)")
         losses.set_yscale("log")
 
 
-def _draw_accuracies(axes: Axes, panel: xr.Dataset, title: str) -> None:
-    for alpha, color in dial_colors(panel.alpha.values.tolist()).items():
+def _plot_accuracies(axes: Axes, panel: xr.Dataset, title: str) -> None:
+    for alpha, color in sweep_colors(panel.alpha.values.tolist()).items():
         one = held(panel.sel(alpha=alpha))
-        draw_losses(axes, one, color=color, label=f"α = {alpha:g}", name="{}_accuracy")
+        plot_losses(axes, one, color=color, label=f"α = {alpha:g}", name="{}_accuracy")
     step_axis(axes, panel, title=title, ylabel="accuracy (dashed: train)")
     axes.set_ylim(-0.02, 1.02)
     legend_below(axes)
@@ -134,16 +140,16 @@ def _draw_accuracies(axes: Axes, panel: xr.Dataset, title: str) -> None:
 def held(panel: xr.Dataset) -> xr.Dataset:
     """Accuracies, held at their highest once a run was solved and ended."""
     accuracies = panel[["train_accuracy", "test_accuracy"]]
-    return accuracies.fillna(accuracies.max("save_step").where(panel.status == "ok"))
+    return accuracies.fillna(accuracies.max("step").where(panel.status == "ok"))
 
 
 def last_step(panel: xr.Dataset) -> float:
-    """The last save point that any run reached."""
-    is_seen = np.isfinite(panel.train_loss.transpose("save_step", ...).values)
-    return float(panel.save_step.values[is_seen.reshape(len(is_seen), -1).any(axis=1)][-1])
+    """The last evaluation step that any run reached."""
+    is_seen = np.isfinite(panel.train_loss.transpose("step", ...).values)
+    return float(panel.step.values[is_seen.reshape(len(is_seen), -1).any(axis=1)][-1])
 
 
-def _draw_ratios(axes: Axes, panels: Panels) -> None:
+def _plot_ratios(axes: Axes, panels: Panels) -> None:
     centered = panels["images centred"]
     decays = centered.weight_decay.values
     for panel, color, marker, label in [
@@ -157,30 +163,36 @@ def _draw_ratios(axes: Axes, panels: Panels) -> None:
         (centered.sel(weight_decay=decays.min()), "debiased", "v", "the same without decay"),
     ]:
         measured = along(panel, "alpha", image_ratio)
-        draw_dial(axes, panel.alpha, measured, color=COLORS[color], label=label, marker=marker)
+        plot_sweep(axes, panel.alpha, measured, color=COLORS[color], label=label, marker=marker)
     axes.axhline(1, color="0.7", linewidth=0.8)
     _alpha_axis(axes, "how late the images' test accuracy is", "$t$(test) / $t$(train)")
 
 
-def _draw_laziness(axes: Axes, panels: Panels) -> None:
+def _plot_laziness(axes: Axes, panels: Panels) -> None:
     for name, function, color, marker, label in [
         ("images", kernel_at_fit, "net", "o", r"kernel distance $\|K-K_0\|/\|K_0\|$"),
-        ("images twin", twin_gap_at_fit, "twin", "s", "gap to the linearized test loss, relative"),
+        (
+            "images linearized",
+            linearized_gap_at_fit,
+            "linearized",
+            "s",
+            "gap to the linearized test loss, relative",
+        ),
         ("images", lambda run: run.start("train_loss"), "alignment", "v", "initial train loss"),
     ]:
         measured = along(panels[name], "alpha", function)
-        draw_dial(
+        plot_sweep(
             axes, panels[name].alpha, measured, color=COLORS[color], label=label, marker=marker
         )
-    _alpha_axis(axes, "beyond the print: lazy on images?", "at a train accuracy of 98 %")
+    _alpha_axis(axes, "not in the paper: lazy on images?", "at a train accuracy of 98 %")
 
 
-def _draw_delays(axes: Axes, panels: Panels) -> None:
-    colors = ("net", "twin", "norm", "debiased")
+def _plot_delays(axes: Axes, panels: Panels) -> None:
+    colors = ("net", "linearized", "norm", "debiased")
     for (name, rule), color, marker in zip(RULES.items(), colors, "osv^", strict=True):
         measured = along(panels[name], "alpha", transformer_delay)
         alphas = panels[name].alpha
-        draw_dial(axes, alphas, measured, color=COLORS[color], label=rule[2], marker=marker)
+        plot_sweep(axes, alphas, measured, color=COLORS[color], label=rule[2], marker=marker)
     _alpha_axis(axes, "how late the transformer's is", "delay in accuracy / steps")
     # Less than a decade: a log axis would label its minor ticks over each other.
     ticks = panels[next(iter(RULES))].alpha.values
@@ -197,7 +209,7 @@ def _alpha_axis(axes: Axes, title: str, ylabel: str) -> None:
     legend_below(axes)
 
 
-FIG6 = Recipe(
+FIG6 = FigureSpec(
     name="fig6",
     statement="The output scale α alone tunes grokking, down to none, on MNIST and on a "
     "one-layer transformer.",
@@ -207,11 +219,11 @@ FIG6 = Recipe(
         "batch 100; (b) p=31, 85 % of unordered pairs, d=64, rate 2e-3 at α=.5, decay 2; "
         "reduced size; curves are held once solved",
         "paper": "(a) MNIST 28×28, 1000 train, ReLU 3×200, He's weights ×150 in mean-field form, "
-        "AdamW 1e-3, decay .01, batch 200 (twin: first 20 000 steps, centred: first 12 000);\n"
+        "AdamW 1e-3, decay .01, batch 200 (linearized: first 20 000 steps; centred: 12 000);\n"
         "(b) p=113, 40 % of pairs, d=128, centred, decay 1, rate 6e-6/α² or 2.4e-3 at α=.05 by "
         "the other rules, α up to .1 of the authors' .5; curves are held once solved",
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

@@ -10,21 +10,23 @@ from lazyrich.training import (
     KernelMovement,
     ParameterChange,
     WeightNorm,
-    starting_point,
+)
+from lazyrich.training import (
+    preset as training_preset,
 )
 
 from .._figure_spec import Panel
 
 IMAGE_DECAY = {"quick": 0.03, "paper": 0.01}
-_IMAGE_PROBES = (WeightNorm(), ParameterChange(), KernelMovement(n_points=50))
-_DIGITS = starting_point("digits").changed(
+_IMAGE_METRICS = (WeightNorm(), ParameterChange(), KernelMovement(n_points=50))
+_DIGITS = training_preset("digits").changed(
     {
         "task.n_train": 300,
         "learning_rate": 3e-3,
         "weight_decay": IMAGE_DECAY["quick"],
         "n_steps": 12_000,
-        "n_saves": 120,
-        "probes": _IMAGE_PROBES,
+        "n_evals": 120,
+        "metrics": _IMAGE_METRICS,
         "linearized": True,
     }
 )
@@ -46,18 +48,18 @@ IMAGES = {
             "weight_decay": IMAGE_DECAY["paper"],
             "batch_size": 200,
             "n_steps": 250_000,
-            "n_saves": 160,
-            "probes": _IMAGE_PROBES,
+            "n_evals": 160,
+            "metrics": _IMAGE_METRICS,
         }
     ),
 }
 IMAGE_ALPHAS = {"quick": (1e-4, 1e-3, 1e-2, 0.1), "paper": (1e-3, 0.01, 0.05, 0.5)}
-# The twin and the centred net are asked about the fit, which comes long before the end.
-N_TWIN_STEPS = {"quick": 12_000, "paper": 20_000}
+# The linearized and the centred net are asked about the fit, which comes long before the end.
+N_LINEARIZED_STEPS = {"quick": 12_000, "paper": 20_000}
 N_CENTERED_STEPS = {"quick": 3000, "paper": 12_000}
 
-_TRANSFORMER = starting_point("transformer").changed(
-    {"warmup_steps": 10, "stop.solved_accuracy": 0.96, "n_saves": 120}
+_TRANSFORMER = training_preset("transformer").changed(
+    {"warmup_steps": 10, "stop.solved_accuracy": 0.96, "n_evals": 120}
 )
 # Nanda et al.'s sizes.
 _NANDA = {"modulus": 113, "d_model": 128, "d_mlp": 512}
@@ -91,17 +93,17 @@ N_STEPS = {"quick": 6000, "paper": 20_000}
 
 
 def image_panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
-    """Images; their start with a twin; the centred control with decay and without."""
+    """Images; their start with a linearized network; the centred control with decay and without."""
     images = IMAGES[preset]
-    twin = images.changed({"n_steps": N_TWIN_STEPS[preset], "linearized": True})
+    linearized = images.changed({"n_steps": N_LINEARIZED_STEPS[preset], "linearized": True})
     centered = images.changed(
-        {"center": True, "n_steps": N_CENTERED_STEPS[preset], "probes": _IMAGE_PROBES}
+        {"center": True, "n_steps": N_CENTERED_STEPS[preset], "metrics": _IMAGE_METRICS}
     )
     alphas, decays = IMAGE_ALPHAS[preset], (0.0, IMAGE_DECAY[preset])
     controls = grid(centered, {"weight_decay": decays, "alpha": alphas, "seed": seeds})
     return {
         "images": Panel(grid(images, {"alpha": alphas, "seed": seeds}), ("alpha",)),
-        "images twin": Panel(grid(twin, {"alpha": alphas, "seed": seeds}), ("alpha",)),
+        "images linearized": Panel(grid(linearized, {"alpha": alphas, "seed": seeds}), ("alpha",)),
         "images centred": Panel(controls, ("weight_decay", "alpha")),
     }
 
@@ -140,8 +142,8 @@ def published_panels(seeds: Sequence[int]) -> dict[str, Panel]:
             "weight_decay": 0.01,
             "batch_size": 200,
             "n_steps": 100_000,
-            "n_saves": 160,
-            "probes": (WeightNorm(), ParameterChange()),
+            "n_evals": 160,
+            "metrics": (WeightNorm(), ParameterChange()),
         }
     )
     nanda = _TRANSFORMER.changed(

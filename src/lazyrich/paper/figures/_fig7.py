@@ -1,4 +1,4 @@
-"""Figure 7: output scale α, weight scale σ and label scale are dials of one thing."""
+"""Figure 7: output scale α, weight scale σ and label scale set one laziness."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,19 +12,19 @@ from lazyrich.curves import relative_spread
 from lazyrich.models import MLPNet
 from lazyrich.plots import (
     COLORS,
-    dial_axis,
-    dial_colors,
-    draw_dial,
-    draw_losses,
     legend_below,
     new_figure,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_axis,
+    sweep_colors,
 )
 from lazyrich.sweeps import grid
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent
 
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import (
     Run,
     along,
@@ -49,13 +49,13 @@ _QUICK = CommitteeExperiment(
     label_scale=2.0,
     n_steps=3_000_000,
     dynamics="flow",
-    has_twin=False,
+    linearized=False,
 )
 BASES = {
     "quick": _QUICK,
     "paper": _QUICK.changed({"dim": 100, "width": 500, "n_train": 450}),
 }
-# The print's own draw, step by step: over α the runs of Figure 3(a), over σ at α = 1 and the
+# The authors' own draw, step by step: over α the runs of Figure 3(a), over σ at α = 1 and the
 # rate 0.5·N/σ².
 _SIGMAS = (0.125, 0.25, 0.5, 2.0)
 _PRINTED_SIGMA = PRINTED_ALPHA.changed({"n_steps": 50_000})
@@ -64,7 +64,7 @@ SCALES = {
         "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
         "weight_scale": [0.5, 1.0, 2.0],
     },
-    # Wider scales, as in the print, take hours to come to rest: the smaller σ, the longer.
+    # Wider scales, as in the paper, take hours to come to rest: the smaller σ, the longer.
     "paper": {
         "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
         ("weight_scale", "n_steps"): [(0.5, 3_000_000), (1.0, 500_000), (2.0, 200_000)],
@@ -83,8 +83,8 @@ NTK = Experiment(
     net=MLPNet(activation="tanh", parameterisation="ntk", initial="normal"),
     optimizer=GradientDescent(learning_rate=0.2),
     n_steps=1000,
-    n_saves=40,
-    probes=(),
+    n_evals=40,
+    metrics=(),
     linearized=True,
 )
 
@@ -136,12 +136,14 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 def _slopes(panel: xr.Dataset) -> list[float]:
     """Slope over log width of the log of the largest gap between the test losses."""
     widths = widths_of(panel)
-    gaps = rows_along(panel, "widths", _twin_gap, untrained=True)
+    gaps = rows_along(panel, "widths", _linearized_gap, untrained=True)
     return [log_slope(widths, row) for row in gaps]
 
 
-def _twin_gap(run: Run) -> float:
-    return float(np.abs(run["test_loss"] - run["twin_test_loss"]).max() / run.start("test_loss"))
+def _linearized_gap(run: Run) -> float:
+    return float(
+        np.abs(run["test_loss"] - run["linearized_test_loss"]).max() / run.start("test_loss")
+    )
 
 
 def _of_map(panels: Panels, seed: int) -> dict[str, float]:
@@ -161,7 +163,7 @@ def _of_pairs(panels: Panels, seed: int) -> dict[str, float]:
             _pairs(panels["units"], "alpha", seed),
         ),
         # The larger α, the smaller the labels that stand for it.
-        "label scale is the third dial": _largest_gap(
+        "label scale acts as a third scale": _largest_gap(
             _pairs(panels["outputs"], "alpha", seed),
             _pairs(panels["labels"], "label_scale", seed)[::-1],
         ),
@@ -225,68 +227,68 @@ def _largest_gap(ours: list[Run], theirs: list[Run]) -> float:
     return float(max(np.max(np.abs(a / b - 1)) for a, b in zip(*curves, strict=True)))
 
 
-def draw(panels: Panels, caption: str) -> Figure:
-    """Losses along each dial; the collapse over σ²α; runs that are the same run."""
+def plot(panels: Panels, caption: str) -> Figure:
+    """Losses along each scale; the collapse over σ²α; runs that are the same run."""
     panel = panels["map"]
     n = 3 + ("weights" in panels) + ("width" in panels)
     figure, axes = new_figure(2, n)
     above, below = axes[:n], axes[n:]
     if "width" in panels:
-        _draw_widths(above[-1], panels["width"])
+        _plot_widths(above[-1], panels["width"])
         below[-1].remove()
     # The α at which most σ were run, the middle one of these.
     n_there = (panel.status != "missing").isel(seed=0).sum("weight_scale")
     widest = panel.alpha.values[(n_there == n_there.max()).values]
     middle = float(widest[len(widest) // 2])
-    _draw_losses(above[0], panel, "α = {0:g}", [(a, 1.0) for a in panel.alpha.values])
+    _plot_losses(above[0], panel, "α = {0:g}", [(a, 1.0) for a in panel.alpha.values])
     above[0].set_title("(a) output scale α, σ = 1")
-    _draw_losses(above[1], panel, "σ = {1:g}", [(middle, s) for s in panel.weight_scale.values])
+    _plot_losses(above[1], panel, "σ = {1:g}", [(middle, s) for s in panel.weight_scale.values])
     above[1].set_title(f"(b) weight scale σ, α = {middle:g}")
     equal = [(middle / s**2, s) for s in panel.weight_scale.values]
-    _draw_losses(above[2], panel, "σ = {1:g}, α = {0:g}", equal)
+    _plot_losses(above[2], panel, "σ = {1:g}, α = {0:g}", equal)
     above[2].set_title(f"(c) σ²α = {middle:g}")
-    _draw_collapse(below[0], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
+    _plot_collapse(below[0], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
     below[0].set_title("(d–f) how far the weights go")
-    _draw_collapse(below[1], panel, _end, "final / initial test loss")
+    _plot_collapse(below[1], panel, _end, "final / initial test loss")
     below[1].set_title("(d–f) where the test loss ends")
-    _draw_spreads(below[2], panel)
+    _plot_spreads(below[2], panel)
     if "weights" in panels:
-        _draw_both_pairs(above[3], below[3], panels)
+        _plot_both_pairs(above[3], below[3], panels)
     caption_above(figure, caption)
     return figure
 
 
-def _draw_widths(axes: Axes, panel: xr.Dataset) -> None:
-    gaps = along(panel, "widths", _twin_gap, untrained=True)
+def _plot_widths(axes: Axes, panel: xr.Dataset) -> None:
+    gaps = along(panel, "widths", _linearized_gap, untrained=True)
     label = "largest gap of the test losses"
-    draw_dial(axes, widths_of(panel), gaps, color=COLORS["twin"], label=label)
+    plot_sweep(axes, widths_of(panel), gaps, color=COLORS["linearized"], label=label)
     slope = np.median([log_slope(widths_of(panel), tuple(row)) for row in gaps])
     title = f"§4.1: width linearises (slope {slope:.2g})"
-    dial_axis(axes, title=title, xlabel="width N, ntk form", ylabel="gap / initial test loss")
+    sweep_axis(axes, title=title, xlabel="width N, ntk form", ylabel="gap / initial test loss")
     legend_below(axes)
 
 
-def _draw_both_pairs(above: Axes, below: Axes, panels: Panels) -> None:
-    _draw_pairs(
+def _plot_both_pairs(above: Axes, below: Axes, panels: Panels) -> None:
+    _plot_pairs(
         above,
         *(panels["weights"], "weight_scale", "σ = {:g}, α = 1"),
         *(panels["units"].sortby("alpha"), "σ = 1, α and ε times σ"),
         "exact: σ is α and ε at once",
     )
-    _draw_pairs(
+    _plot_pairs(
         below,
         *(panels["outputs"], "alpha", "α = {:.3g}, labels y"),
         *(panels["labels"].sortby("label_scale", ascending=False), "α = 1, labels y/α"),
-        "exact: label scale is the third dial",
+        "exact: label scale acts as a third scale",
     )
 
 
 def _relative(panel: xr.Dataset) -> xr.Dataset:
     losses = panel[["train_loss", "test_loss"]]
-    return losses / losses.isel(save_step=0)
+    return losses / losses.isel(step=0)
 
 
-def _draw_losses(
+def _plot_losses(
     axes: Axes, panel: xr.Dataset, label: str, places: Sequence[tuple[float, float]]
 ) -> None:
     relative = _relative(panel)
@@ -294,11 +296,11 @@ def _draw_losses(
     # The authors' rate is η/σ²: that many more of our steps, where the rate is one for all σ,
     # are one of theirs.
     is_one_rate = shared_setting(panel, "learning_rate") is not None
-    for (alpha, sigma), color in dial_colors(there).items():
+    for (alpha, sigma), color in sweep_colors(there).items():
         one = relative.sel(alpha=alpha, weight_scale=sigma)
         factor = sigma**2 if is_one_rate else 1.0
-        theirs = one.assign_coords(save_step=one.save_step * factor)
-        draw_losses(axes, theirs, color=color, label=label.format(alpha, sigma))
+        theirs = one.assign_coords(step=one.step * factor)
+        plot_losses(axes, theirs, color=color, label=label.format(alpha, sigma))
     ylabel = "mean squared error / its start"
     xlabel = rf"{steps_label(panel)}, $\eta=0.5\,N/(\alpha\sigma)^2$"
     step_axis(axes, panel, title="", ylabel=ylabel, xlabel=xlabel)
@@ -312,16 +314,16 @@ def _is_there(panel: xr.Dataset, alpha: float, sigma: float) -> bool:
     return bool((panel.status.sel(alpha=alpha, weight_scale=sigma) != "missing").any())
 
 
-def _draw_collapse(
+def _plot_collapse(
     axes: Axes, panel: xr.Dataset, function: Callable[[Run], float], label: str
 ) -> None:
     """Against σ²α, and dotted against α, where the lines of different σ lie apart."""
     values = table(panel, ("alpha", "weight_scale"), function)
     alphas, sigmas = panel.alpha.values, panel.weight_scale.values
-    colors = dial_colors(list(sigmas))
+    colors = sweep_colors(list(sigmas))
     for k, (sigma, marker) in enumerate(zip(sigmas, "osD^v", strict=False)):
         measured = values[:, :, k]
-        draw_dial(
+        plot_sweep(
             *(axes, sigma**2 * alphas, measured),
             color=colors[sigma],
             label=f"σ = {sigma:g}",
@@ -333,7 +335,7 @@ def _draw_collapse(
     legend_below(axes)
 
 
-def _draw_spreads(axes: Axes, panel: xr.Dataset) -> None:
+def _plot_spreads(axes: Axes, panel: xr.Dataset) -> None:
     """How far apart the runs of a cell are, cell by cell."""
     for function, color, label in (
         (_change, COLORS["net"], "relative change"),
@@ -343,16 +345,16 @@ def _draw_spreads(axes: Axes, panel: xr.Dataset) -> None:
         shared = [place for place, values in cells[0].items() if len(values) > 1]
         # A spread of zero has no place on a log axis.
         spreads = [[relative_spread(one[place]) or np.nan for place in shared] for one in cells]
-        draw_dial(axes, shared, spreads, color=color, label=label)
+        plot_sweep(axes, shared, spreads, color=color, label=label)
     axes.set(xscale="log", yscale="log", xlabel="σ²α", ylabel="max/min − 1 within equal σ²α")
     axes.set_title("how well they collapse")
     legend_below(axes)
 
 
-def _draw_pairs(
+def _plot_pairs(
     axes: Axes,
     ours: xr.Dataset,
-    dial: str,
+    swept: str,
     label: str,
     theirs: xr.Dataset,
     name: str,
@@ -361,13 +363,13 @@ def _draw_pairs(
     """Two rows of runs, each over the other: wide and pale, dashed and black."""
     [other] = (str(dim) for dim in theirs.status.dims if dim != "seed")
     pairs = zip(
-        _relative(ours).transpose(dial, ...).test_loss,
+        _relative(ours).transpose(swept, ...).test_loss,
         _relative(theirs).transpose(other, ...).test_loss,
-        dial_colors(list(ours[dial].values)).items(),
+        sweep_colors(list(ours[swept].values)).items(),
         strict=True,
     )
     for k, (one, same, (value, color)) in enumerate(pairs):
-        steps = one.save_step.values
+        steps = one.step.values
         text = label.format(value)
         axes.plot(steps, one.median("seed"), color=color, linewidth=4, alpha=0.5, label=text)
         again = name if k == 0 else "_"
@@ -377,9 +379,9 @@ def _draw_pairs(
     legend_below(axes)
 
 
-FIG7 = Recipe(
+FIG7 = FigureSpec(
     name="fig7",
-    statement="Weight scale acts through σ²α, as output scale does; label scale is a third dial.",
+    statement="Weight scale acts through σ²α, as output scale does; label scale is a third scale.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
         "authors": "the authors' own draw, step by step; D=100, P=450, N=500, ε=0.25, y=(β·x)², "
@@ -391,5 +393,5 @@ FIG7 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

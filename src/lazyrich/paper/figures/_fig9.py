@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from lazyrich.curves import fall_step
 from lazyrich.plots import (
     COLORS,
-    dial_axis,
-    dial_colors,
-    draw_curve,
-    draw_dial,
-    draw_losses,
     legend_below,
     new_figure,
+    plot_curve,
+    plot_losses,
+    plot_sweep,
     step_axis,
+    sweep_axis,
+    sweep_colors,
 )
 from lazyrich.sweeps import grid
 from lazyrich.theory import (
@@ -31,7 +31,7 @@ from lazyrich.theory import (
 from lazyrich.training import CommitteeExperiment, PrintedDraw
 
 from .._claims import claims_of
-from .._figure_spec import Panel, Panels, Recipe
+from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, each_run, least_of, log_slope, rows_along
 from .._seed_values import caption_above, shared_setting, steps_label, with_all_claims
 from .._value import NO_CONTRAST, missing
@@ -45,13 +45,13 @@ AUTHORS = CommitteeExperiment(
     learning_rate=0.5,
     n_steps=50_000,
     n_test=10_000,
-    n_saves=160,
+    n_evals=160,
 )
 _KEYS = PrintedDraw(input_key=10, test_key=11, target_keys=(12,))
 PRESETS = {
     "authors": AUTHORS.changed({"printed": _KEYS, "n_test": 1000, "precision": "float64"}),
     "paper": AUTHORS,
-    # At the print's 50, 120 and 500 points this net fails, groks and generalises at once.
+    # At the paper's 50, 120 and 500 points this net fails, groks and generalises at once.
     "quick": CommitteeExperiment(
         dim=25,
         width=500,
@@ -221,7 +221,7 @@ def _predicted(dataset: xr.Dataset) -> tuple[float, float]:
     return float(edges.lower), float(edges.upper)
 
 
-def draw(panels: Panels, caption: str) -> Figure:
+def plot(panels: Panels, caption: str) -> Figure:
     """Above the losses, below their terms; on the right both against P."""
     dataset = panels["runs"]
     kernels = {dim: _kernel_panel(dim) for dim in DIMS["paper"] if _kernel_panel(dim) in panels}
@@ -231,13 +231,13 @@ def draw(panels: Panels, caption: str) -> Figure:
     for column, size in enumerate(dataset.n_train.values):
         one, title = dataset.sel(n_train=size), titles.get(int(size), "as set")
         above, below = axes[column], axes[n + column]
-        _draw_losses(above, one, f"({'abc'[column]}) {title}: P = {size}")
-        _draw_terms(below, one, f"({'def'[column]}) its terms: P = {size}")
+        _plot_losses(above, one, f"({'abc'[column]}) {title}: P = {size}")
+        _plot_terms(below, one, f"({'def'[column]}) its terms: P = {size}")
     if "range" in panels:
-        _draw_final(axes[3], panels["range"])
-        _draw_ratio(axes[n + 3], panels["range"])
+        _plot_final(axes[3], panels["range"])
+        _plot_ratio(axes[n + 3], panels["range"])
     if kernels:
-        _draw_kernels(axes[n - 1], axes[-1], {dim: panels[name] for dim, name in kernels.items()})
+        _plot_kernels(axes[n - 1], axes[-1], {dim: panels[name] for dim, name in kernels.items()})
     for one in axes:
         if one.has_data():
             legend_below(one)
@@ -250,20 +250,20 @@ def draw(panels: Panels, caption: str) -> Figure:
 def _relative(dataset: xr.Dataset) -> xr.Dataset:
     """Each seed by its own start: seeds differ in the size of their target."""
     names = ["train_loss", "test_loss", *TERMS]
-    found = dataset[names] / dataset.test_loss.isel(save_step=0)
+    found = dataset[names] / dataset.test_loss.isel(step=0)
     found["total"] = sum(found[name] for name in TERMS)
     return found
 
 
-def _draw_losses(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+def _plot_losses(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     relative = _relative(dataset)
-    draw_losses(axes, relative, color=COLORS["net"], label="test (dashed: train)")
+    plot_losses(axes, relative, color=COLORS["net"], label="test (dashed: train)")
     ylabel = "mean squared error / initial test loss"
     step_axis(axes, dataset, title=title, ylabel=ylabel, xlabel=steps_label(dataset))
     axes.set_ylim(bottom=0)
 
 
-def _draw_terms(axes: Axes, dataset: xr.Dataset, title: str) -> None:
+def _plot_terms(axes: Axes, dataset: xr.Dataset, title: str) -> None:
     relative = _relative(dataset)
     for name, color, label, dashed in [
         ("test_loss", "net", "test loss", False),
@@ -272,13 +272,13 @@ def _draw_terms(axes: Axes, dataset: xr.Dataset, title: str) -> None:
         ("misalignment_term", "misalignment", "misalignment", False),
         ("variance_term", "variance", "variance", False),
     ]:
-        draw_curve(axes, relative, name, color=COLORS[color], label=label, dashed=dashed)
+        plot_curve(axes, relative, name, color=COLORS[color], label=label, dashed=dashed)
     ylabel = "mean squared error / initial test loss"
     step_axis(axes, dataset, title=title, ylabel=ylabel, xlabel=steps_label(dataset))
     axes.set_ylim(bottom=0)
 
 
-def _draw_final(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_final(axes: Axes, dataset: xr.Dataset) -> None:
     sizes = dataset.n_train.values
     smooth = np.geomspace(sizes[0], sizes[-1], 300)
     spectrum = _spectrum(dataset)
@@ -293,60 +293,62 @@ def _draw_final(axes: Axes, dataset: xr.Dataset) -> None:
         (_kernel, "norm", "regression with $K_0$"),
         (_end, "net", "network, at the end"),
     ):
-        draw_dial(
+        plot_sweep(
             *(axes, sizes, along(dataset, "n_train", measure)), color=COLORS[color], label=label
         )
     axes.axhline(GENERALISES, color="0.7", linewidth=0.8)
-    _draw_predicted(axes, dataset)
-    title = "beyond the print: test loss against P"
+    _plot_predicted(axes, dataset)
+    title = "not in the paper: test loss against P"
     ylabel = "test loss / initial test loss"
-    dial_axis(axes, title=title, xlabel="P, training points", ylabel=ylabel)
+    sweep_axis(axes, title=title, xlabel="P, training points", ylabel=ylabel)
     # Past its rank the kernel's error is rounding, far below everything else.
     axes.set_ylim(1e-6, 10)
 
 
-def _draw_ratio(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_ratio(axes: Axes, dataset: xr.Dataset) -> None:
     ratios = along(dataset, "n_train", _ratio)
-    draw_dial(axes, dataset.n_train.values, ratios, color=COLORS["net"], label="network")
+    plot_sweep(axes, dataset.n_train.values, ratios, color=COLORS["net"], label="network")
     axes.axhline(TOGETHER, color="0.7", linewidth=0.8)
     edges = {name: np.median(values) for name, values in _measured(dataset).items()}
     for name, label in (("lower", "generalises"), ("upper", "no delay")):
         if np.isfinite(edges[name]):
             text = f"{label} from P = {edges[name]:.0f}"
             axes.axvline(edges[name], color="0.3", linewidth=0.9, linestyle="--", label=text)
-    _draw_predicted(axes, dataset)
-    title = "beyond the print: delay against P"
+    _plot_predicted(axes, dataset)
+    title = "not in the paper: delay against P"
     ylabel = r"$t_\mathrm{test}/t_\mathrm{train}$"
-    dial_axis(axes, title=title, xlabel="P, training points", ylabel=ylabel)
+    sweep_axis(axes, title=title, xlabel="P, training points", ylabel=ylabel)
 
 
-def _draw_kernels(above: Axes, below: Axes, panels: dict[int, xr.Dataset]) -> None:
+def _plot_kernels(above: Axes, below: Axes, panels: dict[int, xr.Dataset]) -> None:
     """Regression with K₀ over P/D², and the size at which it halves its error over D."""
     halved = []
-    for (dim, panel), color in zip(panels.items(), dial_colors(list(panels)).values(), strict=True):
+    for (dim, panel), color in zip(
+        panels.items(), sweep_colors(list(panels)).values(), strict=True
+    ):
         errors = rows_along(panel, "n_train", _kernel, untrained=True)
         shares = panel.n_train.values / dim**2
-        draw_dial(above, shares, np.array(errors), color=color, label=f"D = {dim}")
+        plot_sweep(above, shares, np.array(errors), color=color, label=f"D = {dim}")
         halved.append([_edge(panel, row, 0.5) for row in errors])
     above.axhline(0.5, color="0.7", linewidth=0.8)
     title, ylabel = "§5: regression with $K_0$, ε = 0.1", "$K_0$ line / initial test loss"
-    dial_axis(above, title=title, xlabel="P/D²", ylabel=ylabel)
+    sweep_axis(above, title=title, xlabel="P/D²", ylabel=ylabel)
     dims = [float(dim) for dim in panels]
     slopes = [log_slope(dims, row) for row in zip(*halved, strict=True)]
     label = f"P that halves it, slope {np.median(slopes):.3g}"
-    draw_dial(below, dims, np.array(halved).T, color=COLORS["norm"], label=label)
+    plot_sweep(below, dims, np.array(halved).T, color=COLORS["norm"], label=label)
     below.axline((20, 0.4 * 20**2), (40, 0.4 * 40**2), color="0.7", zorder=0, label="slope 2")
     title = "§5: as many points as D²?"
-    dial_axis(below, title=title, xlabel="dimension D", ylabel="P, training points")
+    sweep_axis(below, title=title, xlabel="dimension D", ylabel="P, training points")
 
 
-def _draw_predicted(axes: Axes, dataset: xr.Dataset) -> None:
+def _plot_predicted(axes: Axes, dataset: xr.Dataset) -> None:
     lower, upper = _predicted(dataset)
     label = f"predicted range, {lower:.0f} to {upper:.0f}"
     axes.axvspan(lower, upper, color=COLORS["variance"], alpha=0.15, linewidth=0, label=label)
 
 
-FIG9 = Recipe(
+FIG9 = FigureSpec(
     name="fig9",
     statement="Too little data and the network never generalises, plenty and it does so at "
     "once; in between it groks.",
@@ -358,5 +360,5 @@ FIG9 = Recipe(
     },
     panels=panels,
     statistics=statistics,
-    draw=draw,
+    plot=plot,
 )

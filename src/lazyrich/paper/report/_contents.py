@@ -96,7 +96,7 @@ class Entry:
 
     Attributes:
         name: such as "fig1".
-        statement: what the print claims.
+        statement: what the paper claims.
         rows: its claims.
         shown: what was computed, by preset.
         commands: what computes the presets that are still to come.

@@ -112,7 +112,7 @@ def median_curves(panel: xr.Dataset) -> pd.DataFrame:
     Values that are not finite are left out, as they are from the pictures.
 
     Args:
-        panel: over its axes, ``seed`` and ``save_step``.
+        panel: over its axes, ``seed`` and ``step``.
     """
     axes = _axes_of(panel)
     curves = {
@@ -120,7 +120,7 @@ def median_curves(panel: xr.Dataset) -> pd.DataFrame:
         for name, values in panel.data_vars.items()
         if set(values.dims) == {"seed", *axes} and values.dtype.kind == "f"
     }
-    if "save_step" not in axes or not curves:
+    if "step" not in axes or not curves:
         return pd.DataFrame()
     settings = {name: c for name, c in panel.coords.items() if set(c.dims) <= set(axes)}
     table = xr.Dataset(curves, settings).to_dataframe(dim_order=axes)
@@ -135,7 +135,7 @@ def sizes_text(panels: dict[str, xr.Dataset]) -> list[str]:
             f"{panel.sizes[axis]} {_AXES.get(axis, f'values of {axis}')}"
             for axis in panel["status"].dims
         ]
-        counts += [f"{panel.sizes['save_step']} save steps"] if "save_step" in panel.dims else []
+        counts += [f"{panel.sizes['step']} save steps"] if "step" in panel.dims else []
         said.append(f"{name}: {' × '.join(counts)}")
     return said
 
@@ -143,7 +143,7 @@ def sizes_text(panels: dict[str, xr.Dataset]) -> list[str]:
 def _axes_of(panel: xr.Dataset) -> list[str]:
     """The dimensions that every run lies on, save steps last."""
     axes = [str(dim) for dim in panel["status"].dims if dim != "seed"]
-    return [*axes, *(["save_step"] if "save_step" in panel.dims else [])]
+    return [*axes, *(["step"] if "step" in panel.dims else [])]
 
 
 def _median(values: xr.DataArray) -> tuple[Sequence[str], np.ndarray]:

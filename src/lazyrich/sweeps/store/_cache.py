@@ -16,7 +16,7 @@ from ._merged import (
     read_outcomes,
 )
 from ._result import Outcome
-from ._storage import MOST_BYTES, Place, Token
+from ._storage import MOST_BYTES, Storage, Token
 
 _log = logging.getLogger("lazyrich.sweeps")
 
@@ -34,7 +34,7 @@ class PackCache:
         place: where the store lies.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Storage) -> None:
         self.place = place
         self._fresh: dict[str, tuple[Token, Outcome]] = {}
         self._fresh_bytes = 0

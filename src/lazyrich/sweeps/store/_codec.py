@@ -18,13 +18,13 @@ from h5py import h5a, h5d, h5ds, h5f, h5p, h5s, h5t
 from lazyrich._base import FileKind
 from lazyrich.training import Record
 
-from ._key import key_of_parts
+from ._key import key_of_parts, present_records
 from ._result import FACTS, Outcome, checksum
 
 FORMAT = 1
 """Number of the file format. A reader refuses a larger one than its own."""
 
-STEPS = "save_step"
+STEPS, FORMER_STEPS = "step", "save_step"
 
 
 class DamagedFile(Exception):
@@ -104,7 +104,7 @@ def decode(content: bytes, key: str) -> Outcome:
         raise DamagedFile("its content does not match its checksum")
     if not key == outcome.key == key_of_parts(outcome.experiment, outcome.config, outcome.numerics):
         raise DamagedFile("it is another experiment than its name says")
-    return outcome
+    return outcome._replace(records=present_records(outcome.experiment, outcome.records))
 
 
 def _read(content: bytes) -> tuple[Outcome, str]:
@@ -126,7 +126,8 @@ def _read(content: bytes) -> tuple[Outcome, str]:
                 tuple(axes),
                 tuple(None if one is None else tuple(one) for one in labels),
             )
-        steps = _values(h5d.open(file, STEPS.encode()), len(content))
+        found = FORMER_STEPS if h5py.File(file).get(FORMER_STEPS) is not None else STEPS
+        steps = _values(h5d.open(file, found.encode()), len(content))
         outcome = Outcome(**facts, steps=steps, records=records)
         return outcome, _read_attribute(file, "checksum", len(content))
     finally:

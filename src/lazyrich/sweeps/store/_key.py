@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from lazyrich._base import Config, settings
+from lazyrich.training import CommitteeExperiment, Experiment, Record
 
 
 @runtime_checkable
@@ -68,36 +70,41 @@ def key_of_parts(experiment: str, config: str, numerics: dict[str, Any]) -> str:
 
 
 def _digest(experiment: str, config: str, numerics: dict[str, Any]) -> str:
-    config = _first_form(config)
+    config = _first_form(experiment, config)
     whole = json.dumps([experiment, config, sorted(numerics.items())], ensure_ascii=False)
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def _first_form(config: str) -> str:
-    """The settings as keys are made from them: where they stood when results were first stored.
+_KINDS = {f"lazyrich.training.{kind.__name__}": kind for kind in (Experiment, CommitteeExperiment)}
 
-    Two tasks had a label scale of their own beside that of the scaling, and the linearized
-    network was trained where ``twin`` stood among the probes.
+
+def _first_form(experiment: str, config: str) -> str:
+    """The settings as keys are made from them: as they were when results were first stored.
+
+    Some fields had other names. Two tasks had a label scale of their own beside that of
+    the scaling, and the linearized network was trained where ``twin`` stood among the
+    metrics.
     """
-    tree = json.loads(config)
-    is_moved = _has_own_label_scale(tree) and "label_scale" not in tree["task"]
-    if is_moved:
+    if experiment not in _KINDS:
+        return config
+    first = {now: old for old, now in _KINDS[experiment].former_names.items()}
+    tree = {first.get(name, name): value for name, value in json.loads(config).items()}
+    if _has_own_label_scale(tree) and "label_scale" not in tree["task"]:
         task, scaling = tree["task"], tree["scaling"]
         task["label_scale"], scaling["label_scale"] = scaling["label_scale"], 1.0
     if tree.get("linearized") is True and isinstance(tree.get("probes"), list):
         del tree["linearized"]
         tree["probes"].insert(_place_of_twin(tree["probes"]), {"kind": "twin"})
-        is_moved = True
-    return _compact(tree) if is_moved else config
+    return _compact(tree)
 
 
-def _place_of_twin(probes: list[Any]) -> int:
+def _place_of_twin(metrics: list[Any]) -> int:
     """Where it stood in all results that come with this package.
 
-    At the end; beside kernel regression or the terms of the loss after the plain probes
+    At the end; beside kernel regression or the terms of the loss after the plain metrics
     with which the list began.
     """
-    kinds = [probe.get("kind") for probe in probes]
+    kinds = [metric.get("kind") for metric in metrics]
     if not {"kernel_regression", "terms"} & set(kinds):
         return len(kinds)
     others = (k for k, kind in enumerate(kinds) if kind not in ("weight_norm", "parameter_change"))
@@ -107,34 +114,46 @@ def _place_of_twin(probes: list[Any]) -> int:
 def former_keys(experiment: Config) -> list[str]:
     """Other names under which the same results may have been stored.
 
-    Whoever chose the probes could name ``twin``, now the setting ``linearized``, anywhere
+    Whoever chose the metrics could name ``twin``, now the setting ``linearized``, anywhere
     among them.
     """
     tree = settings(experiment)
-    probes = tree.pop("probes", None)
-    if tree.pop("linearized", False) is not True or not isinstance(probes, list):
+    metrics = tree.pop("metrics", None)
+    if tree.pop("linearized", False) is not True or not isinstance(metrics, list):
         return []
     own = experiment_key(experiment)
     keys = []
-    for place in range(len(probes) + 1):
-        listed = [*probes[:place], {"kind": "twin"}, *probes[place:]]
-        config = _compact(tree | {"probes": listed})
+    for place in range(len(metrics) + 1):
+        listed = [*metrics[:place], {"kind": "twin"}, *metrics[place:]]
+        config = _compact(tree | {"metrics": listed})
         keys.append(_digest(class_name(experiment), config, numerics_of(experiment)))
     return [key for key in keys if key != own]
 
 
-def present_form(tree: dict[str, Any]) -> dict[str, Any]:
-    """Stored settings with their present names and places."""
+def present_form(experiment: str, tree: dict[str, Any]) -> dict[str, Any]:
+    """Stored settings of a class with their present names and places."""
+    if experiment not in _KINDS:
+        return tree
+    now = _KINDS[experiment].former_names
+    tree = {now.get(name, name): value for name, value in tree.items()}
     if _has_own_label_scale(tree) and "label_scale" in tree["task"]:
         task, scaling = tree["task"], tree["scaling"]
         rest = {name: value for name, value in task.items() if name != "label_scale"}
         product = task["label_scale"] * scaling["label_scale"]
         tree = tree | {"task": rest, "scaling": scaling | {"label_scale": product}}
-    if isinstance(tree.get("probes"), list) and "net" in tree:
-        others = [probe for probe in tree["probes"] if probe != {"kind": "twin"}]
-        is_named = len(others) < len(tree["probes"])
-        tree = tree | {"probes": others, "linearized": is_named or tree.get("linearized", False)}
+    if isinstance(tree.get("metrics"), list):
+        others = [metric for metric in tree["metrics"] if metric != {"kind": "twin"}]
+        is_named = len(others) < len(tree["metrics"])
+        tree = tree | {"metrics": others, "linearized": is_named or tree.get("linearized", False)}
     return tree
+
+
+def present_records(experiment: str, records: Mapping[str, Record]) -> dict[str, Record]:
+    """Stored records of a class by their present names."""
+    if experiment not in _KINDS:
+        return dict(records)
+    now = _KINDS[experiment].former_records
+    return {now.get(name, name): record for name, record in records.items()}
 
 
 def _has_own_label_scale(tree: dict[str, Any]) -> bool:

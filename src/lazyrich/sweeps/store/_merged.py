@@ -22,8 +22,8 @@ from lazyrich.training import Record
 from ._result import Outcome
 from ._storage import Token
 
-PACK_FORMAT = 2
-"""Format 1 had no checksum: such packs are not read, only replaced."""
+PACK_FORMAT = 3
+"""Others are not read, only replaced: 1 had no checksum, 2 had other names of records."""
 
 _SEAL = "merged experiments"
 _NAME = re.compile(r"[0-9a-f]{32}\.h5")

@@ -59,7 +59,7 @@ def outcome_of(history: History) -> Outcome:
     """What to keep of a run.
 
     Raises:
-        InputError: if its records do not fit its save points or name axes that they lack.
+        InputError: if its records do not fit its evaluation steps or name axes that they lack.
     """
     steps = np.asarray(history.steps)
     records = {name: _sound_record(name, record, steps) for name, record in history.records.items()}
@@ -152,7 +152,7 @@ def _sound_record(name: str, record: Record, steps: np.ndarray) -> Record:
     if not fits:
         raise InputError(
             f"The record {name} has shape {values.shape} and type {values.dtype}, wanted "
-            f"{len(steps)} save points and one length for each of its axes {record.axes}."
+            f"{len(steps)} evaluation steps and one length for each of its axes {record.axes}."
         )
     plain = tuple(None if labels is None else tuple(map(_plain, labels)) for labels in coordinates)
     return Record(values, record.unit, tuple(record.axes), plain)

@@ -34,7 +34,7 @@ MOST_BYTES = 2**30
 _WHOLE_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
 
 
-class Place(ABC):
+class Storage(ABC):
     """A folder of files that are written whole or not at all; abstract.
 
     Names are relative, with forward slashes. Errors are ``OSError``s.
@@ -88,7 +88,7 @@ class Place(ABC):
         """Remove what killed writers left."""
 
 
-class Folder(Place):
+class Folder(Storage):
     """A local folder. The folders in it are real ones: a link is refused, not followed."""
 
     def __init__(self, root: Path) -> None:
@@ -160,7 +160,7 @@ class Folder(Place):
                 yield root, last
 
 
-class Remote(Place):
+class Remote(Storage):
     """A place that fsspec reaches by URL."""
 
     def __init__(self, system: Any, root: str, url: str) -> None:
@@ -219,7 +219,7 @@ class Remote(Place):
         return f"{self.root.rstrip('/')}/{name}"
 
 
-def place_at(where: str | os.PathLike[str]) -> Place:
+def place_at(where: str | os.PathLike[str]) -> Storage:
     """The place that a path or an URL names.
 
     Raises:

@@ -25,8 +25,8 @@ SMALL = Experiment(
     optimizer=GradientDescent(learning_rate=1.0),
     scaling=Scaling(alpha=1.5, center=False),
     n_steps=2,
-    save_steps=(0, 1, 2),
-    probes=(KernelRegression(), TestLossError()),
+    eval_steps=(0, 1, 2),
+    metrics=(KernelRegression(), TestLossError()),
 )
 
 
@@ -63,7 +63,7 @@ def test_kernel_regression_is_the_smallest_norm_fit_of_what_the_start_leaves(cen
 
 @pytest.mark.parametrize("center", [False, True])
 def test_difficulty_is_the_squared_length_of_the_smallest_fit(center):
-    one = SMALL.changed({"scaling.center": center}).model_copy(update={"probes": (Difficulty(),)})
+    one = SMALL.changed({"scaling.center": center}).model_copy(update={"metrics": (Difficulty(),)})
     measured = train(one).records["difficulty"].values
     with jax.enable_x64(True):
         params, data = _start(one)
@@ -81,7 +81,7 @@ def _start(one):
     """Initial parameters and data as the run rounds them, in float64."""
     key = jax.random.fold_in(jax.random.key(one.seed), 2)
     params = one.net.init(key, n_inputs=one.task.n_inputs, n_outputs=None)
-    data = one.task.draw(one.seed)
+    data = one.task.sample(one.seed)
     dtype = np.dtype(one.precision)
     return jax.tree.map(
         lambda leaf: np.asarray(np.asarray(leaf, dtype), np.float64), (params, data)
@@ -98,7 +98,7 @@ def test_a_kernel_of_several_outputs_is_regressed_as_one_matrix():
             "optimizer": GradientDescent(learning_rate=0.5),
             "scaling": Scaling(),
             "n_steps": 4000,
-            "save_steps": (0, 4000),
+            "eval_steps": (0, 4000),
             "precision": "float64",
         }
     )
@@ -123,7 +123,7 @@ def test_regression_of_runs_in_a_batch_is_that_of_each_alone():
 
 def test_the_error_of_the_test_loss_is_its_spread_over_the_root_of_the_number():
     one = SMALL.changed({"precision": "float64"})
-    history = train(one, probes={"outputs": lambda now: now.test_outputs})
+    history = train(one, metrics={"outputs": lambda now: now.test_outputs})
     outputs = history.records["outputs"].values
     record = history.records["test_loss_error"]
     with jax.enable_x64(True):
@@ -141,5 +141,5 @@ def test_an_error_of_classes_is_refused():
             net=MLPNet(),
             optimizer=GradientDescent(learning_rate=1.0),
             n_steps=1,
-            probes=(TestLossError(),),
+            metrics=(TestLossError(),),
         )

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from lazyrich.plots import dial_axis, dial_ticks, draw_dial, new_figure, write_figure
+from lazyrich.plots import new_figure, plot_sweep, sweep_axis, sweep_ticks, write_figure
 
 
 @pytest.mark.parametrize("measured", [[10.0, 1000.0], [np.inf, np.inf], [np.nan, np.inf]])
 def test_a_dial_has_log_scales_and_room_around_it_also_if_all_is_censored(measured):
     figure, [axes] = new_figure(1, 1)
-    draw_dial(axes, [1.0, 100.0], [measured], color="C0", label="steps")
-    dial_axis(axes, title="delay", xlabel="dial", ylabel="steps")
+    plot_sweep(axes, [1.0, 100.0], [measured], color="C0", label="steps")
+    sweep_axis(axes, title="delay", xlabel="swept parameter", ylabel="steps")
     figure.canvas.draw()
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     if np.isfinite(measured).all():
@@ -21,8 +21,8 @@ def test_a_dial_has_log_scales_and_room_around_it_also_if_all_is_censored(measur
 
 def test_within_two_decades_ticks_stand_at_plain_numbers():
     figure, [axes] = new_figure(1, 1)
-    draw_dial(axes, [0.25, 4.0], [[200.0, 1500.0]], color="C0", label="steps")
-    dial_axis(axes, title="delay", xlabel="dial", ylabel="steps")
+    plot_sweep(axes, [0.25, 4.0], [[200.0, 1500.0]], color="C0", label="steps")
+    sweep_axis(axes, title="delay", xlabel="swept parameter", ylabel="steps")
     figure.canvas.draw()
     for axis, limits, wanted in [
         (axes.xaxis, axes.get_xlim(), ["0.2", "0.5", "1", "2", "5"]),
@@ -38,7 +38,7 @@ def test_logarithmic_axes_on_which_nothing_was_drawn_can_be_written(tmp_path):
     figure, [axes] = new_figure(1, 1)
     axes.plot([1.0, 2.0], [np.nan, np.nan])
     axes.set(xscale="log", yscale="log")
-    dial_ticks(axes.yaxis, [])
+    sweep_ticks(axes.yaxis, [])
     paths = write_figure(figure, tmp_path, "empty")
     assert all(path.stat().st_size > 1000 for path in paths)
     assert axes.get_ylim() == (1, 10)

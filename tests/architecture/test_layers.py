@@ -81,12 +81,12 @@ def test_the_constraints_name_no_registry():
     assert "jax==" in text
 
 
-def test_the_page_on_architecture_has_the_rooms_as_they_are():
+def test_the_page_on_architecture_has_the_layers_as_they_are():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = contracts["tool"]["importlinter"]["contracts"][0]["layers"]
-    floors = [set(layer.split(" | ")) for layer in layers]
+    layers_of = [set(layer.split(" | ")) for layer in layers]
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    drawn = {}
-    for floor, room in re.findall(r"^\| (door|\d) \| `(\w+)` \|", page, re.MULTILINE):
-        drawn.setdefault(floor, set()).add(room)
-    assert list(drawn.values()) == floors
+    listed = {}
+    for layer, package in re.findall(r"^\| (entry point|\d) \| `(\w+)` \|", page, re.MULTILINE):
+        listed.setdefault(layer, set()).add(package)
+    assert list(listed.values()) == layers_of
