@@ -18,7 +18,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n auto -m slow
+	XLA_FLAGS= $(BIN)/python -m pytest -q -n auto -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
