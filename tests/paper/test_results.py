@@ -95,8 +95,8 @@ def test_what_is_damaged_is_named_and_never_replaced_by_less(folder, damage, cap
     assert (folder / "claims.json").read_text() == text
     said = add_result(folder, "fig4", "paper", result())  # another figure is reproduced
     assert words in said
-    assert "is now claims.set-aside-1.json" in said
-    assert (folder / "claims.set-aside-1.json").read_text() == text
+    assert "is now claims.json.damaged" in said
+    assert (folder / "claims.json.damaged").read_text() == text
 
 
 REST = {"claims": lambda _: (), "report": lambda folder: ("--to", str(folder / "page.html"))}
@@ -108,10 +108,10 @@ def test_one_bad_byte_does_not_cost_the_other_figures_verdicts(folder):
     path.write_bytes(b"\xff" + whole[1:])
     said = add_result(folder, "fig1", "quick", result(notes=()))
     assert "could not be read (it is not JSON" in said
-    assert (folder / "claims.set-aside-1.json").read_bytes() == b"\xff" + whole[1:]
+    assert (folder / "claims.json.damaged").read_bytes() == b"\xff" + whole[1:]
     path.write_bytes(whole[:-9])  # another time, under another name
-    assert "claims.set-aside-2.json" in add_result(folder, "fig1", "quick", result())
-    assert (folder / "claims.set-aside-1.json").read_bytes() == b"\xff" + whole[1:]
+    assert "claims.json.damaged2" in add_result(folder, "fig1", "quick", result())
+    assert (folder / "claims.json.damaged").read_bytes() == b"\xff" + whole[1:]
 
 
 def test_what_can_be_read_beside_a_damage_is_taken_over(folder):
@@ -170,7 +170,7 @@ def test_foreign_content_is_one_sentence_and_set_aside(tmp_path, content):
     with pytest.raises(InputError, match="cannot be read"):
         read_results(tmp_path)
     add_result(tmp_path, "fig1", "quick", result())
-    assert (tmp_path / "claims.set-aside-1.json").read_text() == content
+    assert (tmp_path / "claims.json.damaged").read_text() == content
     assert list(read_results(tmp_path)) == ["fig1"]
 
 

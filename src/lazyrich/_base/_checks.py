@@ -1,9 +1,11 @@
 """Checks of numbers and shapes, each with one sentence on what is wrong."""
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._concrete import concrete
+from ._display import shown
 from ._errors import InputError
 
 
@@ -134,6 +136,35 @@ def require_shapes(expected: str, **arrays: ArrayLike) -> None:
 
 def _spelled(word: str) -> str:
     return f"({word},)" if len(word) == 1 else f"({', '.join(word)})"
+
+
+def require_key(key: object) -> None:
+    """Refuse what is no JAX random key: a number, several keys, or nothing.
+
+    Args:
+        key: of ``jax.random.key``, or the two numbers of ``jax.random.PRNGKey``; traced ones pass.
+
+    Raises:
+        InputError: saying what was given.
+
+    Example:
+        >>> import jax
+        >>> require_key(jax.random.key(0))
+        >>> require_key(3)
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: key is 3; give a JAX random key, such as
+        jax.random.key(3).
+    """
+    dtype = getattr(key, "dtype", None)
+    shape = np.shape(key) if dtype is not None else None
+    is_typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    if (is_typed and shape == ()) or (not is_typed and shape == (2,) and dtype == np.uint32):
+        return
+    example = key if isinstance(key, int) and not isinstance(key, bool) and 0 <= key < 2**32 else 0
+    raise InputError(
+        f"key is {shown(key)}; give a JAX random key, such as jax.random.key({example})."
+    )
 
 
 def require_steps(eval_steps: ArrayLike) -> np.ndarray:

@@ -152,7 +152,10 @@ def _read(name: str) -> Any:
             f"{path} cannot be read ({reason_of(error)}); give a JSON "
             "file, such as one that `lazyrich train polynomial --show` prints."
         ) from error
-    return training.experiment_from_json(text)
+    try:
+        return training.experiment_from_json(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _require_same(path: Path, chosen: Any) -> None:

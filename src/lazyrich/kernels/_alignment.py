@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lazyrich._base import InputError, real_like
+from lazyrich._base import InputError, real_like, require_key, shown
 
 from ._arrays import CHECKED_ROWS, kernel_arrays
+
+MOST_PERMUTATIONS = 1_000_000
+"""More than are ever needed, and fewer than would fill the memory."""
 
 
 class PermutationNull(NamedTuple):
@@ -240,8 +243,8 @@ def permutation_null(
         A PermutationNull.
 
     Raises:
-        InputError: if n_permutations is no whole number from one, as ``alignment``, or as
-            the measure raises.
+        InputError: if n_permutations is no whole number from 1 to a million, if key is no
+            random key, as ``alignment``, or as the measure raises.
 
     Example:
         >>> y = jnp.arange(8.0) - 3.5
@@ -249,10 +252,12 @@ def permutation_null(
         >>> bool(null.p_value < 0.05)
         True
     """
-    if not isinstance(n_permutations, Integral) or n_permutations < 1:
+    if not isinstance(n_permutations, Integral) or not 1 <= n_permutations <= MOST_PERMUTATIONS:
         raise InputError(
-            f"n_permutations is {n_permutations}; it must be a whole number, one or more."
+            f"n_permutations is {shown(n_permutations)}; it must be a whole number from 1 to "
+            f"{MOST_PERMUTATIONS}."
         )
+    require_key(key)
     kernel, targets = _prepare(kernel, targets)
     [value] = real_like(kernel, measure=measure(kernel, targets))
     keys = jax.random.split(key, n_permutations)

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 from pydantic import Field, PositiveInt
 
-from lazyrich._base import InputError, Predictor, hermite, require_finite, require_positive
+from lazyrich._base import (
+    InputError,
+    Predictor,
+    hermite,
+    require_finite,
+    require_key,
+    require_positive,
+)
 
 from ._net import Net, require_hyperparameters, require_vectors, scale_params
 
@@ -102,6 +109,7 @@ def init_committee_machine(
     """
     require_finite(weight_scale=weight_scale)
     require_positive(width=width, dim=dim, weight_scale=weight_scale)
+    require_key(key)
     weight_key, readout_key = jax.random.split(key)
     weights = jnp.multiply(weight_scale, jax.random.normal(weight_key, (width, dim)))
     if readouts == "fixed":

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 from pydantic import PositiveInt
 
-from lazyrich._base import Predictor, require_positive
+from lazyrich._base import Predictor, require_key, require_positive
 
 from ._net import Net, require_hyperparameters, require_vectors, scale_params
 
@@ -121,6 +121,7 @@ class MLPNet(Net):
         n_last = 1 if n_outputs is None else n_outputs
         require_positive(n_inputs=n_inputs, n_outputs=n_last)
         sizes = list(pairwise((n_inputs, *self.widths, n_last)))
+        require_key(key)
         keys = jax.random.split(key, (len(sizes), 2))
         weights, biases = [], []
         for (n_in, n_out), (weight_key, bias_key) in zip(sizes, keys, strict=True):

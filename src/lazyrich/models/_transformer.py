@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, ScalarLike
 from pydantic import PositiveInt, model_validator
 
-from lazyrich._base import InputError, Predictor, require_positive
+from lazyrich._base import InputError, Predictor, require_key, require_positive
 
 from ._net import Net, require_hyperparameters, scale_params
 
@@ -179,6 +179,7 @@ class TransformerNet(Net):
             )
         require_positive(n_inputs=n_inputs, n_outputs=n_outputs, vocabulary=vocabulary)
         d = self.d_model
+        require_key(key)
         keys = iter(jax.random.split(key, 9))
 
         def sample(*shape: int, over: int = d) -> Array:

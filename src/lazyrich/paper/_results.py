@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lazyrich._base import InputError, read_file, reason_of
+from lazyrich._base import InputError, read_file, reason_of, set_aside
 
 from ._claims import CLAIMS
 from ._files import write_json
@@ -115,8 +115,7 @@ def add_result(out: Path, figure: str, preset: str, result: Result) -> str:
         found, faults = _read(path)
         results = dict(found)
         if faults:
-            aside = _free_name(path)
-            path.rename(aside)
+            aside = set_aside(path)
             said = f"{path} could not be read ({faults[0]}) and is now {aside.name}."
             said += f" Results of {', '.join(results)} were taken over." if results else ""
     results[figure] = {**results.get(figure, {}), preset: result}
@@ -211,16 +210,6 @@ def _first(error: ValueError) -> str:
     [first, *_] = error.errors(include_url=False)
     place = ".".join(map(str, first["loc"]))
     return f"{place or 'the whole'}: {first['msg']}"
-
-
-def _free_name(path: Path) -> Path:
-    """A name beside a file that nothing has."""
-    k = 1
-    while True:
-        free = path.with_name(f"{path.stem}.set-aside-{k}{path.suffix}")
-        if not (free.exists() or free.is_symlink()):
-            return free
-        k += 1
 
 
 def _number(figure: str) -> tuple[int, str]:

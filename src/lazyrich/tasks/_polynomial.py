@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from pydantic import PositiveInt
 
-from lazyrich._base import require_positive
+from lazyrich._base import require_key, require_positive
 
 from ._sampling import gaussian_inputs
 from ._task import LABEL_SCALE, JointKernel, Task, TaskData
@@ -45,6 +45,7 @@ def polynomial_regression(
         Kumar et al. (2024), Eq. 3 and §15.1.
     """
     require_positive(dim=dim, n_train=n_train, n_test=n_test, n_directions=n_directions)
+    require_key(key)
     target_key, train_key, test_key = jax.random.split(key, 3)
     directions = jax.random.normal(target_key, (n_directions, dim))
 
