@@ -54,18 +54,20 @@ def test_sizes_below_one_get_one_sentence(size):
 
 
 @pytest.mark.parametrize("n_directions", [1, 3])
-def test_facts_are_moments_averaged_over_targets(n_directions):
+def test_moments_averaged_over_targets(n_directions):
     dim, n_targets = 5, 4000
     sizes = {"dim": dim, "n_train": 1, "n_test": 20, "n_directions": n_directions}
-    facts = PolynomialTask(**sizes).facts()
+    variance = n_directions * (n_directions + dim + 1) / (2 * dim)
+    # For one target ⟨y⟩ = Σ‖β‖²/(2D), and Σ‖β‖² is chi-squared with KD degrees.
+    square = variance + n_directions**2 / 4 + n_directions / (2 * dim)
     keys = jax.random.split(jax.random.key(4), n_targets)
     y = np.asarray(jax.vmap(lambda key: polynomial_regression(key, **sizes).y_test)(keys))
-    for draws, fact in [
-        (y.mean(-1), "mean"),
-        (y.var(-1, ddof=1), "variance"),
-        ((y**2).mean(-1), "zero_loss"),
+    for draws, exact in [
+        (y.mean(-1), n_directions / 2),
+        (y.var(-1, ddof=1), variance),
+        ((y**2).mean(-1), square),
     ]:
-        assert abs(draws.mean() - facts[fact]) < 4 * draws.std() / n_targets**0.5, fact
+        assert abs(draws.mean() - exact) < 4 * draws.std() / n_targets**0.5, exact
 
 
 def test_the_task_draws_what_the_function_does():
