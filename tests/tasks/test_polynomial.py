@@ -1,5 +1,7 @@
 """Oracle: moments of Gaussian inputs in closed form, with standard errors."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,6 +81,7 @@ def test_the_task_draws_what_the_function_does():
 
 
 def test_a_label_scale_of_the_task_is_refused_with_its_present_name():
+    sizes: dict[str, Any] = {"dim": 6, "n_train": 12, "n_test": 7}
     with pytest.raises(InputError, match=r"label_scale is now called scaling\.label_scale"):
-        PolynomialTask(dim=6, n_train=12, n_test=7, label_scale=2.0)
-    assert PolynomialTask(dim=6, n_train=12, n_test=7, label_scale=1.0).n_train == 12
+        PolynomialTask(**sizes | {"label_scale": 2.0})
+    assert PolynomialTask(**sizes | {"label_scale": 1.0}).n_train == 12
