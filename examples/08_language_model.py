@@ -23,27 +23,23 @@ class LanguageModel(nn.Module):
         return self.body(hidden, mask=mask, is_causal=True) @ self.tokens.weight.T
 
 
-class TargetLogit(nn.Module):
+class TargetLogit(LanguageModel):
     """The logit of the token after a position; the choice belongs to the row."""
 
-    def __init__(self, model):
-        super().__init__()
-        self.language_model = model
-
-    def forward(self, input_ids, position):
+    def forward(self, input_ids, position):  # ty: ignore[incompatible-method-override]
         """One logit a row."""
         here = torch.arange(len(input_ids))
-        return self.language_model(input_ids)[here, position, input_ids[here, position + 1]]
+        return super().forward(input_ids)[here, position, input_ids[here, position + 1]]
 
 
 torch.manual_seed(0)
-starts, model = torch.randint(40, (48,)), TargetLogit(LanguageModel()).eval()
+starts, model = torch.randint(40, (48,)), TargetLogit().eval()
 texts = (starts[:, None] + 3 * torch.arange(10)) % 40  # each token is the last one plus three
 rows = {"input_ids": texts, "position": torch.randint(1, 9, (48,))}
 before = lzt.sketch(model, rows)
 optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
 for _ in range(40):
-    logits = model.language_model(texts[:, :-1])
+    logits = LanguageModel.forward(model, texts[:, :-1])
     optimizer.zero_grad()
     nn.functional.cross_entropy(logits.flatten(0, 1), texts[:, 1:].flatten()).backward()
     optimizer.step()
