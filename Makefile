@@ -23,7 +23,7 @@ test-slow: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/ty check --python $(VENV) src
+	$(BIN)/ty check --python $(VENV) src tests benchmarks docs examples
 	$(BIN)/lint-imports
 
 readme: $(VENV)/.dev

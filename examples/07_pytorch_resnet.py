@@ -9,9 +9,9 @@ import lazyrich.torch as lzt
 class Residual(nn.Sequential):
     """Layers and the shortcut around them."""
 
-    def forward(self, x):
+    def forward(self, input):
         """The sum of both."""
-        return x + super().forward(x)
+        return input + super().forward(input)
 
 
 def layer(n_in, n_out):
@@ -28,6 +28,7 @@ images = torch.randn(64, 1, 10, 10)
 images[:, :, :5] += (classes * 1.0 - 0.5)[:, None, None, None]
 
 start = lzt.sketch(model.eval(), images, m=16, y=classes)
+assert start.labels is not None  # classes were given
 print(
     f"labels against permuted ones: z = {start.labels.z_score:.1f}, p = {start.labels.p_value:.2f}"
 )

@@ -26,7 +26,7 @@ class LanguageModel(nn.Module):
 class TargetLogit(LanguageModel):
     """The logit of the token after a position; the choice belongs to the row."""
 
-    def forward(self, input_ids, position):
+    def forward(self, input_ids, position):  # ty: ignore[incompatible-method-override]
         """One logit a row."""
         here = torch.arange(len(input_ids))
         return super().forward(input_ids)[here, position, input_ids[here, position + 1]]

@@ -206,7 +206,9 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen = cases(given.half)
     path = RESULTS / f"{given.half}.json"
-    before = json.loads(path.read_text()) if path.exists() else {"n_cases": 0, "rows": []}
+    before: dict[str, Any] = {"n_cases": 0, "rows": []}
+    if path.exists():
+        before = json.loads(path.read_text())
     rows: list[dict[str, Any]] = before["rows"]
     for n, case in enumerate(chosen[before["n_cases"] :], before["n_cases"] + 1):
         if time.process_time() > given.seconds:

@@ -55,7 +55,7 @@ class Side:
 
     def kernel(self):
         """Wait for the kernel; None if the side failed."""
-        for line in self.process.stdout:
+        for line in self.process.stdout or ():
             if line.strip() == "READY":
                 return np.load(self.output).astype(float).squeeze()
         self.process.wait()

@@ -57,7 +57,7 @@ class Side:
 
     def report(self):
         """What the side says next; None if it failed."""
-        for line in self.process.stdout:
+        for line in self.process.stdout or ():
             with contextlib.suppress(json.JSONDecodeError):
                 return json.loads(line)
         return None

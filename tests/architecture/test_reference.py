@@ -49,15 +49,13 @@ def test_the_short_list_has_its_place():
     named = set(re.findall(r"\[`lz\.(\w+)`\]", text))
     path = ROOT / "src" / "lazyrich" / "__init__.py"
     [promised] = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.If)]
-    assert named | {"__version__"} == {
-        name
-        for node in promised.body
-        for name in (
-            {alias.asname for alias in node.names}
-            if isinstance(node, ast.ImportFrom)
-            else {node.target.id}
-        )
-    }
+    names = set()
+    for node in promised.body:
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.asname for alias in node.names}
+        elif isinstance(node, ast.AnnAssign):
+            names.add(ast.unparse(node.target))
+    assert named | {"__version__"} == names
     for name in named:
         assert getattr(lazyrich, name).__name__ == name or name == "Predictor"
 

@@ -39,7 +39,7 @@ def bucket(monkeypatch):
         ("AWS_DEFAULT_REGION", "us-east-1"),
     ):
         monkeypatch.setenv(name, value)
-    import fsspec
+    import fsspec.config
 
     monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": address})
     for _ in range(200):

@@ -88,19 +88,24 @@ def write_mnist(folder, *, is_packed=True):
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        self.server.requested.append(self.path)
+    def __init__(self, requested, *args, **options):
+        self.requested = requested
+        super().__init__(*args, **options)
+
+    def log_message(self, format, *args):
+        self.requested.append(self.path)
 
 
 @contextmanager
 def served(folder):
     """A local web server of a folder: its address, and the list of what was asked for."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=folder)) as server:
-        server.requested = []
+    requested = []
+    handler = partial(_Handler, requested, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", server.requested
+            yield f"http://127.0.0.1:{server.server_port}", requested
         finally:
             server.shutdown()
             thread.join()

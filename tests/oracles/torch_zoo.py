@@ -1,6 +1,7 @@
 """PyTorch modules as people write them, and their kernel from explicit Jacobians."""
 
 import warnings
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -309,13 +310,15 @@ def _tokens(**shape):
     return {"vocab_size": 11, "bos_token_id": None, "eos_token_id": None, **shape}
 
 
+THREE_LABELS: Any = {"num_labels": 3}  # a setting that configs take and do not declare
+
+
 def _bert():
     import transformers
 
     shape = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.BertConfig(
-        intermediate_size=16, vocab_size=11, max_position_embeddings=6, num_labels=3, **shape
-    )
+    shape |= {"intermediate_size": 16, "vocab_size": 11, "max_position_embeddings": 6}
+    config = transformers.BertConfig(**shape, **THREE_LABELS)
     return transformers.BertForSequenceClassification(config)
 
 
@@ -331,9 +334,8 @@ def _vit():
     import transformers
 
     shape = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.ViTConfig(
-        intermediate_size=16, image_size=8, patch_size=4, num_labels=3, **shape
-    )
+    shape |= {"intermediate_size": 16, "image_size": 8, "patch_size": 4}
+    config = transformers.ViTConfig(**shape, **THREE_LABELS)
     return transformers.ViTForImageClassification(config)
 
 
@@ -346,7 +348,7 @@ def _resnet18():
         hidden_sizes=[4, 6, 8, 10],
         depths=[2, 2, 2, 2],
         layer_type="basic",
-        num_labels=3,
+        **THREE_LABELS,
     )
     return transformers.ResNetForImageClassification(config)
 

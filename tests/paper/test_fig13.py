@@ -14,12 +14,14 @@ SEEDS = [0, 1]
 def panel(axis, values, runs):
     """Equal seeds of the given runs, one for each value along the axis."""
     dims = (axis, "seed", "step")
+    status = ((axis, "seed"), np.full((len(values), 2), "ok"))
     curves = {
         name: (dims, np.stack([np.stack([np.asarray(run[name], float)] * 2) for run in runs]))
         for name in runs[0]
     }
-    curves["status"] = (dims[:2], np.full((len(values), 2), "ok"))
-    return xr.Dataset(curves, coords={axis: values, "seed": SEEDS, "step": STEPS})
+    return xr.Dataset(
+        curves | {"status": status}, coords={axis: values, "seed": SEEDS, "step": STEPS}
+    )
 
 
 def run(train, test, *, linearized_train=None, linearized_test=None, accuracy=None):

@@ -132,7 +132,7 @@ def test_a_loss_that_has_not_come_to_rest_has_no_final_value(panels):
     found = statistics(panels)["small epsilon ends lower"]
     assert found[:2] == [1.0, 1.0]
     assert np.isnan(found[2])
-    assert found[2].reason == "without 3 of 3 runs (3 not converged)"
+    assert reason_of(found[2]) == "without 3 of 3 runs (3 not converged)"
 
 
 def test_the_ratio_of_a_run_that_is_there_is_measured(panels):
@@ -169,5 +169,5 @@ def test_the_map_of_the_paper_is_large_and_of_five_seeds():
     whole = FIG3.panels("paper", range(24))
     runs = whole["map"].experiments
     assert len(runs) == 14 * 14 * 5
-    assert {one.alpha for one in runs} == {round(0.4 * k, 1) for k in range(1, 15)}
-    assert {one.seed for one in whole["alpha"].experiments} == set(range(24))
+    assert {one.model_dump()["alpha"] for one in runs} == {round(0.4 * k, 1) for k in range(1, 15)}
+    assert {one.model_dump()["seed"] for one in whole["alpha"].experiments} == set(range(24))

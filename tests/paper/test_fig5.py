@@ -250,7 +250,7 @@ def test_experiments_of_both_presets_are_what_the_captions_say():
             experiments = [one for each in panels.values() for one in each.experiments]
             assert len(experiments) == expected
             caption = FIGURES[name].captions[preset]
-            first = experiments[0]
-            assert f"N={first.net.width}" in caption
-            assert f"ε={first.net.epsilon:g}" in caption
-            assert ("not centred" in caption) != first.scaling.center
+            first = experiments[0].model_dump()
+            assert f"N={first['net']['width']}" in caption
+            assert f"ε={first['net']['epsilon']:g}" in caption
+            assert ("not centred" in caption) != first["scaling"]["center"]

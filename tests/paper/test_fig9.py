@@ -21,9 +21,11 @@ def panel(axis, values, records, **common):
         name: (dims, np.stack([np.stack([np.asarray(one[name], float)] * 2) for one in curves]))
         for name in curves[0]
     }
-    stacked["status"] = (dims[:2], np.full((len(values), 2), "ok"))
+    status = (dims[:2], np.full((len(values), 2), "ok"))
     coords = {axis: list(values), "seed": list(SEEDS), "step": STEPS}
-    return xr.Dataset(stacked, coords=coords, attrs={"common": json.dumps(common)})
+    return xr.Dataset(
+        stacked | {"status": status}, coords=coords, attrs={"common": json.dumps(common)}
+    )
 
 
 def falling(train_step, test_step, *, peak=1.0, end=0.0):

@@ -9,7 +9,13 @@ from oracles import committee, printed
 
 from lazyrich._base import InputError
 from lazyrich.paper.figures import FIGURES
-from lazyrich.training import CommitteeExperiment, PrintedDraw, train_committee, train_many
+from lazyrich.training import (
+    CommitteeExperiment,
+    Experiment,
+    PrintedDraw,
+    train_committee,
+    train_many,
+)
 from lazyrich.training._printed import MARKED_STEPS, printed_normal, with_marks
 
 # The loops of wide machines run in float32; the generator's inverse error function is too.
@@ -183,6 +189,7 @@ def test_marked_steps_are_recorded():
             continue
         for panel in spec.panels("authors", [0]).values():
             for one in panel.experiments:
+                assert isinstance(one, Experiment | CommitteeExperiment)
                 assert one.printed is not None, figure
                 assert {m for m in MARKED_STEPS if m <= one.n_steps} <= set(one.schedule.tolist())
 

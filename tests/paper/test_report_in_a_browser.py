@@ -62,7 +62,7 @@ def browser(folder, require_extra, tmp_path_factory):
             pytest.fail(said)
         pytest.skip(said)
     options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
+    options.binary_location = str(programs[0])
     profile = tmp_path_factory.mktemp("profile")
     for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
         options.add_argument(argument)

@@ -1,5 +1,7 @@
 """Oracle: the data that went in: lines drawn, dots set."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,7 +13,9 @@ from lazyrich.plots import plot_run, text_curve
 def test_a_run_is_drawn_from_step_one_on_train_dashed(kind):
     steps = np.array([0, 1, 10, 100])
     of = {"train_loss": [4.0, 3.0, 2.0, 1.0], "test_loss": [5.0, 5.0, np.nan, 2.0]}
-    records = {name: ("step", values, {"units": "nats"}) for name, values in of.items()}
+    records: dict[str, Any] = {
+        name: ("step", values, {"units": "nats"}) for name, values in of.items()
+    }
     if kind == "classes":
         for part in ("train", "test"):
             records[f"{part}_accuracy"] = ("step", [0.1, 0.2, 0.9, 1.0])
@@ -24,8 +28,8 @@ def test_a_run_is_drawn_from_step_one_on_train_dashed(kind):
     losses = figure.axes[0]
     train, test = losses.lines
     assert (train.get_linestyle(), test.get_linestyle()) == ("--", "-")
-    assert train.get_xdata().tolist() == [1, 10, 100]
-    assert train.get_ydata().tolist() == [3, 2, 1]
+    assert np.asarray(train.get_xdata()).tolist() == [1, 10, 100]
+    assert np.asarray(train.get_ydata()).tolist() == [3, 2, 1]
     assert np.ma.getmaskarray(test.get_ydata()).tolist() == [False, True, False]
     assert "nats" in losses.get_ylabel()
     n_lines = {"classes": 2, "thresholds": 4, "plain": 0}[kind]

@@ -62,7 +62,7 @@ def test_a_path_has_its_last_moment_filled_and_leaves_out_what_never_came():
     plot_path(axes, [0.0, 1.0, 3.0], [0.0, 2.0, 9.0], color="k", label="a run", marks=marks)
     line, *dots = axes.get_lines()
     np.testing.assert_array_equal(line.get_xydata(), [[0, 0], [1, 2], [3, 9]])
-    assert [dot.get_xydata().tolist() for dot in dots] == [[[0.5, 1.0]], [[3.0, 9.0]]]
+    assert [np.asarray(dot.get_xydata()).tolist() for dot in dots] == [[[0.5, 1.0]], [[3.0, 9.0]]]
     assert [dot.get_markerfacecolor() for dot in dots] == ["white", "k"]
 
 

@@ -20,14 +20,14 @@ def module(params):
     """The oracle's tanh network as a module."""
     first, last = params["first"], params["last"]
     d, width = first["w"].shape
-    model = nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, last["w"].shape[1]))
+    hidden, readout = nn.Linear(d, width), nn.Linear(width, last["w"].shape[1])
     with torch.no_grad():
-        model[0].weight.copy_(torch.as_tensor(first["w"].T))
-        model[0].bias.copy_(torch.as_tensor(first["b"]))
-        model[2].weight.copy_(torch.as_tensor(last["w"].T))
-        model[2].bias.zero_()
-    model[2].bias.requires_grad_(False)
-    return model.double()
+        hidden.weight.copy_(torch.as_tensor(first["w"].T))
+        hidden.bias.copy_(torch.as_tensor(first["b"]))
+        readout.weight.copy_(torch.as_tensor(last["w"].T))
+        readout.bias.zero_()
+    readout.bias.requires_grad_(False)
+    return nn.Sequential(hidden, nn.Tanh(), readout).double()
 
 
 def predict(params, x):

@@ -104,6 +104,7 @@ def test_what_another_sweep_has_finished_meanwhile_is_taken_over(tmp_path):
 def test_a_run_that_tells_and_returns_is_kept_once(tmp_path):
     def run(given, on_finished=None):
         histories = [toy_history(toy) for toy in given]
+        assert on_finished is not None
         on_finished(1, histories[1])
         return histories
 
@@ -175,7 +176,7 @@ def test_progress_is_a_plain_line_where_there_is_no_terminal(tmp_path, capsys):
     assert lines[-1].startswith("sweep: 3 done, 0 running, 0 failed, 0 left of 3")
 
 
-def test_memory_of_the_writer_stays_flat(tmp_path):
+def test_memory_of_the_writer_stays_flat(tmp_path, monkeypatch):
     """Of 3000 experiments the writer holds at most a pack's worth at a time."""
     most = 0
 
@@ -189,14 +190,9 @@ def test_memory_of_the_writer_stays_flat(tmp_path):
             super().save(outcome)
             most = max(most, len(self._cache._fresh))
 
-    import lazyrich.sweeps._sweep as module
-
-    original, module.Store = module.Store, Watched
-    try:
-        toys = grid(Toy(), {"seed": range(1100)})
-        found = sweep(toys, store=tmp_path / "store", run=run, progress=False)
-    finally:
-        module.Store = original
+    monkeypatch.setattr("lazyrich.sweeps._sweep.Store", Watched)
+    toys = grid(Toy(), {"seed": range(1100)})
+    found = sweep(toys, store=tmp_path / "store", run=run, progress=False)
     assert 900 < most <= 1000
     assert found.sizes["seed"] == 1100
     assert len(os.listdir(tmp_path / "store" / "experiments")) == 1100

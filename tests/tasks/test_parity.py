@@ -34,12 +34,10 @@ def test_no_fewer_coordinates_explain_the_label():
     n = 20_000
     data = task(n_test=n).sample(1)
     x, y = np.asarray(data.x_test), np.asarray(data.y_test)
-    facts = task().facts()
-    assert (y**2).mean() == facts["variance"] == facts["zero_loss"]
     i, j, k = data.target
     # Each mean of n signs has the standard error n^-1/2.
     for product in (1, x[:, i], x[:, i] * x[:, j], x[:, j] * x[:, k], *x.T):
-        assert abs((y * product).mean() - facts["mean"]) < 5 / n**0.5
+        assert abs((y * product).mean()) < 5 / n**0.5
 
 
 def test_more_relevant_than_inputs_gets_one_sentence():

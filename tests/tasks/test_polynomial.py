@@ -1,5 +1,7 @@
 """Oracle: moments of Gaussian inputs in closed form, with standard errors."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,18 +56,20 @@ def test_sizes_below_one_get_one_sentence(size):
 
 
 @pytest.mark.parametrize("n_directions", [1, 3])
-def test_facts_are_moments_averaged_over_targets(n_directions):
+def test_moments_averaged_over_targets(n_directions):
     dim, n_targets = 5, 4000
     sizes = {"dim": dim, "n_train": 1, "n_test": 20, "n_directions": n_directions}
-    facts = PolynomialTask(**sizes).facts()
+    variance = n_directions * (n_directions + dim + 1) / (2 * dim)
+    # For one target ⟨y⟩ = Σ‖β‖²/(2D), and Σ‖β‖² is chi-squared with KD degrees.
+    square = variance + n_directions**2 / 4 + n_directions / (2 * dim)
     keys = jax.random.split(jax.random.key(4), n_targets)
     y = np.asarray(jax.vmap(lambda key: polynomial_regression(key, **sizes).y_test)(keys))
-    for draws, fact in [
-        (y.mean(-1), "mean"),
-        (y.var(-1, ddof=1), "variance"),
-        ((y**2).mean(-1), "zero_loss"),
+    for draws, exact in [
+        (y.mean(-1), n_directions / 2),
+        (y.var(-1, ddof=1), variance),
+        ((y**2).mean(-1), square),
     ]:
-        assert abs(draws.mean() - facts[fact]) < 4 * draws.std() / n_targets**0.5, fact
+        assert abs(draws.mean() - exact) < 4 * draws.std() / n_targets**0.5, exact
 
 
 def test_the_task_draws_what_the_function_does():
@@ -77,6 +81,7 @@ def test_the_task_draws_what_the_function_does():
 
 
 def test_a_label_scale_of_the_task_is_refused_with_its_present_name():
+    sizes: dict[str, Any] = {"dim": 6, "n_train": 12, "n_test": 7}
     with pytest.raises(InputError, match=r"label_scale is now called scaling\.label_scale"):
-        PolynomialTask(dim=6, n_train=12, n_test=7, label_scale=2.0)
-    assert PolynomialTask(dim=6, n_train=12, n_test=7, label_scale=1.0).n_train == 12
+        PolynomialTask(**sizes | {"label_scale": 2.0})
+    assert PolynomialTask(**sizes | {"label_scale": 1.0}).n_train == 12

@@ -110,9 +110,9 @@ def test_the_linearized_goes_as_far_as_its_fit_is_difficult():
     x, y = np.asarray(data.x), np.asarray(data.y)
     slope = 1 + one.epsilon * x @ weights.T
     features = (slope[:, :, None] * x[:, None, :]).reshape(20, -1) * one.alpha / 12
-    moved, goals = np.zeros(36), dict.fromkeys(found.steps.tolist(), 0.0)
+    moved, goals = np.zeros(36), dict[int, np.floating]()
     for step in range(3001):
-        if step in goals:
+        if step in found.steps:
             goals[step] = np.linalg.norm(moved) / np.linalg.norm(weights)
         rate = one.learning_rate * 12 / one.alpha**2
         moved = moved - rate * 2 / 20 * features.T @ (features @ moved - y)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
 
@@ -104,12 +105,12 @@ def test_fields_are_taken_by_their_former_names_and_not_by_both():
     assert ONE.changed(old) == ONE.changed(new)
     text = json.dumps(json.loads(settings_of_before([NORM])) | {"n_saves": 7})
     assert Experiment.from_json(text) == ONE.changed({"n_evals": 7, "metrics": [NORM]})
-    committee = {"dim": 3, "width": 4, "n_train": 5, "n_steps": 2}
-    assert CommitteeExperiment(**committee, has_twin=False, n_saves=9) == CommitteeExperiment(
-        **committee, linearized=False, n_evals=9
-    )
+    committee: dict[str, Any] = {"dim": 3, "width": 4, "n_train": 5, "n_steps": 2}
+    assert CommitteeExperiment(
+        **committee | {"has_twin": False, "n_saves": 9}
+    ) == CommitteeExperiment(**committee, linearized=False, n_evals=9)
     with pytest.raises(InputError, match="n_saves and n_evals are both given"):
-        CommitteeExperiment(**committee, n_saves=9, n_evals=9)
+        CommitteeExperiment(**committee | {"n_saves": 9, "n_evals": 9})
 
 
 def test_records_are_read_by_their_present_names_from_files():

@@ -190,7 +190,7 @@ def test_finished_runs_are_handed_over_as_they_end():
 def test_metrics_reach_a_real_writer(tmp_path, require_extra):
     require_extra("tensorboardX")
     from tensorboardX import SummaryWriter
-    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto import event_pb2
     from tensorboardX.record_writer import RecordWriter  # noqa: F401
 
     writer = SummaryWriter(str(tmp_path))
@@ -205,7 +205,9 @@ def test_metrics_reach_a_real_writer(tmp_path, require_extra):
     content, losses = path.read_bytes(), {}
     while content:  # length, its checksum, event, its checksum
         length = int.from_bytes(content[:8], "little")
-        event = Event.FromString(content[12 : 12 + length])
+        event = event_pb2.Event.FromString(  # ty: ignore[missing-attribute]
+            content[12 : 12 + length]
+        )
         content = content[16 + length :]
         for value in event.summary.value:
             if value.tag == "train_loss":

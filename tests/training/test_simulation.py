@@ -165,11 +165,11 @@ def test_a_network_of_ones_own_has_dynamic_hyperparameters_of_its_own():
         def init(self, key, *, n_inputs, n_outputs, vocabulary=None, weight_scale=1.0):
             return weight_scale * jax.random.normal(key, (n_inputs,))
 
-        def predictor(self, power=1.0):
+        def predictor(self, power=1.0):  # ty: ignore[incompatible-method-override]
             return lambda params, x: (x @ params) * power
 
     class Powered(Experiment):
-        net: Power
+        net: Power  # ty: ignore[incompatible-attribute-override]
 
     one = Powered(
         task=NETWORK.task, net=Power(), optimizer=NETWORK.optimizer, n_steps=3, metrics=()

@@ -108,17 +108,6 @@ class EigenvectorTask(Task):
         labels = jnp.asarray(self._labels(kernel(jnp.concatenate([x, x_test]))), x.dtype)
         return TaskData(x, labels[: self.n_train], x_test, labels[self.n_train :])
 
-    def facts(self) -> dict[str, float]:
-        """The labels' mean square over both sets together.
-
-        Returns:
-            ``joint_mean_square``, label units²; absent where the mean is removed.
-        """
-        if self.remove_mean:
-            return {}
-        n = self.n_train + self.n_test
-        return {"joint_mean_square": 1.0 if self.scale == "rms" else 1 / n}
-
     def _labels(self, joint_kernel: jax.Array) -> np.ndarray:
         n = self.n_train + self.n_test
         joint = np.asarray(joint_kernel, np.float64)

@@ -1,6 +1,5 @@
 """A Hermite polynomial of one direction (§15.2)."""
 
-import math
 from typing import Annotated, Literal
 
 import jax
@@ -30,8 +29,8 @@ class HermiteTask(Task):
 
     Example:
         >>> task = HermiteTask(dim=10, degree=3, n_train=20, n_test=5)
-        >>> task.sample(0).y.shape, task.facts()["variance"]
-        ((20,), 6.0)
+        >>> task.sample(0).y.shape
+        (20,)
 
     References:
         Kumar et al. (2024), §15.2.
@@ -65,13 +64,3 @@ class HermiteTask(Task):
 
         train, test = sample(train_key, self.n_train), sample(test_key, self.n_test)
         return TaskData(*train, *test, direction)
-
-    def facts(self) -> dict[str, float]:
-        """Label moments, the same for every target.
-
-        Returns:
-            ``mean``: 0, label units; ``variance`` and ``zero_loss``, the mean squared
-            error of the answer 0: k!, label units².
-        """
-        variance = float(math.factorial(self.degree))
-        return {"mean": 0.0, "variance": variance, "zero_loss": variance}

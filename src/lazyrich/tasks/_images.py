@@ -1,6 +1,5 @@
 """Handwritten digits: scikit-learn's own, or MNIST from local files (§6)."""
 
-import math
 from functools import cache
 from typing import Literal
 
@@ -111,23 +110,6 @@ class ImageTask(Task):
         """
         read = self._digits if self.source == "digits" else self._mnist
         return read(self.keys(seed)[1])
-
-    def facts(self) -> dict[str, float]:
-        """What answers without learning score where classes are equally frequent.
-
-        Returns:
-            ``chance_accuracy`` ⅒; mean squared errors over the ten outputs:
-            ``zero_loss`` of the answer 0, ⅒ (exact), and ``constant_loss`` of the
-            answer ⅒, 0.09 (exact); ``chance_cross_entropy`` of equal logits, ln 10
-            (exact).
-        """
-        chance = 1 / N_CLASSES
-        return {
-            "chance_accuracy": chance,
-            "zero_loss": chance,
-            "constant_loss": chance * (1 - chance),
-            "chance_cross_entropy": math.log(N_CLASSES),
-        }
 
     def _digits(self, key: PRNGKeyArray) -> TaskData:
         images, labels = _small_digits()

@@ -76,8 +76,8 @@ class ModularTask(Task):
     Example:
         >>> task = ModularTask(modulus=23, fraction=0.9)
         >>> data = task.sample(0)
-        >>> data.x.shape, data.y_test.shape, round(task.facts()["zero_loss"], 4)
-        ((476, 46), (53, 23), 0.0435)
+        >>> data.x.shape, data.y_test.shape
+        ((476, 46), (53, 23))
 
     References:
         Kumar et al. (2024), §3 and §8.3; Power et al. (2022).
@@ -153,30 +153,6 @@ class ModularTask(Task):
             return self._encoded(a[chosen], b[chosen]), one_hot(result[chosen], self.modulus)
 
         return TaskData(*rows(train), *rows(test))
-
-    def facts(self) -> dict[str, float]:
-        """Numbers of pairs, and what answers without learning score over the pool.
-
-        Returns:
-            ``n_pairs``, ``n_train``, ``n_test``; ``chance_accuracy`` of a random class,
-            1/p; ``majority_accuracy`` of the most frequent class (above 1/p where classes
-            differ in size, such as 0 among the products); mean squared errors over the p
-            outputs: ``zero_loss`` of the answer 0, 1/p, and ``constant_loss`` of the
-            best constant answer, (1 − Σq²)/p for classes of frequency q;
-            ``chance_cross_entropy`` of equal logits, ln p.
-        """
-        p, n_pairs = self.modulus, self.n_pairs
-        share = np.bincount(self._pool()[2], minlength=p) / n_pairs
-        return {
-            "n_pairs": float(n_pairs),
-            "n_train": float(self.n_train),
-            "n_test": float(self.n_test),
-            "chance_accuracy": 1 / p,
-            "majority_accuracy": float(share.max()),
-            "zero_loss": 1 / p,
-            "constant_loss": float(1 - np.square(share).sum()) / p,
-            "chance_cross_entropy": float(np.log(p)),
-        }
 
     def _pool(self) -> tuple[Numbers, Numbers, Numbers]:
         """Numbers a and b and their result, of all pairs."""

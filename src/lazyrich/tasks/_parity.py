@@ -68,12 +68,3 @@ class ParityTask(Task):
 
         train, test = sample(train_key, self.n_train), sample(test_key, self.n_test)
         return TaskData(*train, *test, relevant)
-
-    def facts(self) -> dict[str, float]:
-        """Label moments and chance levels.
-
-        Returns:
-            ``mean``: 0; ``variance`` and ``zero_loss``, the mean squared error of the
-            answer 0: 1, label units²; ``chance_accuracy`` of a random sign: ½.
-        """
-        return {"mean": 0.0, "variance": 1.0, "zero_loss": 1.0, "chance_accuracy": 0.5}

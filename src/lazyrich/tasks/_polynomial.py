@@ -70,8 +70,8 @@ class PolynomialTask(Task):
 
     Example:
         >>> task = PolynomialTask(dim=10, n_train=20, n_test=5)
-        >>> task.sample(0).target.shape, task.facts()["mean"]
-        ((1, 10), 0.5)
+        >>> task.sample(0).target.shape
+        (1, 10)
 
     References:
         Kumar et al. (2024), Eq. 3 and §15.1.
@@ -102,20 +102,3 @@ class PolynomialTask(Task):
             n_test=self.n_test,
             n_directions=self.n_directions,
         )
-
-    def facts(self) -> dict[str, float]:
-        """Label moments averaged over targets.
-
-        Returns:
-            ``mean``: E⟨y⟩ = K/2, label units; ``variance``: E Var y =
-            K(K + D + 1)/(2D), label units²; both for K directions. ``zero_loss``:
-            E⟨y²⟩, the mean squared error of the answer 0.
-        """
-        dim, n = self.dim, self.n_directions
-        variance = n * (n + dim + 1) / (2 * dim)
-        return {
-            "mean": n / 2,
-            "variance": variance,
-            # For one target ⟨y⟩ = Σ‖β‖²/(2D), and Σ‖β‖² is chi-squared with KD degrees.
-            "zero_loss": variance + n**2 / 4 + n / (2 * dim),
-        }

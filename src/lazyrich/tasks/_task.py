@@ -132,10 +132,6 @@ class Task(Config):
             The data, in the precision that JAX works in.
         """
 
-    def facts(self) -> dict[str, float]:
-        """Numbers about the task that are known without sampling it, by name."""
-        return {}
-
     def keys(self, seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
         """Keys of the data and of the split, apart even where both seeds are equal."""
         data = self.data_seed if self.data_seed is not None else seed

@@ -81,28 +81,6 @@ class TeacherTask(Task):
             y += self.noise * jax.random.normal(noise_key, y.shape)
         return TaskData(x, y, x_test, y_test, params)
 
-    def facts(self) -> dict[str, float]:
-        """Label moments averaged over teachers.
-
-        Returns:
-            ``mean``: 0, label units; ``noise_variance``, label units². For "relu" and
-            "linear" also ``zero_loss``: E⟨y²⟩ of a clean label, label units², the
-            mean squared error of the answer 0; with q = 1 at the inputs, each layer
-            takes q to v(fan-in·q + 1), without biases v·fan-in·q, where v is the
-            variance of a weight, and a ReLU halves it.
-        """
-        facts = {"mean": 0.0, "noise_variance": self.noise**2}
-        # E φ(h)²/E h² of a centred normal h.
-        second_moment = {"relu": 0.5, "linear": 1.0}
-        if self.activation in second_moment or not self.widths:
-            square = 1.0
-            for k, fan_in in enumerate((self.dim, *self.widths)):
-                square *= second_moment[self.activation] if k else 1
-                variance = 1.0 if self.initial == "unit_normal" else 1 / (3 * fan_in)
-                square = variance * (fan_in * square + self.use_bias)
-            facts["zero_loss"] = square
-        return facts
-
     def _teacher(self, key: PRNGKeyArray) -> TeacherParams:
         widths = (self.dim, *self.widths, self.target_dim)
 

@@ -31,11 +31,6 @@ class Way:
     cost: int
     jacobian_cost: int
 
-    @property
-    def is_structured(self) -> bool:
-        """Whether no Jacobian of this parameter is formed."""
-        return self.kind != "jacobian"
-
 
 @dataclass(frozen=True)
 class Explanation:
