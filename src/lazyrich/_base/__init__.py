@@ -44,6 +44,7 @@ from ._hermite import hermite as hermite
 from ._limits import MOST_EXPERIMENTS as MOST_EXPERIMENTS
 from ._limits import require_countable as require_countable
 from ._memory import free_memory as free_memory
+from ._memory import memory_size as memory_size
 from ._names import field_paths as field_paths
 from ._names import full_path as full_path
 from ._names import matching_paths as matching_paths

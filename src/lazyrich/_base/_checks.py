@@ -157,7 +157,7 @@ def require_key(key: object) -> None:
         jax.random.key(3).
     """
     dtype = getattr(key, "dtype", None)
-    shape = np.shape(key) if dtype is not None else None
+    shape = getattr(key, "shape", None)
     is_typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
     if (is_typed and shape == ()) or (not is_typed and shape == (2,) and dtype == np.uint32):
         return

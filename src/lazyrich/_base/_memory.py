@@ -1,9 +1,46 @@
 """How much memory this process can still take."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from ._display import shown
+from ._errors import InputError
+
+_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+def memory_size(memory: str | int) -> int:
+    """Bytes from what a person gives as ``memory``.
+
+    Args:
+        memory: a number of bytes or text such as "2GiB" or "500MB".
+
+    Returns:
+        Whole bytes, one or more.
+
+    Raises:
+        InputError: if it is neither, or below one byte.
+
+    Example:
+        >>> memory_size("2GiB") == 2 * 2**30
+        True
+    """
+    if isinstance(memory, int) and 0 < memory < 2**63 and not isinstance(memory, bool):
+        return memory
+    text = memory if isinstance(memory, str) else ""
+    found = re.fullmatch(r"\s*([0-9]{0,20}\.?[0-9]{1,20})\s*([A-Za-z]*)\s*", text)
+    if found is None or found[2].upper() not in _UNITS:
+        raise InputError(
+            f"memory is {shown(memory)}; it must be a number of bytes or text such as '2GiB' or "
+            "'500MB'."
+        )
+    size = int(float(found[1]) * _UNITS[found[2].upper()])
+    if size < 1:
+        raise InputError(f"memory is {shown(memory)}; it must be one byte or more.")
+    return size
 
 
 def free_memory(root: Path = Path("/")) -> int | None:

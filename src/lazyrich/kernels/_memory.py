@@ -28,7 +28,7 @@ def require_room(wanted: int, what: str, device: Any, advice: str = _ADVICE) -> 
     free = free_bytes(device)
     if free is not None and wanted > free:
         raise InputError(
-            f"{what} takes {_spelled(wanted)} and {_spelled(max(free, 0))} are free; {advice}."
+            f"{what} takes {spelled(wanted)} and {spelled(max(free, 0))} are free; {advice}."
         )
 
 
@@ -42,5 +42,9 @@ def free_bytes(device: Any) -> int | None:
     return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
 
 
-def _spelled(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.0f} MiB"
+def spelled(size: int) -> str:
+    """A number of bytes for a sentence."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20)):
+        if size >= scale / 2:
+            return f"{size / scale:.1f} {unit}" if unit == "GiB" else f"{size / scale:.0f} {unit}"
+    return f"{size / 2**10:.1f} KiB"

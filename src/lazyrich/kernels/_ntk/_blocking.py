@@ -38,15 +38,23 @@ class Layout:
         block_size: the most rows of a block of the kernel.
         chunk_size: rows of one backward pass.
         has_kept_factors: whether the factors of all rows are held at once.
+        jacobian_bytes: what the parts of two sets of Jacobians may take, or None.
     """
 
     block_size: int
     chunk_size: int
     has_kept_factors: bool
+    jacobian_bytes: int | None = None
 
 
 def make_layout(
-    plan: Plan, n_rows: int, *, traced: bool, block_size: int | None, free: int | None
+    plan: Plan,
+    n_rows: int,
+    *,
+    traced: bool,
+    block_size: int | None,
+    free: int | None,
+    work_bytes: int | None = None,
 ) -> Layout:
     """Choose the blocks for a number of rows (of both sets together).
 
@@ -56,27 +64,32 @@ def make_layout(
         traced: whether to sum over equal outputs.
         block_size: the most rows of a block, or None.
         free: bytes that are free; None if that is not known.
+        work_bytes: what everything beside the kernel may take; None takes what is fast.
     """
+    part = None if work_bytes is None else max(1, work_bytes // 4)
     program, c = plan.program, plan.n_outputs
     item = product_dtype(program).itemsize
     row_bytes = _factor_bytes(plan)
     rowwise = program.depends_on(program.inputs[-1:])
     every = sum(int(np.prod(program.shapes[slot].shape)) for slot in rowwise)
     work = max(_WORK_BYTES, _CONVOLUTION_BYTES) if _convolves(plan) else _WORK_BYTES
+    work = work if part is None else min(work, part)
+    block_work = _WORK_BYTES if part is None else min(_WORK_BYTES, part)
     chunk = max(1, work // max(1, (c + 1) * every * item + row_bytes))
     if block_size is not None:
         chunk = min(chunk, block_size)
         block = block_size
     else:
         extent = _TRACED_EXTENT if traced else max(1, _FULL_EXTENT // c)
-        widest = max(1, int((_WORK_BYTES / (item * _pair_numbers(plan, traced))) ** 0.5))
+        widest = max(1, int((block_work / (item * _pair_numbers(plan, traced))) ** 0.5))
         block = min(extent, widest)
     has_much = free is not None and free >= _MUCH_FREE
     most = _MORE_FACTOR_BYTES if has_much else _FACTOR_BYTES
-    kept = n_rows * row_bytes <= _FACTOR_BYTES
+    most = most if part is None else part
+    kept = n_rows * row_bytes <= (_FACTOR_BYTES if part is None else part)
     if not kept:
         block = min(block, max(1, most // (4 * row_bytes)))
-    return Layout(block, chunk, kept)
+    return Layout(block, chunk, kept, part)
 
 
 def blocked_kernel(
@@ -109,7 +122,7 @@ def blocked_kernel(
     right = left if x2 is None else _source(plan, leaves, x2, sizes[1], layout)
 
     def block(held: Factors, b: int | Array) -> Array:
-        value = contract(plan, held, right(b), traced=traced)
+        value = contract(plan, held, right(b), traced=traced, jacobian_bytes=layout.jacobian_bytes)
         wanted = (*sizes, *shape[2:])
         value = jnp.broadcast_to(jnp.zeros((), dtype) if value is None else value, wanted)
         return value.astype(dtype)

@@ -19,7 +19,14 @@ _JACOBIAN_BYTES = 128 * 2**20
 _MOST_PAIRS = 16
 
 
-def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Array | None:
+def contract(
+    plan: Plan,
+    left: Factors,
+    right: Factors,
+    *,
+    traced: bool,
+    jacobian_bytes: int | None = None,
+) -> Array | None:
     """The kernel of some rows against others.
 
     Args:
@@ -27,6 +34,8 @@ def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Arra
         left: factors of the rows i.
         right: factors of the rows j.
         traced: whether to sum over equal outputs.
+        jacobian_bytes: what the parts of two sets of Jacobians may take that are held at
+            once; None takes what is fast.
 
     Returns:
         Θ, (i, j) if traced, else (i, j, c, d); None if no parameter reaches the output.
@@ -39,7 +48,8 @@ def contract(plan: Plan, left: Factors, right: Factors, *, traced: bool) -> Arra
             if group.is_constant and not group.forms_jacobians:
                 rest.append(_constant_term(plan, k, left, right, traced=traced))
             else:
-                paired.append(_group_term(plan, k, left, right, traced=traced))
+                most = min(_JACOBIAN_BYTES, jacobian_bytes or _JACOBIAN_BYTES)
+                paired.append(_group_term(plan, k, left, right, traced=traced, most=most))
         for g, f, is_constant in zip(left.jacobians, right.jacobians, plan.constant, strict=True):
             if is_constant:
                 rest.append(jnp.vdot(g, f) if traced else (g @ f.T)[None, None])
@@ -64,11 +74,13 @@ def _constant_term(plan: Plan, k: int, left: Factors, right: Factors, *, traced:
     return jnp.tensordot(kernel, jnp.einsum("cbto,dbuo->btucd", g, f), 3)
 
 
-def _group_term(plan: Plan, k: int, left: Factors, right: Factors, *, traced: bool) -> Array:
+def _group_term(
+    plan: Plan, k: int, left: Factors, right: Factors, *, traced: bool, most: int
+) -> Array:
     """The term of a group, (i, j) if traced, else (i, c, j, d)."""
     group = plan.groups[k]
     if group.forms_jacobians:
-        return _by_jacobians(group, k, left, right, traced=traced)
+        return _by_jacobians(group, k, left, right, traced=traced, most=most)
     g, f = left.cotangents[k], right.cotangents[k]
     kernel = _activation_kernel(group, k, left, right)
     if traced:
@@ -118,8 +130,10 @@ def _product(g: Array, f: Array, *, traced: bool) -> Array:
     return jnp.einsum("icp,jdp->icjd", g, f)
 
 
-def _by_jacobians(group: Group, k: int, left: Factors, right: Factors, *, traced: bool) -> Array:
-    """A group's term by its Jacobians, of some units at a time."""
+def _by_jacobians(
+    group: Group, k: int, left: Factors, right: Factors, *, traced: bool, most: int
+) -> Array:
+    """A group's term by its Jacobians, of so many units at a time as fit into ``most`` bytes."""
     sides = []
     for factors in (left, right):
         g, h = factors.cotangents[k], factors.activations[k][0]
@@ -127,8 +141,8 @@ def _by_jacobians(group: Group, k: int, left: Factors, right: Factors, *, traced
         sides.append((jnp.broadcast_to(g, (len(h), *g.shape[-4:])), h))
     (g, h), (f, e) = sides
     unit_bytes = g.itemsize * group.n_batches * group.members[0].n_inner * g.shape[1]
-    most = max(1, _JACOBIAN_BYTES // (unit_bytes * (len(g) + len(f))))
-    n_parts = -(-group.n_units // most)
+    n_units = max(1, most // (unit_bytes * (len(g) + len(f))))
+    n_parts = -(-group.n_units // n_units)
     size = -(-group.n_units // n_parts)
 
     def part(g: Array, h: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
-from lazyrich._base import InputError, Params, Predictor
+from lazyrich._base import InputError, Params, Predictor, memory_size
 
 from .._finite import check_finite
 from .._inputs import Inputs, as_parameters
@@ -20,6 +20,7 @@ from .._parameters import is_moving
 from .._predictor_call import Arrays, PredictorCall, is_concrete, predictor_call
 from .._rows._checks import RowChange, check_change, check_draws
 from ._blocking import blocked_kernel, make_layout, work_bytes
+from ._budget import Budget, budgets, refusal
 from ._explain import Explanation, explanation
 from ._planner import make_plan
 from ._program_key import Cache
@@ -33,6 +34,7 @@ def ntk(
     *,
     trace_outputs: bool = False,
     block_size: int | None = None,
+    memory: str | int | None = None,
 ) -> Float[Array, "n m"] | Float[Array, "n m c c"]:
     """The empirical neural tangent kernel Θ[i, j, a, b] = ∇f_a(x_i) · ∇f_b(x′_j).
 
@@ -61,6 +63,11 @@ def ntk(
         trace_outputs: whether to sum over equal outputs, Σ_a Θ[i, j, a, a].
         block_size: rows for which the kernel and its temporaries are computed at once;
             None chooses it so that they stay within a few hundred megabytes.
+        memory: bytes, or text such as "2GiB", within which the kernel and everything that
+            it takes to compute it stay: the compiled program is measured before it runs,
+            and cut into smaller blocks of rows, units and outputs until it fits. Under
+            ``jit``, where there is no compiled program yet, it is aimed at. None takes
+            what is fast, and refuses what does not fit the memory that is free.
 
     Returns:
         Θ of shape (n, m, c, c); of shape (n, m) if traced or if ``predict`` returns
@@ -72,8 +79,9 @@ def ntk(
         InputError: if the predictor does not return (n,) or (n, c) real numbers, if it
             mixes rows or draws random numbers for each row, if the parameters hold
             something else than trainable arrays, if ``block_size`` is below one, if the
-            kernel does not fit the memory, or if it is not finite. Under ``jit``, where
-            values cannot be looked at, the kernel of a predictor that mixes rows is NaN.
+            kernel does not fit the memory, free or given, or if it is not finite. Under
+            ``jit``, where values cannot be looked at, the kernel of a predictor that mixes
+            rows is NaN.
 
     Example:
         >>> x = jnp.array([[1.0, 2.0], [3.0, 0.0]])
@@ -88,9 +96,12 @@ def ntk(
     """
     if block_size is not None and block_size < 1:
         raise InputError(f"block_size is {block_size}; it must be one row or more, or None.")
+    most = None if memory is None else memory_size(memory)
     call = predictor_call(predict, params, x, x2)
     fixed = _Fixed(trace_outputs, block_size, _devices(call.arrays))
     _require_room_for_kernel(call, is_traced=trace_outputs)
+    if most is not None:
+        fixed = _fixed_within(call, fixed, most)
     if call.arrays.are_concrete:
         kernel, total, change = _compiled(call, fixed)(call)
     else:
@@ -154,6 +165,7 @@ class _Fixed(NamedTuple):
     is_traced: bool
     block_size: int | None
     devices: tuple[Any, ...]
+    budget: Budget | None = None
 
 
 class _Compiled:
@@ -166,13 +178,42 @@ class _Compiled:
         self._fixed, self._is_row_wise = fixed, is_row_wise
         self._now = threading.local()
         self._run = jax.jit(lambda arrays: self._now.kernel(arrays))
+        self._measured: Any = None
 
     def __call__(self, call: PredictorCall) -> tuple[Array, Array, RowChange | None]:
+        run = self._run if self._measured is None else self._measured
+        return self._with(call, run)
+
+    def bytes_taken(self, call: PredictorCall) -> int:
+        """What the compiled program takes beside its inputs."""
+        if self._measured is None:
+            self._measured = self._with(call, lambda arrays: self._run.lower(arrays).compile())
+        found = self._measured.memory_analysis()
+        return found.temp_size_in_bytes + found.output_size_in_bytes
+
+    def _with(self, call: PredictorCall, do: Callable[[Arrays], Any]) -> Any:
         self._now.kernel = partial(_kernel, call, self._fixed, self._is_row_wise)
         try:
-            return self._run(call.arrays)
+            return do(call.arrays)
         finally:
             self._now.kernel = None
+
+
+def _fixed_within(call: PredictorCall, fixed: _Fixed, memory: int) -> _Fixed:
+    """The largest pieces with which the compiled kernel stays within a number of bytes."""
+    size = _kernel_bytes(call, is_traced=fixed.is_traced)
+    summed = fixed.is_traced or call.n_outputs in (None, 1)
+    least = None
+    for budget in budgets(memory, size, call.n_outputs or 1, summed=summed):
+        tried = fixed._replace(budget=budget)
+        if not call.arrays.are_concrete:
+            return tried
+        taken = _compiled(call, tried).bytes_taken(call)
+        if taken <= memory:
+            return tried
+        least = taken if least is None else min(least, taken)
+    assert least is not None
+    raise refusal(memory, least)
 
 
 _COMPILED = Cache(128)
@@ -194,20 +235,68 @@ def _kernel(
     # With one output the full kernel is the traced one, which is simpler to compute.
     summed = fixed.is_traced or call.n_outputs in (None, 1)
     row_predict, x, x2 = _on_single_rows(call, arrays)
-    plan = make_plan(row_predict, arrays.leaves, x[0], traced=summed)
+    n_blocks = 1 if fixed.budget is None else fixed.budget.n_output_blocks
+    kernel_of = partial(_kernel_of_outputs, call, fixed, arrays.leaves, x, x2, summed=summed)
+    if n_blocks == 1:
+        kernel = kernel_of(row_predict)
+    else:
+        kernel = _over_output_blocks(kernel_of, row_predict, call.n_outputs or 1, n_blocks)
+    if call.n_outputs == 1 and not fixed.is_traced:
+        kernel = kernel[:, :, None, None]
+    return kernel, kernel.sum(), None if is_row_wise else call.try_rows(arrays)
+
+
+def _kernel_of_outputs(
+    call: PredictorCall,
+    fixed: _Fixed,
+    leaves: Sequence[Array],
+    x: Array,
+    x2: Array | None,
+    row_predict: Callable[[Sequence[Array], Array], Array],
+    *,
+    summed: bool,
+) -> Array:
+    """The kernel of all outputs of a predictor of single rows."""
+    plan = make_plan(row_predict, leaves, x[0], traced=summed)
     n_rows = len(x) + (0 if x2 is None else len(x2))
-    free, size = free_bytes(_device(call.arrays)), fixed.block_size
-    layout = make_layout(plan, n_rows, traced=summed, block_size=size, free=free)
+    layout = make_layout(
+        plan,
+        n_rows,
+        traced=summed,
+        block_size=fixed.block_size,
+        free=free_bytes(_device(call.arrays)),
+        work_bytes=None if fixed.budget is None else fixed.budget.work,
+    )
     work = work_bytes(plan, layout, call.n_rows, call.n_query, traced=summed)
     require_room(work, "One block of the kernel", _device(call.arrays), "make block_size smaller")
     compute = partial(blocked_kernel, plan, traced=summed, layout=layout)
     if len(fixed.devices) == 1:
-        kernel = compute(arrays.leaves, x, x2)
-    else:
-        kernel = _shared(compute, fixed.devices, arrays.leaves, x, x if x2 is None else x2)
-    if call.n_outputs == 1 and not fixed.is_traced:
-        kernel = kernel[:, :, None, None]
-    return kernel, kernel.sum(), None if is_row_wise else call.try_rows(arrays)
+        return compute(leaves, x, x2)
+    return _shared(compute, fixed.devices, leaves, x, x if x2 is None else x2)
+
+
+def _over_output_blocks(
+    kernel_of: Callable[[Callable[[Sequence[Array], Array], Array]], Array],
+    row_predict: Callable[[Sequence[Array], Array], Array],
+    n_outputs: int,
+    n_blocks: int,
+) -> Array:
+    """A kernel summed over outputs, of some outputs at a time; zeros fill the last block."""
+    size = -(-n_outputs // n_blocks)
+    missing = n_blocks * size - n_outputs
+
+    def add(kernel: Array | float, start: Array) -> Array:
+        def some_outputs(leaves: Sequence[Array], row: Array) -> Array:
+            padded = jnp.pad(row_predict(leaves, row), (0, missing))
+            return jax.lax.dynamic_slice_in_dim(padded, start, size)
+
+        return kernel + kernel_of(some_outputs)
+
+    starts = size * jnp.arange(n_blocks)
+    zeros = jax.eval_shape(lambda: add(0.0, starts[0]))
+    return jax.lax.fori_loop(
+        0, n_blocks, lambda k, kernel: add(kernel, starts[k]), jnp.zeros(zeros.shape, zeros.dtype)
+    )
 
 
 def _on_single_rows(
@@ -233,10 +322,15 @@ def _on_single_rows(
 def _require_room_for_kernel(call: PredictorCall, *, is_traced: bool) -> None:
     """Refuse a kernel that does not fit."""
     n, m, c = call.n_rows, call.n_query, call.n_outputs or 1
-    size = n * m * (1 if is_traced else c * c) * np.dtype(call.dtype).itemsize
+    size = _kernel_bytes(call, is_traced=is_traced)
     outputs = f" with {c}² entries each" if c > 1 and not is_traced else ""
     what = f"A kernel of {n} × {m} rows{outputs}"
     require_room(size, what, _device(call.arrays))
+
+
+def _kernel_bytes(call: PredictorCall, *, is_traced: bool) -> int:
+    entries = 1 if is_traced else (call.n_outputs or 1) ** 2
+    return call.n_rows * call.n_query * entries * np.dtype(call.dtype).itemsize
 
 
 def _device(arrays: Arrays) -> Any:
