@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint readme docs benchmark constraints clean
+.PHONY: demo test test-slow test-browser lint readme docs benchmark constraints clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lazyrich reproduce fig1 fig4 --preset quick --out reproduction
@@ -19,6 +19,11 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	XLA_FLAGS= $(BIN)/python -m pytest -q -n auto -m slow
+
+# The report and the page of `lazyrich explore` in Chromium.
+test-browser: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -rs -m slow tests/paper/test_report_in_a_browser.py \
+		tests/explorer/test_in_a_browser.py tests/explorer/test_page.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,7 +13,14 @@ from pathlib import Path
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
+from lazyrich.explorer import Document, figure_links, page_text, read_document
+from lazyrich.explorer._document import Curves
+
 ROOT = Path(__file__).parents[1]
+
+# Of the recorded runs the page of a figure has these curves, and about so many records of each.
+SHOWN = ("train_loss", "test_loss", "test_accuracy", "weight_norm", "population_alignment")
+MOST_RECORDS = 60
 
 # MathML draws script letters by their own characters only.
 SCRIPT = {"L": "ℒ", "E": "ℰ", "N": "𝒩"}
@@ -25,7 +32,37 @@ def on_files(files, config):
         link = picture.relative_to(ROOT).as_posix()
         files.append(File.generated(config, link, abs_src_path=str(picture)))
     files.append(File.generated(config, "reference/cli.md", content=command_line()))
+    files.append(File.generated(config, "explore.html", content=page_text()))
+    for recorded in recorded_figures():
+        link = f"explore/{recorded.stem}.html"
+        files.append(File.generated(config, link, content=explorer_page(recorded)))
     return files
+
+
+def recorded_figures() -> list[Path]:
+    """The files of the figures that were computed."""
+    return sorted((ROOT / "results").glob("fig*.nc"))
+
+
+def explorer_page(recorded: Path) -> str:
+    """The page in the browser, with the runs of the largest panel of a figure."""
+    document = read_document(recorded)
+    curves = [
+        Curves(
+            one.steps[:: max(1, len(one.steps) // MOST_RECORDS)],
+            {
+                name: values[:: max(1, len(one.steps) // MOST_RECORDS)]
+                for name, values in one.values.items()
+                if name in SHOWN
+            },
+        )
+        for one in document.curves
+    ]
+    units = document.index["quantities"]
+    shown = {name: unit for name, unit in units.items() if name in SHOWN}
+    title = f"Recorded runs of {recorded.stem.replace('fig', 'Figure ')}, quick preset"
+    index = document.index | {"quantities": shown, "title": title}
+    return page_text(Document(index, curves).with_curves())
 
 
 def command_line() -> str:
@@ -38,9 +75,18 @@ def command_line() -> str:
     return re.sub(r"\A# lazyrich", "# Command line", text)
 
 
-def on_page_markdown(markdown, **_):
-    """Point links into ``results`` to where its pictures are on the site."""
-    return markdown.replace("](../../results/", "](../results/")
+def on_page_markdown(markdown, page, **_):
+    """Point links into ``results`` to where its pictures are; link figures to the explorer."""
+    markdown = markdown.replace("](../../results/", "](../results/")
+    name = re.fullmatch(r"figures/(fig\d+)\.md", page.file.src_uri)
+    if name is None or f"{name[1]}.nc" not in [path.name for path in recorded_figures()]:
+        return markdown
+    page_of = f"../explore/{name[1]}.html"
+    links = [f"[Look into the recorded runs in the browser]({page_of}#view=runs)"]
+    if name[1] in figure_links():
+        links.insert(0, f"[Train it in the browser]({page_of}{figure_links()[name[1]]})")
+    title, _, rest = markdown.partition("\n")
+    return f"{title}\n\n{' · '.join(links)}\n{rest}"
 
 
 def on_page_content(content, **_):

@@ -27,7 +27,7 @@ import jax
 import numpy as np
 began = time.perf_counter()
 import lazyrich as lz
-from lazyrich import curves, diagnosis, kernels, models, tasks, theory, training
+from lazyrich import curves, diagnosis, explorer, kernels, models, tasks, theory, training
 seconds = time.perf_counter() - began
 
 x = np.array([[1.0, 2.0], [3.0, -1.0]])

@@ -13,6 +13,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
     [
         pytest.param("equinox", "equinox", marks=pytest.mark.slow),
         ("pytorch", "torch"),
+        ("explore", "jax"),
         ("from-neural-tangents", "jax"),
         ("from-torch-func", "torch"),
         pytest.param(

@@ -14,6 +14,7 @@ from lazyrich import __version__
 from ._arguments import WholeNumber
 from ._diagnose import diagnose
 from ._environment import loading, require_devices
+from ._explore import explore
 from ._interrupt import how_to_go_on
 from ._output import console, say
 from ._sweep import show, sweep
@@ -31,6 +32,7 @@ app.command(train)
 app.command(sweep)
 app.command(show)
 app.command(diagnose)
+app.command(explore)
 
 Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
 AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]
@@ -114,8 +116,10 @@ def report(
 ) -> None:
     """Put figures, verdicts, data and errata on one page that opens without a network."""
     with loading():
-        from lazyrich import paper
-    page = paper.write_report(out, to)
+        from lazyrich import explorer, paper
+    page = paper.write_report(
+        out, to, explorer=explorer.page_text(), explorer_links=explorer.figure_links()
+    )
     say(f"report: {page} ({page.stat().st_size / 1e6:.1f} MB, open it in a browser)")
 
 

@@ -1,9 +1,10 @@
 """From the folder of a reproduction to one HTML file."""
 
+import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from io import BufferedIOBase
 from pathlib import Path
@@ -31,7 +32,13 @@ _MARKS = (
 )
 
 
-def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html")) -> Path:
+def write_report(
+    out: Path = Path("reproduction"),
+    to: Path = Path("report.html"),
+    *,
+    explorer: str = "",
+    explorer_links: Mapping[str, str] | None = None,
+) -> Path:
     """Put all that was reproduced on one page that needs no network.
 
     Every figure has its printed statement, the picture, the verdicts with all seeds, the
@@ -41,6 +48,8 @@ def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html"
     Args:
         out: the folder that ``reproduce`` wrote.
         to: the page, one file.
+        explorer: another page that it carries along, ``lazyrich.explorer.page_text()``.
+        explorer_links: for each figure that opens in that page, the end of the address.
 
     Returns:
         The page's path.
@@ -56,7 +65,7 @@ def write_report(out: Path = Path("reproduction"), to: Path = Path("report.html"
     if os.path.isdir(to):
         raise InputError(f"--to is the folder {to}; name a file, such as {to / 'report.html'}.")
     require_writable(to, kind=_PAGE, cure=_CURE)
-    text = _render(entries_of(out, results), out)
+    text = _render(entries_of(out, results), out, explorer, explorer_links or {})
     write_file(to, text.encode("utf-8", "backslashreplace"), kind=_PAGE, cure=_CURE)
     return to
 
@@ -69,7 +78,9 @@ def _is_page(file: BufferedIOBase) -> bool:
 _PAGE = FileKind("a report", _is_page)
 
 
-def _render(entries: Sequence[Entry], out: Path) -> str:
+def _render(
+    entries: Sequence[Entry], out: Path, explorer: str, explorer_links: Mapping[str, str]
+) -> str:
     here = Path(__file__).parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(here),
@@ -99,6 +110,9 @@ def _render(entries: Sequence[Entry], out: Path) -> str:
         machines=_machines(entries),
         most_bytes=MOST_BYTES,
         out=str(out),
+        # As text inside of a script element, which no word of it may end.
+        explorer=Markup(json.dumps(explorer).replace("<", "\\u003c")) if explorer else "",
+        explorer_links=explorer_links,
         made_by=f"lazyrich {version('lazyrich')}, Python {platform.python_version()}",
         css=Markup((here / "page.css").read_text(encoding="utf-8")),
         js=Markup((here / "page.js").read_text(encoding="utf-8")),

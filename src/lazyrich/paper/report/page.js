@@ -109,6 +109,16 @@ if (navigator.clipboard) {
   }
 }
 
+// ------------------------------------------------------------------ the page to explore
+let explorer = "";
+for (const button of all(".explore")) {
+  button.addEventListener("click", () => {
+    const page = JSON.parse(document.getElementById("explorer").textContent);
+    explorer ||= URL.createObjectURL(new Blob([page], { type: "text/html" }));
+    open(explorer + button.dataset.state);
+  });
+}
+
 // ------------------------------------------------------------------ print everything
 let folded = [];
 addEventListener("beforeprint", () => {
