@@ -70,7 +70,9 @@ def _nonlinear(
     trajectory = theory.gradient_descent(
         moments0 if weights is None else weights,
         theory.EmpiricalLoss(data.x, data.y),
-        dials=theory.Dials(alpha, epsilon, settings.learning_rate, settings.momentum),
+        hyperparameters=theory.DynamicHyperparameters(
+            alpha, epsilon, settings.learning_rate, settings.momentum
+        ),
         eval_steps=steps,
         query=theory.EmpiricalLoss(data.x_test, data.y_test),
         centered=settings.center,
@@ -86,7 +88,7 @@ def _nonlinear(
     trace = jnp.trace(moments.second_moment, axis1=-2, axis2=-1)
     x, y = data.x_test[:N_PROBE], data.y_test[:N_PROBE]
 
-    def kernel(now: theory.Statistics) -> Array:
+    def kernel(now: theory.WeightMoments) -> Array:
         return theory.committee_kernel(now, x, alpha=alpha, epsilon=epsilon, width=1)
 
     finite = [k for k, loss in enumerate(trajectory.train_loss) if np.isfinite(loss)]
@@ -134,7 +136,7 @@ def _linearized(
     }
 
 
-def _moments(settings: PlaySettings, weights: Array | None) -> theory.Statistics:
+def _moments(settings: PlaySettings, weights: Array | None) -> theory.WeightMoments:
     if weights is None:
         return theory.infinite_width(settings.dim, weight_scale=settings.weight_scale)
-    return theory.statistics(weights)
+    return theory.weight_moments(weights)

@@ -69,14 +69,14 @@ def browser(require_extra, tmp_path_factory):
             pytest.fail(said)
         pytest.skip(said)
     options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
+    options.binary_location = str(programs[0])
     downloads = tmp_path_factory.mktemp("downloads")
     for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(argument)
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
-    driver.downloads = downloads
+    driver.downloads = downloads  # ty: ignore[missing-attribute]
     yield driver
     driver.quit()
 

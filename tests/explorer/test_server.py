@@ -21,6 +21,7 @@ from lazyrich.diagnosis._verdict import Regime
 from lazyrich.explorer import ExplorerServer, read_document
 from lazyrich.explorer._jobs import experiment_of
 from lazyrich.explorer._server import MOST_BODY
+from lazyrich.training import CommitteeExperiment
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,9 @@ def test_a_bad_request_to_train_is_answered_in_a_sentence(trainer):
 
 
 def test_a_setting_that_is_fine_is_taken():
-    assert experiment_of("committee", "alpha=4 n_steps=100").alpha == 4
+    found = experiment_of("committee", "alpha=4 n_steps=100")
+    assert isinstance(found, CommitteeExperiment)
+    assert found.alpha == 4
 
 
 def wait_for(condition, seconds=60.0):

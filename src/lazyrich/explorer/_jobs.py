@@ -7,6 +7,7 @@ import tempfile
 import threading
 from typing import Any, Final
 
+from lazyrich import training
 from lazyrich._base import InputError, read_changes
 from lazyrich.training import PRESETS, Simulation, require_memory
 
@@ -32,7 +33,7 @@ def experiment_of(preset: Any, changes: Any) -> Simulation:
     """
     if not isinstance(preset, str) or not isinstance(changes, str):
         raise InputError('A run is asked for as {"preset": "committee", "changes": "alpha=4"}.')
-    chosen = preset(preset).changed(read_changes(changes.split(), flag="A change"))
+    chosen = training.preset(preset).changed(read_changes(changes.split(), flag="A change"))
     if _names_a_folder(chosen.model_dump(mode="json")):
         raise InputError("folder cannot be set from the page; train in a terminal instead.")
     n_steps = int(chosen.schedule[-1])
