@@ -43,7 +43,7 @@ export class MapView {
     this.y = this.axes.includes("epsilon") && this.x !== "epsilon" ? "epsilon" : this.axes.find((name) => name !== this.x);
     this.makeForm();
     this.at = [Math.floor(this.columns.length / 2), Math.floor(this.rows.length / 2)];
-    this.sample();
+    this.draw();
   }
 
   get columns() {
@@ -64,7 +64,7 @@ export class MapView {
       field.addEventListener("change", () => {
         act(field.value);
         this.makeForm();
-        this.sample();
+        this.draw();
         this.onChange();
       });
       label.append(title, field);
@@ -222,7 +222,7 @@ export class MapView {
       found.rows.forEach((row, k) => { data[`${name}${k}`] = row; });
     }
     if (this.chart.lines.length !== lines.length) this.chart.setLines(lines);
-    this.chart.sample(steps, data);
+    this.chart.draw(steps, data);
     this.chart.say(`${numbers.length} runs`);
   }
 
@@ -239,12 +239,12 @@ export class MapView {
     if (Number.isInteger(i) && i >= 0 && i < this.columns.length && Number.isInteger(j) && j >= 0 && j < this.rows.length) this.at = [i, j];
     this.at = [Math.min(this.at[0], this.columns.length - 1), Math.min(this.at[1], this.rows.length - 1)];
     this.makeForm();
-    this.sample();
+    this.draw();
   }
 
   recolor() {
     this.chart.recolor();
-    if (this.source.isLoaded && !this.isEmpty) this.sample();
+    if (this.source.isLoaded && !this.isEmpty) this.draw();
   }
 }
 

@@ -184,7 +184,7 @@ export class Play {
     this.isRequested = true;
     const draw = () => {
       this.isRequested = false;
-      this.sample();
+      this.draw();
     };
     const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (isCalm && !this.isDone) setTimeout(draw, 1000);
@@ -203,7 +203,7 @@ export class Play {
     const curves = this.curves();
     for (const [name, chart] of Object.entries(this.charts)) {
       if (name === "losses" && this.kept) this.drawKept(curves);
-      else chart.sample(curves.steps, curves);
+      else chart.draw(curves.steps, curves);
     }
     this.tell(curves);
   }
@@ -218,7 +218,7 @@ export class Play {
     const all = Object.fromEntries(Object.keys(curves).filter((name) => name !== "steps").map((name) => [name, spread(curves.steps, curves[name])]));
     all.kept_train = spread(this.kept.steps, this.kept.train_loss);
     all.kept_test = spread(this.kept.steps, this.kept.test_loss);
-    this.charts.losses.sample(steps, all);
+    this.charts.losses.draw(steps, all);
   }
 
   tell(curves) {
@@ -257,7 +257,7 @@ export class Play {
     const button = document.getElementById("keep");
     button.setAttribute("aria-pressed", String(Boolean(this.kept)));
     button.textContent = this.kept ? "Forget the kept curves" : "Keep curves to compare";
-    this.sample();
+    this.draw();
   }
 
   saveCsv() {

@@ -171,11 +171,11 @@ export class Runs {
     this.chosen = new Set(numbers);
     this.rows.forEach(({ box }, k) => { box.checked = this.chosen.has(k); });
     if (isByHand) this.changed();
-    else this.sample();
+    else this.draw();
   }
 
   changed() {
-    this.sample();
+    this.draw();
     this.onChange();
   }
 
@@ -198,7 +198,7 @@ export class Runs {
     const { lines, bands, data } = this.linesOf(groups, numbers, rows);
     this.chart.isLog = this.quantity.endsWith("loss") || this.quantity.endsWith("term");
     this.chart.setLines(lines, bands);
-    this.chart.sample(steps, data);
+    this.chart.draw(steps, data);
     const labelled = lines.filter((line) => line.label);
     document.querySelector("#runs figure > .legend")?.remove();
     document.getElementById("runs-chart").before(legend(labelled));
@@ -274,7 +274,7 @@ export class Runs {
 
   recolor() {
     this.trainer.recolor();
-    if (this.rows) this.sample();
+    if (this.rows) this.draw();
   }
 }
 

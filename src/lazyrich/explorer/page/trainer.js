@@ -54,7 +54,7 @@ export class Trainer {
     for (;;) {
       const found = await this.source.progress(job, this.records.length);
       this.records.push(...found.records);
-      this.sample();
+      this.draw();
       const last = this.records[this.records.length - 1];
       const where = last ? `step ${readable(last.step)}, train ${readable(last.train_loss)}, test ${readable(last.test_loss)}` : "compiling";
       this.say(found.state === "failed" ? found.error : `${{ running: "Training", done: "Finished", stopped: "Stopped" }[found.state]}: ${where}.`);
@@ -65,7 +65,7 @@ export class Trainer {
 
   draw() {
     const steps = this.records.map((one) => one.step);
-    this.chart.sample(steps, Object.fromEntries(LINES.map(({ name }) => [name, this.records.map((one) => one[name])])));
+    this.chart.draw(steps, Object.fromEntries(LINES.map(({ name }) => [name, this.records.map((one) => one[name])])));
   }
 
   async stop() {
