@@ -528,7 +528,7 @@ def test_a_page_that_is_left_open_does_not_grow(page, server):
         slider.dispatchEvent(new Event("input", {{ bubbles: true }}));
         const {{ map, runs }} = lazyrichExplorer;
         map.move(Math.floor(5 * Math.random()), Math.floor(10 * Math.random()), true);
-        map.sample();
+        map.draw();
         runs.choose([0, 1, 2].map(() => Math.floor(500 * Math.random())));
         {PLAY}.charts.losses.recolor();
     """
