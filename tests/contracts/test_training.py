@@ -55,7 +55,7 @@ def small(task, net):
     )
     skipped |= {"test_loss_error"} if chosen.labels == "classes" else set()
     metrics = [
-        metric(n_points=10) if name == "alignment" else metric()
+        metric(n_points=10) if name in ("alignment", "linearization") else metric()
         for name, metric in METRICS.items()
         if name not in skipped
     ]

@@ -48,6 +48,12 @@ from ._monitor import Monitor as Monitor
 from ._monitored import monitored as monitored
 from ._page import PAGE as PAGE
 from ._readings import Reading as Reading
+from ._recorded import When as When
+from ._recorded import diagnose_records as diagnose_records
+from ._recorded import fitted_at as fitted_at
+from ._run_records import RunRecords as RunRecords
+from ._run_records import cosine_bounds as cosine_bounds
+from ._run_records import gap_bounds as gap_bounds
 from ._schedule import Throttle as Throttle
 from ._schedule import next_scheduled as next_scheduled
 from ._sketched import sketched_cosine as sketched_cosine

@@ -31,6 +31,10 @@ class Advice:
         predicted_effect: what theory says of that.
         source: where it is from.
         measured_effect: how well it did against other methods at equal tuning budget.
+
+    Example:
+        >>> Advice("late", "why", "numbers", "a knob", "sooner", "a paper").measured_effect
+        'not measured yet'
     """
 
     cause: str
@@ -59,7 +63,16 @@ class Case(NamedTuple):
 def advise(case: Case) -> tuple[Advice, ...]:
     """The causes that apply, in their fixed order; the first is the one to act on.
 
-    Empty if the network generalises already, or if there are no labels to tell.
+    Args:
+        case: measurements, verdict and optimizer.
+
+    Returns:
+        The causes; empty if the network generalises already, or if there are no labels to tell.
+
+    Example:
+        >>> verdict = Verdict(Regime.UNDECIDED, "There are no labels.")
+        >>> advise(Case(Measurements(), verdict, Optimization()))
+        ()
     """
     found = case.found
     if found.fit is None or (found.is_fitted and found.test_fit is not None and not found.is_late):
