@@ -10,7 +10,7 @@ from lazyrich._base import InputError
 from ._environment import loading
 from ._output import say, say_json, say_table
 
-_MOST_RUNS = 60
+_MOST_RUNS, _MOST_COLUMNS = 60, 3
 _BOUNDS = {"linearization_gap": "gap", "kernel_cosine": "kernel cosine"}
 _NUMBERS = {"train_error": "train error", "test_error": "test error"}
 
@@ -91,6 +91,9 @@ def _ends(reading: dict[str, Any] | None) -> list[float | None] | None:
 
 def _print(rows: list[dict[str, Any]], settings: list[str], title: str) -> None:
     """One row a run, and below why some are undecided."""
+    if len(settings) > _MOST_COLUMNS:  # a column each would leave no room for what is found
+        rows = [{**row, "settings": _joined(settings, row)} for row in rows]
+        settings = ["settings"]
     names = [*settings, "verdict", "at the fit", *_BOUNDS, *_NUMBERS, "key"]
     titles = {name: name.replace("_", " ") for name in names} | _BOUNDS | _NUMBERS
     say_table(
@@ -106,6 +109,11 @@ def _print(rows: list[dict[str, Any]], settings: list[str], title: str) -> None:
         say(f"undecided ({n}): {reason}")
     for note, n in Counter(note for row in rows for note in row.get("notes", [])).most_common(3):
         say(f"note ({n}): {note}")
+
+
+def _joined(settings: list[str], row: dict[str, Any]) -> str:
+    known = [name for name in settings if row.get(name) is not None]
+    return " ".join(f"{name}={_cell(name, row[name])}" for name in known)
 
 
 def _cell(name: str, value: Any) -> str:

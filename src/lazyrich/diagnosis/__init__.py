@@ -33,6 +33,9 @@ from ._fit import Fit as Fit
 from ._fit import cosine_of as cosine_of
 from ._fit import fit_of as fit_of
 from ._fit import loss_gradient as loss_gradient
+from ._forecast import hankel_residual as hankel_residual
+from ._forecast import log_slope as log_slope
+from ._forecast import roughness as roughness
 from ._given import require_kind as require_kind
 from ._given import rows_taken as rows_taken
 from ._given import whole_step as whole_step

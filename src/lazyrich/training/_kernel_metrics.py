@@ -111,9 +111,9 @@ class Linearization(_KernelMetric):
     """How far outputs and kernel have left the expansion around the start: lazy or rich.
 
     Records ``linearization_gap``, ‖f − f₀ − J₀Δ‖/‖f − f₀‖ with Δ = θ − θ₀, 0 if lazy and
-    where nothing has changed yet, and ``kernel_cosine`` of the kernels now and at the start, centred over
-    points and traced over outputs, 1 if lazy. These decide what ``lazyrich diagnose`` says
-    of a stored run.
+    where nothing has changed yet, and ``kernel_cosine`` of the kernels now and at the start,
+    centred over points and traced over outputs, 1 if lazy. These decide what
+    ``lazyrich diagnose`` says of a stored run.
 
     Attributes:
         n_points: how many points, at least 4.
