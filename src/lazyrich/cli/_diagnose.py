@@ -108,12 +108,7 @@ def _of_jax(built: Any, before: Path | None, after: Path | None, given: dict[str
     with loading():
         import lazyrich as lz
     predict, params = _predictor(built)
-    if before is None:
-        raise InputError(
-            "--before is missing; lazy or rich is said of a change, so give the checkpoint of the "
-            "start too."
-        )
-    params0 = _read_params(before, params)
+    params0 = None if before is None else _read_params(before, params)
     params = params if after is None else _read_params(after, params)
     x, y = given.pop("x"), given.pop("y", None)
     return lz.diagnose(predict, params0, params, x, y, **given)
