@@ -170,7 +170,7 @@ def forecast(result: dict[str, Any]) -> str:
     lines = ["| runs | detector | detected | lead | false alarms |", "|---" * 5 + "|"]
     for group, found in result["detectors"].items():
         for name, one in found.items():
-            if one.get("n_late") is None:
+            if not one.get("n_late") or not one["n_never"]:
                 continue
             lead = "–" if one["median_lead"] is None else f"{one['median_lead']:.3g}×"
             lines.append(

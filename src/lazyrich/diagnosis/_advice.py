@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ._decay import decay_steps
 from ._evidence import Optimization
 from ._measurements import Measurements, relative
 from ._thresholds import threshold
@@ -162,14 +161,8 @@ def _norm(case: Case) -> Advice | None:
     evidence = f"‖θ‖ is {found.norm_growth:.3g} times that at the start"
     effect = "the time to generalise goes as 1/(rate × decay)"
     if known.learning_rate and known.weight_decay:
-        steps = decay_steps(
-            found.norm_growth,
-            1.0,
-            learning_rate=known.learning_rate,
-            weight_decay=known.weight_decay,
-        )
+        # How many steps are left is not said: `decay_steps` missed that on recorded runs.
         evidence += f"; rate × decay is {known.learning_rate * known.weight_decay:.2g} a step"
-        effect += f": about {steps:.2g} steps to the norm of the start (experimental)"
     elif known.weight_decay == 0:
         evidence += "; there is no weight decay"
     return Advice(
