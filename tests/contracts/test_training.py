@@ -55,7 +55,7 @@ def small(task, net):
     )
     skipped |= {"test_loss_error"} if chosen.labels == "classes" else set()
     metrics = [
-        metric.model_validate({"n_points": 10} if name == "alignment" else {})
+        metric.model_validate({"n_points": 10} if name in ("alignment", "linearization") else {})
         for name, metric in METRICS.items()
         if name not in skipped
     ]

@@ -101,3 +101,13 @@ def test_identical_checkpoints_are_undecided():
     found = lz.diagnose(predict, PARAMS0, PARAMS0, X, Y)
     assert found.regime == "undecided"
     assert "identical" in found.reason
+
+
+def test_one_checkpoint_tells_what_it_can_and_is_named_as_given():
+    found = lz.diagnose(predict, None, PARAMS, X, Y)
+    assert found.regime == "undecided"
+    assert "one checkpoint only" in found.reason
+    assert {"train_error", "label_fit_now", "gradient_cosine"} <= set(found.readings)
+    assert not {"linearization_gap", "kernel_cosine", "parameter_change"} & set(found.readings)
+    with pytest.raises(InputError, match=r"^params holds NaN"):
+        lz.diagnose(predict, None, with_nan(PARAMS), X, Y)

@@ -78,13 +78,23 @@ def test_it_says_what_python_says(folder, capsys):
     assert "page.html" in said
 
 
+def test_one_checkpoint_tells_what_it_can(folder, capsys):
+    assert run("model.py", "--after", "after.eqx", "--data", "probe.npz", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["regime"] == "undecided"
+    assert "one checkpoint only" in said["reason"]
+    assert "train_error" in said["readings"]
+    assert "linearization_gap" not in said["readings"]
+
+
 BAD = {
     "no such file": (["none.py:build", *GIVEN], "none.py cannot be read"),
     "a folder": ([".:build", *GIVEN], "cannot be read"),
     "no such function": (["model.py:make", *GIVEN], "no function 'make'"),
     "a function that fails": (["model.py:broken", *GIVEN], "no weights here"),
     "a function that returns no network": (["model.py:nothing", *GIVEN], "returned a int"),
-    "no earlier checkpoint": (["model.py", "--data", "probe.npz"], "--before is missing"),
+    "no rows at all": (["model.py", "--before", "before.eqx"], "--data is missing"),
+    "conditions without a store": (["model.py", *GIVEN, "--where", "alpha=1"], "runs of a store"),
     "a missing checkpoint": (["model.py", *GIVEN, "--before", "x.eqx"], "x.eqx cannot be read"),
     "a checkpoint of another network": (
         ["model.py", *GIVEN, "--before", "other.eqx"],

@@ -211,3 +211,47 @@ def test_compare_gives_every_pair():
     assert len(str(found).splitlines()) == 3
     with pytest.raises(lzt.InputError, match="two or more"):
         lzt.compare(models["a"], {"a": models["a"]}, x)
+
+
+def torch_given(**changes):
+    torch.manual_seed(0)
+    start, model = nn.Linear(3, 2), nn.Linear(3, 2)
+    x = torch.randn(8, 3)
+    given = {"model": model, "before": start, "x": x, "y": model(x).detach()} | changes
+    return lzt.diagnose(given.pop("model"), **given)
+
+
+REFUSED = {
+    "classes and the squared error": (
+        {"y": torch.tensor([0, 1] * 4), "loss": "mse"},
+        "holds classes and loss is 'mse'",
+    ),
+    "values and cross-entropy": ({"loss": "cross_entropy"}, "not one-hot"),
+    "classes that there are none of": ({"y": torch.arange(8)}, "classes from 0 to 7"),
+    "labels of other rows": ({"y": torch.zeros(5, 2)}, "y has 5 rows"),
+    "labels that are NaN": ({"y": torch.full((8, 2), torch.nan)}, "y holds NaN"),
+    "a loss of no kind": ({"loss": "hinge"}, "'hinge'"),
+    "no rows": ({"x": torch.zeros(0, 3), "y": None}, "no rows"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_labels_that_do_not_fit_are_one_sentence(case, unchecked):
+    changes, said = REFUSED[case]
+    with pytest.raises(lzt.InputError) as caught:
+        torch_given(**changes)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_identical_checkpoints_no_labels_and_a_loss_that_grew_get_no_verdict():
+    same = nn.Linear(3, 2)
+    found = torch_given(model=same, before=same.state_dict())
+    assert (found.regime, "identical" in found.reason) == ("undecided", True)
+    unlabelled = torch_given(y=None)
+    assert unlabelled.advice == ()
+    assert any("No labels" in note for note in unlabelled.notes)
+    blown = nn.Linear(3, 2)
+    nn.init.constant_(blown.weight, 1e6)
+    found = torch_given(model=blown, y=torch.zeros(8, 2))
+    assert (found.regime, "diverged" in found.reason) == ("undecided", True)

@@ -1,4 +1,4 @@
-"""``lazyrich diagnose``: a network of one's own, from two checkpoints and some rows."""
+"""``lazyrich diagnose``: a network from two checkpoints and some rows, or the runs of a store."""
 
 import importlib.util
 import io
@@ -12,8 +12,10 @@ from cyclopts import Parameter
 
 from lazyrich._base import InputError, open_regular, read_file, reason_of, require_writable
 
+from ._diagnose_store import diagnose_store
 from ._environment import loading
 from ._output import say, say_json
+from ._sweep import Where
 
 _MOST_BYTES = 2**32
 """Of a file of rows or of a JAX checkpoint."""
@@ -26,14 +28,16 @@ def diagnose(
         str,
         Parameter(
             help="FILE.py:FUNCTION; the function returns a torch.nn.Module, an Equinox module, a "
-            "pair (Flax module, params), or a pair (predict, params). Default function: build."
+            "pair (Flax module, params), or a pair (predict, params). Default function: build. "
+            "Or the folder or URL of a sweep's store, whose runs are diagnosed from their records."
         ),
     ],
     /,
     *,
     data: Annotated[
-        Path, Parameter(help="An .npz file with x, y, x_test, y_test (x.NAME for named inputs).")
-    ],
+        Path | None,
+        Parameter(help="An .npz file with x, y, x_test, y_test (x.NAME for named inputs)."),
+    ] = None,
     before: Annotated[
         Path | None,
         Parameter(help="The earlier checkpoint: of torch.save, or equinox's serialisation."),
@@ -45,17 +49,34 @@ def diagnose(
         Literal["mse", "cross_entropy"] | None,
         Parameter(help="Default: told by the labels; whole numbers are classes."),
     ] = None,
-    html: Annotated[Path | None, Parameter(help="Write a page, one HTML file.")] = None,
+    where: Where = None,
+    every: Annotated[
+        bool, Parameter("--all", negative=(), help="Of a store, diagnose more than 60 runs.")
+    ] = False,
+    html: Annotated[
+        Path | None, Parameter(("--html", "--to"), help="Write a page, one HTML file.")
+    ] = None,
     as_json: Annotated[
         bool, Parameter("--json", negative=(), help="Print the diagnosis as JSON alone.")
     ] = False,
 ) -> None:
-    """Say whether a network is lazy or rich, whether it is late, and what to change."""
+    """Say whether a network is lazy or rich, whether it is late, and what to change.
+
+    Of a store, say it of every run, as far as what was recorded tells.
+    """
     with loading():
         from lazyrich.diagnosis import PAGE
-    arrays = _read_arrays(data)
     if html is not None:
         require_writable(html, kind=PAGE, cure="choose another place with --html")
+    if "://" in target or os.path.isdir(target):
+        _refuse_with_store({"data": data, "before": before, "after": after, "loss": loss})
+        diagnose_store(target, where or [], html=html, as_json=as_json, every=every)
+        return
+    if where or every:
+        raise InputError("--where and --all choose runs of a store, and this is none; leave them.")
+    if data is None:
+        raise InputError("--data is missing; give an .npz file with rows x and labels y.")
+    arrays = _read_arrays(data)
     built = _built(target)
     if _is_module(built):
         from lazyrich import torch as lzt
@@ -74,16 +95,20 @@ def diagnose(
         say(f"page: {html} (open it in a browser)")
 
 
+def _refuse_with_store(given: dict[str, Any]) -> None:
+    flags = [f"--{name}" for name, value in given.items() if value is not None]
+    if flags:
+        raise InputError(
+            f"{' and '.join(flags)} cannot go with a store, whose runs have their own data; give "
+            "FILE.py:FUNCTION to diagnose a network, or leave it out."
+        )
+
+
 def _of_jax(built: Any, before: Path | None, after: Path | None, given: dict[str, Any]) -> Any:
     with loading():
         import lazyrich as lz
     predict, params = _predictor(built)
-    if before is None:
-        raise InputError(
-            "--before is missing; lazy or rich is said of a change, so give the checkpoint of the "
-            "start too."
-        )
-    params0 = _read_params(before, params)
+    params0 = None if before is None else _read_params(before, params)
     params = params if after is None else _read_params(after, params)
     x, y = given.pop("x"), given.pop("y", None)
     return lz.diagnose(predict, params0, params, x, y, **given)

@@ -33,6 +33,9 @@ from ._fit import Fit as Fit
 from ._fit import cosine_of as cosine_of
 from ._fit import fit_of as fit_of
 from ._fit import loss_gradient as loss_gradient
+from ._forecast import hankel_residual as hankel_residual
+from ._forecast import log_slope as log_slope
+from ._forecast import roughness as roughness
 from ._given import require_kind as require_kind
 from ._given import rows_taken as rows_taken
 from ._given import whole_step as whole_step
@@ -48,6 +51,12 @@ from ._monitor import Monitor as Monitor
 from ._monitored import monitored as monitored
 from ._page import PAGE as PAGE
 from ._readings import Reading as Reading
+from ._recorded import When as When
+from ._recorded import diagnose_records as diagnose_records
+from ._recorded import fitted_at as fitted_at
+from ._run_records import RunRecords as RunRecords
+from ._run_records import cosine_bounds as cosine_bounds
+from ._run_records import gap_bounds as gap_bounds
 from ._schedule import Throttle as Throttle
 from ._schedule import next_scheduled as next_scheduled
 from ._sketched import sketched_cosine as sketched_cosine

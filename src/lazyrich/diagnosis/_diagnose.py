@@ -31,7 +31,8 @@ def diagnose(
 
     Args:
         predict: a predictor; its outputs are logits for cross-entropy.
-        params0: θ₀, at the start or another reference.
+        params0: θ₀, at the start or another reference; with None only what one checkpoint
+            tells is said.
         params: θ, later, a tree like it.
         x: training rows, some dozens to some hundreds.
         y: their labels: values of the outputs' shape, or classes as whole numbers.
@@ -61,7 +62,13 @@ def diagnose(
         Kumar et al. (2024); Chizat, Oyallon and Bach (2019).
     """
     probe = ProbeBatch(x, y, x_test, y_test, loss)
-    network = Network(predict, params0, probe, settings or Settings())
-    params = network.require_like(params)
-    evidence = network.evidence(params, features=features, optimization=optimization)
+    is_alone = params0 is None
+    reference, name = (params, "params") if is_alone else (params0, "params0")
+    network = Network(predict, reference, probe, settings or Settings(), name)
+    evidence = network.evidence(
+        network.require_like(params),
+        features=features,
+        optimization=optimization,
+        is_alone=is_alone,
+    )
     return diagnosis_of(evidence, network.setup())

@@ -30,6 +30,11 @@ class Diagnosis:
         notes: what to mind.
         setup: rows, outputs, framework, kernel and so on.
         records: measurements over training, if a monitor made them.
+
+    Example:
+        >>> found = Diagnosis(Regime.LAZY, "It is linear.", {}, {}, (), (), {})
+        >>> str(found)
+        'This network is lazy. It is linear.'
     """
 
     regime: Regime
@@ -97,7 +102,23 @@ def diagnosis_of(
     setup: Mapping[str, Any],
     records: tuple[Mapping[str, float], ...] = (),
 ) -> Diagnosis:
-    """The diagnosis from the evidence that a framework has gathered."""
+    """The diagnosis from the evidence that a framework has gathered.
+
+    Args:
+        evidence: of a later checkpoint, against a reference if there is one.
+        setup: what was measured, for the report.
+        records: measurements over training, if a monitor made them.
+
+    Returns:
+        The diagnosis.
+
+    Example:
+        >>> import numpy as np
+        >>> from lazyrich.diagnosis import Snapshot
+        >>> one = Evidence(Snapshot(np.ones((4, 1))), start=None, linear=None, groups={})
+        >>> str(diagnosis_of(one, {}).regime)
+        'undecided'
+    """
     found = measure(evidence)
     verdict = verdict_of(evidence, found)
     return Diagnosis(
@@ -123,7 +144,7 @@ def verdict_of(evidence: Evidence, found: Measurements) -> Verdict:
         return _undecided("The two checkpoints are identical, so nothing has been learned between.")
     if found.gap is not None and math.isnan(found.gap.gap.value):
         return _undecided("The parameters have changed and no output on the probe rows has.")
-    if found.fit is not None and found.fit0 is not None and _has_diverged(found.fit, found.fit0):
+    if found.fit is not None and found.fit0 is not None and is_diverged(found.fit, found.fit0):
         return _undecided(
             f"The loss has grown from {found.fit0.loss:.3g} to {found.fit.loss:.3g}: the network "
             "has diverged, and lazy or rich is said of one that learns; give parameters from "
@@ -144,7 +165,8 @@ def _undecided(reason: str) -> Verdict:
     return Verdict(Regime.UNDECIDED, reason)
 
 
-def _has_diverged(now: Fit, start: Fit) -> bool:
+def is_diverged(now: Fit, start: Fit) -> bool:
+    """Whether a loss has grown so much, or is no number, that nothing is learned."""
     limit = threshold("diverged_loss") * max(start.loss, now.chance_loss)
     return not now.loss <= limit  # NaN too
 

@@ -18,6 +18,10 @@ class Fit(NamedTuple):
         chance: the error of a prediction that knows nothing: 1, or that of the most
             frequent class.
         chance_loss: the loss of the labels' mean, or of their frequencies.
+
+    Example:
+        >>> Fit(loss=0.5, error=0.25, chance=1.0, chance_loss=2.0).error
+        0.25
     """
 
     loss: float
@@ -27,7 +31,14 @@ class Fit(NamedTuple):
 
 
 def fit_of(outputs: np.ndarray, labels: Labels) -> Fit:
-    """The fit of outputs (n, c) to labels.
+    """The fit of outputs to labels.
+
+    Args:
+        outputs: (n, c).
+        labels: of the same rows.
+
+    Returns:
+        The fit; an infinite error if all labels are equal.
 
     Example:
         >>> labels = Labels(np.array([[1.0], [-1.0]]), "mse")
@@ -64,7 +75,19 @@ def initial_size(outputs: np.ndarray, labels: Labels) -> float:
 
 
 def loss_gradient(outputs: np.ndarray, labels: Labels) -> np.ndarray:
-    """∂L/∂f, (n, c), of the mean loss: what is pulled back to the parameters' gradient."""
+    """∂L/∂f of the mean loss: what is pulled back to the parameters' gradient.
+
+    Args:
+        outputs: (n, c).
+        labels: of the same rows.
+
+    Returns:
+        (n, c) derivatives.
+
+    Example:
+        >>> loss_gradient(np.ones((2, 1)), Labels(np.zeros((2, 1)), "mse")).tolist()
+        [[1.0], [1.0]]
+    """
     if labels.loss == "mse":
         return 2 * (outputs - labels.values) / outputs.size
     shifted = np.exp(outputs - outputs.max(1, keepdims=True))
@@ -72,6 +95,18 @@ def loss_gradient(outputs: np.ndarray, labels: Labels) -> np.ndarray:
 
 
 def cosine_of(one: np.ndarray, other: np.ndarray) -> float:
-    """The cosine of two vectors; NaN if one is zero."""
+    """The cosine of two vectors.
+
+    Args:
+        one: (p,).
+        other: (p,).
+
+    Returns:
+        A number in [−1, 1]; NaN if one of them is zero.
+
+    Example:
+        >>> cosine_of(np.array([1.0, 0.0]), np.array([0.0, 2.0]))
+        0.0
+    """
     norms = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / norms if norms else math.nan

@@ -57,6 +57,10 @@ class Settings:
         kernel: ``"exact"``, ``"sketch"``, or ``"auto"``: exact up to 2000 rows × outputs
             unless the network is large.
         seed: of directions and permutations.
+
+    Example:
+        >>> Settings().is_exact(100, 10, 10_000)
+        True
     """
 
     n_directions: int = 32
@@ -86,9 +90,14 @@ class Network:
     """A predictor on a probe batch, with its compiled functions."""
 
     def __init__(
-        self, predict: Predictor, params0: Params, probe: ProbeBatch, settings: Settings
+        self,
+        predict: Predictor,
+        params0: Params,
+        probe: ProbeBatch,
+        settings: Settings,
+        name: str = "params0",
     ) -> None:
-        """Look at the predictor at its reference parameters."""
+        """Look at the predictor at its reference parameters, by their name to the caller."""
         if not callable(predict):
             raise InputError(
                 f"predict is a {type(predict).__name__}; give a function of parameters and a batch."
@@ -97,16 +106,16 @@ class Network:
         self.predict, self.settings, self.probe = predict, settings, probe
         self.x = as_batch(probe.inputs, "x")
         self.test_x = None if probe.test_inputs is None else as_batch(probe.test_inputs, "x_test")
-        self.params0 = as_tree(params0, "params0")
+        self.params0 = as_tree(params0, name)
         self.names = group_names(self.params0)
         n = n_rows(self.x)
         require_rows(n)
         linearize(predict, self.params0)  # which says clearly what cannot be parameters
-        outputs = self.outputs(self.params0, self.x, "params0")
+        outputs = self.outputs(self.params0, self.x, name)
         self.shape = (n, outputs.shape[1])
         if self.test_x is not None:
             with rows_taken("x_test"):
-                tested = self.outputs(self.params0, self.test_x, "params0")
+                tested = self.outputs(self.params0, self.test_x, name)
             if tested.shape[1] != outputs.shape[1]:
                 raise InputError(
                     f"predict returned {tested.shape[1]} outputs for x_test and {outputs.shape[1]} "
@@ -297,15 +306,18 @@ class Network:
         features: Features | None = None,
         optimization: Optimization | None = None,
         notes: tuple[str, ...] = (),
+        is_alone: bool = False,
     ) -> Evidence:
-        """All evidence of a later checkpoint against the reference."""
+        """All evidence of a later checkpoint against the reference, or of it alone."""
         require_kind(optimization, Optimization, "optimization")
         now = self.snapshot(params, is_start=False, features=features)
         return Evidence(
             now=now,
-            start=self.snapshot(self.params0, is_start=True, features=features),
-            linear=self.linear_part(params),
-            groups=self.groups(params),
+            start=None
+            if is_alone
+            else self.snapshot(self.params0, is_start=True, features=features),
+            linear=None if is_alone else self.linear_part(params),
+            groups={} if is_alone else self.groups(params),
             labels=self.labels,
             test_labels=self.test_labels,
             gradient_cosine=self.gradient_cosine(params, now.outputs),

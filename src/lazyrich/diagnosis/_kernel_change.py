@@ -33,6 +33,13 @@ class KernelChange(NamedTuple):
         effective_rank0: the same of K₀.
         is_exact: whether kernels were exact; then intervals are over rows, otherwise
             over random directions.
+
+    Example:
+        >>> start = np.eye(4)[:, :, None, None]
+        >>> found = kernel_change(Snapshot(np.ones((4, 1)), kernel=start),
+        ...                       Snapshot(np.ones((4, 1)), kernel=2 * start))
+        >>> round(found.growth.value, 6), round(found.cosine.value, 6)
+        (2.0, 1.0)
     """
 
     cosine: Estimate
@@ -51,7 +58,21 @@ def centered_kernel(kernel: np.ndarray) -> np.ndarray:
 
 
 def kernel_change(start: Snapshot, now: Snapshot) -> KernelChange:
-    """Compare the kernels of two snapshots, exactly if both are there."""
+    """Compare the kernels of two snapshots, exactly if both are there.
+
+    Args:
+        start: the reference, with a kernel or products of random directions.
+        now: later, with the same.
+
+    Returns:
+        The change, with intervals over rows if kernels are exact, else over directions.
+
+    Example:
+        >>> products = {"layer": np.ones((4, 4))}
+        >>> one = Snapshot(np.ones((5, 1)), products)
+        >>> kernel_change(one, one).cosine.value
+        1.0
+    """
     n, c = now.outputs.shape
     if start.kernel is not None and now.kernel is not None:
         return _exact_change(centered_kernel(start.kernel), centered_kernel(now.kernel))

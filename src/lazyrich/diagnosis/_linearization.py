@@ -15,6 +15,10 @@ class LinearizationGap(NamedTuple):
         gap: of the first way, its interval over rows and widened by the rounding error.
         others: by way, the values.
         rounding: how much of it rounding can be.
+
+    Example:
+        >>> LinearizationGap(Estimate(0.1, 0.0, 0.2), {"jvp": 0.1}, 1e-9).gap.value
+        0.1
     """
 
     gap: Estimate
@@ -25,7 +29,11 @@ class LinearizationGap(NamedTuple):
 def linearization_gap(linear: LinearPart) -> LinearizationGap:
     """The gap: 0 for a lazy network, about 1 or above once the expansion says nothing.
 
-    Undefined if the outputs have not changed.
+    Args:
+        linear: outputs at both ends, and the derivative between them.
+
+    Returns:
+        The gap; undefined if the outputs have not changed.
 
     Example:
         >>> f0, f = np.zeros((4, 1)), np.ones((4, 1))

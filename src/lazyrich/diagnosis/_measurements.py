@@ -25,6 +25,10 @@ class GroupMeasurement:
     Attributes:
         parameter_change: ‖θ − θ₀‖/‖θ₀‖; infinite for a group that started at zero.
         kernel_cosine: of its part of the kernel; undefined if that was zero.
+
+    Example:
+        >>> GroupMeasurement(0.5, UNDEFINED).parameter_change
+        0.5
     """
 
     parameter_change: float
@@ -54,6 +58,10 @@ class Measurements:
         gradient_cosine: cos(−∂L/∂θ, θ).
         groups: by parameter group.
         notes: sentences about what could not be measured.
+
+    Example:
+        >>> Measurements(fit=Fit(0.01, 0.01, 1.0, 1.0)).is_fitted
+        True
     """
 
     gap: LinearizationGap | None = None
@@ -93,7 +101,20 @@ def relative(fit: Fit) -> float:
 
 
 def measure(evidence: Evidence) -> Measurements:
-    """Measure all that the evidence allows."""
+    """Measure all that the evidence allows.
+
+    Args:
+        evidence: what a framework has delivered.
+
+    Returns:
+        The measurements, each None or NaN where it cannot be made.
+
+    Example:
+        >>> import numpy as np
+        >>> one = Evidence(Snapshot(np.ones((4, 1))), start=None, linear=None, groups={})
+        >>> measure(one).gap is None
+        True
+    """
     start, now, labels = evidence.start, evidence.now, evidence.labels
     notes = list(evidence.notes)
     limit = None

@@ -27,6 +27,10 @@ class Reading:
         null: what it would be if there were nothing to see; NaN if there is no such level.
         null_meaning: what that level is.
         note: more about it.
+
+    Example:
+        >>> Reading("kernel cosine", 0.9, 0.8, 1.0, 1.0, "lazy").null
+        1.0
     """
 
     title: str
@@ -44,7 +48,7 @@ def _of(title: str, estimate: Estimate, null: float, meaning: str, note: str = "
 
 def readings_of(evidence: Evidence, found: Measurements) -> dict[str, Reading]:
     """All readings that there are, the main ones first."""
-    readings = _of_change(found) | _of_labels(found) | _of_size(evidence, found)
+    readings = _of_change(found) | of_labels(found) | of_size(evidence, found)
     main = {name: readings[name] for name in MAIN if name in readings}
     return main | readings
 
@@ -84,7 +88,8 @@ def _of_change(found: Measurements) -> dict[str, Reading]:
     return readings
 
 
-def _of_labels(found: Measurements) -> dict[str, Reading]:
+def of_labels(found: Measurements) -> dict[str, Reading]:
+    """What is said of labels, fit and generalisation."""
     readings = {}
     for name, fit, when in (
         ("label_fit", found.label_fit0, "kernel at the start"),
@@ -132,7 +137,8 @@ def _losses(fit: Fit, fit0: Fit | None) -> str:
     return f"loss {fit.loss:.3g}{started}"
 
 
-def _of_size(evidence: Evidence, found: Measurements) -> dict[str, Reading]:
+def of_size(evidence: Evidence, found: Measurements) -> dict[str, Reading]:
+    """What is said of parameters, logits, features and the optimizer."""
     readings = {}
     for name, title, value in (
         ("parameter_change", "parameter change, ‖θ − θ₀‖/‖θ₀‖", found.parameter_change),

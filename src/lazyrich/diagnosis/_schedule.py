@@ -9,6 +9,12 @@ from lazyrich._base import InputError
 def next_scheduled(step: int) -> int:
     """The smallest of 0, 1, 2, 5, 10, 20, 50, … that is above a step.
 
+    Args:
+        step: a whole number from −1.
+
+    Returns:
+        The next step at which a monitor measures.
+
     Example:
         >>> [next_scheduled(step) for step in (-1, 0, 1, 4, 10, 99)]
         [0, 1, 2, 5, 20, 100]
@@ -34,6 +40,11 @@ class Throttle:
         elapsed: seconds of the run before the last resume.
         due_step: the next step that is scheduled.
         n_put_off: how often a scheduled step could not be afforded at once.
+
+    Example:
+        >>> throttle = Throttle(1.0)
+        >>> throttle.is_due(0), throttle.is_due(1)
+        (False, True)
     """
 
     def __init__(self, share: float, clock: Callable[[], float] = time.perf_counter) -> None:

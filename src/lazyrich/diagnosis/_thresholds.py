@@ -13,6 +13,10 @@ class Threshold(NamedTuple):
     Attributes:
         value: the number.
         sentence: what it decides.
+
+    Example:
+        >>> THRESHOLDS["lazy_gap"].value
+        0.2
     """
 
     value: float

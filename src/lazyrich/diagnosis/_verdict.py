@@ -8,7 +8,12 @@ from ._thresholds import threshold
 
 
 class Regime(StrEnum):
-    """What a network is, measured against a reference."""
+    """What a network is, measured against a reference.
+
+    Example:
+        >>> str(Regime.IN_BETWEEN)
+        'in between'
+    """
 
     LAZY = "lazy"
     RICH = "rich"
@@ -22,6 +27,10 @@ class Verdict(NamedTuple):
     Attributes:
         regime: the regime.
         reason: a sentence with what decided it, or what would.
+
+    Example:
+        >>> str(Verdict(Regime.RICH, "The kernel has turned.").regime)
+        'rich'
     """
 
     regime: Regime

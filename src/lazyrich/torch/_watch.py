@@ -42,6 +42,16 @@ class Watch:
     Attributes:
         records: what was measured, one dict for each time.
         step: optimizer steps so far.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        >>> monitor = Watch(model, optimizer, ProbeBatch(torch.randn(8, 2)), share=1.0)
+        >>> with monitor:
+        ...     model(torch.ones(1, 2)).sum().backward()
+        ...     optimizer.step()
+        >>> monitor.step, [record["kernel_growth"] for record in monitor.records]
+        (1, [1.0])
     """
 
     def __init__(

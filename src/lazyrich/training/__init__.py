@@ -30,6 +30,7 @@ from ._kernel_metrics import Alignment as Alignment
 from ._kernel_metrics import Difficulty as Difficulty
 from ._kernel_metrics import KernelMovement as KernelMovement
 from ._kernel_metrics import KernelRegression as KernelRegression
+from ._kernel_metrics import Linearization as Linearization
 from ._losses import accuracy as accuracy
 from ._losses import cross_entropy as cross_entropy
 from ._losses import mean_squared_error as mean_squared_error

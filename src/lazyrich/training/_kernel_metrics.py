@@ -16,6 +16,7 @@ from lazyrich.kernels import (
     flatten_kernel,
     kernel_distance,
     kernel_regression,
+    linearize,
     ntk,
 )
 from lazyrich.models import Net
@@ -104,6 +105,48 @@ class Alignment(_KernelMetric):
             "debiased_alignment": debiased_alignment(kernel, targets),
             "kernel_distance": kernel_distance(reference, kernel),
         }
+
+
+class Linearization(_KernelMetric):
+    """How far outputs and kernel have left the expansion around the start: lazy or rich.
+
+    Records ``linearization_gap``, ‖f − f₀ − J₀Δ‖/‖f − f₀‖ with Δ = θ − θ₀, 0 if lazy and
+    where nothing has changed yet, and ``kernel_cosine`` of the kernels now and at the start,
+    centred over points and traced over outputs, 1 if lazy. These decide what
+    ``lazyrich diagnose`` says of a stored run.
+
+    Attributes:
+        n_points: how many points, at least 4.
+        points: take "test" or "train" points.
+
+    Example:
+        >>> Linearization(n_points=50).names
+        ('linearization_gap', 'kernel_cosine')
+    """
+
+    names: ClassVar[Sequence[str]] = ("linearization_gap", "kernel_cosine")
+
+    kind: Literal["linearization"] = "linearization"
+
+    def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
+        """The gap, and the cosine."""
+        x = (now.data.x_test if self.points == "test" else now.data.x)[: self.n_points]
+        start = now.predict(now.params0, x)
+        change = now.predict(now.params, x) - start
+        linear = linearize(now.predict, now.params0)(now.params, x) - start
+        missed, size = (jnp.square(one).sum() for one in (change - linear, change))
+        return {
+            "linearization_gap": jnp.sqrt(missed / jnp.where(size > 0, size, 1)),
+            "kernel_cosine": (_centered(reference) * _centered(self.kernel(now)[0])).sum(),
+        }
+
+
+def _centered(kernel: Array) -> Array:
+    """HKH in units of its norm."""
+    columns_done = kernel - kernel.mean(0)
+    centered = columns_done - columns_done.mean(1, keepdims=True)
+    scaled = centered / jnp.abs(centered).max()  # squares must stay in range
+    return scaled / jnp.sqrt(jnp.square(scaled).sum())
 
 
 class KernelRegression(Metric):

@@ -38,7 +38,7 @@ def network_needs(one: Any) -> Mapping[str, float]:
         * size,
         "the records": float(_n_evals(one)) * _EACH_SAVE,
     }
-    for kind in ("alignment", "kernel_movement"):
+    for kind in ("alignment", "kernel_movement", "linearization"):
         if kind in metrics:
             n = metrics[kind].n_points
             needs[f"the kernel of the metric {kind}"] = (

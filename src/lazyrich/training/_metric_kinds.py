@@ -4,7 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ._kernel_metrics import Alignment, Difficulty, KernelMovement, KernelRegression
+from ._kernel_metrics import (
+    Alignment,
+    Difficulty,
+    KernelMovement,
+    KernelRegression,
+    Linearization,
+)
 from ._metric import Metric
 from ._output_metrics import Terms, TestLossError, ThresholdAccuracy
 from ._parameter_metrics import ParameterChange, WeightNorm
@@ -14,6 +20,7 @@ METRICS: dict[str, type[Metric]] = {
     "parameter_change": ParameterChange,
     "threshold_accuracy": ThresholdAccuracy,
     "kernel_movement": KernelMovement,
+    "linearization": Linearization,
     "alignment": Alignment,
     "kernel_regression": KernelRegression,
     "difficulty": Difficulty,
@@ -27,6 +34,7 @@ AnyMetric = Annotated[
     | ParameterChange
     | ThresholdAccuracy
     | KernelMovement
+    | Linearization
     | Alignment
     | KernelRegression
     | Difficulty
