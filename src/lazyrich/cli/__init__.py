@@ -31,6 +31,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     Args:
         arguments: None takes those of the process, which ends with the command.
+
+    Example:
+        >>> import contextlib
+        >>> with contextlib.suppress(SystemExit):
+        ...     main(["--version"])
+        0...
     """
     open_closed_descriptors()
     sys.exit(Interrupts(is_process=arguments is None).run(lambda: _answered(arguments)))

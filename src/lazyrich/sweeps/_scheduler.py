@@ -8,7 +8,7 @@ from concurrent.futures import BrokenExecutor, Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from lazyrich._base import Config, InputError
+from lazyrich._base import Config, InputError, Json
 from lazyrich.training import Simulation
 
 from ._executors import Workers, deaths_of, is_death, is_lost, pickled
@@ -196,13 +196,13 @@ class Driver:
 
 def _compatible(todo: list[tuple[str, Config]]) -> list[list[tuple[str, Config]]]:
     """Experiments in groups that one compilation serves."""
-    groups: dict[Any, list[tuple[str, Config]]] = {}
+    groups: dict[Json, list[tuple[str, Config]]] = {}
     for key, experiment in todo:
         groups.setdefault(_shared_by(experiment), []).append((key, experiment))
     return list(groups.values())
 
 
-def _shared_by(experiment: Config) -> Any:
+def _shared_by(experiment: Config) -> Json:
     """A simulation's static key; else, or where that is all of it, all but reals and seeds."""
     if isinstance(experiment, Simulation):
         key = experiment.static_key()
@@ -211,7 +211,7 @@ def _shared_by(experiment: Config) -> Any:
     return json.dumps(_without_numbers(json.loads(canonical_json(experiment))))
 
 
-def _without_numbers(tree: Any) -> Any:
+def _without_numbers(tree: Json) -> Json:
     if isinstance(tree, dict):
         return {
             name: _without_numbers(value)

@@ -1,7 +1,5 @@
 """Diagnose a module from two checkpoints, or say what one of them tells."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -25,9 +23,9 @@ def diagnose(
     before: Checkpoint | None = None,
     after: Checkpoint | None = None,
     x: Inputs,
-    y: Any = None,
+    y: object = None,
     x_test: Inputs | None = None,
-    y_test: Any = None,
+    y_test: object = None,
     loss: Loss | None = None,
     output: Output = None,
     optimizer: torch.optim.Optimizer | Optimization | None = None,

@@ -1,7 +1,6 @@
 """Which names a run records by itself, and which are free for metrics of one's own."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from lazyrich._base import InputError, shown
 
@@ -20,7 +19,7 @@ RECORDS = frozenset([*_LOSSES, *_ACCURACIES, *_OF_METRICS]) | COMMITTEE_RECORDS
 _BESIDE = frozenset({"step", "status", "wall_seconds", "key", "error", "run"})
 
 
-def checked_metrics(metrics: Mapping[str, Any] | Any) -> Metrics:
+def checked_metrics(metrics: Mapping[str, object] | object) -> Metrics:
     """Metrics of one's own as pairs of name and function.
 
     Raises:
