@@ -78,7 +78,7 @@ def row_factors(plan: Plan, leaves: Sequence[Array], row: Array) -> Factors:
 
     def outputs(
         perturb: Mapping[int, Array], explicit: Sequence[Array]
-    ) -> tuple[Array, dict[int, Array]]:
+    ) -> tuple[PyTree, dict[int, PyTree]]:
         replaced = list(leaves)
         for param, value in zip(differentiated, explicit, strict=True):
             replaced[param] = value
