@@ -81,3 +81,14 @@ def test_functions_are_annotated(package):
 def test_functions_take_at_most_six_arguments(package):
     long = [node.name for node in functions(package) if len(arguments(node)) > MOST_ARGUMENTS]
     assert set(long) <= LONG.get(package, set())
+
+
+@pytest.mark.parametrize("package", ANY)
+def test_no_tuple_is_unpacked_where_it_is_written(package):
+    """``f(*(a, b))`` hides arguments from readers and checkers; it only pleases the formatter."""
+    n = sum(
+        isinstance(node, ast.Starred) and isinstance(node.value, ast.Tuple)
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    )
+    assert n <= (package == "diagnosis")  # one is left there

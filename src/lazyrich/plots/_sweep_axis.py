@@ -85,7 +85,9 @@ def _plot_censored(axes: Axes, places: np.ndarray, counts: np.ndarray, color: Co
     across = axes.get_xaxis_transform()
     label = "_" if rows else "never, in so many seeds"
     axes.plot(
-        *(places, np.full(len(places), height), "^"),
+        places,
+        np.full(len(places), height),
+        "^",
         color=color,
         markerfacecolor="none",
         markersize=5,

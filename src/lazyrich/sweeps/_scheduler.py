@@ -98,7 +98,10 @@ class Driver:
         keys, experiments = zip(*missing, strict=True)
         self.n_sent += 1
         chunk = Chunk(
-            *(self.run, experiments, keys, package_version()),
+            self.run,
+            experiments,
+            keys,
+            package_version(),
             x64=is_x64(),
             attempt=self.n_sent,
         )

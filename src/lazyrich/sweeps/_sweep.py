@@ -289,5 +289,7 @@ def _report_failures(outcomes: dict[str, Outcome], where: str) -> None:
         _log.warning(
             "%d experiments failed; the first: %s. See them with "
             "`lazyrich show %s --where status=failed`, and run them again with --retry-failed.",
-            *(len(failed), failed[0].error.splitlines()[0].rstrip("."), where),
+            len(failed),
+            failed[0].error.splitlines()[0].rstrip("."),
+            where,
         )

@@ -136,7 +136,11 @@ def read_checkpoint(path: Path, experiment: Simulation) -> Saved | None:
     }
     metrics = header.get("metrics")
     return Saved(
-        *(header["step"], leaves, arrays["steps"], records, header["wall_seconds"]),
+        header["step"],
+        leaves,
+        arrays["steps"],
+        records,
+        header["wall_seconds"],
         metrics=None if metrics is None else tuple(metrics),
     )
 

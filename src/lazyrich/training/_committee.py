@@ -219,9 +219,15 @@ class CommitteeExperiment(Simulation):
 
 
 _SQUARES = (
-    *("train_loss", "test_loss", "test_loss_error", "kernel_regression_loss"),
-    *("linearized_train_loss", "linearized_test_loss"),
-    *("variance_term", "misalignment_term", "linear_term"),
+    "train_loss",
+    "test_loss",
+    "test_loss_error",
+    "kernel_regression_loss",
+    "linearized_train_loss",
+    "linearized_test_loss",
+    "variance_term",
+    "misalignment_term",
+    "linear_term",
 )
 
 

@@ -272,9 +272,15 @@ def _of_target(key: CommitteeKey, constants: Constants, stats: WeightMoments) ->
 
 COMMITTEE_RECORDS = frozenset(
     {
-        *("test_loss_error", "weight_norm", "target_moment", "printed_alignment"),
-        *("population_alignment", "population_centered_alignment"),
-        *("change_inside", "change_outside", "linearized_change"),
+        "test_loss_error",
+        "weight_norm",
+        "target_moment",
+        "printed_alignment",
+        "population_alignment",
+        "population_centered_alignment",
+        "change_inside",
+        "change_outside",
+        "linearized_change",
     }
 )
 """Names of records that a network's run may not have."""

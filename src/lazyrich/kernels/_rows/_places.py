@@ -18,8 +18,16 @@ PLACE = 1 << 7
 
 # What gives equal rows for equal rows, if nothing in it comes from the inputs.
 _EVEN = ENTRYWISE | {
-    *("broadcast_in_dim", "cond", "custom_jvp_call", "custom_vjp_call", "expand_dims"),
-    *("optimization_barrier", "rev", "squeeze", "transpose", "while"),
+    "broadcast_in_dim",
+    "cond",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "expand_dims",
+    "optimization_barrier",
+    "rev",
+    "squeeze",
+    "transpose",
+    "while",
 }
 
 

@@ -326,7 +326,9 @@ def _plot_collapse(
     for k, (sigma, marker) in enumerate(zip(sigmas, "osD^v", strict=False)):
         measured = values[:, :, k]
         plot_sweep(
-            *(axes, sigma**2 * alphas, measured),
+            axes,
+            sigma**2 * alphas,
+            measured,
             color=colors[sigma],
             label=f"σ = {sigma:g}",
             marker=marker,

@@ -107,7 +107,9 @@ class Store:
             _log.warning(
                 "%s: %s is left out: %s. Computing it again, or `lazyrich sweep --tidy`, sets it "
                 "aside.",
-                *(self.where, _name_of(key), reason),
+                self.where,
+                _name_of(key),
+                reason,
             )
 
     def look_again(self, key: str) -> bool:
