@@ -1,4 +1,4 @@
-"""Numbers in whatever form they come, as arrays of one floating type.
+"""Convert numbers in any accepted form to arrays of one floating type.
 
 A computation in an integer or half type can be silently wrong: rates are rounded to
 zero, sums overflow. So every function that takes numbers converts them here first.

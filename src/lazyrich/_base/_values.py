@@ -1,4 +1,4 @@
-"""Values as people type them: one reader for settings, axes, filters and files."""
+"""Parse typed values: one parser for settings, axes, filters and files."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Kinds of arguments that are read by the one reader of typed values."""
+"""Argument types that are parsed by the common parser of typed values."""
 
 from collections.abc import Sequence
 from typing import Annotated

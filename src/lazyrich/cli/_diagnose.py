@@ -1,4 +1,4 @@
-"""``lazyrich diagnose``: a network of one's own, from two checkpoints and some rows."""
+"""``lazyrich diagnose``: diagnose a network from two checkpoints and some rows."""
 
 import importlib.util
 import io

@@ -1,4 +1,4 @@
-"""Environment variables: those that a command needs put right, the others named if they fail."""
+"""Environment variables: set those that a command needs, name the others if they cause a failure."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What Python, libraries and threads say besides: one line each, without a traceback."""
+"""Warnings and errors from Python, libraries and threads: one line each, without a traceback."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: whatever goes on, the command ends with one sentence.
+"""Ctrl-C and SIGTERM: the command ends with one sentence, whatever it is doing.
 
 Python turns a signal into an exception wherever the main thread happens to be. Libraries
 swallow it there (in a callback, an import that may fail) or print it, and code outside

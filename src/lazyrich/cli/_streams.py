@@ -1,4 +1,4 @@
-"""Standard output and error that never raise: closed, full or gone, in any encoding."""
+"""Standard output and error that never raise, whether closed, full or lost, in any encoding."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""What was found in one run, in numbers and in a few sentences."""
+"""A summary of one run, in numbers and in a few sentences."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How well a kernel's large directions match the labels (§5), and what chance gives."""
+"""How well a kernel's leading directions match the labels (§5), and the chance level."""
 
 from collections.abc import Callable
 from functools import partial

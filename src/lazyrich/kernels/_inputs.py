@@ -1,4 +1,4 @@
-"""What people pass as rows and as parameters, as JAX arrays."""
+"""Convert rows and parameters in any accepted form to JAX arrays."""
 
 from collections.abc import Iterator
 from numbers import Number

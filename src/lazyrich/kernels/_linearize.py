@@ -1,4 +1,4 @@
-"""The linearized network of a network: the lazy limit as a predictor (Eq. 1)."""
+"""Linearize a predictor in its parameters: the lazy limit, again a predictor (Eq. 1)."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The parameters of a predictor: which of the arrays have a derivative, and which are none."""
+"""The parameters of a predictor: which arrays have a derivative, and which are not parameters."""
 
 import functools
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""One question to a predictor: its program, its arrays and the rows it is asked about."""
+"""One call of a predictor: its program, its arrays and the rows."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace

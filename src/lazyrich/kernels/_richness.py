@@ -1,4 +1,4 @@
-"""How rich a trained network is, without asking how accurate it is."""
+"""How rich a trained network is, independently of its accuracy."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""With what a number was made."""
+"""Provenance of results: versions, machine and command."""
 
 import platform
 import shlex

@@ -92,7 +92,7 @@ def reproduce(
     Writes for each figure FIG.nc (a group for each panel), FIG.png and FIG.pdf, and one
     claims.json for all figures and presets; the files of another preset than "quick" go
     into a folder of its name. Every finished run is kept in the store and used again, by
-    other figures too; a call that was killed goes on where it was. A picture that is
+    other figures too; a call that was killed resumes. A picture that is
     there and made from the same runs by the same code is left as it is. A run that fails
     and a picture that cannot be drawn are named in the notes and cost nothing else.
 

@@ -1,4 +1,4 @@
-"""``claims.json``: what figures came to, by figure and preset, side by side in one file."""
+"""``claims.json``: the results of all figures, by figure and preset."""
 
 import json
 import math

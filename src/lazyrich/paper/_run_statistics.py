@@ -1,4 +1,4 @@
-"""What is asked of the runs of a panel again and again: over its seeds and along its axes."""
+"""Statistics of the runs of a panel, over its seeds and along its axes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

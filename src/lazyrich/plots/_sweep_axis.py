@@ -1,4 +1,4 @@
-"""A number along a swept parameter, and over two of them, censored values apart."""
+"""A statistic against one or two swept parameters, with censored values marked."""
 
 from collections.abc import Hashable, Sequence
 from typing import TypeVar

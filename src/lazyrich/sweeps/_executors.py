@@ -229,7 +229,7 @@ def deaths_of(error: BaseException) -> int:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether a call failed because what would have answered it is gone."""
+    """Whether a call failed because the worker or scheduler that ran it has ended."""
     return type(error).__name__ in {
         "CancelledError",
         "FutureCancelledError",

@@ -1,4 +1,4 @@
-"""Which failures are an answer, and which a later call should try again."""
+"""Which failures are final, and which a later call should retry."""
 
 import builtins
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Look into a store: which experiments, as a dataset or as a table."""
+"""Query a store: select experiments, as a dataset or as a table."""
 
 import json
 import operator

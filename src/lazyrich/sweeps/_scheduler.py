@@ -1,4 +1,4 @@
-"""Hands experiments to workers, takes back what comes, and buries what kills them."""
+"""Sends experiments to workers and stores the results; marks those that crash workers as failed."""
 
 import json
 import math

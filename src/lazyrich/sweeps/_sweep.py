@@ -57,7 +57,7 @@ def sweep(
     """Experiments as one dataset; only those that the store does not hold are computed.
 
     Every experiment becomes a file of its own as soon as it is finished, so a sweep that
-    is killed goes on where it was when it is called again, and a grid that grows
+    is killed resumes when it is called again, and a grid that grows
     computes what is new. An experiment that raises an error, or that kills its worker
     three times, is kept with the status "failed" and its error; the rest goes on. A later
     call computes it again where the cause may be gone: another run function, machine or

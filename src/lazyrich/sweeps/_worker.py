@@ -1,4 +1,4 @@
-"""What a worker does: takes a chunk of experiments, gives back what to keep of them."""
+"""What a worker runs: it computes a chunk of experiments and returns what is stored of them."""
 
 import ctypes
 import functools

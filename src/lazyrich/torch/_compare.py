@@ -1,4 +1,4 @@
-"""Checkpoints of one module against each other: which kernels are the same?"""
+"""Compare the tangent kernels of several checkpoints of one module."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Diagnose a module from two checkpoints, or say what one of them tells."""
+"""Diagnose a module from two checkpoints, or describe it from one."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Which way each parameter of a module takes through the kernel, for people to read."""
+"""How each parameter of a module contributes to the kernel, as a readable table."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Jacobians of the parameters whose use is not understood: of these alone, row by row."""
+"""Jacobians, row by row, of the parameters for which no structured method is known."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""PyTorch fills the evidence of a diagnosis, and leaves the module as it was."""
+"""Collect the evidence of a diagnosis from a PyTorch module, without changing the module."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Rows in, one row of outputs each: the model as a function of a batch."""
+"""The model as a function of a batch, with one row of outputs per row of inputs."""
 
 from collections.abc import Callable
 

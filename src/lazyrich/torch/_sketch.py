@@ -1,4 +1,4 @@
-"""A tangent kernel of any size, seen through a few random directions of the outputs."""
+"""A sketch of a tangent kernel of any size, from a few random directions in output space."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

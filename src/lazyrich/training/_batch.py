@@ -1,4 +1,4 @@
-"""Runs side by side: their inputs on the devices, and the compiled functions for them."""
+"""Batches of runs: their inputs on the devices, and their compiled functions."""
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
@@ -13,7 +13,7 @@ from jaxtyping import PyTree, ScalarLike
 from ._simulation import Inputs, Program, Simulation
 
 Metric = Callable[[PyTree], PyTree]
-"""A metric of one's own: one array from a snapshot."""
+"""A user-defined metric: one array from a snapshot."""
 
 Metrics = tuple[tuple[str, Metric], ...]
 

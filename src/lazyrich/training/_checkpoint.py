@@ -1,4 +1,4 @@
-"""Keeping a run's state on disk, so that a stopped run goes on exactly where it was."""
+"""Checkpoints: the state of a run on disk, from which it resumes exactly."""
 
 import io
 import json

@@ -86,7 +86,7 @@ class CommitteeKey(NamedTuple):
 
 
 class CommitteeSnapshot(NamedTuple):
-    """A committee machine at one evaluation, as metrics of one's own see it.
+    """A committee machine at one evaluation, as user-defined metrics see it.
 
     Attributes:
         statistics: w̄ and M now.

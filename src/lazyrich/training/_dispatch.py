@@ -1,4 +1,4 @@
-"""Whether runs go one by one, on threads, as a batch or over devices: by timing a few steps."""
+"""Choose serial, threaded, vmapped or sharded execution by timing a few steps."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""One experiment: everything that decides what a run computes, and nothing else."""
+"""An experiment: all settings that determine what a run computes."""
 
 from collections.abc import Hashable, Mapping
 from functools import lru_cache, partial
@@ -181,7 +181,7 @@ class Experiment(Simulation):
     @model_validator(mode="before")
     @classmethod
     def _linearized_is_a_setting(cls, given: Json) -> object:
-        """Files of before, and whoever likes it, name the linearized network as a metric."""
+        """Older files, and callers, may name the linearized network as a metric."""
         field = "probes" if isinstance(given, Mapping) and "probes" in given else "metrics"
         if not isinstance(given, Mapping) or not _is_named(given.get(field)):
             return given

@@ -1,4 +1,4 @@
-"""The numbers that runs of a network may differ in without another compilation."""
+"""Dynamic hyperparameters: numbers in which runs may differ without recompilation."""
 
 from collections import namedtuple
 from functools import cache

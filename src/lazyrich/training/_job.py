@@ -1,4 +1,4 @@
-"""Takes simulations to their end: which go together, what is kept of them, who is told."""
+"""Runs a list of simulations: groups them, checkpoints them and reports progress."""
 
 import itertools
 import os
@@ -30,7 +30,7 @@ Runs = dict[int, RunState]
 
 
 class Job:
-    """One call of ``train_many``: who is told what, and what is shared."""
+    """One call of ``train_many``: its simulations, callbacks and checkpoints."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The one loop: runs go from evaluation to evaluation side by side, and are kept on the way."""
+"""The training loop: advances a batch of runs from evaluation to evaluation and checkpoints it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -100,7 +100,7 @@ def _plain(values: np.ndarray) -> Description:
 
 
 class Callbacks(NamedTuple):
-    """Who is told while runs go, and when they are to stop.
+    """Callbacks during a run, and when to stop.
 
     Attributes:
         on_steps: called with how many steps have just been made, of all runs together.

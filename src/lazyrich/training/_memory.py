@@ -1,4 +1,4 @@
-"""Refuse what cannot fit into the memory, before anything is computed."""
+"""Refuse experiments that do not fit into memory, before anything is computed."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress

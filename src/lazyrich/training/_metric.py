@@ -1,4 +1,4 @@
-"""What a metric is, and what it sees of a run."""
+"""The interface of a metric, and the snapshot of a run that it is given."""
 
 from abc import abstractmethod
 from collections.abc import Sequence

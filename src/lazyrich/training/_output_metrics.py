@@ -1,4 +1,4 @@
-"""Metrics of what a network gives out: how wrong it is, and why."""
+"""Metrics of a network's outputs: errors, and the terms of the loss."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""How far the work is, and who is told."""
+"""Progress reports."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ Log = Callable[[dict[str, float], int], object]
 
 
 class Listeners(NamedTuple):
-    """Whom a job tells what, if anybody.
+    """The callbacks of a job, each optional.
 
     Attributes:
         progress: called with a ``Progress`` from time to time.

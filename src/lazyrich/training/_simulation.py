@@ -1,4 +1,4 @@
-"""What everything that can be simulated offers: the few verbs that the machinery needs."""
+"""The interface of a simulation: the few methods that training and sweeps need."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -111,7 +111,7 @@ class Simulation(Config):
         """Data, initial parameters and dynamic hyperparameters.
 
         Args:
-            drawn: what other runs have sampled, by a key of one's own; data that is found
+            drawn: what other runs have sampled, by a key of your choice; data that is found
                 there, and used, is shared by the runs.
 
         Raises:

@@ -40,7 +40,7 @@ def train(
             exactly as if it had not been interrupted. It stays when the run is done; the
             same call then returns the history without computing it again.
         checkpoint_seconds: least time between two checkpoints; Ctrl-C writes one too.
-        metrics: metrics of one's own by name: pure functions of a ``Snapshot`` (of a
+        metrics: user-defined metrics by name: pure functions of a ``Snapshot`` (of a
             ``CommitteeSnapshot``, for a ``CommitteeExperiment``) that return one array.
             Pass the same functions again to reuse a compilation. The name of a built-in
             record is refused.

@@ -1,4 +1,4 @@
-"""Which way each parameter takes through the tangent kernel, for people to read."""
+"""How each parameter contributes to the tangent kernel, as a readable table."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What every row has by itself: cotangents, activations and Jacobians."""
+"""Factors of single rows: cotangents, activations and Jacobians."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

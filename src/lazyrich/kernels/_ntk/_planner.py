@@ -1,4 +1,4 @@
-"""Making the plan of a tangent kernel: which parameter takes which way.
+"""Plan the computation of a tangent kernel: choose a method for each parameter.
 
 Rows of the batch are independent, so the kernel of rows i and j is made of what each
 row has by itself: cotangents g of the tapped values, activations h at the entries, and,

@@ -1,4 +1,4 @@
-"""From a function to a flat program, without what is written twice or reaches no output.
+"""Trace a function to a flat program, without duplicates and dead code.
 
 Calls are opened, loops over few steps are written out, what is known when the program is
 traced is computed, and equal operations on equal values become one. So a product that is

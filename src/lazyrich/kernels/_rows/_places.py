@@ -1,4 +1,4 @@
-"""Which operations make something that differs by where a row stands, or by how many there are.
+"""Which operations depend on the position of a row, or on the number of rows.
 
 Such as a count from zero along the rows, a number written into the first row, or the sum
 of as many ones as there are rows. The answer errs on one side: an operation that is said

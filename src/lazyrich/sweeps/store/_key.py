@@ -1,4 +1,4 @@
-"""What names an experiment in a store: its settings and the versions of what computes it."""
+"""The key of an experiment in a store: a hash of its settings and numerics versions."""
 
 import hashlib
 import json
@@ -114,7 +114,7 @@ def _place_of_twin(metrics: list[Json]) -> int:
 def former_keys(experiment: Config) -> list[str]:
     """Other names under which the same results may have been stored.
 
-    Whoever chose the metrics could name ``twin``, now the setting ``linearized``, anywhere
+    Metrics could include ``twin``, now the setting ``linearized``, anywhere
     among them.
     """
     tree = settings(experiment)

@@ -1,4 +1,4 @@
-"""Many experiments in one file, so that ten thousand open in a second.
+"""Many experiments in one file, so that ten thousand can be opened in about a second.
 
 A pack is a cache and nothing more: whatever it holds stands in the experiments' own
 files too, and a pack that is missing, damaged or out of date costs time only. It holds,

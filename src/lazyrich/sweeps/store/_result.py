@@ -1,4 +1,4 @@
-"""What is kept of one experiment: arrays and plain facts, nothing that runs."""
+"""The stored result of one experiment: arrays and plain values, no code."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Where a store lies: a local folder, or any place that fsspec reaches."""
+"""Storage of a store: a local folder, or any location that fsspec opens."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""A store: one file an experiment, each whole or absent, and packs that make it quick to open."""
+"""A store: one file per experiment, written atomically, and packs for opening it quickly."""
 
 import json
 import logging
