@@ -66,9 +66,17 @@ def test_what_cannot_be_compared_is_the_furthest_off(pages):
 def test_a_page_says_what_was_measured_and_how(pages):
     text = pages.page("fig2", THREE["fig2"])
     for words in (
-        *("# Figure 2", "`quick`: D=50, α=1", "3 seeds, 0 to 2", "One run.", "A run diverged."),
-        *("✓ met: 3 |", "✗ does not hold: 1 (1 to 1); met in 0 of 5 (0 to 52 %)", "✓ holds: 3 (3"),
-        *("## The authors' own draw", "## The authors' settings over seeds", "## Wide settings"),
+        "# Figure 2",
+        "`quick`: D=50, α=1",
+        "3 seeds, 0 to 2",
+        "One run.",
+        "A run diverged.",
+        "✓ met: 3 |",
+        "✗ does not hold: 1 (1 to 1); met in 0 of 5 (0 to 52 %)",
+        "✓ holds: 3 (3",
+        "## The authors' own draw",
+        "## The authors' settings over seeds",
+        "## Wide settings",
         "1 of 5 seeds never",
         "lazyrich reproduce fig2 --preset authors",
         "∣a∣/b",  # a bar would end the cell

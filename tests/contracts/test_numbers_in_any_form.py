@@ -183,10 +183,25 @@ ROWS = {
 # These take a predictor with its parameters, or settings, and are tested with those; the flow
 # stops where its solver's tolerance lets it, and takes its input as the descent does.
 OTHERS = {
-    *("ntk", "explain_ntk", "ntk_operator", "operator_regression", "linearize", "richness"),
-    *("check_predictor", "scale_output", "preset", "starting_point", "train", "train_many"),
-    *("initial_eigenvalues", "initial_readout_eigenvalues", "eigenspace_sizes", "infinite_width"),
-    *("gradient_flow", "flow_interpolant", "diagnose"),
+    "ntk",
+    "explain_ntk",
+    "ntk_operator",
+    "operator_regression",
+    "linearize",
+    "richness",
+    "check_predictor",
+    "scale_output",
+    "preset",
+    "starting_point",
+    "train",
+    "train_many",
+    "initial_eigenvalues",
+    "initial_readout_eigenvalues",
+    "eigenspace_sizes",
+    "infinite_width",
+    "gradient_flow",
+    "flow_interpolant",
+    "diagnose",
 }
 
 

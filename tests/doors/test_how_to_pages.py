@@ -25,6 +25,9 @@ PAGES = Path(__file__).parents[2] / "docs" / "how-to"
         pytest.param("flax", "flax", marks=pytest.mark.slow),
         pytest.param("big-kernels", "matfree", marks=pytest.mark.slow),
         pytest.param("train", "optax", marks=pytest.mark.slow),
+        pytest.param("add-an-optimizer", "optax", marks=pytest.mark.slow),
+        pytest.param("add-a-task", "optax", marks=pytest.mark.slow),
+        ("add-a-kernel-rule", "jax"),
     ],
 )
 def test_snippets_run_as_printed(page, extra, require_extra, unchecked, monkeypatch, tmp_path):

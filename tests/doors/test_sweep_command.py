@@ -112,8 +112,16 @@ def test_show_writes_parquet(store, tmp_path, require_extra):
 def test_axes_that_change_together_from_the_shell(base, tmp_path):
     where = str(tmp_path / "store")
     run(
-        *("sweep", base, "--store", where, "--set", "n_evals=3"),
-        *("--zip", "alpha=1,2", "--zip", "n_steps=5,10"),
+        "sweep",
+        base,
+        "--store",
+        where,
+        "--set",
+        "n_evals=3",
+        "--zip",
+        "alpha=1,2",
+        "--zip",
+        "n_steps=5,10",
     )
     found = open_dataset(where)
     assert dict(found.status.sizes) == {"n_steps": 2} or dict(found.status.sizes) == {"alpha": 2}

@@ -82,13 +82,24 @@ class Cluster:
     def __enter__(self):
         file = self.folder / "scheduler.json"
         self.start(
-            *("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
-            *("--scheduler-file", str(file)),
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            str(file),
         )
         extra = ["--preload", str(self.preload)] if self.preload else []
         for _ in range(self.n_workers):
             self.start(
-                *("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"),
+                "worker",
+                "--scheduler-file",
+                str(file),
+                "--nthreads",
+                "1",
+                "--no-dashboard",
                 *extra,
             )
         deadline = time.time() + 60

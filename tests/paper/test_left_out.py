@@ -106,5 +106,9 @@ def test_the_printed_runs_alone_judge_every_claim_that_they_show(figure):
         assert verdict.outcome in ("met", "not met", "no printed run"), verdict
     left = values_of(figure, changed(panels, bare), is_one_draw=True)
     assert {one.outcome for one in left.values()} <= {
-        *("met", "not met", "no printed run", "not computed", "undecided")
+        "met",
+        "not met",
+        "no printed run",
+        "not computed",
+        "undecided",
     }

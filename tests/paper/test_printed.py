@@ -70,7 +70,9 @@ def expected(one, n_steps, *, keys=(0, 1, 2)):
         weights = printed.mixed_rows(weights, beta, part=one.mixed, epsilon=one.epsilon)
     scales = {"alpha": one.alpha, "epsilon": one.epsilon}
     final, _, train = committee.gradient_descent(
-        *(weights, x, y),
+        weights,
+        x,
+        y,
         **scales,
         learning_rate=one.learning_rate,
         n_steps=n_steps + 1,
@@ -133,7 +135,9 @@ def test_figure_11_trains_its_readouts_from_the_weights_key():
     x, y, *_ = printed.polynomial(dim=40, n_train=120, n_test=1000)
     readouts = printed.normal(0, (2,))
     *_, wanted = committee.gradient_descent(
-        *(printed.normal(0, (2, 40)), x, y),
+        printed.normal(0, (2, 40)),
+        x,
+        y,
         alpha=1.0,
         epsilon=0.25,
         learning_rate=0.05,
@@ -153,7 +157,9 @@ def test_figure_5_learns_eigenvectors_of_the_kernel_less_its_mean(index):
     weights = printed.normal(0, (2, 100))
     labels = printed.eigenvector_labels(weights, x, epsilon=0.25, index=index)
     *_, wanted = committee.gradient_descent(
-        *(weights, x[:100], labels[:100]),
+        weights,
+        x[:100],
+        labels[:100],
         alpha=1.0,
         epsilon=0.25,
         learning_rate=0.5,
@@ -165,7 +171,9 @@ def test_figure_5_learns_eigenvectors_of_the_kernel_less_its_mean(index):
     is_same = abs(train[-1] / wanted[steps[-1]] - 1) < CLOSE
     if not is_same:
         *_, wanted = committee.gradient_descent(
-            *(weights, x[:100], -labels[:100]),
+            weights,
+            x[:100],
+            -labels[:100],
             alpha=1.0,
             epsilon=0.25,
             learning_rate=0.5,

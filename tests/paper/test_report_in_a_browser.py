@@ -12,8 +12,14 @@ from paper.reproduced import reproduced
 pytestmark = pytest.mark.slow  # Chromium takes seconds to start
 
 ARGUMENTS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 )
 COLUMNS = {"figure": 1, "quick": 7}
 CONTRAST = """

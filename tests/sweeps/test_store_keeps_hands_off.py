@@ -57,8 +57,15 @@ def read_all(folder):
 
 FOREIGN = st.sampled_from(
     [
-        *("notes.txt", "a.h5", "x.nc", ".hidden.part", "copy", "store.json.bak"),
-        *(f"{0:032x}.h5", f"{1:032x}.h5", f"{0:064x}.nc"),
+        "notes.txt",
+        "a.h5",
+        "x.nc",
+        ".hidden.part",
+        "copy",
+        "store.json.bak",
+        f"{0:032x}.h5",
+        f"{1:032x}.h5",
+        f"{0:064x}.nc",
         f".lazyrich-{os.uname().nodename}-4194999-{7:016x}.part",
     ]
 )

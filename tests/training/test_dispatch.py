@@ -123,7 +123,10 @@ def test_a_folder_is_no_checkpoint_and_stays_where_it_is(tmp_path):
     with pytest.raises(InputError, match="no file"):
         train_many([STEPPED, STEPPED.changed({"seed": 1})], checkpoints=many)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
-        *("many", "many/1.npz", "results", "results/mine.txt"),
+        "many",
+        "many/1.npz",
+        "results",
+        "results/mine.txt",
     ]
 
 

@@ -41,6 +41,7 @@ from ._files import open_regular as open_regular
 from ._files import read_file as read_file
 from ._files import reason_of as reason_of
 from ._hermite import hermite as hermite
+from ._json import Json as Json
 from ._limits import MOST_EXPERIMENTS as MOST_EXPERIMENTS
 from ._limits import require_countable as require_countable
 from ._memory import free_memory as free_memory

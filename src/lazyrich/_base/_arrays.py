@@ -1,15 +1,13 @@
-"""Numbers in whatever form they come, as arrays of one floating type.
+"""Convert numbers in any accepted form to arrays of one floating type.
 
 A computation in an integer or half type can be silently wrong: rates are rounded to
 zero, sums overflow. So every function that takes numbers converts them here first.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ._concrete import concrete
 from ._errors import InputError
@@ -196,7 +194,7 @@ def _array(name: str, value: object) -> np.ndarray | Array:
         ) from None
 
 
-def _from_tensor(tensor: Any) -> np.ndarray:
+def _from_tensor(tensor: PyTree) -> np.ndarray:
     tensor = tensor.detach().cpu()
     if str(tensor.dtype) == "torch.bfloat16":  # NumPy has no such type of its own
         return np.asarray(tensor.float()).astype(jnp.bfloat16)

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,7 @@ from pydantic import (
 from ._config_errors import conversion_errors, nearest_field, rename_error, sentence_of
 from ._display import shown
 from ._errors import InputError
+from ._json import Json
 from ._names import field_paths, full_path
 from ._values import read_json
 
@@ -72,7 +73,7 @@ class Config(BaseModel):
     renamed: ClassVar[Mapping[str, tuple[str, object]]] = {}
     former_names: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, /, **fields: Any) -> None:
+    def __init__(self, /, **fields: Json) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -207,7 +208,7 @@ def say_renamed(old: str, new: str) -> None:
     _log.warning("The setting %s is now called %s; it was taken for that.", old, new)
 
 
-def settings(config: Config) -> dict[str, Any]:
+def settings(config: Config) -> dict[str, Json]:
     """The fields as JSON values, without those added later that are at their default.
 
     Args:
@@ -229,7 +230,7 @@ def settings(config: Config) -> dict[str, Any]:
     return tree
 
 
-def _leave_out(value: object, tree: Any) -> None:
+def _leave_out(value: object, tree: Json) -> None:
     if isinstance(value, tuple | list):
         for part, dumped in zip(value, tree, strict=True):
             _leave_out(part, dumped)

@@ -1,4 +1,4 @@
-"""How much memory this process can still take."""
+"""How much memory is free for this process."""
 
 import os
 import re

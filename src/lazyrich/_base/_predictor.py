@@ -1,10 +1,10 @@
 """The interface of every network: a pure function of parameters and a batch of inputs."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
-Params = Any
+Params = PyTree
 """Any pytree of arrays."""
 
 

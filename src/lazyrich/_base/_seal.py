@@ -1,4 +1,4 @@
-"""A checksum at the end of a file, behind what other programs read there.
+"""A checksum at the end of a file, after the part that other programs read.
 
 HDF5 and ZIP ignore bytes that follow their own, so a sealed NetCDF or npz file is still
 one for every reader, and this package checks all of it before any of it is used.

@@ -1,12 +1,13 @@
-"""Values as people type them: one reader for settings, axes, filters and files."""
+"""Parse typed values: one parser for settings, axes, filters and files."""
 
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ._display import shown
 from ._errors import InputError
+from ._json import Json
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
@@ -15,7 +16,7 @@ _MOST_DIGITS = 300
 _MOST_LEVELS = 32
 
 
-def read_value(text: str) -> Any:
+def read_value(text: str) -> Json:
     """One value as it is typed: a number, ``true``, ``false``, ``null``, JSON, or a word.
 
     Numbers are those of JSON and what else is plain decimal or scientific notation, such
@@ -61,7 +62,7 @@ def read_value(text: str) -> Any:
     return bare
 
 
-def read_json(text: str) -> Any:
+def read_json(text: str) -> Json:
     """The value of a JSON text that has only one reading.
 
     Args:
@@ -96,7 +97,7 @@ def read_json(text: str) -> Any:
     return value
 
 
-def read_changes(texts: Iterable[str], *, flag: str = "--set") -> dict[str, Any]:
+def read_changes(texts: Iterable[str], *, flag: str = "--set") -> dict[str, Json]:
     """Settings by name, from ``NAME=VALUE`` texts.
 
     Args:
@@ -114,7 +115,7 @@ def read_changes(texts: Iterable[str], *, flag: str = "--set") -> dict[str, Any]
         >>> read_changes(["scaling.alpha=4", "loss=mse"])
         {'scaling.alpha': 4, 'loss': 'mse'}
     """
-    changes: dict[str, Any] = {}
+    changes: dict[str, Json] = {}
     for name, value in (_name_and_value(text, flag) for text in texts):
         if name in changes:
             raise InputError(f"{flag} names {shown(name)[1:-1]} twice; give it once.")

@@ -1,6 +1,6 @@
 """The command line: parses, calls one function, prints.
 
-This file loads nothing but what it takes to answer Ctrl-C, a closed terminal and a wrong
+This file imports only what is needed to answer Ctrl-C, a closed terminal and a wrong
 environment; the commands and their libraries come after.
 
 Exit codes: 0 done, 1 a bug in lazyrich, 2 bad input or a machine that refuses (disk,
@@ -31,6 +31,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     Args:
         arguments: None takes those of the process, which ends with the command.
+
+    Example:
+        >>> import contextlib
+        >>> with contextlib.suppress(SystemExit):
+        ...     main(["--version"])
+        0...
     """
     open_closed_descriptors()
     sys.exit(Interrupts(is_process=arguments is None).run(lambda: _answered(arguments)))

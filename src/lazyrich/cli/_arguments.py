@@ -1,11 +1,12 @@
-"""Kinds of arguments that are read by the one reader of typed values."""
+"""Argument types that are parsed by the common parser of typed values."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 
-def _whole(kind: Any, tokens: Any) -> int:
+def _whole(kind: object, tokens: Sequence[Token]) -> int:
     from lazyrich._base import read_whole_number  # loads jax
 
     return read_whole_number(tokens[0].value, name=tokens[0].keyword or "the number")

@@ -1,11 +1,12 @@
-"""Environment variables: those that a command needs put right, the others named if they fail."""
+"""Environment variables: set those that a command needs, name the others if they cause a failure."""
 
 import os
 import sys
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+
+from lazyrich._base import Json
 
 _FEWEST_COLUMNS, _MOST_COLUMNS = 40, 1000
 _OF_LIBRARIES = ("JAX_", "XLA_", "MPLCONFIG", "CUDA_", "OMP_", "HDF5_", "H5PY_", "TMPDIR")
@@ -20,7 +21,7 @@ def settled_environment() -> Generator[None]:
     that somebody wants as errors would end libraries while they are loaded.
     """
     before = dict(os.environ)
-    filters: Any = warnings.filters
+    filters: Json = warnings.filters
     wanted, options = filters[:], sys.warnoptions[:]
     for name in ("COLUMNS", "LINES"):
         if name in os.environ and not _is_size(os.environ[name]):
@@ -94,8 +95,8 @@ def is_loading() -> bool:
 
 def is_input_error(error: BaseException | None) -> bool:
     """Whether bad input raised it; loads no library, for what is not loaded raises nothing."""
-    ground: Any = sys.modules.get("lazyrich._base")
-    parser: Any = sys.modules.get("cyclopts")
+    ground: object = sys.modules.get("lazyrich._base")
+    parser: object = sys.modules.get("cyclopts")
     return (ground is not None and isinstance(error, ground.InputError)) or (
         parser is not None and isinstance(error, parser.CycloptsError)
     )

@@ -1,4 +1,4 @@
-"""What Python, libraries and threads say besides: one line each, without a traceback."""
+"""Warnings and errors from Python, libraries and threads: one line each, without a traceback."""
 
 import logging
 import sys
@@ -6,7 +6,6 @@ import threading
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 from ._environment import is_debugging
 from ._text import visible
@@ -50,5 +49,5 @@ class _OneLine(logging.Formatter):
         return visible(super().format(record))
 
 
-def _warning(message: Any, *_: Any, **__: Any) -> None:
+def _warning(message: object, *_: object, **__: object) -> None:
     say_aside(str(message))

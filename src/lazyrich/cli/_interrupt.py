@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: whatever goes on, the command ends with one sentence.
+"""Ctrl-C and SIGTERM: the command ends with one sentence, whatever it is doing.
 
 Python turns a signal into an exception wherever the main thread happens to be. Libraries
 swallow it there (in a callback, an import that may fail) or print it, and code outside
@@ -15,7 +15,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn
+from types import FrameType
+from typing import NoReturn
 
 from ._environment import is_loading
 from ._errors import is_input_error
@@ -47,6 +48,9 @@ def how_to_go_on(how: Callable[[], str]) -> None:
     _how = how
 
 
+_Handler = Callable[[int, FrameType | None], object] | int | None
+
+
 class Stopped(KeyboardInterrupt):
     """A signal on its way through the main thread; one that is forgotten was swallowed."""
 
@@ -62,11 +66,11 @@ class Interrupts:
         self._is_process = is_process
         self._number: int | None = None
         self._is_over = False
-        self._thrown: Any = lambda: None
+        self._thrown: Callable[[], Stopped | None] = lambda: None
         self._terminal: int | None = None
         self._is_quiet, self._is_said = threading.Lock(), threading.Lock()
         self._n_own = 0
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, _Handler] = {}
 
     def run(self, command: Callable[[], int]) -> int:
         """The command's exit code, or that of a signal: 130 after Ctrl-C, 143 after SIGTERM."""
@@ -112,7 +116,7 @@ class Interrupts:
             os.dup2(self._terminal, 2)
             os.close(self._terminal)
 
-    def _handle(self, number: int, frame: Any) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self._number = self._number or number
         self._quieten()
         if self._is_process and is_loading():

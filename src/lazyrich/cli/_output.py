@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from lazyrich._base import Json
 
 from ._text import ENCODING_ERRORS, has_braille, json_text, visible
 
@@ -24,7 +25,7 @@ def say(line: str) -> None:
     print(visible(line))
 
 
-def say_json(value: Any) -> None:
+def say_json(value: Json) -> None:
     """Print a value as JSON alone."""
     print(json_text(value))
 

@@ -1,4 +1,4 @@
-"""Standard output and error that never raise: closed, full or gone, in any encoding."""
+"""Standard output and error that never raise, whether closed, full or lost, in any encoding."""
 
 import errno
 import io
@@ -40,11 +40,9 @@ class Output(io.RawIOBase):
         return n_bytes
 
     def writable(self) -> bool:
-        """Always."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor."""
         return self._descriptor
 
     def isatty(self) -> bool:
@@ -86,7 +84,7 @@ def open_closed_descriptors() -> None:
                 os.close(opened)
 
 
-def _safe(stream: Any, own: Any, raw: Output) -> Any:
+def _safe(stream: Any, own: object, raw: Output) -> Any:
     if stream is not own:
         return stream
     if stream is not None:

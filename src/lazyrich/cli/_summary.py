@@ -1,12 +1,12 @@
-"""What was found in one run, in numbers and in a few sentences."""
+"""A summary of one run, in numbers and in a few sentences."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lazyrich._base import Json
 from lazyrich.curves import Phase, accuracy_delay, grokking_delay, peak_before, phase
 from lazyrich.plots import text_curve
 from lazyrich.training import History
@@ -32,7 +32,7 @@ _accuracy_delay = jax.jit(accuracy_delay)
 _peak_before = jax.jit(peak_before)
 
 
-def summary_of(history: History) -> dict[str, Any]:
+def summary_of(history: History) -> dict[str, Json]:
     """Where a run began and ended, when its curves fell, and which phase that makes.
 
     Delays are ``null`` if censored; numbers that are not finite are text.
@@ -40,7 +40,7 @@ def summary_of(history: History) -> dict[str, Any]:
     records = {name: record.values for name, record in history.records.items()}
     steps = jnp.asarray(history.steps)
     delay = _loss_delay(steps, _curve(records["train_loss"]), _curve(records["test_loss"]))
-    found: dict[str, Any] = {"status": history.status.name, "n_steps": int(history.steps[-1])}
+    found: dict[str, Json] = {"status": history.status.name, "n_steps": int(history.steps[-1])}
     found["wall_seconds"] = round(history.wall_seconds, 3)
     for name in _ENDS:
         if name in records:
@@ -59,7 +59,7 @@ def summary_of(history: History) -> dict[str, Any]:
     return found
 
 
-def lines_of(history: History, summary: dict[str, Any], *, has_braille: bool = True) -> list[str]:
+def lines_of(history: History, summary: dict[str, Json], *, has_braille: bool = True) -> list[str]:
     """The summary for a terminal: a small picture and what it shows."""
     losses = [history.train_loss, history.test_loss]
     lines = text_curve(history.steps, losses, has_braille=has_braille)
@@ -89,7 +89,7 @@ _ENDINGS = {
 }
 
 
-def _fell(curve: str, level: str, delay: dict[str, Any]) -> str:
+def _fell(curve: str, level: str, delay: dict[str, Json]) -> str:
     train, test = delay["train_step"], delay["test_step"]
     if train is None:
         return f"The train {curve} never reached {level}."
@@ -101,18 +101,18 @@ def _fell(curve: str, level: str, delay: dict[str, Any]) -> str:
     )
 
 
-def _delay(found: Any) -> dict[str, Any]:
+def _delay(found: Json) -> dict[str, Json]:
     values = found._asdict()
     is_censored = bool(values.pop("is_censored"))
     finite = {name: float(v) if math.isfinite(float(v)) else None for name, v in values.items()}
     return finite | {"is_censored": is_censored}
 
 
-def _phase(found: Any) -> str:
+def _phase(found: Json) -> str:
     return Phase(int(phase(found, max_delay=jnp.inf, max_ratio=_LATE))).name
 
 
-def _curve(values: np.ndarray) -> Any:
+def _curve(values: np.ndarray) -> Json:
     return jnp.asarray(values)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from lazyrich._base import Json
+
 from ._arguments import WholeNumber
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
@@ -148,8 +150,8 @@ def show(
         _plot(sweeps.to_dataset(outcomes), plot, store, is_quiet=as_json)
 
 
-def _row(outcome: Any, settings: dict[str, list[Any]], i: int) -> dict[str, Any]:
-    row: dict[str, Any] = {name: _json_value(values[i]) for name, values in settings.items()}
+def _row(outcome: Any, settings: dict[str, list[Json]], i: int) -> dict[str, Json]:
+    row: dict[str, Json] = {name: _json_value(values[i]) for name, values in settings.items()}
     row["status"] = outcome.status
     row["last_step"] = int(outcome.steps[-1]) if len(outcome.steps) else None
     for name in ("train_loss", "test_loss"):
@@ -163,12 +165,12 @@ def _row(outcome: Any, settings: dict[str, list[Any]], i: int) -> dict[str, Any]
     return row
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: Json) -> Json:
     """JSON has no NaN and no infinities: they go in as text."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _print_rows(rows: list[dict[str, Any]], store: str, most: int) -> None:
+def _print_rows(rows: list[dict[str, Json]], store: str, most: int) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
     say_table(
         f"{len(rows)} experiments in {store}",
@@ -182,7 +184,7 @@ def _print_rows(rows: list[dict[str, Any]], store: str, most: int) -> None:
             say(f"{row['key'][:8]} failed: {row['error']}")
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, value: Json) -> str:
     if value is None:
         return ""
     if name == "key":

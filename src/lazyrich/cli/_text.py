@@ -3,7 +3,8 @@
 import codecs
 import json
 import unicodedata
-from typing import Any
+
+from lazyrich._base import Json
 
 _GREEK = {
     "α": "alpha",
@@ -121,7 +122,7 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(ENCODING_ERRORS, _spelled)
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Json) -> str:
     r"""JSON in ASCII, which holds no control character and suits every encoding.
 
     Example:

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lazyrich._base import InputError, read_file, reason_of, require_writable, write_file
+from lazyrich._base import (
+    Config,
+    InputError,
+    Json,
+    read_file,
+    reason_of,
+    require_writable,
+    write_file,
+)
 
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
@@ -81,7 +89,7 @@ def train(
         say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 
 
-def _require_places(out: Path, chosen: Any) -> None:
+def _require_places(out: Path, chosen: Config) -> None:
     """Refuse what cannot be computed or written, before anything is."""
     from lazyrich import training
     from lazyrich.plots import require_figure_place
@@ -93,7 +101,7 @@ def _require_places(out: Path, chosen: Any) -> None:
     _require_same(out / "experiment.json", chosen)
 
 
-def _watched(chosen: Any, checkpoint: Path) -> Any:
+def _watched(chosen: Config, checkpoint: Path) -> Any:
     """Train, with a bar on stderr."""
     from lazyrich import training
 
@@ -106,7 +114,7 @@ def _watched(chosen: Any, checkpoint: Path) -> Any:
         TimeRemainingColumn(),
         console=console(stderr=True),
     )
-    row: list[Any] = []
+    row: list[Json] = []
 
     def on_progress(report: training.Progress) -> None:
         if not row:
@@ -139,7 +147,7 @@ def _title(chosen: Any) -> str:
     return f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
 
 
-def _read(name: str) -> Any:
+def _read(name: str) -> Config:
     from lazyrich import training
 
     path = Path(name)
@@ -158,7 +166,7 @@ def _read(name: str) -> Any:
         raise InputError(f"{path}: {error}") from None
 
 
-def _require_same(path: Path, chosen: Any) -> None:
+def _require_same(path: Path, chosen: Config) -> None:
     """Keep the settings beside the results; refuse a folder that holds another experiment."""
     text = chosen.model_dump_json(indent=1) + "\n"
     try:

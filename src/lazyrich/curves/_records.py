@@ -39,7 +39,7 @@ def sorted_records(steps: object, **curves: object) -> tuple[Array, ...]:
 
     Raises:
         InputError: if something is not real, if lengths disagree or are zero, if a step
-            is negative or not finite, or if a curve holds nothing but NaN and infinities.
+            is negative or not finite, or if a curve holds only NaN and infinities.
     """
     arrays = real_arrays(steps=steps, **curves)
     require_shapes(

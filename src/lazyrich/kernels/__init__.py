@@ -1,4 +1,4 @@
-"""Instruments that read laziness off any predictor: its tangent kernel and what follows.
+"""Diagnostics of laziness for any predictor: its tangent kernel and quantities derived from it.
 
 Takes a ``Predictor`` or a kernel matrix and gives arrays back. Never trains, never
 knows a network, a task or a file; works on every pure ``predict(params, x)``.

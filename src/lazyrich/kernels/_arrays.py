@@ -1,7 +1,7 @@
 """Kernels, targets and scalars in any form, checked to be what their names say."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,9 @@ CHECKED_ROWS = 300
 
 
 def kernel_arrays(
-    kernel: Any,
-    targets: Any = None,
-    query_kernel: Any = None,
+    kernel: object,
+    targets: object = None,
+    query_kernel: object = None,
     *,
     is_definite: bool = True,
     checked_rows: int | None = None,

@@ -1,4 +1,4 @@
-"""Is this function a predictor? Asked once, before anything is believed about it."""
+"""Check that a function is a predictor: its rows are independent, and it is deterministic."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""What every function here asks of its input, in one sentence each."""
+"""Checks of input that the functions of this package share."""
 
 import numpy as np
 from jaxtyping import Array

@@ -1,6 +1,6 @@
 """How far the inverse of a kernel can be trusted, and the scalars that it depends on."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,10 @@ class ConditionReport(NamedTuple):
         is_singular: whether modes are dropped, so that ridgeless regression does not
             pass through every target.
         is_psd: whether no eigenvalue is below −cutoff.
+
+    Example:
+        >>> bool(condition_report(jnp.diag(jnp.array([2.0, -1.0]))).is_psd)
+        False
     """
 
     largest: Float[Array, "*b"]
@@ -37,7 +41,7 @@ class ConditionReport(NamedTuple):
 
 
 def scalars_of(
-    kernel: Any, matrix: Array, ridge: ScalarLike, cutoff: ScalarLike | None
+    kernel: object, matrix: Array, ridge: ScalarLike, cutoff: ScalarLike | None
 ) -> tuple[Array, Array]:
     """Ridge and cutoff in the matrix's type; the default cutoff is of the kernel as given.
 

@@ -1,4 +1,4 @@
-"""How hard a task is for a kernel, and how far things have moved (§10)."""
+"""How hard a task is for a kernel, and how far kernel and parameters have moved (§10)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Where a kernel that is not finite has it from."""
+"""Find out why a kernel is not finite."""
 
 import jax
 import jax.numpy as jnp

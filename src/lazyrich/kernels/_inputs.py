@@ -1,18 +1,20 @@
-"""What people pass as rows and as parameters, as JAX arrays."""
+"""Convert rows and parameters in any accepted form to JAX arrays."""
 
 from collections.abc import Iterator
 from numbers import Number
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array
+from jax.tree_util import PyTreeDef
+from jax.typing import DTypeLike
+from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, real_array
 
-Inputs = Any
+Inputs = PyTree
 """Rows: an array (n, ...), what converts to one, or a pytree of arrays with n rows each."""
 
 
@@ -25,10 +27,10 @@ class Rows(NamedTuple):
     """
 
     leaves: tuple[Array, ...]
-    structure: Any
+    structure: PyTreeDef
 
     @property
-    def batch(self) -> Any:
+    def batch(self) -> PyTree:
         """The batch as the predictor takes it."""
         return self.structure.unflatten(self.leaves)
 
@@ -94,7 +96,7 @@ def in_one_type(rows: Rows, other: Rows) -> tuple[Rows, Rows]:
     return converted(rows), converted(other)
 
 
-def _common_type(a: Array, b: Array) -> Any:
+def _common_type(a: Array, b: Array) -> np.dtype:
     """The type in which both keep their values."""
     if a.dtype == b.dtype:
         return a.dtype
@@ -111,7 +113,7 @@ def _common_type(a: Array, b: Array) -> Any:
     )
 
 
-def _fits(values: Array, dtype: Any) -> bool:
+def _fits(values: Array, dtype: DTypeLike) -> bool:
     """Whether whole numbers or booleans keep their values in a type of whole numbers."""
     if jnp.can_cast(values.dtype, dtype):
         return True
@@ -121,12 +123,12 @@ def _fits(values: Array, dtype: Any) -> bool:
     return limits.min <= int(values.min()) and int(values.max()) <= limits.max
 
 
-def as_parameters(params: Any) -> Any:
+def as_parameters(params: PyTree) -> PyTree:
     """The same tree with what can be an array as an array; whole Python numbers stay."""
     return jax.tree.map(_parameter, _lists_to_arrays(params, "The parameters", wants_float=True))
 
 
-def as_array(value: Any, name: str) -> Array:
+def as_array(value: PyTree, name: str) -> Array:
     """One array of numbers from whatever holds such.
 
     Raises:
@@ -153,7 +155,7 @@ def as_array(value: Any, name: str) -> Array:
     return jnp.array(array)
 
 
-def _to_numpy(value: Any) -> np.ndarray | None:
+def _to_numpy(value: PyTree) -> np.ndarray | None:
     try:
         if hasattr(value, "detach"):  # a tensor of PyTorch
             value = value.detach().cpu()
@@ -174,7 +176,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _parameter(leaf: Any) -> Any:
+def _parameter(leaf: PyTree) -> PyTree:
     if isinstance(leaf, Array | bool | int):
         return leaf
     if isinstance(leaf, float | complex) or hasattr(leaf, "__array__") or hasattr(leaf, "detach"):
@@ -182,10 +184,10 @@ def _parameter(leaf: Any) -> Any:
     return leaf
 
 
-def _lists_to_arrays(tree: Any, name: str, *, wants_float: bool = False) -> Any:
+def _lists_to_arrays(tree: PyTree, name: str, *, wants_float: bool = False) -> PyTree:
     """Lists and tuples (of lists) of numbers as arrays; those that hold arrays stay."""
 
-    def is_table(node: Any) -> bool:
+    def is_table(node: object) -> bool:
         if not isinstance(node, list | tuple) or hasattr(node, "_fields"):
             return False
         numbers = jax.tree.leaves(node)
@@ -194,7 +196,7 @@ def _lists_to_arrays(tree: Any, name: str, *, wants_float: bool = False) -> Any:
         # Whole numbers among the parameters are settings, such as the widths of layers.
         return not wants_float or any(isinstance(n, float | np.floating) for n in numbers)
 
-    def convert(node: Any) -> Any:
+    def convert(node: PyTree) -> PyTree:
         return as_array(node, name) if is_table(node) else node
 
     return jax.tree.map(convert, tree, is_leaf=is_table)

@@ -1,10 +1,8 @@
-"""The linearized network of a network: the lazy limit as a predictor (Eq. 1)."""
-
-from typing import Any
+"""Linearize a predictor in its parameters: the lazy limit, again a predictor (Eq. 1)."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Params, Predictor
 
@@ -53,7 +51,7 @@ class SameObject:
     def __init__(self, function: Predictor) -> None:
         self._function = function
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: PyTree) -> PyTree:
         return self._function(*arguments)
 
     def __eq__(self, other: object) -> bool:

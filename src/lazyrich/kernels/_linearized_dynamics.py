@@ -1,6 +1,6 @@
 """The lazy network at every step at once: exact linearised gradient descent (§3)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,12 @@ class LazyDynamics(NamedTuple):
         query: the same on the query rows; None if no query kernel was given.
         is_stable: whether the step size is below the largest that converges,
             2(1 + momentum) / (2λ_max/P).
+
+    Example:
+        >>> found = lazy_dynamics(
+        ...     jnp.eye(2), jnp.array([1.0, 3.0]), jnp.array([0]), learning_rate=0.1)
+        >>> found.train.tolist(), bool(found.is_stable)
+        ([[0.0, 0.0]], True)
     """
 
     train: Float[Array, "s n *c"]
@@ -119,7 +125,7 @@ class _Counts(NamedTuple):
     whole: Int[Array, " s"]
 
 
-def _counts(steps: Any, kernel: Array, has_momentum: bool) -> _Counts:
+def _counts(steps: object, kernel: Array, has_momentum: bool) -> _Counts:
     given = real_array("steps", steps)
     if given.ndim != 1:
         raise InputError(

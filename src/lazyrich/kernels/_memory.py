@@ -10,7 +10,7 @@ _ADVICE = (
 )
 
 
-def require_room(wanted: int, what: str, device: Any, advice: str = _ADVICE) -> None:
+def require_room(wanted: int, what: str, device: object, advice: str = _ADVICE) -> None:
     """Refuse to compute what does not fit the memory that is free.
 
     Args:

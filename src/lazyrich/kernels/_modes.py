@@ -28,6 +28,11 @@ class KernelSpectrum(NamedTuple):
             mean square of the targets.
         cumulative_power: share of the targets' power in the first k modes, for k = 1…n;
             NaN for zero targets.
+
+    Example:
+        >>> found = kernel_spectrum(jnp.diag(jnp.array([4.0, 1.0])), jnp.array([2.0, 0.0]))
+        >>> found.eigenvalues.tolist(), found.power.tolist()
+        ([4.0, 1.0], [2.0, 0.0])
     """
 
     eigenvalues: Float[Array, " n"]

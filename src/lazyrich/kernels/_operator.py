@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import lineax
-from jaxtyping import Array, Bool, Float, Int, ScalarLike
+from jaxtyping import Array, Bool, Float, Int, PyTree, ScalarLike
 
 from lazyrich._base import (
     InputError,
@@ -33,10 +33,10 @@ class RowPredictor:
         program: what it does with them; compared by what that is.
     """
 
-    constants: list[Any]
+    constants: list[PyTree]
     program: "_Program" = field(metadata={"static": True})
 
-    def __call__(self, leaves: list[Array], x: Any) -> Array:
+    def __call__(self, leaves: list[Array], x: PyTree) -> Array:
         """The outputs for a batch."""
         call = self.program.call
         predict_row = call.row_function(self.constants)
@@ -75,12 +75,18 @@ class NTKOperator:
         doubt: zero; NaN under ``jit`` for a predictor that mixes rows.
         block_size: rows in memory at once.
         is_symmetric: whether x2 is x.
+
+    Example:
+        >>> x = jnp.array([[1.0, 2.0], [0.0, 1.0]])
+        >>> operator = ntk_operator(lambda w, x: x @ w, jnp.ones(2), x)
+        >>> operator(jnp.array([1.0, 0.0])).tolist()  # the first column of x xᵀ
+        [5.0, 2.0]
     """
 
     predict: RowPredictor
     params: list[Array]
-    x: Any
-    x2: Any
+    x: PyTree
+    x2: PyTree
     doubt: Array
     block_size: int = field(metadata={"static": True})
     is_symmetric: bool = field(metadata={"static": True})
@@ -120,6 +126,13 @@ class OperatorRegression(NamedTuple):
             the end; at most about the asked tolerance if is_converged.
         n_steps: how many kernel–vector products were made.
         is_converged: whether the tolerance was reached.
+
+    Example:
+        >>> x = jnp.eye(2)
+        >>> operator = ntk_operator(lambda w, x: x @ w, jnp.ones(2), x)
+        >>> found = operator_regression(operator, jnp.array([3.0, 1.0]), operator)
+        >>> found.predictions.round(5).tolist(), bool(found.is_converged)
+        ([3.0, 1.0], True)
     """
 
     predictions: Float[Array, "m *c"]
@@ -249,7 +262,14 @@ def operator_regression(
 
 
 @partial(jax.jit, static_argnames=("tolerance", "max_steps"))
-def _conjugate_gradients(operator, targets, query_operator, ridge, tolerance, max_steps):
+def _conjugate_gradients(
+    operator: NTKOperator,
+    targets: Array,
+    query_operator: NTKOperator,
+    ridge: ScalarLike,
+    tolerance: float,
+    max_steps: int,
+) -> OperatorRegression:
     scale = jnp.linalg.norm(targets)
     safe = jnp.where(scale > 0, scale, 1)
     # lineax measures entry by entry against the solution; on unit targets that is ‖y‖.
@@ -278,12 +298,12 @@ def _shifted(operator: NTKOperator, shift: Array, v: Array) -> Array:
 def _product(operator: NTKOperator, v: Array) -> Array:
     size, leaves = operator.block_size, operator.params
 
-    def pull(total: list[Array], block: tuple[Any, Array]) -> tuple[list[Array], None]:
+    def pull(total: list[Array], block: tuple[PyTree, Array]) -> tuple[list[Array], None]:
         rows, cotangent = block
         back = jax.vjp(lambda leaves: operator.predict(leaves, rows), leaves)[1]
         return jax.tree.map(jnp.add, total, back(cotangent)[0]), None
 
-    def push(rows: Any) -> Array:
+    def push(rows: PyTree) -> Array:
         return push_forward(lambda leaves: operator.predict(leaves, rows), leaves, direction)[1]
 
     start = jax.tree.map(jnp.zeros_like, leaves)
@@ -293,12 +313,12 @@ def _product(operator: NTKOperator, v: Array) -> Array:
     return pushed.reshape(-1, *v.shape[1:])[: _count(operator.x)] + operator.doubt
 
 
-def _count(x: Any) -> int:
+def _count(x: PyTree) -> int:
     """Number of rows of a batch of one or several arrays."""
     return len(jax.tree.leaves(x)[0])
 
 
-def _blocks(batch: Any, size: int, *, fill_zero: bool = False) -> Any:
+def _blocks(batch: PyTree, size: int, *, fill_zero: bool = False) -> PyTree:
     """Rows in blocks of one size, the last filled up with the first row or with zeros."""
 
     def cut(rows: Array) -> Array:

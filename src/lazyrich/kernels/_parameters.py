@@ -1,4 +1,4 @@
-"""The parameters of a predictor: which of the arrays have a derivative, and which are none."""
+"""The parameters of a predictor: which arrays have a derivative, and which are not parameters."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jax.typing import DTypeLike
+from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Params
 
@@ -62,13 +63,13 @@ def split_params(params: Params) -> tuple[list[Array], Callable[[list[Array]], P
     return moving, rebuild
 
 
-def is_moving(leaves: list[Any]) -> list[bool]:
+def is_moving(leaves: list[PyTree]) -> list[bool]:
     """Which leaves have a derivative."""
     return [_is_of(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
 
 
 @functools.cache
-def _is_of(dtype: Any, kind: Any) -> bool:
+def _is_of(dtype: Any, kind: DTypeLike) -> bool:
     return bool(jnp.issubdtype(dtype, kind))
 
 
@@ -101,7 +102,7 @@ def _require_no_state(params: Params) -> None:
             )
 
 
-def _is_state(node: Any) -> bool:
+def _is_state(node: object) -> bool:
     """Whether a node is a container of state of flax's nnx or of equinox."""
     return _is_container_of_state(type(node)) and _has_floats(node)
 
@@ -119,7 +120,7 @@ def _is_container_of_state(kind: type) -> bool:
     return False
 
 
-def _has_floats(tree: Any) -> bool:
+def _has_floats(tree: PyTree) -> bool:
     return any(
         isinstance(leaf, float) or "float" in str(getattr(leaf, "dtype", ""))
         for leaf in jax.tree.leaves(tree)

@@ -1,15 +1,16 @@
-"""One question to a predictor: its program, its arrays and the rows it is asked about."""
+"""One call of a predictor: its program, its arrays and the rows."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array
+from jax.typing import DTypeLike
+from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Params, Predictor
 
@@ -39,10 +40,10 @@ class Arrays(NamedTuple):
     leaves: list[Array]
     rows: list[Array]
     query: list[Array] | None
-    row_constants: list[Any]
-    batch_constants: list[Any]
+    row_constants: list[PyTree]
+    batch_constants: list[PyTree]
 
-    def each(self) -> Iterator[Any]:
+    def each(self) -> Iterator[PyTree]:
         """All of them."""
         return iter(jax.tree.leaves(self))
 
@@ -71,7 +72,7 @@ class PredictorCall:
     batch: Traced
     few: Callable[[], Traced] | None
     n_outputs: int | None
-    dtype: Any
+    dtype: DTypeLike
     key: Hashable | None
 
     @property
@@ -116,7 +117,7 @@ class PredictorCall:
         return replace(self, arrays=none, row=row, batch=row, few=None)
 
     def row_function(
-        self, constants: Sequence[Any]
+        self, constants: Sequence[PyTree]
     ) -> Callable[[Sequence[Array], Sequence[Array]], Array]:
         """The predictor on one row alone, (leaves, arrays of the row) -> (c,)."""
         count = self.n_outputs or 1
@@ -243,6 +244,6 @@ def _whole(array: Array) -> Array:
     return jax.sharding.reshard(array, NamedSharding(sharding.mesh, PartitionSpec()))
 
 
-def is_concrete(value: Any) -> bool:
+def is_concrete(value: object) -> bool:
     """Whether an array has a value now, rather than standing for one in a trace."""
     return not isinstance(value, Tracer)

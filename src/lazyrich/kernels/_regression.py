@@ -1,4 +1,4 @@
-"""Where the lazy network ends: kernel regression with its tangent kernel (§3)."""
+"""Kernel regression with the tangent kernel, where lazy training converges (§3)."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""How rich a trained network is, without asking how accurate it is."""
+"""How rich a trained network is, independently of its accuracy."""
 
 from typing import NamedTuple
 
@@ -24,6 +24,11 @@ class Richness(NamedTuple):
         parameter_change: ‖θ − θ₀‖/‖θ₀‖, dimensionless; infinite for a start at zero.
         linearized_gap: ‖f(θ) − f_lin(θ)‖/‖f(θ) − f(θ₀)‖, the share of the function's change
             that the expansion around θ₀ misses at the same θ; NaN if nothing has changed.
+
+    Example:
+        >>> found = richness(lambda w, x: x @ w, jnp.ones(2), 2 * jnp.ones(2), jnp.eye(2))
+        >>> [round(float(value), 6) for value in found]  # a linear net stays lazy wherever it goes
+        [0.0, 1.0, 0.0]
     """
 
     kernel_distance: Float[Array, ""]

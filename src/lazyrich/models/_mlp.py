@@ -34,7 +34,7 @@ class MLP(eqx.Module):
     The multiplier m of a layer of n inputs is 1 in the standard parameterisation and
     1/√n in the ntk one; mean_field is ntk with 1/n in the last layer. Weights are
     stored (inputs, outputs). A bias is a weight from an input that is always one: m
-    multiplies it too, so the standard and the ntk form differ in nothing but the scale
+    multiplies it too, so the standard and the ntk form differ only in the scale
     of their parameters.
 
     Attributes:

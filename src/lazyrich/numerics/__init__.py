@@ -1,4 +1,4 @@
-"""Numerical methods that several subpackages share; they know nothing of networks.
+"""Numerical methods that several subpackages share, independent of networks.
 
 Vocabulary: the *cutoff* is the eigenvalue, relative to the largest, at or below which a mode
 belongs to the *null space* of a kernel, where its *pseudo-inverse* is zero; a *ridge* is added

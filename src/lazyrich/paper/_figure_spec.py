@@ -20,6 +20,14 @@ class Panel:
         experiments: with every seed of the figure; two panels may share some.
         axes: names of the settings that become dimensions, besides ``seed``; a setting
             stays a dimension also where it has one value only.
+
+    Example:
+        >>> from lazyrich.sweeps import grid
+        >>> from lazyrich.training import CommitteeExperiment
+        >>> base = CommitteeExperiment(dim=5, width=20, n_train=30, n_steps=10)
+        >>> panel = Panel(grid(base, {"alpha": [1.0, 4.0], "seed": [0, 1]}), ("alpha",))
+        >>> len(panel.experiments)
+        4
     """
 
     experiments: Sequence[Config]
@@ -40,7 +48,12 @@ class FigureSpec:
         statistics: from what was measured to the statistic of each claim of the figure,
             one value for each seed, inf where it is never reached, NaN (a ``Value`` says
             why) where it could not be measured.
-        draw: from what was measured to a picture; the text is the caption.
+        plot: from what was measured to a picture; the text is the caption.
+
+    Example:
+        >>> from lazyrich.paper import FIGURES
+        >>> FIGURES["fig1"].name, FIGURES["fig1"].n_seeds["quick"]
+        ('fig1', 3)
     """
 
     name: str

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -131,7 +130,7 @@ def read_inside(folder: Path, name: str, most_bytes: int) -> bytes | None:
         return None
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write the claims file."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_file(path, text.encode("utf-8", "backslashreplace"), kind=_CLAIMS, cure=CURE)

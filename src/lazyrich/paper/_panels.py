@@ -3,11 +3,10 @@
 import json
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from typing import Any
 
 import xarray as xr
 
-from lazyrich._base import Config, field_paths, matching_paths, read_value
+from lazyrich._base import Config, Json, field_paths, matching_paths, read_value
 from lazyrich.sweeps import Outcome, experiment_key, fill, to_dataset
 
 from ._figure_spec import Panel, Panels
@@ -62,7 +61,7 @@ def _over_axes(dataset: xr.Dataset, panel: Panel) -> xr.Dataset:
 
 
 def with_changes(
-    panels: Mapping[str, Panel], changes: Mapping[str, Any]
+    panels: Mapping[str, Panel], changes: Mapping[str, Json]
 ) -> tuple[dict[str, Panel], set[str]]:
     """The panels with settings changed in every experiment that has them; text is as typed.
 

@@ -1,4 +1,4 @@
-"""With what a number was made."""
+"""Provenance of results: versions, machine and command."""
 
 import platform
 import shlex
@@ -6,11 +6,10 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import jax
 
-from lazyrich._base import value_text
+from lazyrich._base import Json, value_text
 
 
 def provenance() -> dict[str, str]:
@@ -30,7 +29,7 @@ def command_line(
     figure: str,
     preset: str = "quick",
     n_seeds: int | None = None,
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Json] | None = None,
 ) -> str:
     """What to type to compute a figure.
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -16,6 +16,7 @@ import xarray as xr
 
 from lazyrich._base import (
     InputError,
+    Json,
     field_paths,
     grouped,
     nearest_name,
@@ -60,6 +61,10 @@ class Reproduction:
         files: the dataset's file and the pictures.
         verdicts: of each claim of the figure.
         notes: sentences on what went wrong, such as a diverged run.
+
+    Example:
+        >>> Reproduction("fig1", "quick", (0,), {}, (), (), ("One run diverged.",)).notes
+        ('One run diverged.',)
     """
 
     figure: str
@@ -79,7 +84,7 @@ def reproduce(
     store: str | None = None,
     executor: Executor | str | None = None,
     n_seeds: int | None = None,
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Json] | None = None,
     progress: bool = False,
 ) -> list[Reproduction]:
     """Compute figures of the paper, draw them, and judge their claims.
@@ -87,7 +92,7 @@ def reproduce(
     Writes for each figure FIG.nc (a group for each panel), FIG.png and FIG.pdf, and one
     claims.json for all figures and presets; the files of another preset than "quick" go
     into a folder of its name. Every finished run is kept in the store and used again, by
-    other figures too; a call that was killed goes on where it was. A picture that is
+    other figures too; a call that was killed resumes. A picture that is
     there and made from the same runs by the same code is left as it is. A run that fails
     and a picture that cannot be drawn are named in the notes and cost nothing else.
 
@@ -138,7 +143,8 @@ def reproduce(
             panels, store=where, executor=executor, progress=spec.name if progress else False
         )
         typed = {"command": command_line(spec.name, preset, len(seeds), changes)}
-        found.append(_written(spec, preset, seeds, opened, outcomes, folder, made | typed))
+        call = _Call(preset, seeds, folder, made | typed)
+        found.append(_written(spec, call, opened, outcomes))
     return found
 
 
@@ -169,7 +175,7 @@ _Plan = tuple[FigureSpec, tuple[int, ...], Mapping[str, Panel]]
 
 
 def _plans(
-    specs: Sequence[FigureSpec], preset: str, n_seeds: int | None, changes: Mapping[str, Any]
+    specs: Sequence[FigureSpec], preset: str, n_seeds: int | None, changes: Mapping[str, Json]
 ) -> list[_Plan]:
     plans: list[_Plan] = []
     unknown = set(changes)
@@ -213,7 +219,7 @@ def _require_files(plans: Sequence[_Plan]) -> None:
             task.sample(0)
 
 
-def _captioned(spec: FigureSpec, changes: Mapping[str, Any], missing: set[str]) -> FigureSpec:
+def _captioned(spec: FigureSpec, changes: Mapping[str, Json], missing: set[str]) -> FigureSpec:
     """The spec with captions that say what was changed."""
     made = [f"{n}={value_text(value)}" for n, value in changes.items() if n not in missing]
     if not made:
@@ -223,16 +229,20 @@ def _captioned(spec: FigureSpec, changes: Mapping[str, Any], missing: set[str]) 
     return dataclasses.replace(spec, captions=captions)
 
 
+class _Call(NamedTuple):
+    """What was asked of a figure, where its files go, and how they were made."""
+
+    preset: str
+    seeds: tuple[int, ...]
+    out: Path
+    made: dict[str, str]
+
+
 def _written(
-    spec: FigureSpec,
-    preset: str,
-    seeds: tuple[int, ...],
-    panels: Panels,
-    outcomes: Sequence[Outcome],
-    out: Path,
-    made: dict[str, str],
+    spec: FigureSpec, call: _Call, panels: Panels, outcomes: Sequence[Outcome]
 ) -> Reproduction:
-    """Write a figure's data, judge it, write the verdicts, and only then draw."""
+    """Write a figure's data, judge it, write the verdicts, and only then plot."""
+    preset, seeds, out, made = call
     folder = writable_folder(preset_folder(out, preset))
     data_file = folder / f"{spec.name}.nc"
     write_panels(data_file, panels, {"title": f"{spec.name}: {spec.statement}"} | made)
@@ -346,7 +356,7 @@ def _notes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     return (*notes[:_MOST_NOTES], *([f"{more} more runs went wrong."] if more > 0 else []))
 
 
-def _scalars(config: Mapping[str, Any]) -> dict[str, Any]:
+def _scalars(config: Mapping[str, Json]) -> dict[str, Json]:
     """The settings that tell one run of a figure from another, by their last name."""
     wanted = (
         "alpha",
@@ -357,7 +367,7 @@ def _scalars(config: Mapping[str, Any]) -> dict[str, Any]:
         "n_train",
         "seed",
     )
-    found: dict[str, Any] = {}
+    found: dict[str, Json] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
             found |= _scalars(value)

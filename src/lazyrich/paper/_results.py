@@ -1,15 +1,15 @@
-"""``claims.json``: what figures came to, by figure and preset, side by side in one file."""
+"""``claims.json``: the results of all figures, by figure and preset."""
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lazyrich._base import InputError, read_file, reason_of, set_aside
+from lazyrich._base import InputError, Json, read_file, reason_of, set_aside
 
 from ._claims import CLAIMS
 from ._files import write_json
@@ -39,6 +39,10 @@ class Result:
         provenance: versions, machine and command, by name.
         notes: sentences on what went wrong.
         verdicts: of every claim.
+
+    Example:
+        >>> Result((0, 1, 2), "D=30, N=100", {"jax": "0.10"}, (), ()).seeds
+        (0, 1, 2)
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -68,6 +72,12 @@ def read_results(out: Path = Path("reproduction")) -> Results:
     Raises:
         InputError: if there is no claims file, it is one of the first edition, or
             anything in it cannot be read; the sentence says what.
+
+    Example:
+        >>> import tempfile
+        >>> read_results(Path(tempfile.mkdtemp()))
+        Traceback (most recent call last):
+        lazyrich._base...InputError: There is no ...; run `lazyrich reproduce all --out ...` first.
     """
     path = out / CLAIMS_FILE
     if not path.exists():
@@ -123,8 +133,20 @@ def add_result(out: Path, figure: str, preset: str, result: Result) -> str:
     return said
 
 
-def as_json(results: Results) -> dict[str, Any]:
-    """Results as the claims file has them; infinities and NaN are text."""
+def as_json(results: Results) -> dict[str, Json]:
+    """Results as the claims file has them; infinities and NaN are text.
+
+    Args:
+        results: by figure and preset.
+
+    Returns:
+        Figures in the order of their numbers; of each, the presets that were computed.
+
+    Example:
+        >>> tree = as_json({"fig1": {"quick": Result((0,), "N=100", {}, (), ())}})
+        >>> tree["fig1"]["quick"]["settings"]
+        'N=100'
+    """
     return {
         figure: {
             preset: _RESULT.dump_python(results[figure][preset], mode="json")
@@ -167,7 +189,7 @@ def _read(path: Path) -> tuple[Results, list[str]]:
     return {figure: found for figure, found in results.items() if found}, faults
 
 
-def _result(figure: str, preset: str, found: Any) -> Result:
+def _result(figure: str, preset: str, found: Json) -> Result:
     """One result, in which every verdict follows from its values."""
     if preset not in PRESETS:
         raise ValueError(f"which is none of {', '.join(PRESETS)}")

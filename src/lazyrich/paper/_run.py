@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,17 +30,17 @@ _leave_step = jax.jit(departure_step)
 
 
 class Delays(NamedTuple):
-    """As in ``GrokkingDelay``, of one run or arrays over a panel's axes and its seeds.
+    """As in ``GrokkingDelay``, of one run.
 
     A step that was never reached is infinite, and so is a delay or ratio whose test step
     was not. Delay and ratio are NaN where the train curve never got there: then there is
     none.
     """
 
-    train_step: Any
-    test_step: Any
-    delay: Any
-    ratio: Any
+    train_step: float
+    test_step: float
+    delay: float
+    ratio: float
 
 
 # A run whose train loss never fell to this share of its start has not been trained, unless
@@ -203,7 +203,7 @@ class Run:
         return float(_leave_step(self.steps, *curves))
 
 
-def run_at(panel: xr.Dataset, **where: Any) -> Run:
+def run_at(panel: xr.Dataset, **where: object) -> Run:
     """One run of a panel.
 
     Args:

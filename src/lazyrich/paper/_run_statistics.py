@@ -1,13 +1,15 @@
-"""What is asked of the runs of a panel again and again: over its seeds and along its axes."""
+"""Statistics of the runs of a panel, over its seeds and along its axes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Array, ScalarLike
 from numpy.typing import ArrayLike
 
+from lazyrich._base import Json
 from lazyrich.curves import GrokkingDelay, concordance, grokking_delay, value_at
 
 from ._run import Delays as Delays
@@ -23,8 +25,17 @@ from ._value import Value as Value
 _FEWEST = 3
 
 
+class AllDelays(NamedTuple):
+    """As ``Delays``, as arrays over a panel's axes and its seeds."""
+
+    train_step: np.ndarray
+    test_step: np.ndarray
+    delay: np.ndarray
+    ratio: np.ndarray
+
+
 @jax.jit
-def _loss_delays(steps: Any, train: Any, test: Any, threshold: Any) -> GrokkingDelay:
+def _loss_delays(steps: Array, train: Array, test: Array, threshold: ScalarLike) -> GrokkingDelay:
     return jax.vmap(lambda a, b: grokking_delay(steps, a, b, threshold=threshold))(train, test)
 
 
@@ -32,7 +43,7 @@ _values_at = jax.jit(jax.vmap(value_at, in_axes=(None, 0, 0)))
 
 
 def each_run(
-    panel: xr.Dataset, function: Callable[[Run], float], *, untrained: bool = False, **where: Any
+    panel: xr.Dataset, function: Callable[[Run], float], *, untrained: bool = False, **where: object
 ) -> list[float]:
     """A function of one run of every seed, at given places along the axes.
 
@@ -43,7 +54,7 @@ def each_run(
 
 
 def by_claim(
-    panel: xr.Dataset, functions: Mapping[str, Callable[[Run], float]], **where: Any
+    panel: xr.Dataset, functions: Mapping[str, Callable[[Run], float]], **where: object
 ) -> dict[str, list[float]]:
     """Several functions of one run of every seed, by claim; NaN as in ``each_run``."""
     runs = [run_at(panel, seed=seed, **where) for seed in panel.seed.values]
@@ -56,7 +67,7 @@ def rows_along(
     function: Callable[[Run], float],
     *,
     untrained: bool = False,
-    **where: Any,
+    **where: object,
 ) -> list[tuple[float, ...]]:
     """A function of the runs along an axis, one row for each seed; NaN as in ``each_run``."""
     columns = [
@@ -72,7 +83,7 @@ def along(
     function: Callable[[Run], float],
     *,
     untrained: bool = False,
-    **where: Any,
+    **where: object,
 ) -> np.ndarray:
     """``rows_along`` as an array, for pictures: numbers without their reasons."""
     return np.array(rows_along(panel, axis, function, untrained=untrained, **where), float)
@@ -84,7 +95,7 @@ def concordances(
     function: Callable[[Run], float],
     *,
     untrained: bool = False,
-    **where: Any,
+    **where: object,
 ) -> list[float]:
     """Whether a function of the runs grows along an axis, from −1 to 1, for each seed.
 
@@ -141,7 +152,7 @@ def table(
     return np.stack(rows, axis=1)
 
 
-def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> Delays:
+def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> AllDelays:
     """The delays of every run of a panel at once, for panels of hundreds of runs.
 
     Args:
@@ -158,12 +169,12 @@ def all_delays(panel: xr.Dataset, threshold: float = 0.1) -> Delays:
     is_whole = np.isin(panel.status.values.ravel(), ("ok", "out_of_steps"))
     has_delay = is_whole & np.isfinite(found.train_step)
     shape = panel.status.shape
-    return Delays(
+    return AllDelays(
         *(
             np.where(has_delay if name in ("delay", "ratio") else is_there, values, np.nan).reshape(
                 shape
             )
-            for name, values in zip(Delays._fields, found, strict=False)
+            for name, values in zip(AllDelays._fields, found, strict=False)
         )
     )
 
@@ -182,7 +193,7 @@ def all_at(panel: xr.Dataset, name: str, steps: np.ndarray) -> np.ndarray:
     )
 
 
-def faults_of(panel: xr.Dataset, seed: Any) -> list[str]:
+def faults_of(panel: xr.Dataset, seed: Json) -> list[str]:
     """Why runs of a seed may have given no number: one reason for each run that has one."""
     if seed not in panel.seed.values:
         return []

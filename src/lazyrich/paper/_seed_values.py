@@ -3,12 +3,12 @@
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lazyrich._base import Json
 from lazyrich.plots import legend_below, sweep_axis, sweep_colors
 
 from ._claims import claims_of
@@ -19,7 +19,7 @@ from ._value import NO_PRINTED_RUN, missing
 _LETTERS_AN_INCH = 17
 
 
-def shared_setting(panel: xr.Dataset, name: str) -> Any:
+def shared_setting(panel: xr.Dataset, name: str) -> Json:
     """A setting that is the same in all runs of a panel, by its name or the end of its path.
 
     Returns:
@@ -41,7 +41,7 @@ def widths_of(panel: xr.Dataset) -> list[float]:
     return [float(str(text).strip("[](),")) for text in panel.widths.values]
 
 
-def plot_movement(axes: Axes, panel: xr.Dataset, swept: str, symbol: str, **where: Any) -> None:
+def plot_movement(axes: Axes, panel: xr.Dataset, swept: str, symbol: str, **where: object) -> None:
     """How far the kernel moves against how hard the task is for it, a colour a value."""
     for value, color in sweep_colors(list(panel[swept].values)).items():
         runs = [run_at(panel, seed=s, **where, **{swept: value}) for s in panel.seed.values]

@@ -1,4 +1,4 @@
-"""What survives: a few sentences on what was found, each with the claims that it rests on."""
+"""The main findings: a few sentences, each with the claims that support it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A statistic of one seed, with a word on why it is missing or what it leaves out."""
+"""A statistic of one seed, with the reason why it is missing or what it leaves out."""
 
 from __future__ import annotations
 

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from scipy.special import betaincinv, comb
 
+from lazyrich._base import Json
+
 from ._value import NO_PRINTED_RUN, NO_RUN, is_left_out, reason_of
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: Json) -> Json:
     return float(value) if value in ("inf", "-inf", "nan") else value
 
 
@@ -49,6 +51,10 @@ class Claim:
         high: a seed meets the claim at or below this; None if there is no upper threshold.
         share: of a claim on an outcome that seeds either reach or do not, the share of
             seeds that must meet it; None judges the median over seeds.
+
+    Example:
+        >>> Claim("fig1", "late", "it is late", "§1", "t_te/t_tr", low=1.5).threshold
+        '≥ 1.5'
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -108,6 +114,12 @@ class Verdict:
         outcome: holds, does not hold or undecided; of a single draw met, not met or
             undecided. Not computed, or no printed run, where nothing was run or recorded
             that could be judged.
+
+    Example:
+        >>> claim = Claim("fig1", "late", "it is late", "§1", "t_te/t_tr", low=1.5)
+        >>> verdict = judge(claim, [2.0, 1.9, 3.0])
+        >>> verdict.outcome, verdict.n_met, verdict.median
+        ('holds', 3, 2.0)
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)

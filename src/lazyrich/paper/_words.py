@@ -42,6 +42,9 @@ LEGEND = (
 def describe(verdict: Verdict) -> tuple[str, ...]:
     """A verdict in a few lines, the outcome first.
 
+    Args:
+        verdict: on one claim.
+
     Returns:
         The outcome; the median and its interval; in how many seeds the claim is met; and
         how many seeds never got there, or could not be measured and why.
@@ -79,6 +82,13 @@ def by_claim(results: Mapping[str, Result]) -> dict[Claim, dict[str, Verdict]]:
 
     Args:
         results: by preset.
+
+    Returns:
+        For each claim its verdict under each preset that was computed.
+
+    Example:
+        >>> by_claim({})
+        {}
     """
     found: dict[Claim, dict[str, Verdict]] = {}
     for preset in PRESETS:

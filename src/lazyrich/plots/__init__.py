@@ -2,7 +2,7 @@
 
 One style for every figure: steps on a log axis, dashed train and solid test in the
 colour of the network, the median over seeds with a band from lowest to highest,
-colours that are distinct with colour blindness. Computes nothing but medians and ranges.
+colours that are distinct with colour blindness. Computes only medians and ranges.
 
 Vocabulary: a *curve* is a dataset variable over ``seed`` and ``step``; a *swept parameter*
 is the setting that varies over a sweep, such as α; a *map* shows a number over two of them.

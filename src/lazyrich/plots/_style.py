@@ -31,7 +31,7 @@ COLORS = {
     "sum": "#D55E00",
 }
 
-_STYLE: Any = {
+_STYLE: Any = {  # matplotlib wants its literal names of settings
     "font.size": 9,
     "mathtext.fontset": "dejavusans",
     "axes.titlesize": 9,

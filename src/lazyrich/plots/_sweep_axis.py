@@ -1,4 +1,4 @@
-"""A number along a swept parameter, and over two of them, censored values apart."""
+"""A statistic against one or two swept parameters, with censored values marked."""
 
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
@@ -85,7 +85,9 @@ def _plot_censored(axes: Axes, places: np.ndarray, counts: np.ndarray, color: Co
     across = axes.get_xaxis_transform()
     label = "_" if rows else "never, in so many seeds"
     axes.plot(
-        *(places, np.full(len(places), height), "^"),
+        places,
+        np.full(len(places), height),
+        "^",
         color=color,
         markerfacecolor="none",
         markersize=5,

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, Json
 from lazyrich.training import Record
 
 from ._layout import Axes, arrange, labels, settings_of
@@ -29,6 +28,19 @@ def to_dataset(outcomes: Sequence[Outcome]) -> xr.Dataset:
         Records over the dimensions of the grid, ``step`` and their own axes; NaN
         where an experiment has no such record; ``status``, ``wall_seconds`` and ``key``
         over the grid, and ``error`` if one failed.
+
+    Example:
+        >>> from lazyrich._base import Config, Status
+        >>> from lazyrich.sweeps import outcome_of
+        >>> from lazyrich.training import History
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> walks = [
+        ...     History(Walk(length=x), np.arange(2), {"height": Record(x * np.arange(2.0))},
+        ...         Status.ok, None, 0.1)
+        ...     for x in (1.0, 3.0)]
+        >>> to_dataset([outcome_of(walk) for walk in walks]).height.sel(length=3.0).values
+        array([0., 3.])
     """
     rows = [settings_of(outcome.facts) for outcome in outcomes]
     names = {name for outcome in outcomes for name in outcome.records}
@@ -57,16 +69,16 @@ def to_dataset(outcomes: Sequence[Outcome]) -> xr.Dataset:
     return dataset
 
 
-def _coordinates(axes: Axes) -> dict[str, Any]:
-    found: dict[str, Any] = {name: labels(values) for name, values in axes.dims.items()}
+def _coordinates(axes: Axes) -> dict[str, Json]:
+    found: dict[str, Json] = {name: labels(values) for name, values in axes.dims.items()}
     for name, (dimension, values) in axes.along.items():
         found[name] = (dimension, labels(values))
     return found
 
 
-def _axis_labels(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
+def _axis_labels(outcomes: Sequence[Outcome]) -> dict[str, list[Json]]:
     """All labels of every axis that records have besides the evaluation steps."""
-    found: dict[str, dict[Any, None]] = {}
+    found: dict[str, dict[Json, None]] = {}
     for outcome in outcomes:
         for record in outcome.records.values():
             for place, axis in enumerate(record.axes):
@@ -77,7 +89,7 @@ def _axis_labels(outcomes: Sequence[Outcome]) -> dict[str, list[Any]]:
     }
 
 
-def _labels_of(record: Record, place: int) -> Sequence[Any]:
+def _labels_of(record: Record, place: int) -> Sequence[Json]:
     given = record.coordinates[place]
     return range(record.values.shape[1 + place]) if given is None else given
 
@@ -87,7 +99,7 @@ def _joined(
     outcomes: Sequence[Outcome],
     axes: Axes,
     steps: np.ndarray,
-    axis_labels: dict[str, list[Any]],
+    axis_labels: dict[str, list[Json]],
 ) -> xr.Variable:
     """One record of all experiments in one array."""
     holders = [(i, one.records[name]) for i, one in enumerate(outcomes) if name in one.records]
@@ -102,7 +114,7 @@ def _joined(
     dtype = np.result_type(*{record.values.dtype for _, record in holders})
     kind = dtype if dtype.kind == "f" else np.dtype(float)
     joined = np.full(shape + tail, np.nan, kind)
-    places: dict[Any, Any] = {}
+    places: dict[Json, Json] = {}
     n_filled = 0
     for i, record in holders:
         own = outcomes[i].steps
@@ -123,7 +135,7 @@ def _joined(
 
 
 def _facts(
-    outcomes: Sequence[Outcome], axes: Axes, shape: tuple[int, ...], name: str, absent: Any
+    outcomes: Sequence[Outcome], axes: Axes, shape: tuple[int, ...], name: str, absent: Json
 ) -> np.ndarray:
     values = [getattr(outcome, name) for outcome in outcomes]
     dtype = float if isinstance(absent, float) else np.asarray([absent, *values], dtype=str).dtype

@@ -19,9 +19,11 @@ from concurrent.futures import (
 from concurrent.futures import TimeoutError as FuturesTimeoutError
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from lazyrich._base import InputError, free_memory, memory_text, shown
+from lazyrich._base import InputError, Json, free_memory, memory_text, shown
+
+T = TypeVar("T")
 
 _DEFAULT_IN_FLIGHT = 32
 _CONNECT_SECONDS = 10
@@ -83,7 +85,7 @@ class ProcessExecutor(Executor):
                 '`if __name__ == "__main__":`, because every worker imports the script.'
             ) from None
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Future:
         """Have one of the processes call a function."""
         return self._threads.submit(self._call, fn, *args, **kwargs)
 
@@ -98,7 +100,7 @@ class ProcessExecutor(Executor):
         for pool in self._pools:
             pool.shutdown(wait=True)
 
-    def _call(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, fn: Callable[..., object], *args: object, **kwargs: object) -> object:
         if not hasattr(self._own, "cores"):
             self._own.cores, self._own.pool = self._shares.popleft(), None
         try:
@@ -112,7 +114,7 @@ class ProcessExecutor(Executor):
     def _started(self, cores: set[int]) -> ProcessPoolExecutor:
         """A pool whose one process is on its way."""
         context = multiprocessing.get_context("spawn")
-        setup: Any = exec
+        setup: Json = exec
         pool = ProcessPoolExecutor(1, context, setup, (_SETUP, {"cores": cores}))
         with self._starting, _without_ctrl_c():
             if self._is_ending:
@@ -160,7 +162,7 @@ class Choice(NamedTuple):
         return Workers(self.detail, None, _DEFAULT_IN_FLIGHT, is_own=False)
 
 
-def chosen_executor(executor: Executor | str | Any) -> Choice:
+def chosen_executor(executor: Executor | str | object) -> Choice:
     """What a word or an executor names, without starting it.
 
     Args:
@@ -204,7 +206,7 @@ def _require_so_many(n: int) -> None:
         )
 
 
-def _warn_of_forks(executor: Any) -> None:
+def _warn_of_forks(executor: object) -> None:
     context = getattr(executor, "_mp_context", None)
     is_pool = isinstance(executor, ProcessPoolExecutor) and context is not None
     if is_pool and context.get_start_method() == "fork":
@@ -227,7 +229,7 @@ def deaths_of(error: BaseException) -> int:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether a call failed because what would have answered it is gone."""
+    """Whether a call failed because the worker or scheduler that ran it has ended."""
     return type(error).__name__ in {
         "CancelledError",
         "FutureCancelledError",
@@ -236,7 +238,7 @@ def is_lost(error: BaseException) -> bool:
     }
 
 
-def pickled(thing: Any) -> bytes:
+def pickled(thing: object) -> bytes:
     """The bytes that a worker will be sent.
 
     Raises:
@@ -274,7 +276,7 @@ def _connected(client_type: Any, address: str) -> tuple[Any, int]:
     return client, max(1, sum(client.nthreads().values()))
 
 
-def _within(seconds: float | int, action: Callable[[], Any]) -> Any:
+def _within(seconds: float | int, action: Callable[[], T]) -> T:
     """What an action returns, if it does so in time; Dask waits for ever for some answers."""
     outcome: Future = Future()
 
@@ -300,7 +302,7 @@ class _DaskExecutor(Executor):
         self.client = client
         self._executor = client.get_executor(pure=False)
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Future:
         return self._executor.submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

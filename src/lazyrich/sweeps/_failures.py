@@ -1,8 +1,9 @@
-"""Which failures are an answer, and which a later call should try again."""
+"""Which failures are final, and which a later call should retry."""
 
 import builtins
 from collections.abc import Mapping
-from typing import Any
+
+from lazyrich._base import Json
 
 from .store._result import Outcome, this_machine
 
@@ -10,12 +11,12 @@ DIED = "its worker died"
 _ENVIRONMENT = (ImportError, OSError, MemoryError)
 
 
-def marked(outcome: Outcome, run: Any) -> Outcome:
+def marked(outcome: Outcome, run: object) -> Outcome:
     """A failed outcome that says whose failure it was."""
     return outcome._replace(machine=outcome.machine | {"run": _name(run)})
 
 
-def is_final(facts: Mapping[str, Any], run: Any) -> bool:
+def is_final(facts: Mapping[str, Json], run: object) -> bool:
     """Whether a failure that is kept would come again.
 
     It would where the same function raised an error of its own on this machine with these
@@ -38,6 +39,6 @@ def is_final(facts: Mapping[str, Any], run: Any) -> bool:
     return "Traceback" in rest and not is_environment
 
 
-def _name(run: Any) -> str:
+def _name(run: object) -> str:
     module, name = getattr(run, "__module__", ""), getattr(run, "__qualname__", "")
     return f"{module}.{name}" if name else type(run).__qualname__

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from lazyrich._base import (
     MOST_EXPERIMENTS,
     Config,
     InputError,
+    Json,
     full_path,
     grouped,
     read_json,
@@ -30,8 +31,8 @@ _RANGE = re.compile(r"-?[0-9]+(:-?[0-9]+){1,2}")
 
 
 def grid(
-    base: SomeConfig | Any,
-    axes: Mapping[str | tuple[str, ...], Iterable[Any]] | Any,
+    base: SomeConfig | Json,
+    axes: Mapping[str | tuple[str, ...], Iterable[Json]] | Json,
     *,
     limit: int = MOST_EXPERIMENTS,
 ) -> list[SomeConfig]:
@@ -83,7 +84,7 @@ def grid(
     return experiments
 
 
-def _require_kinds(base: Any, axes: Any) -> None:
+def _require_kinds(base: Json, axes: Json) -> None:
     if not isinstance(base, Config):
         raise InputError(
             f'The grid starts from {shown(base)}; give an experiment, such as preset("polynomial").'
@@ -96,10 +97,10 @@ def _require_kinds(base: Any, axes: Any) -> None:
 
 
 def _columns(
-    tree: Mapping[str, Any], axes: Mapping[str | tuple[str, ...], Any]
-) -> list[list[dict[str, Any]]]:
+    tree: Mapping[str, Json], axes: Mapping[str | tuple[str, ...], Json]
+) -> list[list[dict[str, Json]]]:
     """For each axis what it changes at each of its places, by path."""
-    columns: list[list[dict[str, Any]]] = []
+    columns: list[list[dict[str, Json]]] = []
     wrong: list[str] = []
     for name, values in axes.items():
         given = list(values)
@@ -122,7 +123,7 @@ def _columns(
     return columns
 
 
-def _row(value: Any) -> tuple[Any, ...]:
+def _row(value: Json) -> tuple[Json, ...]:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
 
 
@@ -159,7 +160,7 @@ def _require_log_range(first: float | int, last: float | int, n: int) -> None:
 
 def axes_from_text(
     product: Sequence[str], together: Sequence[str] = (), *, limit: int = MOST_EXPERIMENTS
-) -> dict[str | tuple[str, ...], list[Any]]:
+) -> dict[str | tuple[str, ...], list[Json]]:
     """Axes as they are typed: ``alpha=0.1,1,10``, ``seed=0:8``, ``alpha=log:0.1:10:5``.
 
     Values are numbers, ``true``, ``false``, ``null`` or words, separated by commas;
@@ -196,7 +197,7 @@ def axes_from_text(
     if wrong:
         raise InputError(f"The axes cannot be read: {'; '.join(wrong)}.")
     require_countable(math.prod(one.n for one in [*apart, *joint[:1]]), limit=limit)
-    axes: dict[str | tuple[str, ...], list[Any]] = {}
+    axes: dict[str | tuple[str, ...], list[Json]] = {}
     if joint:
         rows = zip(*(one.values() for one in joint), strict=True)
         axes[tuple(one.name for one in joint)] = [*rows]
@@ -208,7 +209,7 @@ class _Axis(NamedTuple):
 
     name: str
     n: int
-    values: Callable[[], list[Any]]
+    values: Callable[[], list[Json]]
 
 
 def _axis(text: str, wrong: list[str]) -> _Axis:
@@ -224,7 +225,7 @@ def _axis(text: str, wrong: list[str]) -> _Axis:
         return _Axis(name, 0, list)
 
 
-def _values(text: str) -> tuple[int, Callable[[], list[Any]]]:
+def _values(text: str) -> tuple[int, Callable[[], list[Json]]]:
     kind, *parts = text.split(":")
     if kind == "log" and len(parts) == 3:
         ends = _number(parts[0]), _number(parts[1])
@@ -244,7 +245,7 @@ def _values(text: str) -> tuple[int, Callable[[], list[Any]]]:
     return len(read), lambda: read
 
 
-def _listed(text: str) -> list[Any]:
+def _listed(text: str) -> list[Json]:
     return [read_value(part) for part in text.split(",")]
 
 
@@ -255,7 +256,7 @@ def _number(text: str) -> float | int:
     return value
 
 
-def _hashable(row: Sequence[Any]) -> tuple[str, ...]:
+def _hashable(row: Sequence[Json]) -> tuple[str, ...]:
     """Values as text; whole numbers and their float linearized networks are the same value."""
     return tuple(
         json.dumps(float(value) if isinstance(value, int | float) else value, default=str)

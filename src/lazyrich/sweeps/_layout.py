@@ -3,9 +3,11 @@
 import json
 import math
 from collections.abc import Mapping, Sequence, Set
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
+from lazyrich._base import Json
 
 from .store._key import present_form
 
@@ -27,13 +29,13 @@ class Axes(NamedTuple):
         common: settings that are equal in all experiments.
     """
 
-    dims: dict[str, list[Any]]
-    along: dict[str, tuple[str, list[Any]]]
+    dims: dict[str, list[Json]]
+    along: dict[str, tuple[str, list[Json]]]
     cells: list[tuple[int, ...]]
-    common: dict[str, Any]
+    common: dict[str, Json]
 
 
-def settings_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(facts: Mapping[str, Json]) -> dict[str, Json]:
     """The settings of an experiment by dotted path, with what else its key depends on."""
     found = dict(_leaves(present_form(facts["experiment"], json.loads(facts["config"]))))
     found["experiment"] = facts["experiment"]
@@ -41,7 +43,7 @@ def settings_of(facts: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Any:
+def _leaves(tree: Mapping[str, Json], prefix: str = "") -> Json:
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{name}.")
@@ -49,7 +51,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Any:
             yield prefix + name, plain(value)
 
 
-def plain(value: Any) -> Any:
+def plain(value: Json) -> Json:
     """A value that can be compared and looked up: lists as tuples, deeper ones as text."""
     if not isinstance(value, list):
         return value
@@ -57,7 +59,7 @@ def plain(value: Any) -> Any:
     return tuple(value) if is_flat else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def arrange(rows: Sequence[Mapping[str, Any]], reserved: Set[str]) -> Axes:
+def arrange(rows: Sequence[Mapping[str, Json]], reserved: Set[str]) -> Axes:
     """Lay experiments out in a grid of the settings that differ.
 
     A setting that another one determines (a learning rate that was changed together
@@ -118,7 +120,7 @@ def short_names(paths: Sequence[str], reserved: Set[str] = frozenset()) -> dict[
     }
 
 
-def labels(values: Sequence[Any]) -> np.ndarray:
+def labels(values: Sequence[Json]) -> np.ndarray:
     """Settings as the values of a coordinate: numbers where all are, else text."""
     if all(isinstance(value, int | float) for value in values):
         return np.asarray(values)
@@ -126,7 +128,7 @@ def labels(values: Sequence[Any]) -> np.ndarray:
     return np.asarray(texts, dtype=str)
 
 
-def _is_constant(values: Sequence[Any]) -> bool:
+def _is_constant(values: Sequence[Json]) -> bool:
     return all(value == values[0] for value in values)
 
 
@@ -134,21 +136,21 @@ def _is_seed(path: str) -> bool:
     return path.rsplit(".", 1)[-1].endswith("seed")
 
 
-def _levels(values: Sequence[Any]) -> list[Any]:
+def _levels(values: Sequence[Json]) -> list[Json]:
     found = list(dict.fromkeys(values))
     is_number = all(isinstance(value, int | float) for value in found)
     return sorted(found) if is_number else found
 
 
-def _determines(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    seen: dict[Any, Any] = {}
+def _determines(one: Sequence[Json], other: Sequence[Json]) -> bool:
+    seen: dict[Json, Json] = {}
     return all(
         seen.setdefault(a, b) == b and type(seen[a]) is type(b)
         for a, b in zip(one, other, strict=True)
     )
 
 
-def _leads(columns: Mapping[str, Sequence[Any]], order: list[str], one: str, other: str) -> bool:
+def _leads(columns: Mapping[str, Sequence[Json]], order: list[str], one: str, other: str) -> bool:
     """Whether ``other`` follows ``one``; of two that follow each other the first leads."""
     if not _determines(columns[one], columns[other]):
         return False

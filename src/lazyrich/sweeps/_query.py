@@ -1,4 +1,4 @@
-"""Look into a store: which experiments, as a dataset or as a table."""
+"""Query a store: select experiments, as a dataset or as a table."""
 
 import json
 import operator
@@ -6,11 +6,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
-from lazyrich._base import InputError, matching_paths, nearest_name, read_value, shown
+from lazyrich._base import InputError, Json, matching_paths, nearest_name, read_value, shown
 
 from ._dataset import to_dataset
 from ._layout import plain, settings_of, short_names
@@ -18,7 +17,7 @@ from ._tables import FACTS, write_table
 from .store._result import Outcome
 from .store._store import Store
 
-_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+_SIGNS: dict[str, Callable[[Json, Json], bool]] = {
     "!=": operator.ne,
     "<=": operator.le,
     ">=": operator.ge,
@@ -43,6 +42,24 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
 
     Raises:
         InputError: if there is no store, a condition cannot be read, or it names no setting.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from lazyrich._base import Config, Status
+        >>> from lazyrich.sweeps import outcome_of
+        >>> from lazyrich.training import History, Record
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> def outcome(length):
+        ...     records = {"height": Record(np.array([length]))}
+        ...     return outcome_of(
+        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
+        >>> store = Store(tempfile.mkdtemp())
+        >>> store.save(outcome(1.0)), store.save(outcome(2.0))
+        (None, None)
+        >>> [one.records["height"].values.tolist() for one in find(store.where, ["length>1"])]
+        [[2.0]]
     """
     source = Store(store)
     source.scan()
@@ -80,11 +97,29 @@ def open_dataset(store: str | os.PathLike[str], where: Iterable[str] = ()) -> xr
 
     Raises:
         InputError: as for ``find``.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from lazyrich._base import Config, Status
+        >>> from lazyrich.sweeps import outcome_of
+        >>> from lazyrich.training import History, Record
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> def outcome(length):
+        ...     records = {"height": Record(np.array([length]))}
+        ...     return outcome_of(
+        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
+        >>> store = Store(tempfile.mkdtemp())
+        >>> store.save(outcome(1.0)), store.save(outcome(2.0))
+        (None, None)
+        >>> dict(open_dataset(store.where).sizes)
+        {'length': 2, 'step': 1}
     """
     return to_dataset(find(store, where))
 
 
-def differing(outcomes: Sequence[Outcome], *, within_kinds: bool = False) -> dict[str, list[Any]]:
+def differing(outcomes: Sequence[Outcome], *, within_kinds: bool = False) -> dict[str, list[Json]]:
     """The settings that are not equal in all experiments, by short name.
 
     Args:
@@ -94,6 +129,20 @@ def differing(outcomes: Sequence[Outcome], *, within_kinds: bool = False) -> dic
 
     Returns:
         For each such setting its value in every experiment; None where it has none.
+
+    Example:
+        >>> import numpy as np
+        >>> from lazyrich._base import Config, Status
+        >>> from lazyrich.sweeps import outcome_of
+        >>> from lazyrich.training import History, Record
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> def outcome(length):
+        ...     records = {"height": Record(np.array([length]))}
+        ...     return outcome_of(
+        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
+        >>> differing([outcome(1.0), outcome(2.0)])
+        {'length': [1.0, 2.0]}
     """
     rows = [settings_of(outcome.facts) for outcome in outcomes]
     paths = list(dict.fromkeys(path for row in rows for path in row))
@@ -102,7 +151,7 @@ def differing(outcomes: Sequence[Outcome], *, within_kinds: bool = False) -> dic
     kinds = [row["experiment"] if within_kinds else "" for row in rows]
     firsts = {kind: k for k, kind in reversed([*enumerate(kinds)])}
 
-    def differs(name: str, values: list[Any]) -> bool:
+    def differs(name: str, values: list[Json]) -> bool:
         if name == "experiment":
             return any(value != values[0] for value in values)
         pairs = zip(values, kinds, strict=True)
@@ -128,6 +177,21 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
     Raises:
         InputError: if the ending is another, pyarrow is missing, the file cannot be written,
             or another file is there than such a table.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from lazyrich._base import Config, Status
+        >>> from lazyrich.sweeps import outcome_of
+        >>> from lazyrich.training import History, Record
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> def outcome(length):
+        ...     records = {"height": Record(np.array([length]))}
+        ...     return outcome_of(
+        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
+        >>> export([outcome(1.0), outcome(2.0)], Path(tempfile.mkdtemp()) / "walks.csv")
+        2
     """
     import pandas as pd
 
@@ -136,7 +200,7 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
     for i, outcome in enumerate(outcomes):
         about = {name: _cell(values[i]) for name, values in settings.items()}
         about |= {name: getattr(outcome, name) for name in FACTS}
-        columns: dict[str, Any] = {"step": outcome.steps}
+        columns: dict[str, Json] = {"step": outcome.steps}
         for name, record in outcome.records.items():
             flat = record.values.reshape(len(outcome.steps), -1)
             for place, label in enumerate(_column_names(name, outcome)):
@@ -150,11 +214,11 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
     return len(table)
 
 
-def _row(facts: dict[str, Any]) -> dict[str, Any]:
+def _row(facts: dict[str, Json]) -> dict[str, Json]:
     return settings_of(facts) | {name: facts[name] for name in FACTS}
 
 
-def _condition(text: str, rows: Sequence[dict[str, Any]]) -> Callable[[dict[str, Any]], bool]:
+def _condition(text: str, rows: Sequence[dict[str, Json]]) -> Callable[[dict[str, Json]], bool]:
     match = _CONDITION.fullmatch(text)
     if match is None:
         raise InputError(
@@ -172,7 +236,7 @@ def _condition(text: str, rows: Sequence[dict[str, Any]]) -> Callable[[dict[str,
     values = [row[path] for row in rows for path in place[tuple(row)]]
     wanted = _wanted(text, given, {_kind(value) for value in values})
 
-    def is_met(row: dict[str, Any]) -> bool:
+    def is_met(row: dict[str, Json]) -> bool:
         paths = place[tuple(row)]
         if not paths:
             return False
@@ -186,7 +250,7 @@ def _condition(text: str, rows: Sequence[dict[str, Any]]) -> Callable[[dict[str,
     return is_met
 
 
-def _wanted(text: str, given: str, kinds: set[str]) -> Any:
+def _wanted(text: str, given: str, kinds: set[str]) -> Json:
     """The value to compare with, of a kind that the setting has."""
     if kinds <= {"text", "nothing"} and given != "null" and given[0] not in '[{"':
         return given  # also where it looks like a number, as a key can
@@ -202,7 +266,7 @@ def _wanted(text: str, given: str, kinds: set[str]) -> Any:
     )
 
 
-def _kind(value: Any) -> str:
+def _kind(value: Json) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -212,13 +276,13 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, tuple) else "text"
 
 
-def _rank(value: Any) -> tuple[bool, float, str]:
+def _rank(value: Json) -> tuple[bool, float, str]:
     """Numbers by size, then everything else by its text."""
     is_number = isinstance(value, int | float)
     return not is_number, float(value) if is_number else 0.0, "" if is_number else str(value)
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Json) -> Json:
     return value if value is None or isinstance(value, int | float | str) else json.dumps(value)
 
 

@@ -1,4 +1,4 @@
-"""Hands experiments to workers, takes back what comes, and buries what kills them."""
+"""Sends experiments to workers and stores the results; marks those that crash workers as failed."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from concurrent.futures import BrokenExecutor, Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from lazyrich._base import Config, InputError
+from lazyrich._base import Config, InputError, Json
 from lazyrich.training import Simulation
 
 from ._executors import Workers, deaths_of, is_death, is_lost, pickled
@@ -98,7 +98,10 @@ class Driver:
         keys, experiments = zip(*missing, strict=True)
         self.n_sent += 1
         chunk = Chunk(
-            *(self.run, experiments, keys, package_version()),
+            self.run,
+            experiments,
+            keys,
+            package_version(),
             x64=is_x64(),
             attempt=self.n_sent,
         )
@@ -196,13 +199,13 @@ class Driver:
 
 def _compatible(todo: list[tuple[str, Config]]) -> list[list[tuple[str, Config]]]:
     """Experiments in groups that one compilation serves."""
-    groups: dict[Any, list[tuple[str, Config]]] = {}
+    groups: dict[Json, list[tuple[str, Config]]] = {}
     for key, experiment in todo:
         groups.setdefault(_shared_by(experiment), []).append((key, experiment))
     return list(groups.values())
 
 
-def _shared_by(experiment: Config) -> Any:
+def _shared_by(experiment: Config) -> Json:
     """A simulation's static key; else, or where that is all of it, all but reals and seeds."""
     if isinstance(experiment, Simulation):
         key = experiment.static_key()
@@ -211,7 +214,7 @@ def _shared_by(experiment: Config) -> Any:
     return json.dumps(_without_numbers(json.loads(canonical_json(experiment))))
 
 
-def _without_numbers(tree: Any) -> Any:
+def _without_numbers(tree: Json) -> Json:
     if isinstance(tree, dict):
         return {
             name: _without_numbers(value)

@@ -6,12 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import xarray as xr
 
 from lazyrich import training
-from lazyrich._base import Config, InputError, shown
+from lazyrich._base import Config, InputError, Json, shown
 
 from ._dataset import to_dataset
 from ._executors import chosen_executor, pickled
@@ -35,6 +35,10 @@ class Submission(NamedTuple):
             process, where each is kept as it ends; elsewhere as many as take about five
             seconds, at most 16, because a call that is lost is lost as a whole.
         retry_failed: compute those again that failed before.
+
+    Example:
+        >>> Submission(batch_size=4).retry_failed
+        False
     """
 
     batch_size: int | None = None
@@ -42,10 +46,10 @@ class Submission(NamedTuple):
 
 
 def sweep(
-    experiments: Sequence[Config] | Any,
+    experiments: Sequence[Config] | object,
     *,
     store: str | os.PathLike[str],
-    executor: Executor | str | Any = None,
+    executor: Executor | str | object = None,
     progress: bool = True,
     run: Run | None = None,
     submission: Submission = Submission(),  # noqa: B008  frozen
@@ -53,7 +57,7 @@ def sweep(
     """Experiments as one dataset; only those that the store does not hold are computed.
 
     Every experiment becomes a file of its own as soon as it is finished, so a sweep that
-    is killed goes on where it was when it is called again, and a grid that grows
+    is killed resumes when it is called again, and a grid that grows
     computes what is new. An experiment that raises an error, or that kills its worker
     three times, is kept with the status "failed" and its error; the rest goes on. A later
     call computes it again where the cause may be gone: another run function, machine or
@@ -114,10 +118,10 @@ def sweep(
 
 
 def fill(
-    experiments: Sequence[Config] | Any,
+    experiments: Sequence[Config] | object,
     *,
     store: str | os.PathLike[str],
-    executor: Executor | str | Any = None,
+    executor: Executor | str | object = None,
     progress: bool | str = True,
     run: Run | None = None,
     submission: Submission = Submission(),  # noqa: B008  frozen
@@ -138,6 +142,20 @@ def fill(
     Raises:
         InputError: as ``sweep``.
         KeyboardInterrupt: as ``sweep``.
+
+    Example:
+        >>> import numpy as np
+        >>> from lazyrich._base import Status
+        >>> from lazyrich.training import History, Record
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> def walk(experiments):
+        ...     for one in experiments:
+        ...         records = {"height": Record(np.array([one.length]))}
+        ...         yield History(one, np.array([0]), records, Status.ok, None, 0.0)
+        >>> [found] = fill([Walk()], store="memory://fill-example", run=walk, progress=False)
+        >>> found.status, found.records["height"].values.tolist()
+        ('ok', [1.0])
     """
     if isinstance(experiments, Config | str) or not isinstance(experiments, Iterable):
         raise InputError(
@@ -150,7 +168,7 @@ def fill(
     kept = Store(store)
     former = {key: former_keys(one) for key, one in zip(keys, asked, strict=True)}
     kept.scan([*keys, *(name for names in former.values() for name in names)])
-    chosen: Any = run if run is not None else training.train_many
+    chosen: object = run if run is not None else training.train_many
     counts = Counts(len(keys), began=time.monotonic())
     todo = []
     for key, experiment in zip(keys, asked, strict=True):
@@ -186,7 +204,7 @@ def fill(
     return [outcomes[name] for name in names if name in outcomes]
 
 
-def _is_to_do(facts: Mapping[str, Any] | None, submission: Submission, run: Run) -> bool:
+def _is_to_do(facts: Mapping[str, Json] | None, submission: Submission, run: Run) -> bool:
     """Whether an experiment of which this is stored, if anything, is to be computed."""
     if facts is None:
         return True
@@ -208,6 +226,9 @@ def count_stored(experiments: Sequence[Config], store: str | os.PathLike[str]) -
     Args:
         experiments: frozen configs.
         store: a folder, or an URL that fsspec opens.
+
+    Returns:
+        A number from 0 to that of the experiments.
 
     Example:
         >>> import tempfile
@@ -252,7 +273,7 @@ def _distinct_keys(experiments: Sequence[Config]) -> list[str]:
     )
 
 
-def _settings(experiment: Config) -> dict[str, Any]:
+def _settings(experiment: Config) -> dict[str, Json]:
     return settings_of(
         {
             "config": canonical_json(experiment),
@@ -268,5 +289,7 @@ def _report_failures(outcomes: dict[str, Outcome], where: str) -> None:
         _log.warning(
             "%d experiments failed; the first: %s. See them with "
             "`lazyrich show %s --where status=failed`, and run them again with --retry-failed.",
-            *(len(failed), failed[0].error.splitlines()[0].rstrip("."), where),
+            len(failed),
+            failed[0].error.splitlines()[0].rstrip("."),
+            where,
         )

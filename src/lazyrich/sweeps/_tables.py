@@ -1,4 +1,4 @@
-"""Tables in files: CSV and Parquet, whole or not at all, over tables of ours alone."""
+"""Write tables as CSV or Parquet, atomically, replacing only tables that this package wrote."""
 
 import os
 from io import BufferedIOBase

@@ -1,4 +1,4 @@
-"""What a worker does: takes a chunk of experiments, gives back what to keep of them."""
+"""What a worker runs: it computes a chunk of experiments and returns what is stored of them."""
 
 import ctypes
 import functools
@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
@@ -20,7 +20,7 @@ from lazyrich.training import History
 from .store._key import experiment_key
 from .store._result import Outcome, outcome_of, package_version
 
-Run = Callable[[Sequence[Any]], Iterable[History]]
+Run = Callable[[Sequence[object]], Iterable[History]]
 """Computes a list of experiments; called with that list as its one positional argument."""
 
 _MOST_OF_AN_ERROR = 4000
@@ -93,7 +93,7 @@ def _keep_freed_memory() -> None:
             mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
 
 
-def compute(chunk: Chunk, emit: Callable[[Outcome], Any]) -> tuple[str, str]:
+def compute(chunk: Chunk, emit: Callable[[Outcome], object]) -> tuple[str, str]:
     """Compute a chunk, handing over each experiment as it is finished.
 
     Returns:
@@ -120,7 +120,7 @@ def compute(chunk: Chunk, emit: Callable[[Outcome], Any]) -> tuple[str, str]:
 
 def _call(chunk: Chunk, keep: Callable[[History], None]) -> None:
     """Call the run function, and keep each history when it is first seen."""
-    run: Any = chunk.run
+    run: object = chunk.run
     kept: set[int] = set()
 
     def on_finished(position: int, history: History) -> None:

@@ -1,4 +1,4 @@
-"""Tasks: inputs and labels for training and testing, from explicit seeds, and known facts.
+"""Tasks: inputs and labels for training and testing, from explicit seeds.
 
 Vocabulary: *directions* are the target's β, *dim* D the number of inputs, *n_train* P
 the number of training points; a *pool* is a fixed set of points that the split seed

@@ -54,7 +54,7 @@ class ModularTask(Task):
     changes nothing. The same split seed with a larger fraction keeps all training pairs.
 
     A commutative operation has mirrored pairs of one label. Split one by one, a test
-    pair's mirror image is often a training pair, and a net that has learned nothing but
+    pair's mirror image is often a training pair, and a net that has learned only
     a ∘ b = b ∘ a scores about ``fraction`` on the test set. ``unordered`` puts both on
     the same side; the pairs (a, a) are split apart from the others, so that the number
     of training points does not depend on the seed.

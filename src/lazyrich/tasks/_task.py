@@ -1,4 +1,4 @@
-"""The interface of a task: validated settings, data from seeds, and known facts."""
+"""The interface of a task: validated settings, and data from seeds."""
 
 from abc import abstractmethod
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Where gradient descent and flow start, what decides them, and what they record."""
+"""Initial values, settings and records of gradient descent and flow."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -4,7 +4,6 @@ import io
 import os
 import pickle
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from ._model import trainable_parameters, unwrap
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
-Checkpoint = Any
+Checkpoint = object
 """A path of a file that ``torch.save`` wrote, a state dict, or a module."""
 
 
@@ -78,7 +77,7 @@ def _state(checkpoint: Checkpoint, name: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _read(path: str | os.PathLike[str], name: str) -> Any:
+def _read(path: str | os.PathLike[str], name: str) -> object:
     try:
         with open_regular(path) as file:
             return torch.load(io.BytesIO(file.read()), map_location="cpu", weights_only=True)

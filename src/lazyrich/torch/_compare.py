@@ -1,4 +1,4 @@
-"""Checkpoints of one module against each other: which kernels are the same?"""
+"""Compare the tangent kernels of several checkpoints of one module."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +22,14 @@ class Comparison:
         cosine: by pair of names, the cosine of the kernels centred over rows.
         growth: by pair, the trace of the second kernel over that of the first.
         parameter_change: by pair, ‖θ_b − θ_a‖/‖θ_a‖.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Linear(2, 1)
+        >>> weights = model.state_dict()
+        >>> found = compare(model, {"start": weights, "end": weights}, torch.randn(8, 2))
+        >>> found.names, found.parameter_change["start", "end"]
+        (('start', 'end'), 0.0)
     """
 
     names: tuple[str, ...]

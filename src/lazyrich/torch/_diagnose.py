@@ -1,6 +1,4 @@
-"""Diagnose a module from two checkpoints, or say what one of them tells."""
-
-from typing import Any
+"""Diagnose a module from two checkpoints, or describe it from one."""
 
 import torch
 from torch import nn
@@ -25,9 +23,9 @@ def diagnose(
     before: Checkpoint | None = None,
     after: Checkpoint | None = None,
     x: Inputs,
-    y: Any = None,
+    y: object = None,
     x_test: Inputs | None = None,
-    y_test: Any = None,
+    y_test: object = None,
     loss: Loss | None = None,
     output: Output = None,
     optimizer: torch.optim.Optimizer | Optimization | None = None,

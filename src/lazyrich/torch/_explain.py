@@ -1,4 +1,4 @@
-"""Which way each parameter of a module takes through the kernel, for people to read."""
+"""How each parameter of a module contributes to the kernel, as a readable table."""
 
 from dataclasses import dataclass
 
@@ -29,6 +29,11 @@ class ModuleWay:
             ``"gradients"`` (the gradients of rows by one batched product), ``"jacobian"``
             (a backward pass for each row and output) or ``"unused"``.
         reason: where the parameter was met, or why it was not understood.
+
+    Example:
+        >>> import torch
+        >>> explain_ntk(nn.Linear(2, 1), torch.ones(3, 2))["weight"].kind
+        'gradients'
     """
 
     name: str
@@ -39,7 +44,16 @@ class ModuleWay:
 
 @dataclass(frozen=True)
 class ModuleExplanation:
-    """The ways of all parameters; printing it shows a table."""
+    """The ways of all parameters; printing it shows a table.
+
+    Attributes:
+        ways: one for each parameter, in the order of the module.
+
+    Example:
+        >>> import torch
+        >>> [way.name for way in explain_ntk(nn.Linear(2, 1), torch.ones(3, 2)).ways]
+        ['weight', 'bias']
+    """
 
     ways: tuple[ModuleWay, ...]
 

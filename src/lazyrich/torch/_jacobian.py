@@ -1,9 +1,9 @@
-"""Jacobians of the parameters whose use is not understood: of these alone, row by row."""
+"""Jacobians, row by row, of the parameters for which no structured method is known."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
+from jaxtyping import PyTree
 from torch import Tensor, nn
 
 from ._rows import Inputs, Output, n_rows, outputs, rows
@@ -44,7 +44,7 @@ def jacobian(
 
 def _gradients(values: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     """(c, *shape) for each parameter."""
-    result: list[list[Any]] = [[] for _ in parameters]
+    result: list[list[PyTree]] = [[] for _ in parameters]
     for value in values:
         arrived = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
         for k, g in enumerate(arrived):

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,12 @@ _ModelFunction = Callable[..., Tensor]
 
 
 class LinearizedModule(nn.Module):
-    """f(θ₀, x) + ∂f/∂θ(θ₀, x)·(θ − θ₀); see `linearize`."""
+    """f(θ₀, x) + ∂f/∂θ(θ₀, x)·(θ − θ₀); see `linearize`.
+
+    Example:
+        >>> linearize(nn.Linear(2, 1)).names
+        ['weight', 'bias']
+    """
 
     def __init__(self, model: nn.Module, output: Output) -> None:
         """Linearize a module; use `linearize`."""
@@ -34,7 +38,7 @@ class LinearizedModule(nn.Module):
         )
         self.way = "jvp"
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The linearized outputs of a batch."""
         initial = dict(self.initial.named_parameters())
         start = tuple(initial[name].detach() for name in self.names)

@@ -1,4 +1,4 @@
-"""The tangent kernel of any module, exact, on the device where it lives."""
+"""The exact tangent kernel of any module, on the module's device."""
 
 from collections.abc import Callable, Sequence
 

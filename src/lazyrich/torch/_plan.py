@@ -1,4 +1,4 @@
-"""Which way each parameter of a batch takes: through its sites, or through its Jacobian."""
+"""Choose a method for each parameter of a batch: through its sites, or through its Jacobian."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""PyTorch fills the evidence of a diagnosis, and leaves the module as it was."""
+"""Collect the evidence of a diagnosis from a PyTorch module, without changing the module."""
 
 import copy
 import math
@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import PyTree
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, Json
 from lazyrich.diagnosis import (
     Evidence,
     GroupChange,
@@ -51,7 +52,7 @@ def on_device(x: Inputs, model: nn.Module) -> Inputs:
     """A copy of a batch on the device of the model; arrays become tensors."""
     device = next(model.parameters()).device
 
-    def moved(leaf: Any) -> Any:
+    def moved(leaf: PyTree) -> PyTree:
         if isinstance(leaf, np.ndarray):
             leaf = torch.as_tensor(leaf)
         return leaf.detach().clone().to(device) if isinstance(leaf, Tensor) else leaf
@@ -168,7 +169,7 @@ class ModuleProbe:
             if g is not None
         )
 
-        def shifted(out: Any) -> Any:
+        def shifted(out: object) -> PyTree:
             value = out if self.output is None else self.output(out)
             return value + size if isinstance(value, Tensor) and math.isfinite(size) else value
 
@@ -314,7 +315,7 @@ class ModuleProbe:
             n_parameters=self.n_parameters,
         )
 
-    def setup(self) -> dict[str, Any]:
+    def setup(self) -> dict[str, Json]:
         """What was measured, for the report."""
         is_exact = self.settings.is_exact(*self.shape, self.n_parameters)
         n = self.settings.n_directions
@@ -368,7 +369,7 @@ def _require_finite_outputs(values: Tensor) -> np.ndarray:
     return host
 
 
-def _host(value: Any) -> Any:
+def _host(value: object) -> PyTree:
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         return (value.double() if value.is_floating_point() else value).numpy()

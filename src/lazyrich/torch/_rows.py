@@ -1,9 +1,9 @@
-"""Rows in, one row of outputs each: the model as a function of a batch."""
+"""The model as a function of a batch, with one row of outputs per row of inputs."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
+from jaxtyping import PyTree
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -12,10 +12,10 @@ from lazyrich._base import InputError
 # So few rows are run one by one.
 _FEW = 8
 
-Inputs = Any
+Inputs = PyTree
 """A tensor, a tuple of tensors (positional), or a dict of tensors (by keyword)."""
 
-Output = Callable[[Any], Tensor] | None
+Output = Callable[[object], Tensor] | None
 """From what the model returns to a tensor (n,) or (n, c); None takes it as it is."""
 
 
@@ -110,7 +110,7 @@ def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
     return value
 
 
-def call(model: nn.Module, x: Inputs) -> Any:
+def call(model: nn.Module, x: Inputs) -> PyTree:
     """The model on a batch: a tensor, a tuple of arguments, or a dict of named ones."""
     if isinstance(x, dict):
         return model(**x)

@@ -1,7 +1,6 @@
 """α[f(θ) − f(θ₀)] of a module: the output scale that makes training lazy or rich."""
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,12 @@ from ._rows import Output
 
 
 class ScaledModule(nn.Module):
-    """α[f(θ, x) − f(θ₀, x)], or αf(θ, x) without centring; see `scale_output`."""
+    """α[f(θ, x) − f(θ₀, x)], or αf(θ, x) without centring; see `scale_output`.
+
+    Example:
+        >>> scale_output(nn.Linear(2, 1), 10.0).alpha
+        10.0
+    """
 
     def __init__(self, model: nn.Module, alpha: float, *, center: bool, output: Output) -> None:
         """Wrap a module; use `scale_output`."""
@@ -23,7 +27,7 @@ class ScaledModule(nn.Module):
         self.output = output
         self.initial = frozen_copy(model) if center else None
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The scaled outputs of a batch."""
         value = chosen_output(self.model(*args, **kwargs), self.output)
         if self.initial is not None:
@@ -84,7 +88,7 @@ def frozen_copy(model: nn.Module) -> nn.Module:
     return copied
 
 
-def chosen_output(value: Any, output: Output) -> Tensor:
+def chosen_output(value: object, output: Output) -> Tensor:
     """A tensor out of what a model returned.
 
     Raises:

@@ -1,9 +1,8 @@
-"""A tangent kernel of any size, seen through a few random directions of the outputs."""
+"""A sketch of a tangent kernel of any size, from a few random directions in output space."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +40,11 @@ class LabelEnergy:
     Attributes:
         value: yᵀKy, exactly.
         null: the same for permuted rows of the labels.
+
+    Example:
+        >>> energy = LabelEnergy(5.0, (1.0, 2.0, 3.0))
+        >>> energy.z_score, energy.p_value
+        (3.0, 0.25)
     """
 
     value: float
@@ -71,6 +75,11 @@ class Sketch:
         seed: of the directions.
         is_centered: whether the directions, and so the kernel, are centred over rows.
         labels: energy of the labels; None if there were none.
+
+    Example:
+        >>> found = sketch(nn.Linear(2, 1), torch.randn(8, 2), m=4)
+        >>> found.products.shape, found.n_outputs
+        ((4, 4), 1)
     """
 
     groups: Mapping[str, np.ndarray]
@@ -260,7 +269,7 @@ def _pulled(
     ]
 
 
-def _label_matrix(y: Any, values: Tensor) -> Tensor:
+def _label_matrix(y: object, values: Tensor) -> Tensor:
     """The labels as (n, c), centred over rows; classes as one-hot rows."""
     n, c = values.shape
     y = torch.as_tensor(y).detach().to(values.device)

@@ -4,11 +4,12 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import PyTree
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lazyrich._base import InputError
 from lazyrich.diagnosis import (
@@ -79,7 +80,7 @@ class Watch:
         self._throttle, self._log, self._say = Throttle(share), log, say
         self._reference: dict[str, Tensor] | None = None
         self._start: Snapshot | None = None
-        self._hook: Any = None
+        self._hook: RemovableHandle | None = None
         self._problem = ""
         self.records: list[dict[str, float]] = []
         self.step = 0
@@ -172,7 +173,7 @@ class Watch:
         if self._log is not None:
             self._log({f"lazyrich/{k}": v for k, v in record.items() if k != "step"}, self.step)
 
-    def diagnosis(self, x_test: Inputs | None = None, y_test: Any = None) -> Diagnosis:
+    def diagnosis(self, x_test: Inputs | None = None, y_test: object = None) -> Diagnosis:
         """The full diagnosis of the module as it is now against the reference.
 
         Args:
@@ -201,7 +202,7 @@ class Watch:
         )
         return diagnosis_of(evidence, probe.setup(), tuple(self.records))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, PyTree]:
         """What a resumed run goes on from: save it beside the model's."""
         start = self._start
         return {
@@ -214,7 +215,7 @@ class Watch:
             else {name: torch.as_tensor(s) for name, s in start.products.items()},
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, PyTree]) -> None:
         """Go on from a saved state, before `with`.
 
         Raises:
@@ -243,7 +244,7 @@ class Watch:
 def watch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    probe: tuple[Inputs, Any],
+    probe: tuple[Inputs, PyTree],
     *,
     loss: Loss | None = None,
     output: Output = None,

@@ -6,6 +6,8 @@ Needs Lightning, the extra ``lightning``.
 from importlib import import_module
 from typing import Any
 
+from jaxtyping import PyTree
+
 from lazyrich._base import require_extra
 
 from ._rows import Output
@@ -38,18 +40,18 @@ class Monitor(_Callback):
 
     def __init__(
         self,
-        probe: tuple[Any, Any],
+        probe: tuple[PyTree, PyTree],
         *,
         output: Output = None,
         share: float = 0.02,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         """Keep what to measure."""
         require_extra("lightning", "lazyrich.torch.lightning")
         super().__init__()
         self._probe = probe
         self._settings = {"output": output, "share": share, "say": None, **settings}
-        self._state: dict[str, Any] | None = None
+        self._state: dict[str, PyTree] | None = None
         self._n_logged = 0
         self.watch: Watch | None = None
 
@@ -68,7 +70,7 @@ class Monitor(_Callback):
             self._n_logged = len(self.watch.records)
         self.watch.__enter__()
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *given: Any) -> None:
+    def on_train_batch_end(self, trainer: object, pl_module: Any, *given: object) -> None:
         """Log what the optimizer's hook has measured."""
         if self.watch is None:
             return
@@ -77,22 +79,22 @@ class Monitor(_Callback):
             pl_module.log_dict(metrics, rank_zero_only=True, on_step=True, on_epoch=False)
         self._n_logged = len(self.watch.records)
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Stop listening."""
+    def on_train_end(self, trainer: object, pl_module: object) -> None:
+        """Remove the optimizer's hook."""
         self._end()
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Stop listening."""
+    def on_exception(self, trainer: object, pl_module: object, exception: BaseException) -> None:
+        """Remove the optimizer's hook."""
         self._end()
 
     def _end(self) -> None:
         if self.watch is not None:
             self.watch.__exit__()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, PyTree]:
         """What is saved with a checkpoint."""
         return {} if self.watch is None else self.watch.state_dict()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, PyTree]) -> None:
         """What a checkpoint holds; used when training begins."""
         self._state = state_dict or None

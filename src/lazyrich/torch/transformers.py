@@ -6,6 +6,8 @@ Needs transformers, the extra ``transformers``.
 from importlib import import_module
 from typing import Any, ClassVar
 
+from jaxtyping import PyTree
+
 from lazyrich._base import require_extra
 
 from ._rows import Output
@@ -20,7 +22,7 @@ except ImportError:  # said when a Monitor is made
     _State = type("ExportableState", (), {})
 
 
-def _logits(out: Any) -> Any:
+def _logits(out: PyTree) -> PyTree:
     return out.logits if hasattr(out, "logits") else out
 
 
@@ -46,15 +48,15 @@ class Monitor(_Callback, _State):
         InputError: when training begins, as `lazyrich.torch.watch`.
     """
 
-    _made_last: ClassVar[tuple[Any, dict[str, Any]]] = (None, {})
+    _made_last: ClassVar[tuple[object, dict[str, object]]] = (None, {})
 
     def __init__(
         self,
-        probe: tuple[Any, Any] | None = None,
+        probe: tuple[PyTree, PyTree] | None = None,
         *,
         output: Output = _logits,
         share: float = 0.02,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         """Keep what to measure."""
         require_extra("transformers", "lazyrich.torch.transformers")
@@ -68,7 +70,7 @@ class Monitor(_Callback, _State):
         self.records: list[dict[str, float]] = []
         self._n_before = self._n_logged = 0
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: Any, state: PyTree, control: Any, **kwargs: Any) -> None:
         """Take the reference."""
         if not state.is_world_process_zero or self._probe is None:
             return
@@ -80,7 +82,12 @@ class Monitor(_Callback, _State):
         self.watch.__enter__()
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        args: object,
+        state: PyTree,
+        control: object,
+        logs: dict[str, object] | None = None,
+        **kwargs: object,
     ) -> None:
         """Add what was measured last."""
         self._keep()
@@ -94,8 +101,8 @@ class Monitor(_Callback, _State):
             if one is not None:
                 one.update(newest)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop listening."""
+    def on_train_end(self, args: object, state: PyTree, control: object, **kwargs: object) -> None:
+        """Remove the optimizer's hook."""
         if self.watch is not None:
             self.watch.__exit__()
             self._keep()
@@ -104,7 +111,7 @@ class Monitor(_Callback, _State):
         if self.watch is not None:
             self.records = self.records[: self._n_before] + list(self.watch.records)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, PyTree]:
         """What is saved with the trainer's state: numbers alone."""
         self._keep()
         return {

@@ -1,4 +1,4 @@
-"""Simulations over time: one run or many, what they record, and how they are kept.
+"""Training: one run or many, what they record, and how they are stored.
 
 Trains anything that is a ``Simulation``: any net on any task from one frozen
 ``Experiment``, a committee machine by its exact dynamics from a ``CommitteeExperiment``,

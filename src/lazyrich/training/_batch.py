@@ -1,17 +1,19 @@
-"""Runs side by side: their inputs on the devices, and the compiled functions for them."""
+"""Batches of runs: their inputs on the devices, and their compiled functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import PyTree, ScalarLike
 
 from ._simulation import Inputs, Program, Simulation
 
-Metric = Callable[[Any], Any]
-"""A metric of one's own: one array from a snapshot."""
+Metric = Callable[[PyTree], PyTree]
+"""A user-defined metric: one array from a snapshot."""
 
 Metrics = tuple[tuple[str, Metric], ...]
 
@@ -31,18 +33,22 @@ class Batch(NamedTuple):
 
     inputs: Inputs
     n_runs: int | None
-    start: Callable[[], tuple[Any, Any]]
-    advance: Callable[..., Any]
-    measure: Callable[..., dict[str, Any]]
-    params: Callable[..., Any]
+    start: Callable[[], tuple[PyTree, PyTree]]
+    advance: Callable[..., PyTree]
+    measure: Callable[..., dict[str, PyTree]]
+    params: Callable[..., PyTree]
 
-    def row(self, values: Any, k: int) -> Any:
+    def row(self, values: PyTree, k: int) -> PyTree:
         """What belongs to the k-th run."""
         return values if self.n_runs is None else jax.tree.map(lambda leaf: leaf[k], values)
 
 
 def batch_of(
-    simulation: Simulation, inputs: Sequence[Inputs], metrics: Metrics, *, devices: Any = None
+    simulation: Simulation,
+    inputs: Sequence[Inputs],
+    metrics: Metrics,
+    *,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Batch:
     """One run, or several with a leading axis, spread over devices if given.
 
@@ -71,8 +77,8 @@ def batch_of(
 
 @lru_cache(maxsize=32)
 def _compiled(
-    kind: type[Simulation], static_key: Any, metrics: Metrics, layout: str, is_x64: bool
-) -> tuple[Callable[..., Any], ...]:
+    kind: type[Simulation], static_key: Hashable, metrics: Metrics, layout: str, is_x64: bool
+) -> tuple[Callable[..., PyTree], ...]:
     """The functions of a static key, jitted and, except for layout "one", batched."""
     del is_x64
     program = kind.compile(static_key)
@@ -83,7 +89,7 @@ def _compiled(
         data = 0 if layout == "runs" else None
         axes = Inputs(data, 0, 0, 0, 0)
         init = jax.vmap(init, in_axes=(axes,))
-        advance = jax.vmap(advance, in_axes=(axes, 0, 0, 0, None, None))
+        advance = jax.vmap(advance, in_axes=(axes, 0, 0, 0, None))
         measure = jax.vmap(measure, in_axes=(axes, 0, 0, None))
         params = jax.vmap(params, in_axes=(axes, 0, 0))
     # GPUs would round float32 products to TF32.
@@ -99,24 +105,28 @@ def _compiled(
 def _advance_active(
     program: Program,
     inputs: Inputs,
-    constants: Any,
-    state: Any,
-    is_active: Any,
-    first_step: Any,
-    n_steps: Any,
-) -> Any:
-    after = program.advance(inputs, constants, state, first_step, n_steps)
+    constants: PyTree,
+    state: PyTree,
+    is_active: ArrayLike,
+    steps: tuple[ScalarLike, ScalarLike],
+) -> PyTree:
+    after = program.advance(inputs, constants, state, *steps)
     return jax.tree.map(partial(jnp.where, is_active), after, state)
 
 
 def _measure_all(
-    program: Program, metrics: Metrics, inputs: Inputs, constants: Any, state: Any, step: Any
-) -> dict[str, Any]:
+    program: Program,
+    metrics: Metrics,
+    inputs: Inputs,
+    constants: PyTree,
+    state: PyTree,
+    step: ScalarLike,
+) -> dict[str, PyTree]:
     records, snapshot = program.measure(inputs, constants, state, step)
     return records | {name: metric(snapshot) for name, metric in metrics}
 
 
-def _spread(inputs: Inputs, devices: Sequence[Any], *, is_shared: bool) -> Inputs:
+def _spread(inputs: Inputs, devices: Sequence[jax.Device], *, is_shared: bool) -> Inputs:
     mesh = jax.sharding.Mesh(np.array(devices), ("run",))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("run"))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())

@@ -1,18 +1,20 @@
-"""Keeping a run's state on disk, so that a stopped run goes on exactly where it was."""
+"""Checkpoints: the state of a run on disk, from which it resumes exactly."""
 
 import io
 import json
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import PyTree
 
 from lazyrich._base import (
     BrokenSeal,
     DamagedArchive,
     FileKind,
     InputError,
+    Json,
     field_paths,
     has_seal,
     open_regular,
@@ -78,7 +80,7 @@ def write_checkpoint(path: Path, experiment: Simulation, saved: Saved) -> None:
         "wall_seconds": saved.wall_seconds,
         "metrics": saved.metrics,
     }
-    arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), "steps": saved.steps}
+    arrays = {"header": np.array(json.dumps(header)), "steps": np.asarray(saved.steps)}
     arrays |= {f"leaf {k}": leaf for k, leaf in enumerate(saved.leaves or [])}
     arrays |= {f"record {name}": values for name, values in saved.records.items()}
     content = seal(pack_arrays(arrays), _SEAL)
@@ -134,12 +136,16 @@ def read_checkpoint(path: Path, experiment: Simulation) -> Saved | None:
     }
     metrics = header.get("metrics")
     return Saved(
-        *(header["step"], leaves, arrays["steps"], records, header["wall_seconds"]),
+        header["step"],
+        leaves,
+        arrays["steps"],
+        records,
+        header["wall_seconds"],
         metrics=None if metrics is None else tuple(metrics),
     )
 
 
-def _is_former(kept: dict[str, Any], experiment: Simulation) -> bool:
+def _is_former(kept: dict[str, Json], experiment: Simulation) -> bool:
     """Whether these settings are those of the experiment as they were once written."""
     try:
         return type(experiment)(**kept) == experiment
@@ -147,7 +153,7 @@ def _is_former(kept: dict[str, Any], experiment: Simulation) -> bool:
         return False
 
 
-def _parts(path: Path, sealed: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _parts(path: Path, sealed: bytes) -> tuple[dict[str, Json], dict[str, np.ndarray]]:
     """Header and arrays, once the checksum has been found right."""
     try:
         arrays = unpack_arrays(unseal(sealed, _SEAL), len(sealed))
@@ -177,11 +183,11 @@ def _is_first_format(content: bytes) -> bool:
     return start in content[:4000] and not has_seal(io.BytesIO(content), _SEAL)
 
 
-def _difference(kept: dict[str, Any], wanted: dict[str, Any]) -> str:
-    def flat(tree: dict[str, Any]) -> dict[str, Any]:
+def _difference(kept: dict[str, Json], wanted: dict[str, Json]) -> str:
+    def flat(tree: dict[str, PyTree]) -> dict[str, Json]:
         found = {}
         for path in field_paths(tree):
-            node: Any = tree
+            node: Json = tree
             for name in path.split("."):
                 node = node[name]
             if not isinstance(node, dict):

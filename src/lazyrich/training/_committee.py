@@ -1,12 +1,12 @@
 """The committee machine on the polynomial task, trained by its exact closed dynamics."""
 
 from collections.abc import Hashable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from lazyrich._base import AddedLater, InputError, Status
@@ -165,7 +165,7 @@ class CommitteeExperiment(Simulation):
             precision=self.precision,
         )
 
-    def sample(self, drawn: dict[Hashable, Any]) -> Inputs:
+    def sample(self, drawn: dict[Hashable, PyTree]) -> Inputs:
         """Data, initial weights and dynamic hyperparameters, in double precision."""
         del drawn
         data, weights = _data_and_weights(self)
@@ -208,7 +208,7 @@ class CommitteeExperiment(Simulation):
         forms = closed_forms(self.static_key(), inputs, steps, parts)
         return {name: np.asarray(v, np.float64) for name, v in (plain | forms).items()}
 
-    def describe(self, params: Any) -> dict[str, Description]:
+    def describe(self, params: PyTree) -> dict[str, Description]:
         """Units of the losses and of the terms of the loss."""
         del params
         return dict.fromkeys(_SQUARES, Description("label units²"))
@@ -219,9 +219,15 @@ class CommitteeExperiment(Simulation):
 
 
 _SQUARES = (
-    *("train_loss", "test_loss", "test_loss_error", "kernel_regression_loss"),
-    *("linearized_train_loss", "linearized_test_loss"),
-    *("variance_term", "misalignment_term", "linear_term"),
+    "train_loss",
+    "test_loss",
+    "test_loss_error",
+    "kernel_regression_loss",
+    "linearized_train_loss",
+    "linearized_test_loss",
+    "variance_term",
+    "misalignment_term",
+    "linear_term",
 )
 
 

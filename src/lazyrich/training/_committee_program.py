@@ -1,11 +1,11 @@
 """The program of a ``CommitteeExperiment``: exact dynamics of the rows, and what is measured."""
 
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ScalarLike
+from jaxtyping import Array, PyTree, ScalarLike
 
 from lazyrich import kernels
 from lazyrich.tasks import TaskData
@@ -42,6 +42,11 @@ class CommitteeHyperparameters(NamedTuple):
         momentum: μ of heavy-ball descent.
         label_scale: s, factor of every label.
         n_steps: the last step.
+
+    Example:
+        >>> hyper = CommitteeHyperparameters(10.0, 0.5, 0.1, 0.0, 1.0, 1000)
+        >>> hyper.alpha, hyper.n_steps
+        (10.0, 1000)
     """
 
     alpha: ScalarLike
@@ -81,13 +86,20 @@ class CommitteeKey(NamedTuple):
 
 
 class CommitteeSnapshot(NamedTuple):
-    """A committee machine at one evaluation, as metrics of one's own see it.
+    """A committee machine at one evaluation, as user-defined metrics see it.
 
     Attributes:
         statistics: w̄ and M now.
         start: those at the start.
         data: training and test points, in the precision of the loop.
         hyper: α, ε and the like.
+
+    Example:
+        >>> def second_moment_trace(now):  # a metric: train(experiment, metrics={"trace": ...})
+        ...     return jnp.trace(now.statistics.second_moment)
+        >>> moments = WeightMoments(jnp.zeros(2), jnp.eye(2))
+        >>> float(second_moment_trace(CommitteeSnapshot(moments, moments, None, None)))
+        2.0
     """
 
     statistics: WeightMoments
@@ -124,7 +136,7 @@ def committee_program(key: CommitteeKey) -> Program:
     )
 
 
-def _init(key: CommitteeKey, inputs: Inputs) -> tuple[Constants, Any]:
+def _init(key: CommitteeKey, inputs: Inputs) -> tuple[Constants, PyTree]:
     data, weights, hyper = jax.tree.map(lambda a: a.astype(key.precision), tuple(inputs)[:3])
     start = weight_moments(weights)
     width, dim = weights.shape
@@ -158,12 +170,17 @@ def _dynamics(key: CommitteeKey, inputs: Inputs, constants: Constants) -> Descen
 
 
 def _advance(
-    key: CommitteeKey, inputs: Inputs, constants: Constants, state: Any, first: Any, n_steps: Any
-) -> Any:
+    key: CommitteeKey,
+    inputs: Inputs,
+    constants: Constants,
+    state: PyTree,
+    first: ScalarLike,
+    n_steps: ScalarLike,
+) -> PyTree:
     return _dynamics(key, inputs, constants).advance(state, first, n_steps)
 
 
-def _params(key: CommitteeKey, inputs: Inputs, state: Any, step: Any) -> WeightMoments:
+def _params(key: CommitteeKey, inputs: Inputs, state: PyTree, step: ScalarLike) -> WeightMoments:
     constants, _ = _init(key, inputs)
     displacements = _dynamics(key, inputs, constants).displacement(state, step)
     return _weight_moments(constants, displacements)[1]
@@ -185,7 +202,7 @@ def _kernel(
 
 
 def _measure(
-    key: CommitteeKey, inputs: Inputs, constants: Constants, state: Any, step: Any
+    key: CommitteeKey, inputs: Inputs, constants: Constants, state: PyTree, step: ScalarLike
 ) -> tuple[dict[str, Array], CommitteeSnapshot]:
     """Everything that the weight moments decide; a diverged run is measured as it is."""
     data, hyper, start, rows, _ = constants
@@ -255,9 +272,15 @@ def _of_target(key: CommitteeKey, constants: Constants, stats: WeightMoments) ->
 
 COMMITTEE_RECORDS = frozenset(
     {
-        *("test_loss_error", "weight_norm", "target_moment", "printed_alignment"),
-        *("population_alignment", "population_centered_alignment"),
-        *("change_inside", "change_outside", "linearized_change"),
+        "test_loss_error",
+        "weight_norm",
+        "target_moment",
+        "printed_alignment",
+        "population_alignment",
+        "population_centered_alignment",
+        "change_inside",
+        "change_outside",
+        "linearized_change",
     }
 )
 """Names of records that a network's run may not have."""

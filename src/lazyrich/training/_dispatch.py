@@ -1,4 +1,4 @@
-"""Whether runs go one by one, on threads, as a batch or over devices: by timing a few steps."""
+"""Choose serial, threaded, vmapped or sharded execution by timing a few steps."""
 
 import os
 import time
@@ -40,7 +40,7 @@ def runs_that_fit(simulation: Simulation, one: Inputs, metrics: Metrics) -> int:
     """
     batch = batch_of(simulation, [one], metrics)
     constants, state = batch.start()
-    step = batch.advance.lower(batch.inputs, constants, state, np.array(True), 0, 1)  # ty: ignore[missing-attribute]
+    step = batch.advance.lower(batch.inputs, constants, state, np.array(True), (0, 1))  # ty: ignore[missing-attribute]
     needs = step.compile().memory_analysis()
     if needs is None:
         return 64
@@ -94,7 +94,7 @@ def fastest_mode(simulation: Simulation, inputs: Sequence[Inputs], metrics: Metr
 def compile_first(batch: Batch) -> None:
     """Compile what a run of this kind needs: threads that trace together do the work twice."""
     constants, state = batch.start()
-    state = batch.advance(batch.inputs, constants, state, _everyone(batch), 0, 0)
+    state = batch.advance(batch.inputs, constants, state, _everyone(batch), (0, 0))
     jax.block_until_ready(batch.measure(batch.inputs, constants, state, 0))
 
 
@@ -106,9 +106,9 @@ def _seconds(batch: Batch, n_steps: int) -> float:
     """Seconds per step of all runs of a batch; the first call compiles and is not counted."""
     mask = _everyone(batch)
     constants, state = batch.start()
-    state = jax.block_until_ready(batch.advance(batch.inputs, constants, state, mask, 0, 1))
+    state = jax.block_until_ready(batch.advance(batch.inputs, constants, state, mask, (0, 1)))
     begin = time.perf_counter()
-    jax.block_until_ready(batch.advance(batch.inputs, constants, state, mask, 1, n_steps))
+    jax.block_until_ready(batch.advance(batch.inputs, constants, state, mask, (1, n_steps)))
     return (time.perf_counter() - begin) / n_steps
 
 

@@ -1,17 +1,19 @@
-"""One experiment: everything that decides what a run computes, and nothing else."""
+"""An experiment: all settings that determine what a run computes."""
 
 from collections.abc import Hashable, Mapping
 from functools import lru_cache, partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 from pydantic import Field, model_validator
 
 from lazyrich._base import (
     AddedLater,
     Config,
     InputError,
+    Json,
     Params,
     Status,
     require_steps,
@@ -51,6 +53,10 @@ class Scaling(Config):
         weight_scale: σ, every initial parameter times this.
         label_scale: every label times this. For a Hermite task ε/2 is what a net with the
             activation h + (ε/2) He_k(h) makes itself, and 1/√k! gives unit variance.
+
+    Example:
+        >>> Scaling(alpha=10.0).center  # the initial output is subtracted unless told otherwise
+        True
     """
 
     alpha: float = Field(1.0, gt=0)
@@ -67,6 +73,11 @@ class Stop(Config):
             at the start; None never does.
         solved_accuracy: end once the test accuracy is at or above this; None never does.
         when_diverged: end once a loss is not finite, and with it in the history.
+
+    Example:
+        >>> stop = Stop(solved_loss=0.01)
+        >>> stop.is_asked_for, stop.when_diverged
+        (True, True)
     """
 
     solved_loss: float | None = Field(None, gt=0)
@@ -152,7 +163,7 @@ class Experiment(Simulation):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_label_scale(cls, given: Any) -> Any:
+    def _one_label_scale(cls, given: Json) -> object:
         """Labels of files from before had a scale in the task, beside that of the scaling."""
         task = given.get("task") if isinstance(given, Mapping) else None
         scaling = given.get("scaling", Scaling()) if isinstance(given, Mapping) else None
@@ -169,8 +180,8 @@ class Experiment(Simulation):
 
     @model_validator(mode="before")
     @classmethod
-    def _linearized_is_a_setting(cls, given: Any) -> Any:
-        """Files of before, and whoever likes it, name the linearized network as a metric."""
+    def _linearized_is_a_setting(cls, given: Json) -> object:
+        """Older files, and callers, may name the linearized network as a metric."""
         field = "probes" if isinstance(given, Mapping) and "probes" in given else "metrics"
         if not isinstance(given, Mapping) or not _is_named(given.get(field)):
             return given
@@ -214,7 +225,7 @@ class Experiment(Simulation):
         """As the precision says."""
         return self.precision == "float64"
 
-    def changed(self, changes: Mapping[str, Any]) -> "Experiment":
+    def changed(self, changes: Mapping[str, Json]) -> "Experiment":
         """The same experiment with some settings changed, by dotted path.
 
         As for any ``Config``. A new list of metrics also says anew whether the linearized
@@ -228,7 +239,7 @@ class Experiment(Simulation):
     def static_key(self) -> NetworkKey:
         """Everything but α, ε, σ, label scale, learning rate, weight decay, seeds and steps."""
         net, optimizer, task = self.net, self.optimizer, self.task
-        same: dict[str, Any] = {"data_seed": None, "split_seed": None}
+        same: dict[str, Json] = {"data_seed": None, "split_seed": None}
         return NetworkKey(
             task=task.model_copy(update=same | dict.fromkeys(task.dynamic_hyperparameters, 1)),
             net=net.model_copy(update=dict.fromkeys(net.dynamic_hyperparameters, 1.0)),
@@ -242,7 +253,7 @@ class Experiment(Simulation):
             precision=self.precision,
         )
 
-    def sample(self, drawn: dict[Hashable, Any]) -> Inputs:
+    def sample(self, drawn: dict[Hashable, PyTree]) -> Inputs:
         """Data, initial weights and dynamic hyperparameters, rounded from double precision."""
         scaling = self.scaling
         source = Source(
@@ -298,16 +309,16 @@ class Experiment(Simulation):
         return network_needs(self)
 
 
-def _is_linearized(metric: Any) -> bool:
+def _is_linearized(metric: object) -> bool:
     return isinstance(metric, Mapping) and metric.get("kind") in ("linearized", "twin")
 
 
-def _is_named(metrics: Any) -> bool:
+def _is_named(metrics: object) -> bool:
     """Whether the linearized network stands among the metrics, as it once did."""
     return isinstance(metrics, list | tuple) and any(map(_is_linearized, metrics))
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -1,6 +1,6 @@
-"""What a run leaves behind."""
+"""The result of a run."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -15,11 +15,21 @@ FORMER_RECORDS = {
 
 
 class Description(NamedTuple):
-    """Unit and axes of one measured quantity, as in ``Record``."""
+    """Unit and axes of one measured quantity, as in ``Record``.
+
+    Attributes:
+        unit: "dimensionless", "label units", "label units²" or "steps".
+        axes: name of each axis after the first.
+        coordinates: for each such axis its values, or None to count from zero.
+
+    Example:
+        >>> Description("label units²").axes
+        ()
+    """
 
     unit: str = "dimensionless"
     axes: tuple[str, ...] = ()
-    coordinates: tuple[tuple[Any, ...] | None, ...] = ()
+    coordinates: tuple[tuple[object, ...] | None, ...] = ()
 
 
 class Record(NamedTuple):
@@ -30,12 +40,16 @@ class Record(NamedTuple):
         unit: "dimensionless", "label units", "label units²" or "steps".
         axes: name of each axis after the first, such as ``("threshold",)``.
         coordinates: for each such axis its values, or None to count from zero.
+
+    Example:
+        >>> Record(np.array([1.0, 0.5]), "label units²").values[-1]
+        np.float64(0.5)
     """
 
     values: Shaped[np.ndarray, "s ..."]
     unit: str = "dimensionless"
     axes: tuple[str, ...] = ()
-    coordinates: tuple[tuple[Any, ...] | None, ...] = ()
+    coordinates: tuple[tuple[object, ...] | None, ...] = ()
 
 
 class History(NamedTuple):
@@ -50,6 +64,12 @@ class History(NamedTuple):
         params: parameters at the last record.
         wall_seconds: time of the computation alone, compilation included, shared
             equally among runs that were computed together.
+
+    Example:
+        >>> losses = {part: Record(np.array([2.0, 0.5])) for part in ("train_loss", "test_loss")}
+        >>> history = History(Config(), np.array([0, 10]), losses, Status.ok, None, 0.1)
+        >>> history.train_loss.tolist(), history.status.name
+        ([2.0, 0.5], 'ok')
     """
 
     experiment: Config

@@ -1,10 +1,10 @@
-"""The numbers that runs of a network may differ in without another compilation."""
+"""Dynamic hyperparameters: numbers in which runs may differ without recompilation."""
 
 from collections import namedtuple
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jaxtyping import ScalarLike
+from jaxtyping import PyTree, ScalarLike
 
 from lazyrich._base import Config
 
@@ -17,15 +17,19 @@ class Hyperparameters(NamedTuple):
         label_scale: factor of every label.
         net: those of the network, by the name of their field, such as ``net.epsilon``.
         optimizer: those of the optimizer, such as ``optimizer.learning_rate``.
+
+    Example:
+        >>> Hyperparameters(alpha=2.0, label_scale=1.0, net=None, optimizer=None).alpha
+        2.0
     """
 
     alpha: ScalarLike
     label_scale: ScalarLike
-    net: Any
-    optimizer: Any
+    net: PyTree
+    optimizer: PyTree
 
 
-def dynamic_part(part: Config, names: tuple[str, ...]) -> Any:
+def dynamic_part(part: Config, names: tuple[str, ...]) -> PyTree:
     """The fields of these names as a NamedTuple.
 
     Example:

@@ -1,17 +1,17 @@
-"""Takes simulations to their end: which go together, what is kept of them, who is told."""
+"""Runs a list of simulations: groups them, checkpoints them and reports progress."""
 
 import itertools
 import os
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from lazyrich._base import InputError, set_aside
 
@@ -21,7 +21,7 @@ from ._dispatch import Mode, compile_first, fastest_mode, n_threads, runs_that_f
 from ._history import History
 from ._loop import Callbacks, RunState, drive
 from ._memory import memory_errors_said
-from ._progress import Log, OnProgress, Report
+from ._progress import Listeners, Report
 from ._record_names import own_records
 from ._simulation import Simulation
 
@@ -30,7 +30,7 @@ Runs = dict[int, RunState]
 
 
 class Job:
-    """One call of ``train_many``: who is told what, and what is shared."""
+    """One call of ``train_many``: its simulations, callbacks and checkpoints."""
 
     def __init__(
         self,
@@ -38,19 +38,17 @@ class Job:
         checkpoints: Sequence[Path | None],
         metrics: Metrics,
         *,
-        progress: OnProgress | None = None,
         checkpoint_seconds: float,
-        log: Log | None = None,
-        on_finished: Callable[[int, History], None] | None = None,
+        listeners: Listeners,
     ) -> None:
         self.simulations = simulations
         self.checkpoints = checkpoints
         self.metrics = metrics
-        self.log, self.on_finished = log, on_finished
+        self.log, self.on_finished = listeners.log, listeners.on_finished
         self.stop = threading.Event()
         self.lock = threading.RLock()
         n_steps = sum(int(one.schedule[-1]) for one in simulations)
-        self.report = Report(progress, n_steps, self.lock)
+        self.report = Report(listeners.progress, n_steps, self.lock)
         self.callbacks = Callbacks(
             self.report.steps, self._on_evaluation, self.stop.is_set, checkpoint_seconds
         )
@@ -120,7 +118,7 @@ class Job:
 
     def _groups(self, saved: Sequence[Saved | None]) -> Iterable[list[int]]:
         """Positions of runs that may share a batch: one static key, schedule and present step."""
-        groups: defaultdict[Any, list[int]] = defaultdict(list)
+        groups: defaultdict[Hashable, list[int]] = defaultdict(list)
         for k, one in enumerate(self.simulations):
             kept = saved[k]
             step = -1 if kept is None else kept.step
@@ -129,7 +127,7 @@ class Job:
         return groups.values()
 
     def _sampled(self, group: Sequence[int], saved: Sequence[Saved | None]) -> Runs:
-        drawn: dict[Any, Any] = {}
+        drawn: dict[PyTree, PyTree] = {}
         runs = {}
         for k in group:
             one = self.simulations[k]
@@ -154,7 +152,7 @@ class Job:
                 compile_first(batch_of(one, inputs[:1], self.metrics))
                 self._on_threads(runs)
 
-    def _together(self, runs: Runs, devices: Any) -> None:
+    def _together(self, runs: Runs, devices: Sequence[jax.Device] | None) -> None:
         """Runs as batches that fit into memory, filled up to a multiple of the devices."""
         n_devices = len(devices or [0])
         first = next(iter(runs.values()))

@@ -1,4 +1,4 @@
-"""Metrics_ of a network's tangent kernel, at the start and as it moves."""
+"""Metrics of a network's tangent kernel, at the start and as it moves."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -47,7 +47,6 @@ class _KernelMetric(Metric):
         return ntk(of.predict, of.params, x, trace_outputs=True), y
 
     def reference(self, start: Snapshot) -> Array:
-        """K₀."""
         return self.kernel(start)[0]
 
 
@@ -59,6 +58,10 @@ class KernelMovement(_KernelMetric):
     Attributes:
         n_points: how many points, at least 4.
         points: take "test" or "train" points.
+
+    Example:
+        >>> KernelMovement(n_points=50).names
+        ('kernel_distance',)
     """
 
     names: ClassVar[Sequence[str]] = ("kernel_distance",)
@@ -66,7 +69,6 @@ class KernelMovement(_KernelMetric):
     kind: Literal["kernel_movement"] = "kernel_movement"
 
     def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
-        """The distance."""
         return {"kernel_distance": kernel_distance(reference, self.kernel(now)[0])}
 
 
@@ -80,6 +82,10 @@ class Alignment(_KernelMetric):
     Attributes:
         n_points: how many points, at least 4.
         points: take "test" or "train" points.
+
+    Example:
+        >>> Alignment(points="train").names[0]
+        'alignment'
 
     References:
         Kumar et al. (2024), §5 and Figure 1(c).
@@ -96,7 +102,6 @@ class Alignment(_KernelMetric):
     kind: Literal["alignment"] = "alignment"
 
     def measure(self, now: Snapshot, reference: Array) -> dict[str, Array]:
-        """The family."""
         kernel, targets = self.kernel(now)
         return {
             "alignment": alignment(kernel, targets),
@@ -182,7 +187,6 @@ class KernelRegression(Metric):
     kind: Literal["kernel_regression"] = "kernel_regression"
 
     def reference(self, start: Snapshot) -> Array:
-        """The loss."""
         data = start.data
         kernel = ntk(start.predict, start.params, jnp.concatenate([data.x, data.x_test]), data.x)
         matrix = kernel if kernel.ndim == 2 else flatten_kernel(kernel)
@@ -196,7 +200,6 @@ class KernelRegression(Metric):
         return {"kernel_regression_loss": reference}
 
     def describe(self, params: Params) -> dict[str, Description]:
-        """Its unit."""
         return {"kernel_regression_loss": Description("label units²")}
 
 
@@ -206,6 +209,10 @@ class Difficulty(Metric):
     The squared distance ‖θ − θ₀‖² at which the linearised net fits the labels, or what
     f(θ₀) leaves of them. Records ``difficulty``, a number without a step, like
     ``kernel_regression_loss``.
+
+    Example:
+        >>> Difficulty().names
+        ('difficulty',)
     """
 
     names: ClassVar[Sequence[str]] = ("difficulty",)
@@ -214,7 +221,6 @@ class Difficulty(Metric):
     kind: Literal["difficulty"] = "difficulty"
 
     def reference(self, start: Snapshot) -> Array:
-        """The difficulty."""
         kernel = ntk(start.predict, start.params, start.data.x)
         matrix = kernel if kernel.ndim == 2 else flatten_kernel(kernel)
         wanted = (start.data.y - start.outputs).reshape(-1)

@@ -1,13 +1,14 @@
-"""The one loop: runs go from evaluation to evaluation side by side, and are kept on the way."""
+"""The training loop: advances a batch of runs from evaluation to evaluation and checkpoints it."""
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from ._batch import Batch, Metrics
 from ._checkpoint import Saved, write_checkpoint
@@ -79,7 +80,7 @@ class RunState:
             saved = Saved(step, leaves, steps, self.records(), seconds, self.metrics)
             write_checkpoint(self.checkpoint, self.simulation, saved)
 
-    def history(self, params: Any) -> History:
+    def history(self, params: PyTree) -> History:
         """What is left of a finished run with these parameters."""
         begin = time.monotonic()
         steps, measured = np.array(self.steps), self.records()
@@ -99,7 +100,7 @@ def _plain(values: np.ndarray) -> Description:
 
 
 class Callbacks(NamedTuple):
-    """Who is told while runs go, and when they are to stop.
+    """Callbacks during a run, and when to stop.
 
     Attributes:
         on_steps: called with how many steps have just been made, of all runs together.
@@ -149,17 +150,17 @@ class _Loop:
     """
 
     def __init__(
-        self, runs: Sequence[RunState], batch: Batch, callbacks: Callbacks, constants: Any
+        self, runs: Sequence[RunState], batch: Batch, callbacks: Callbacks, constants: PyTree
     ) -> None:
         self.runs, self.batch, self.callbacks = runs, batch, callbacks
         self.constants = constants
         self.step = runs[0].step
         self.clock = _Clock(runs)
-        self.on_the_way: list[tuple[int, np.ndarray, dict[str, Any]]] = []
+        self.on_the_way: list[tuple[int, np.ndarray, dict[str, PyTree]]] = []
         self.n_unsaid = self.n_unwaited = 0
         self.may_end_early = runs[0].simulation.may_end_early
 
-    def run(self, state: Any) -> Any:
+    def run(self, state: PyTree) -> PyTree:
         """The state after the last step; None if the runs were stopped."""
         for target in self.runs[0].schedule[len(self.runs[0].steps) :]:
             active = np.array([run.is_active for run in self.runs])
@@ -177,17 +178,17 @@ class _Loop:
         self._keep(state)
         return state
 
-    def _advance(self, state: Any, target: int, active: np.ndarray) -> Any:
+    def _advance(self, state: PyTree, target: int, active: np.ndarray) -> PyTree:
         n_steps = min(target - self.step, self.clock.steps_in_a_second - self.n_unwaited)
         mask = active[0] if self.batch.n_runs is None else np.resize(active, self.batch.n_runs)
         inputs, constants = self.batch.inputs, self.constants
-        state = self.batch.advance(inputs, constants, state, mask, self.step, n_steps)
+        state = self.batch.advance(inputs, constants, state, mask, (self.step, n_steps))
         self.step += n_steps
         self.n_unwaited += n_steps
         self.n_unsaid += n_steps * int(active.sum())
         return state
 
-    def _wait(self, state: Any) -> bool:
+    def _wait(self, state: PyTree) -> bool:
         """Wait for what was asked for; False if the runs are to stop here."""
         self._take_records(state)
         is_to_stop = self.callbacks.should_stop()
@@ -195,7 +196,7 @@ class _Loop:
             self._keep(state)
         return not is_to_stop
 
-    def _take_records(self, state: Any) -> None:
+    def _take_records(self, state: PyTree) -> None:
         """Hand over what was measured, once the device has come so far."""
         jax.block_until_ready(state)
         self.clock.tick(self.n_unwaited)
@@ -211,7 +212,7 @@ class _Loop:
                     run.add(target, jax.tree.map(np.asarray, self.batch.row(measured, k)))
                     self.callbacks.on_evaluation(run.scalars, run.steps[-1])
 
-    def _keep(self, state: Any) -> None:
+    def _keep(self, state: PyTree) -> None:
         if not any(run.checkpoint for run in self.runs):
             return
         leaves = jax.tree.leaves(jax.device_get(state))
@@ -219,7 +220,7 @@ class _Loop:
             run.keep(self.step, [np.asarray(leaf) for leaf in self.batch.row(leaves, k)])
 
 
-def _restored(runs: Sequence[RunState], state: Any, *, is_batch: bool) -> Any:
+def _restored(runs: Sequence[RunState], state: PyTree, *, is_batch: bool) -> PyTree:
     saved = [run.leaves for run in runs]
     fresh, tree = jax.tree.flatten(state)
     columns = zip(*(leaves for leaves in saved if leaves is not None), strict=True)

@@ -1,4 +1,4 @@
-"""What is minimised, and what is counted right."""
+"""Losses and accuracies."""
 
 from collections.abc import Callable
 from typing import Literal

@@ -1,11 +1,11 @@
-"""Refuse what cannot fit into the memory, before anything is computed."""
+"""Refuse experiments that do not fit into memory, before anything is computed."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 from lazyrich._base import Config, InputError, free_memory, grouped, memory_text
 
@@ -24,6 +24,10 @@ def require_memory(experiments: Sequence[Config]) -> None:
 
     Raises:
         InputError: with what is needed, what is free, and which setting to lower.
+
+    Example:
+        >>> from lazyrich.training import CommitteeExperiment
+        >>> require_memory([CommitteeExperiment(dim=5, width=20, n_train=30, n_steps=10)])
     """
     free = free_memory()
     if free is None:
@@ -72,7 +76,7 @@ def _same_sizes(experiment: Config) -> Config:
     return experiment.model_copy(update={"seed": 0}) if has_seed else experiment
 
 
-def _what_to_lower(one: Any, needs: Mapping[str, float]) -> str:
+def _what_to_lower(one: Config, needs: Mapping[str, float]) -> str:
     """The setting that, lowered, saves most; with its value."""
     tree = one.model_dump()
     total = sum(needs.values())
@@ -93,7 +97,9 @@ def _what_to_lower(one: Any, needs: Mapping[str, float]) -> str:
     return f"{path} (now {grouped(value)})"
 
 
-def _whole_numbers(tree: Any, path: str = "") -> Iterator[tuple[str, int, Callable[[int], None]]]:
+def _whole_numbers(
+    tree: PyTree, path: str = ""
+) -> Iterator[tuple[str, int, Callable[[int], None]]]:
     """Every whole number of dumped settings, with a way to put another in its place."""
     if isinstance(tree, dict):
         items = [*tree.items()]

@@ -1,10 +1,10 @@
-"""What a metric is, and what it sees of a run."""
+"""The interface of a metric, and the snapshot of a run that it is given."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, PyTree, Shaped
 
 from lazyrich._base import Config, Params, Predictor
 from lazyrich.models import Net
@@ -26,6 +26,12 @@ class Snapshot(NamedTuple):
         test_outputs: of the scaled net on the test points.
         hyper: α, ε and the like.
         center: whether the output at θ₀ is subtracted.
+
+    Example:
+        >>> def largest_output(now):  # a metric: train(experiment, metrics={"largest": ...})
+        ...     return abs(now.outputs).max()
+        >>> largest_output.__name__, Snapshot._fields[0]
+        ('largest_output', 'predict')
     """
 
     predict: Predictor
@@ -39,13 +45,22 @@ class Snapshot(NamedTuple):
 
 
 class Metric(Config):
-    """Settings of a metric; abstract. Metrics_ are pure: jit- and vmap-safe.
+    """Settings of a metric; abstract. Metrics are pure: jit- and vmap-safe.
 
     Attributes:
         is_prepared: whether ``reference`` is computed before any batch, in double precision.
             For decompositions: batched, they have hung XLA's CPU threads, and in single
             precision they take small modes for null ones.
         names: of all records that ``measure`` returns.
+
+    Example:
+        >>> class OutputNorm(Metric):
+        ...     names = ("output_norm",)
+        ...     kind: str = "output_norm"
+        ...     def measure(self, now, reference):
+        ...         return {"output_norm": (now.outputs**2).sum() ** 0.5}
+        >>> OutputNorm().names
+        ('output_norm',)
     """
 
     is_prepared: ClassVar[bool] = False
@@ -56,12 +71,12 @@ class Metric(Config):
     def check(self, task: Task, net: Net) -> None:
         """Refuse, with an ``InputError``, a task or net that cannot be measured so."""
 
-    def reference(self, start: Snapshot) -> Any:
+    def reference(self, start: Snapshot) -> PyTree:
         """What ``measure`` compares with, computed once from the run at step 0."""
         return None
 
     @abstractmethod
-    def measure(self, now: Snapshot, reference: Any) -> dict[str, Array]:
+    def measure(self, now: Snapshot, reference: PyTree) -> dict[str, Array]:
         """The measured quantities by name."""
 
     def describe(self, params: Params) -> dict[str, Description]:

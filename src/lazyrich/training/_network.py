@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from lazyrich._base import Params, Predictor
 from lazyrich.kernels import linearize
@@ -55,7 +55,7 @@ class Constants(NamedTuple):
     """
 
     offsets: tuple[Array, Array] | None
-    references: tuple[Any, ...]
+    references: tuple[PyTree, ...]
 
 
 class Learner(NamedTuple):
@@ -110,7 +110,7 @@ def _init(key: NetworkKey, inputs: Inputs) -> tuple[Constants, State]:
 
 
 @partial(jax.jit, static_argnums=0)
-def prepared_references(key: NetworkKey, inputs: Inputs) -> tuple[Any, ...]:
+def prepared_references(key: NetworkKey, inputs: Inputs) -> tuple[PyTree, ...]:
     """The references that are computed before any batch; None for the other metrics."""
     _, start = _first(key, inputs)
     return tuple(metric.reference(start) if metric.is_prepared else None for metric in key.metrics)

@@ -29,6 +29,11 @@ class Optimizer(Config):
         batch_size: points in a step; None takes all. Smaller batches are drawn without
             replacement, in a new order each pass; a rest that fills no batch is left out.
         dynamic_hyperparameters: fields that runs of one compilation may differ in.
+
+    Example:
+        >>> from lazyrich.training import Adam
+        >>> isinstance(Adam(learning_rate=0.001), Optimizer)
+        True
     """
 
     dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)

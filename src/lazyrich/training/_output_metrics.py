@@ -1,4 +1,4 @@
-"""Metrics_ of what a network gives out: how wrong it is, and why."""
+"""Metrics of a network's outputs: errors, and the terms of the loss."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -27,6 +27,10 @@ class ThresholdAccuracy(Metric):
         thresholds: in label units, or their square.
         of: compare the "squared" error of a point (mean over outputs) with the
             threshold, as the authors and Omnigrok do, or its "absolute" error.
+
+    Example:
+        >>> ThresholdAccuracy(thresholds=(0.1,)).of
+        'squared'
     """
 
     names: ClassVar[Sequence[str]] = (
@@ -39,7 +43,6 @@ class ThresholdAccuracy(Metric):
     of: Literal["squared", "absolute"] = "squared"
 
     def measure(self, now: Snapshot, reference: None) -> dict[str, Array]:
-        """Both shares."""
         levels = jnp.asarray(self.thresholds, now.outputs.dtype)
         pairs = {
             "train": (now.outputs, now.data.y),
@@ -51,7 +54,6 @@ class ThresholdAccuracy(Metric):
         }
 
     def describe(self, params: Params) -> dict[str, Description]:
-        """The thresholds."""
         of = Description(axes=("threshold",), coordinates=(self.thresholds,))
         return {f"{part}_threshold_accuracy": of for part in ("train", "test")}
 
@@ -61,6 +63,10 @@ class TestLossError(Metric):
 
     Records ``test_loss_error``, of the mean squared error of real labels: how far the test
     loss may be from its mean over all inputs.
+
+    Example:
+        >>> TestLossError().names
+        ('test_loss_error',)
     """
 
     __test__: ClassVar[bool] = False  # no test of pytest's, though its name begins so
@@ -84,7 +90,6 @@ class TestLossError(Metric):
         return {"test_loss_error": errors.std() / jnp.sqrt(len(errors))}
 
     def describe(self, params: Params) -> dict[str, Description]:
-        """Its unit."""
         return {"test_loss_error": Description("label units²")}
 
 
@@ -94,6 +99,10 @@ class Terms(Metric):
     Records ``variance_term``, ``misalignment_term`` and ``linear_term``, label units²:
     exact means over all inputs, of the centred net if it is centred (Eq. 22 with trained
     readouts). NaN for a negative label scale.
+
+    Example:
+        >>> Terms().names
+        ('variance_term', 'misalignment_term', 'linear_term')
     """
 
     names: ClassVar[Sequence[str]] = ("variance_term", "misalignment_term", "linear_term")
@@ -110,7 +119,6 @@ class Terms(Metric):
             )
 
     def measure(self, now: Snapshot, reference: None) -> dict[str, Array]:
-        """Eq. 6."""
         start = now.params0 if now.center else None
         found = loss_terms(
             weight_moments(*now.params),
@@ -123,5 +131,4 @@ class Terms(Metric):
         return dict(zip(self.names, found, strict=True))
 
     def describe(self, params: Params) -> dict[str, Description]:
-        """Their unit."""
         return {name: Description("label units²") for name in self.names}

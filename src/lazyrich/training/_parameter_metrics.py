@@ -1,4 +1,4 @@
-"""Metrics_ of a network's parameters: how large they are, and how far from the start."""
+"""Metrics of a network's parameters: how large they are, and how far from the start."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
@@ -17,6 +17,10 @@ class WeightNorm(Metric):
     """‖θ‖, and the norm of each parameter array on its own.
 
     Records ``weight_norm`` and ``weight_norms`` (axis ``parameter``).
+
+    Example:
+        >>> WeightNorm().names
+        ('weight_norm', 'weight_norms')
     """
 
     names: ClassVar[Sequence[str]] = ("weight_norm", "weight_norms")
@@ -24,7 +28,6 @@ class WeightNorm(Metric):
     kind: Literal["weight_norm"] = "weight_norm"
 
     def measure(self, now: Snapshot, reference: None) -> dict[str, Array]:
-        """Frobenius norms."""
         norms = _norms(now.params)
         return {"weight_norm": jnp.linalg.norm(norms), "weight_norms": norms}
 
@@ -37,6 +40,10 @@ class ParameterChange(Metric):
     """‖θ − θ₀‖/‖θ₀‖, of all parameters together: zero at the start, small if lazy.
 
     Records ``parameter_change``.
+
+    Example:
+        >>> ParameterChange().names
+        ('parameter_change',)
     """
 
     names: ClassVar[Sequence[str]] = ("parameter_change",)

@@ -1,4 +1,4 @@
-"""Experiments that work, to start from: one for each kind of task."""
+"""Presets: a working experiment for each kind of task."""
 
 import warnings
 from functools import cache

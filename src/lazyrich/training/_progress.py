@@ -1,9 +1,11 @@
-"""How far the work is, and who is told."""
+"""Progress reports."""
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ._history import History
 
 
 class Progress(NamedTuple):
@@ -15,6 +17,11 @@ class Progress(NamedTuple):
         steps_per_second: the pace so far.
         seconds_left: at that pace.
         metrics: the scalar records at the latest evaluation of any run.
+
+    Example:
+        >>> report = Progress(50, 100, 10.0, 5.0, {"train_loss": 0.1})
+        >>> f"{report.n_done / report.n_steps:.0%}, {report.seconds_left:.0f} s left"
+        '50%, 5 s left'
     """
 
     n_done: int
@@ -25,7 +32,21 @@ class Progress(NamedTuple):
 
 
 OnProgress = Callable[[Progress], None]
-Log = Callable[[dict[str, float], int], Any]
+Log = Callable[[dict[str, float], int], object]
+
+
+class Listeners(NamedTuple):
+    """The callbacks of a job, each optional.
+
+    Attributes:
+        progress: called with a ``Progress`` from time to time.
+        log: called with the scalar records and the step of each evaluation.
+        on_finished: called with the position and the history of each run as it ends.
+    """
+
+    progress: OnProgress | None = None
+    log: Log | None = None
+    on_finished: Callable[[int, History], None] | None = None
 
 
 class Report:
@@ -42,7 +63,7 @@ class Report:
         self.n_done += n_steps
 
     def steps(self, n_steps: int) -> None:
-        """Count steps."""
+        """Count steps that were just made."""
         with self.lock:
             self.n_done += n_steps
             self.n_made += n_steps

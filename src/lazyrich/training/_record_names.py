@@ -1,7 +1,6 @@
-"""Which names a run records by itself, and which are free for metrics of one's own."""
+"""Which record names are reserved, and which are free for user-defined metrics."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from lazyrich._base import InputError, shown
 
@@ -20,8 +19,8 @@ RECORDS = frozenset([*_LOSSES, *_ACCURACIES, *_OF_METRICS]) | COMMITTEE_RECORDS
 _BESIDE = frozenset({"step", "status", "wall_seconds", "key", "error", "run"})
 
 
-def checked_metrics(metrics: Mapping[str, Any] | Any) -> Metrics:
-    """Metrics of one's own as pairs of name and function.
+def checked_metrics(metrics: Mapping[str, object] | object) -> Metrics:
+    """User-defined metrics as pairs of name and function.
 
     Raises:
         InputError: if a name is that of a built-in record or stands twice, or what is given
@@ -59,5 +58,5 @@ def checked_metrics(metrics: Mapping[str, Any] | Any) -> Metrics:
 
 
 def own_records(saved: Saved) -> set[str]:
-    """The names of the metrics of one's own with which a run was kept."""
+    """The names of the user-defined metrics with which a run was kept."""
     return set(saved.records) - RECORDS if saved.metrics is None else set(saved.metrics)

@@ -1,12 +1,12 @@
 """From settings to arrays: data and initial weights of a network's run, in its precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from lazyrich._base import Params, Predictor
 from lazyrich.kernels import ntk
@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
 
 def sampled(
-    source: Source, key: NetworkKey, hyper: Hyperparameters, drawn: dict[Any, Any]
+    source: Source, key: NetworkKey, hyper: Hyperparameters, drawn: dict[PyTree, PyTree]
 ) -> Inputs:
     """The inputs of a run.
 
@@ -108,7 +108,7 @@ def _predictor(net: Net) -> Predictor:
     return net.predictor(**{name: getattr(net, name) for name in net.dynamic_hyperparameters})
 
 
-def _references(key: NetworkKey, inputs: Inputs, dtype: np.dtype) -> tuple[Any, ...]:
+def _references(key: NetworkKey, inputs: Inputs, dtype: np.dtype) -> tuple[PyTree, ...]:
     """What metrics compare with, where that is decomposed: of the rounded inputs, in double."""
     if not any(metric.is_prepared for metric in key.metrics):
         return (None,) * len(key.metrics)
@@ -121,7 +121,7 @@ def _references(key: NetworkKey, inputs: Inputs, dtype: np.dtype) -> tuple[Any, 
         return _rounded(prepared_references(key, double), dtype)
 
 
-def _identity(source: Source) -> tuple[Any, ...]:
+def _identity(source: Source) -> tuple[Hashable, ...]:
     """Equal for runs that have the same data."""
     task, seed = source.task, source.seed
     shared = (task, source.label_scale, source.precision, source.printed)
@@ -132,10 +132,10 @@ def _identity(source: Source) -> tuple[Any, ...]:
     return (*shared, seed)
 
 
-def _rounded(tree: Any, dtype: np.dtype) -> Any:
+def _rounded(tree: PyTree, dtype: np.dtype) -> PyTree:
     """NumPy copies in the run's precision; whole numbers in 32 bits."""
 
-    def convert(leaf: Any) -> Any:
+    def convert(leaf: PyTree) -> PyTree:
         array = np.asarray(leaf)
         if np.issubdtype(array.dtype, np.floating):
             return array.astype(dtype)

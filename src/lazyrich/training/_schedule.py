@@ -1,4 +1,4 @@
-"""When to record."""
+"""The evaluation schedule: at which steps to record."""
 
 import math
 

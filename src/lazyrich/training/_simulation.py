@@ -1,11 +1,12 @@
-"""What everything that can be simulated offers: the few verbs that the machinery needs."""
+"""The interface of a simulation: the few methods that training and sweeps need."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from lazyrich._base import Config, Status
 
@@ -21,13 +22,17 @@ class Inputs(NamedTuple):
         hyper: dynamic hyperparameters, one array or a NamedTuple of them.
         key: of what is random in the course of the run, or None.
         references: what metrics compare with, where it is computed before any batch.
+
+    Example:
+        >>> Inputs(data=None, params0=np.ones(3), hyper=0.5).references
+        ()
     """
 
-    data: Any
-    params0: Any
-    hyper: Any
-    key: Any = None
-    references: Any = ()
+    data: PyTree
+    params0: PyTree
+    hyper: PyTree
+    key: PyTree = None
+    references: PyTree = ()
 
 
 class Program(NamedTuple):
@@ -41,12 +46,21 @@ class Program(NamedTuple):
             snapshot is what metrics of the user's own are computed from. A record with a
             slash in its name is kept for ``Simulation.finish`` alone.
         params: (inputs, state, step) → the parameters that the history holds.
+
+    Example:
+        >>> decay = Program(  # x is multiplied by 1 − hyper at each step
+        ...     init=lambda inputs: (None, inputs.params0),
+        ...     advance=lambda inputs, constants, x, first, n: x * (1 - inputs.hyper) ** n,
+        ...     measure=lambda inputs, constants, x, step: ({"train_loss": x**2}, x),
+        ... )
+        >>> float(decay.advance(Inputs(None, 8.0, 0.5), None, 8.0, 0, 3))
+        1.0
     """
 
-    init: Callable[[Inputs], tuple[Any, Any]]
-    advance: Callable[[Inputs, Any, Any, Any, Any], Any]
-    measure: Callable[[Inputs, Any, Any, Any], tuple[dict[str, Any], Any]]
-    params: Callable[[Inputs, Any, Any], Any] = lambda inputs, state, step: state
+    init: Callable[[Inputs], tuple[PyTree, PyTree]]
+    advance: Callable[[Inputs, PyTree, PyTree, PyTree, PyTree], PyTree]
+    measure: Callable[[Inputs, PyTree, PyTree, PyTree], tuple[dict[str, PyTree], PyTree]]
+    params: Callable[[Inputs, PyTree, PyTree], PyTree] = lambda inputs, state, step: state
 
 
 class Simulation(Config):
@@ -93,11 +107,11 @@ class Simulation(Config):
         return np.asarray(steps)
 
     @abstractmethod
-    def sample(self, drawn: dict[Hashable, Any]) -> Inputs:
+    def sample(self, drawn: dict[Hashable, PyTree]) -> Inputs:
         """Data, initial parameters and dynamic hyperparameters.
 
         Args:
-            drawn: what other runs have sampled, by a key of one's own; data that is found
+            drawn: what other runs have sampled, by a key of your choice; data that is found
                 there, and used, is shared by the runs.
 
         Raises:
@@ -149,7 +163,7 @@ class Simulation(Config):
         del inputs, steps
         return records
 
-    def describe(self, params: Any) -> dict[str, Description]:
+    def describe(self, params: PyTree) -> dict[str, Description]:
         """Units and axes of the records that are more than dimensionless numbers."""
         del params
         return {}
@@ -159,7 +173,7 @@ class Simulation(Config):
         return {}
 
 
-def all_finite(records: Any) -> bool:
+def all_finite(records: Iterable[Mapping[str, PyTree]]) -> bool:
     """Whether all losses are finite."""
     return all(
         np.isfinite(values).all()

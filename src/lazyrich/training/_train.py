@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lazyrich._base import Config, InputError, read_json, shown
+from lazyrich._base import Config, InputError, Json, read_json, shown
 
 from ._batch import Metric
 from ._committee import CommitteeExperiment
@@ -14,7 +14,7 @@ from ._history import History
 from ._job import Job
 from ._memory import require_memory
 from ._presets import PRESETS
-from ._progress import Log, OnProgress
+from ._progress import Listeners, Log, OnProgress
 from ._record_names import checked_metrics
 from ._simulation import Simulation
 
@@ -40,7 +40,7 @@ def train(
             exactly as if it had not been interrupted. It stays when the run is done; the
             same call then returns the history without computing it again.
         checkpoint_seconds: least time between two checkpoints; Ctrl-C writes one too.
-        metrics: metrics of one's own by name: pure functions of a ``Snapshot`` (of a
+        metrics: user-defined metrics by name: pure functions of a ``Snapshot`` (of a
             ``CommitteeSnapshot``, for a ``CommitteeExperiment``) that return one array.
             Pass the same functions again to reuse a compilation. The name of a built-in
             record is refused.
@@ -75,22 +75,21 @@ def train(
         [experiment],
         [None if checkpoint is None else Path(checkpoint)],
         metrics,
-        progress=progress,
         checkpoint_seconds=checkpoint_seconds,
-        log=log,
+        listeners=Listeners(progress=progress, log=log),
     )
     return job.run("loop")[0]
 
 
 def train_many(
-    experiments: Iterable[Simulation] | Any,
+    experiments: Iterable[Simulation] | object,
     *,
     mode: Mode = "auto",
     progress: OnProgress | None = None,
     checkpoints: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
     on_finished: Callable[[int, History], None] | None = None,
-    metrics: Mapping[str, Metric] | Any = None,
+    metrics: Mapping[str, Metric] | object = None,
 ) -> list[History]:
     """Train many experiments; those that differ in numbers alone share one compilation.
 
@@ -145,15 +144,14 @@ def train_many(
         asked,
         [folder / f"{k}.npz" if folder else None for k in range(len(asked))],
         metrics,
-        progress=progress,
         checkpoint_seconds=checkpoint_seconds,
-        on_finished=on_finished,
+        listeners=Listeners(progress=progress, on_finished=on_finished),
     )
     return job.run(mode)
 
 
 def train_committee(
-    experiments: Sequence[CommitteeExperiment | Any],
+    experiments: Sequence[CommitteeExperiment | object],
     *,
     on_finished: Callable[[int, History], None] | None = None,
 ) -> list[History]:
@@ -188,7 +186,7 @@ def train_committee(
     return train_many(experiments, on_finished=on_finished)
 
 
-def _require_simulations(given: Sequence[Any], function: str) -> None:
+def _require_simulations(given: Sequence[Json], function: str) -> None:
     for one in given:
         if isinstance(one, Simulation):
             continue
@@ -205,6 +203,12 @@ def experiment_from_json(text: str) -> Experiment | CommitteeExperiment:
 
     What has a task, a net or an optimizer is an ``Experiment``; settings of the committee
     machine alone are a ``CommitteeExperiment``.
+
+    Args:
+        text: a JSON object.
+
+    Returns:
+        The experiment.
 
     Raises:
         InputError: if the text is not JSON, or not such an experiment.

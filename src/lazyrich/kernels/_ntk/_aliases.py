@@ -6,12 +6,13 @@ with respect to the other. A value can be a sum of views (w − wᵀ), and of wh
 depend on the same parameter (the initial weights in θ − θ₀, a low-rank correction).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, PyTree
 
 from ._trace import Program, Step
 
@@ -42,9 +43,9 @@ class Scale:
         """The product of two scales."""
         return Scale(self.sign * other.sign, self.factors + other.factors)
 
-    def value(self, values: Mapping[int, Any], dtype: Any) -> Any:
+    def value(self, values: Mapping[int, PyTree], dtype: DTypeLike) -> Array:
         """The scalar, given the values of the slots, computed in the given type."""
-        result: Any = jax.numpy.asarray(self.sign, dtype)
+        result: PyTree = jax.numpy.asarray(self.sign, dtype)
         for slot, divides in self.factors:
             scalar = jax.numpy.asarray(values[slot], dtype).reshape(())
             result = result / scalar if divides else result * scalar
@@ -158,29 +159,30 @@ def views(program: Program, n_params: int) -> tuple[dict[int, tuple[View, ...]],
             continue
         active.update(slot for slot in step.outs if _has_derivative(program.shapes[slot]))
         for result, slot in enumerate(step.outs):
-            made = _advance(program, step, result, found, active, rowwise, scalars)
+            is_same = rowwise.isdisjoint(step.ins)  # for every row
+            made = _advance(program, (step, result), found, active, scalars, is_same=is_same)
             # A complex value passes a derivative on, but its cotangent is no real vector.
             if made and is_real(program.shapes[slot]):
                 found[slot] = made
     return found, frozenset(active)
 
 
-def is_real(shape: Any) -> bool:
+def is_real(shape: jax.ShapeDtypeStruct) -> bool:
     """Whether a value holds real floating-point numbers."""
     return shape.dtype is not None and jax.numpy.issubdtype(shape.dtype, np.floating)
 
 
-def is_complex(shape: Any) -> bool:
+def is_complex(shape: jax.ShapeDtypeStruct) -> bool:
     """Whether a value holds complex numbers."""
     return shape.dtype is not None and jax.numpy.issubdtype(shape.dtype, np.complexfloating)
 
 
-def _has_derivative(shape: Any) -> bool:
+def _has_derivative(shape: jax.ShapeDtypeStruct) -> bool:
     return is_real(shape) or is_complex(shape)
 
 
 def scalar_factor(
-    program: Program, step: Step, slot: int, active: Any, scalars: "Scalars"
+    program: Program, step: Step, slot: int, active: Container[int], scalars: "Scalars"
 ) -> Scale | None:
     """The scale by which a step multiplies the value at ``slot``, if that is all it does."""
     if step.name == "neg":
@@ -220,17 +222,18 @@ class Scalars:
 
 def _advance(
     program: Program,
-    step: Step,
-    result: int,
+    made: tuple[Step, int],
     found: Mapping[int, tuple[View, ...]],
     active: set[int],
-    rowwise: frozenset[int],
     scalars: Scalars,
+    *,
+    is_same: bool,
 ) -> tuple[View, ...]:
-    """The views that a step makes of views; none if it makes something else of them."""
+    """The views in one result of a step; none if it makes something else of views."""
+    step, result = made
     # What is added must be the same for every row: a bias added to row data is an entry
     # of the bias into the network, not a rearrangement of it.
-    if step.name in {"add", "sub"} and rowwise.isdisjoint(step.ins):
+    if step.name in {"add", "sub"} and is_same:
         shape = program.shapes[step.outs[0]].shape
         if any(slot in found and program.shapes[slot].shape != shape for slot in step.ins):
             return ()

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ._contract import contract
 from ._factors import Factors, factors, product_dtype
@@ -140,8 +140,8 @@ class _Rows(NamedTuple):
     out of kept ones.
     """
 
-    start: Any
-    of: Callable[[Any, Array, Array], tuple[Any, Factors]]
+    start: PyTree
+    of: Callable[[PyTree, Array, Array], tuple[PyTree, Factors]]
 
 
 def _at_each_block(left: Callable[[Array], Factors]) -> _Rows:
@@ -177,7 +177,7 @@ def _fill(
     begins = jnp.asarray([k == 0 or pairs[k - 1][0] != a for k, (a, _) in enumerate(pairs)])
     rest = (0,) * (len(kernel.shape) - 2)
 
-    def put(k: Array, state: tuple[Array, Any]) -> tuple[Array, Any]:
+    def put(k: Array, state: tuple[Array, PyTree]) -> tuple[Array, object]:
         filled, held = state
         a, b = chosen[k, 0], chosen[k, 1]
         held, factors = rows.of(held, a, begins[k])

@@ -7,16 +7,20 @@ operand just as well. A product of thin matrices is contracted factor by factor.
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from lazyrich.kernels._equation import Equation
 
 from ._loops import Builder
 from ._program import Step
 
 
-def without_transposes(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
+def without_transposes(builder: Builder, eqn: Equation, ins: tuple[int, ...]) -> list[int] | None:
     """A contraction of transposed arrays as one of the arrays themselves."""
     contracted, batched = (list(map(list, part)) for part in eqn.params["dimension_numbers"])
     sources = list(ins)
@@ -37,7 +41,7 @@ def without_transposes(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list
     return _contract(builder, eqn, sources, (contracted, batched))
 
 
-def without_scales(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
+def without_scales(builder: Builder, eqn: Equation, ins: tuple[int, ...]) -> list[int] | None:
     """A contraction of parameters that are scaled along some axes, scaled otherwise."""
     if eqn.outvars[0].aval.dtype == jnp.float16:
         return None  # without its scale a product could overflow
@@ -60,20 +64,20 @@ def without_scales(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int
                 result = _contract(builder, eqn, sources, numbers)[0]
                 where = _result_axes(builder, ins, numbers, side)
                 rank = len(eqn.outvars[0].aval.shape)
-                return [_scaled(builder, result, factor, axes, where, rank, divides=divides)]
+                placed = {axis: where[axis] for axis in axes}
+                return [_scaled(builder, result, factor, placed, rank, divides=divides)]
             if axes <= {*contracted[side], *batched[side]}:
                 other = 1 - side
                 where = dict(zip(contracted[side], contracted[other], strict=True))
                 where |= dict(zip(batched[side], batched[other], strict=True))
                 rank = len(builder.shapes[ins[other]].shape)
-                sources[other] = _scaled(
-                    builder, ins[other], factor, axes, where, rank, divides=divides
-                )
+                placed = {axis: where[axis] for axis in axes}
+                sources[other] = _scaled(builder, ins[other], factor, placed, rank, divides=divides)
                 return _contract(builder, eqn, sources, numbers)
     return None
 
 
-def without_products(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
+def without_products(builder: Builder, eqn: Equation, ins: tuple[int, ...]) -> list[int] | None:
     """A contraction with a product of thin matrices, as one contraction after the other.
 
     x (w + ab) is xw + (xa)b, in which a and b enter directly.
@@ -89,17 +93,12 @@ def without_products(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[i
             if thin is None:
                 continue
             (first, free, _), (second, _, inner) = thin
-            options = _options(eqn)
-
-            def one_by_one(
-                x: Any, a: Any, b: Any, side=side, free=free, inner=inner, options=options
-            ) -> Any:
-                axes = ((contracted[1 - side][0],), (free,))
-                x = jax.lax.dot_general(x, a, (axes, ((), ())), **options)
-                axes = ((x.ndim - 1,), (inner,))
-                x = jax.lax.dot_general(x, b, (axes, ((), ())), **options)
-                return x if side else jnp.moveaxis(x, -1, 0)
-
+            one_by_one = partial(
+                _one_by_one,
+                options=_options(eqn),
+                axes=(contracted[1 - side][0], free, inner),
+                is_second=bool(side),
+            )
             (result,) = builder.call(one_by_one, ins[1 - side], first, second)
             if rest is None:
                 return [result]
@@ -110,9 +109,34 @@ def without_products(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[i
     return None
 
 
+def _one_by_one(
+    x: Array,
+    first: Array,
+    second: Array,
+    *,
+    options: dict[str, Any],
+    axes: tuple[int, int, int],
+    is_second: bool,
+) -> Array:
+    """A contraction with one factor of a product and then with the other.
+
+    Args:
+        x: what is contracted with the product.
+        first: the factor that is contracted with it.
+        second: the factor that is contracted with the result.
+        options: of ``dot_general``.
+        axes: of x, of ``first``, and the one of ``second`` that both factors share.
+        is_second: the product is the second operand, so its free axis comes last.
+    """
+    of_x, free, inner = axes
+    x = jax.lax.dot_general(x, first, (((of_x,), (free,)), ((), ())), **options)
+    x = jax.lax.dot_general(x, second, (((x.ndim - 1,), (inner,)), ((), ())), **options)
+    return x if is_second else jnp.moveaxis(x, -1, 0)
+
+
 def _summands(
     builder: Builder, slot: int
-) -> list[tuple[Step, int | None, Callable[[Any, Any], Any]]]:
+) -> list[tuple[Step, int | None, Callable[[Array, Array], Array]]]:
     """Products of which a value is made, each with what else, and how the two are joined."""
     maker = builder.makers.get(slot)
     if maker is None or maker.name not in {"dot_general", "add", "sub"}:
@@ -150,12 +174,14 @@ def _thin(builder: Builder, product: Step, axis: int) -> list[tuple[int, int, in
     return factors if axis == 0 else factors[::-1]
 
 
-def _options(eqn: Any) -> dict[str, Any]:
+def _options(eqn: Equation) -> dict[str, Any]:
     rest = {k: v for k, v in eqn.params.items() if k in {"precision", "out_sharding"}}
     return rest | {"preferred_element_type": eqn.outvars[0].aval.dtype}
 
 
-def _contract(builder: Builder, eqn: Any, sources: Sequence[int], numbers: Any) -> list[int]:
+def _contract(
+    builder: Builder, eqn: Equation, sources: Sequence[int], numbers: PyTree
+) -> list[int]:
     options = _options(eqn)
     (a, b), (c, d) = numbers
     return builder.call(
@@ -175,7 +201,9 @@ def _varying(builder: Builder, slot: int, rank: int) -> set[int]:
     return {axis for axis, size in enumerate(shape) if size > 1}
 
 
-def _result_axes(builder: Builder, ins: tuple[int, ...], numbers: Any, side: int) -> dict[int, int]:
+def _result_axes(
+    builder: Builder, ins: tuple[int, ...], numbers: PyTree, side: int
+) -> dict[int, int]:
     """For each free or batch axis of an operand, its axis of the result."""
     contracted, batched = numbers
     free = [
@@ -195,20 +223,18 @@ def _scaled(
     builder: Builder,
     slot: int,
     factor: int,
-    axes: set[int],
-    where: dict[int, int],
+    axes: dict[int, int],
     rank: int,
     *,
     divides: bool,
 ) -> int:
-    """A value times (or over) a factor that varies along the axes ``where[axis]`` of it."""
-    ordered = sorted(axes, key=where.__getitem__)
-    sizes = {axis: builder.shapes[factor].shape[axis] for axis in axes}
+    """A value times (or over) a factor; ``axes`` maps the factor's axes to the value's."""
+    ordered = sorted(axes, key=axes.__getitem__)
     shape = [1] * rank
     for axis in ordered:
-        shape[where[axis]] = sizes[axis]
+        shape[axes[axis]] = builder.shapes[factor].shape[axis]
 
-    def scale(value: Any, f: Any) -> Any:
+    def scale(value: Array, f: Array) -> Array:
         f = f[tuple(slice(None) if axis in axes else slice(0, 1) for axis in range(f.ndim))]
         f = f.transpose([*ordered, *(a for a in range(f.ndim) if a not in axes)])
         f = f.reshape(shape).astype(jnp.promote_types(value.dtype, f.dtype))

@@ -1,12 +1,11 @@
 """Convolutions as contractions: each position of the result sees one patch of the input."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ._trace import Program, Step
 
@@ -54,7 +53,7 @@ def patches(step: Step, shape: Sequence[int], value: Array) -> Array:
         An array like the convolution's result, with the patch in place of its features:
         input features first, then places of the filter.
     """
-    params: Any = step.params
+    params: PyTree = step.params
     numbers = params["dimension_numbers"]
     size = [shape[axis] for axis in numbers.rhs_spec[2:]]
     options = {key: params[key] for key in ("window_strides", "padding")}
@@ -73,7 +72,7 @@ def patches(step: Step, shape: Sequence[int], value: Array) -> Array:
     return found.transpose(np.argsort(numbers.out_spec))
 
 
-def _sliced(value: Array, size: Sequence[int], params: Any) -> Array:
+def _sliced(value: Array, size: Sequence[int], params: PyTree) -> Array:
     """Patches of (n, features, places...) as one strided slice for each filter place."""
     spread = [
         (low, high, dilation - 1)

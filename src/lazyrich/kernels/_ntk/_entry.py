@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -164,7 +164,7 @@ class _Fixed(NamedTuple):
 
     is_traced: bool
     block_size: int | None
-    devices: tuple[Any, ...]
+    devices: tuple[jax.Device, ...]
     budget: Budget | None = None
 
 
@@ -333,7 +333,7 @@ def _kernel_bytes(call: PredictorCall, *, is_traced: bool) -> int:
     return call.n_rows * call.n_query * entries * np.dtype(call.dtype).itemsize
 
 
-def _device(arrays: Arrays) -> Any:
+def _device(arrays: Arrays) -> jax.Device:
     """Where the kernel is to be."""
     for value in arrays.each():
         if is_concrete(value) and isinstance(value, jax.Array):
@@ -342,7 +342,11 @@ def _device(arrays: Arrays) -> Any:
 
 
 def _shared(
-    compute: Any, devices: tuple[Any, ...], leaves: Sequence[Array], x: Array, x2: Array
+    compute: Callable[..., Array],
+    devices: tuple[jax.Device, ...],
+    leaves: Sequence[Array],
+    x: Array,
+    x2: Array,
 ) -> Array:
     """The kernel with its rows shared among devices; all of them hold all of ``x2``."""
     rows, whole = PartitionSpec("rows"), PartitionSpec()
@@ -359,7 +363,7 @@ def _shared(
     return spread(list(leaves), jnp.concatenate([x, padding]), x2)[: len(x)]
 
 
-def _devices(arrays: Arrays) -> tuple[Any, ...]:
+def _devices(arrays: Arrays) -> tuple[jax.Device, ...]:
     """The devices to share the rows among.
 
     Those of this process, if the caller put nothing on a device of their own choice, and

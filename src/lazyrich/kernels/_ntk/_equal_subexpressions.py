@@ -1,23 +1,23 @@
 """When two operations of a traced program are one and the same."""
 
-from typing import Any
-
 import jax
 import numpy as np
+
+from lazyrich.kernels._equation import Equation
 
 from ._program import Step, holds_program
 
 _COMMUTATIVE = frozenset({"add", "add_any", "mul", "max", "min", "and", "or", "xor"})
 
 
-def constant_key(value: Any) -> Any:
+def constant_key(value: object) -> object:
     """Equal for constants that are surely equal."""
     if isinstance(value, np.ndarray) and value.size <= 16:
         return ("value", value.dtype.str, value.dtype.name, value.shape, value.tobytes())
     return ("array", id(value))
 
 
-def operation_key(eqn: Any, ins: tuple[int, ...]) -> Any:
+def operation_key(eqn: Equation, ins: tuple[int, ...]) -> object:
     """Equal for operations that surely give equal results.
 
     The identity of objects is part of some keys, so they must outlive the keys.
@@ -33,7 +33,7 @@ def operation_key(eqn: Any, ins: tuple[int, ...]) -> Any:
     return (name, ins, tuple((key, _frozen(params[key])) for key in sorted(params)))
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: object) -> object:
     """A static parameter as a key; programs and functions only equal themselves."""
     if isinstance(value, (tuple, list)):
         return tuple(_frozen(item) for item in value)
@@ -46,7 +46,7 @@ def _frozen(value: Any) -> Any:
     return ("object", id(value))
 
 
-def _rule(eqn: Any) -> Any:
+def _rule(eqn: Equation) -> object:
     """A function with a derivative rule, by its text and that of the rule.
 
     Each call of such a function makes new objects; what they do is in the text, except

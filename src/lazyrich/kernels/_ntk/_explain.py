@@ -1,4 +1,4 @@
-"""Which way each parameter takes through the tangent kernel, for people to read."""
+"""How each parameter contributes to the tangent kernel, as a readable table."""
 
 import itertools
 from collections.abc import Sequence
@@ -22,6 +22,13 @@ class Way:
         reason: why, in words.
         cost: multiplications for each pair of rows.
         jacobian_cost: multiplications for each pair of rows had its Jacobian been formed.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lazyrich.kernels import explain_ntk
+        >>> way = explain_ntk(lambda w, x: x @ w, jnp.ones(2), jnp.ones((3, 2))).ways[0]
+        >>> way.kind, way.shape
+        ('contraction', (2,))
     """
 
     name: str
@@ -40,6 +47,16 @@ class Explanation:
         ways: one for each parameter array, in the order of the pytree's leaves.
         n_outputs: number of outputs c.
         is_traced: whether the plan is for the traced kernel.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lazyrich.kernels import explain_ntk
+        >>> def predict(params, x):
+        ...     return x @ params["w"] + params["b"]
+        >>> found = explain_ntk(
+        ...     predict, {"b": jnp.zeros(1), "w": jnp.ones((2, 1))}, jnp.ones((3, 2)))
+        >>> found["['b']"].kind, found.n_outputs
+        ('addition', 1)
     """
 
     ways: tuple[Way, ...]

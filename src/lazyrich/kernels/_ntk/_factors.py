@@ -1,11 +1,13 @@
-"""What every row has by itself: cotangents, activations and Jacobians."""
+"""Factors of single rows: cotangents, activations and Jacobians."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, PyTree
 
 from ._bottlenecks import Bottleneck
 from ._convolutions import patches
@@ -37,7 +39,7 @@ class Factors(NamedTuple):
     bottlenecks: tuple[Array, ...] = ()
 
 
-def product_dtype(program: Program) -> Any:
+def product_dtype(program: Program) -> np.dtype:
     """The type in which factors are multiplied.
 
     Activations can be integers or Booleans, whose own products wrap around, and products
@@ -74,7 +76,9 @@ def row_factors(plan: Plan, leaves: Sequence[Array], row: Array) -> Factors:
     differentiated = (*plan.explicit, *(way.param for way in plan.bottlenecks))
     blocked = {step: slots for way in plan.bottlenecks for step, slots in way.blocked.items()}
 
-    def outputs(perturb: Mapping[int, Array], explicit: Sequence[Array]):
+    def outputs(
+        perturb: Mapping[int, Array], explicit: Sequence[Array]
+    ) -> tuple[PyTree, dict[int, PyTree]]:
         replaced = list(leaves)
         for param, value in zip(differentiated, explicit, strict=True):
             replaced[param] = value
@@ -144,7 +148,7 @@ def _wanted_slots(groups: Sequence[Group]) -> set[int]:
 
 
 def _cotangent(
-    program: Program, group: Group, cotangents: Mapping[int, Array], dtype: Any
+    program: Program, group: Group, cotangents: Mapping[int, Array], dtype: DTypeLike
 ) -> Array:
     parts = []
     for tap in group.taps:
@@ -167,7 +171,7 @@ def _live(tap: Tap, value: Array, axis: int) -> Array:
 
 
 def _activation(
-    group: Group, member: Member, values: Mapping[int, Any], dtype: Any
+    group: Group, member: Member, values: Mapping[int, PyTree], dtype: DTypeLike
 ) -> Array | None:
     if member.kind == "addition":
         return None
@@ -192,7 +196,7 @@ def _activation(
     return jnp.concatenate([p for p in parts if p is not None], 1) if len(parts) > 1 else parts[0]
 
 
-def _row_numbers(entry: Entry, values: Mapping[int, Any]) -> Array:
+def _row_numbers(entry: Entry, values: Mapping[int, PyTree]) -> Array:
     """The rows of the table that a lookup reads; −1 for a lookup that reads none.
 
     Indices beyond the table mean its first or last row, or no row at all, as the lookup's
@@ -206,7 +210,9 @@ def _row_numbers(entry: Entry, values: Mapping[int, Any]) -> Array:
     return rows if site.clips else jnp.where(rows == indices, rows, -1)
 
 
-def _weights(group: Group, member: Member, values: Mapping[int, Any], dtype: Any) -> Array | None:
+def _weights(
+    group: Group, member: Member, values: Mapping[int, PyTree], dtype: DTypeLike
+) -> Array | None:
     if member.kind == "contraction" or not member.is_weighted():
         return None
 
@@ -226,7 +232,7 @@ def addition_ids(group: Group, member: Member) -> Array:
     return _by_depth(group, member, ids, -1)
 
 
-def _by_depth(group: Group, member: Member, value: Any, filler: int) -> Array:
+def _by_depth(group: Group, member: Member, value: PyTree, filler: int) -> Array:
     """Values of all entries, (depth, positions), filled up where a tap has fewer entries."""
     depth = member.depth()
     columns = []

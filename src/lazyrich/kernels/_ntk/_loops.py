@@ -4,13 +4,16 @@ A loop over the layers of a network reads its weights as slices of one array. Wr
 each slice enters like the weights of any other layer.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
+
+from lazyrich.kernels._equation import Equation
 
 from ._program import Step
 
@@ -29,20 +32,22 @@ class Builder(Protocol):
 
     params: frozenset[int]
     shapes: list[jax.ShapeDtypeStruct]
-    constants: dict[int, Any]
+    constants: dict[int, PyTree]
     makers: dict[int, Step]
     rowwise: set[int]
 
-    def inline(self, jaxpr: Any, consts: Any, inputs: Any) -> list[int]:
+    def inline(
+        self, jaxpr: jex.Jaxpr, consts: Iterable[PyTree], inputs: Iterable[int]
+    ) -> list[int]:
         """Add a program."""
         ...
 
-    def call(self, function: Callable[..., Any], *slots: int) -> list[int]:
+    def call(self, function: Callable[..., object], *slots: int) -> list[int]:
         """Add what a function does to the values of some slots."""
         ...
 
 
-def scan_counts(params: Mapping[str, Any], n_arguments: int) -> tuple[int, int]:
+def scan_counts(params: Mapping[str, PyTree], n_arguments: int) -> tuple[int, int]:
     """How many arguments of a scan are constants, and how many are carried.
 
     Raises:
@@ -56,7 +61,7 @@ def scan_counts(params: Mapping[str, Any], n_arguments: int) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def open_loop(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
+def open_loop(builder: Builder, eqn: Equation, ins: tuple[int, ...]) -> list[int] | None:
     """Add a loop, a choice or a slice in plain steps; None if it stays as it is."""
     name = eqn.primitive.name
     if name == "scan" and not eqn.effects:
@@ -73,7 +78,7 @@ def open_loop(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | N
     return None
 
 
-def _open_scan(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | None:
+def _open_scan(builder: Builder, eqn: Equation, ins: tuple[int, ...]) -> list[int] | None:
     turns = eqn.params["length"]
     if turns == 0:
         return None
@@ -91,14 +96,16 @@ def _open_scan(builder: Builder, eqn: Any, ins: tuple[int, ...]) -> list[int] | 
     return _in_turn(builder, eqn, ins, n_consts, n_carry)
 
 
-def _known_slice(builder: Builder, eqn: Any, slot: int, starts: list[int]) -> list[int]:
+def _known_slice(builder: Builder, eqn: Equation, slot: int, starts: list[int]) -> list[int]:
     sizes, full = eqn.params["slice_sizes"], builder.shapes[slot].shape
     low = [min(max(s, 0), n - size) for s, size, n in zip(starts, sizes, full, strict=True)]
     high = [start + size for start, size in zip(low, sizes, strict=True)]
     return builder.call(lambda a: jax.lax.slice(a, low, high), slot)
 
 
-def _at_once(builder: Builder, eqn: Any, ins: tuple[int, ...], n_consts: int) -> list[int] | None:
+def _at_once(
+    builder: Builder, eqn: Equation, ins: tuple[int, ...], n_consts: int
+) -> list[int] | None:
     body, turns = eqn.params["jaxpr"], eqn.params["length"]
     if turns * _count_numbers(body.jaxpr) > _MOST_NUMBERS:
         return None
@@ -110,7 +117,7 @@ def _at_once(builder: Builder, eqn: Any, ins: tuple[int, ...], n_consts: int) ->
 
 
 def _in_turn(
-    builder: Builder, eqn: Any, ins: tuple[int, ...], n_consts: int, n_carry: int
+    builder: Builder, eqn: Equation, ins: tuple[int, ...], n_consts: int, n_carry: int
 ) -> list[int]:
     params, body = eqn.params, eqn.params["jaxpr"]
     consts, carry = list(ins[:n_consts]), list(ins[n_consts : n_consts + n_carry])
@@ -130,24 +137,25 @@ def _in_turn(
     return carry + joined
 
 
-def _count_steps(jaxpr: Any) -> int:
+def _count_steps(jaxpr: jex.Jaxpr) -> int:
     return sum(_repeats(eqn) * sum(map(_count_steps, _inside(eqn))) + 1 for eqn in jaxpr.eqns)
 
 
-def _count_numbers(jaxpr: Any) -> int:
-    own = sum(int(np.prod(v.aval.shape)) for eqn in jaxpr.eqns for v in eqn.outvars)
+def _count_numbers(jaxpr: jex.Jaxpr) -> int:
+    equations: list[Equation] = jaxpr.eqns
+    own = sum(int(np.prod(v.aval.shape)) for eqn in equations for v in eqn.outvars)
     return own + sum(_repeats(eqn) * sum(map(_count_numbers, _inside(eqn))) for eqn in jaxpr.eqns)
 
 
-def _repeats(eqn: Any) -> int:
+def _repeats(eqn: Equation) -> int:
     return eqn.params["length"] if eqn.primitive.name == "scan" else 1
 
 
-def _inside(eqn: Any) -> list[Any]:
+def _inside(eqn: Equation) -> list[jex.Jaxpr]:
     values = [v for value in eqn.params.values() for v in _items(value)]
     closed = [v.jaxpr for v in values if isinstance(v, jex.ClosedJaxpr)]
     return closed + [v for v in values if isinstance(v, jex.Jaxpr)]
 
 
-def _items(value: Any) -> tuple[Any, ...]:
+def _items(value: object) -> tuple[object, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)

@@ -1,4 +1,4 @@
-"""What a plan of the kernel is, and what its ways cost."""
+"""The data structures of a plan for the kernel, and the cost of its methods."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Making the plan of a tangent kernel: which parameter takes which way.
+"""Plan the computation of a tangent kernel: choose a method for each parameter.
 
 Rows of the batch are independent, so the kernel of rows i and j is made of what each
 row has by itself: cotangents g of the tapped values, activations h at the entries, and,
@@ -7,11 +7,10 @@ for the parameters that take the long way, whole Jacobians.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from ._factors import Factors, row_factors
 from ._groups import gather, restrict
@@ -35,7 +34,7 @@ _Overlaps = Mapping[int, Mapping[tuple[int, int], Overlap]]
 
 
 def make_plan(
-    row_predict: Callable[..., Array], leaves: Sequence[Any], row: Any, *, traced: bool
+    row_predict: Callable[..., Array], leaves: Sequence[PyTree], row: PyTree, *, traced: bool
 ) -> Plan:
     """Decide the way of every parameter.
 
@@ -89,12 +88,12 @@ def _candidates(
     return restrict(groups, set(kept)), kept, notes
 
 
-def _row_dependence(plan: Plan) -> Any:
+def _row_dependence(plan: Plan) -> PyTree:
     """For every factor whether it depends on the row."""
     program = plan.program
     structures = []
 
-    def made(*values: Any) -> list[Array]:
+    def made(*values: PyTree) -> list[Array]:
         leaves, structure = jax.tree.flatten(row_factors(plan, values[:-1], values[-1]))
         structures.append(structure)
         return leaves

@@ -8,19 +8,20 @@ number of its own, its slot, so that an analysis can say "slot 17" and mean one 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
+
+from lazyrich.kernels._equation import Equation
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
     """One primitive operation from slots to slots."""
 
-    eqn: Any
+    eqn: Equation
     ins: tuple[int, ...]
     outs: tuple[int, ...]
 
@@ -30,12 +31,12 @@ class Step:
         return self.eqn.primitive.name
 
     @property
-    def params(self) -> Mapping[str, Any]:
+    def params(self) -> Mapping[str, PyTree]:
         """The primitive's static parameters."""
         return self.eqn.params
 
     @cached_property
-    def apply(self) -> Callable[..., list[Any]]:
+    def apply(self) -> Callable[..., list[PyTree]]:
         """The operation as a function of its inputs' values."""
         primitive, params = self.eqn.primitive, self.eqn.params
         if not any(holds_program(value) for value in params.values()):
@@ -61,7 +62,7 @@ class Program:
     shapes: tuple[jax.ShapeDtypeStruct, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    constants: Mapping[int, Any]
+    constants: Mapping[int, PyTree]
 
     @cached_property
     def consumers(self) -> Mapping[int, tuple[Step, ...]]:
@@ -74,11 +75,11 @@ class Program:
 
     def run(
         self,
-        arguments: Iterable[Any],
+        arguments: Iterable[PyTree],
         *,
         perturb: Mapping[int, Array] | None = None,
         blocked: Mapping[Step, frozenset[int]] | None = None,
-    ) -> dict[int, Any]:
+    ) -> dict[int, PyTree]:
         """Run the program.
 
         Args:
@@ -122,14 +123,14 @@ class Program:
         return frozenset(reached)
 
 
-def holds_program(value: Any) -> bool:
+def holds_program(value: object) -> bool:
     """Whether a static parameter is, or holds, a function or a traced program."""
     if isinstance(value, (tuple, list)):
         return any(holds_program(item) for item in value)
     return isinstance(value, (jex.Jaxpr, jex.ClosedJaxpr)) or callable(value)
 
 
-def _nested(eqn: Any) -> Callable[..., list[Any]]:
+def _nested(eqn: Equation) -> Callable[..., list[PyTree]]:
     """An operation with programs inside, by JAX's own evaluation of a one-step program.
 
     How such an operation is bound differs between JAX versions; how a program is
@@ -143,7 +144,7 @@ def _nested(eqn: Any) -> Callable[..., list[Any]]:
     evaluate = jex.jaxpr_as_fun(jex.ClosedJaxpr(single, ()))
     first = {var: eqn.invars.index(var) for var in distinct}
 
-    def apply(*values: Any) -> list[Any]:
+    def apply(*values: PyTree) -> list[PyTree]:
         return list(evaluate(*(jnp.asarray(values[first[var]]) for var in distinct)))
 
     return apply

@@ -11,7 +11,7 @@ import hashlib
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -21,6 +21,9 @@ import jax
 import jax.extend.core as jex
 import numpy as np
 from jax.core import ShapedArray, Tracer
+from jaxtyping import PyTree
+
+from lazyrich.kernels._equation import Equation
 
 from ._trace import Step
 
@@ -125,12 +128,12 @@ class _Text:
     def number(self, value: Hashable) -> int:
         return self._numbers.setdefault(value, len(self._numbers))
 
-    def aval(self, aval: Any) -> int:
+    def aval(self, aval: object) -> int:
         if id(aval) not in self._avals:
             self._avals[id(aval)] = self.number(_aval(aval))
         return self._avals[id(aval)]
 
-    def context(self, ctx: Any) -> int:
+    def context(self, ctx: object) -> int:
         if id(ctx) not in self._contexts:
             self._contexts[id(ctx)] = self.number(_context(ctx))
         return self._contexts[id(ctx)]
@@ -156,11 +159,11 @@ class _Writer:
         out, variables = _Text(), {}
         text = out.text
 
-        def define(variable: Any) -> None:
+        def define(variable: jex.Var) -> None:
             variables[variable] = len(variables)
             text.append(out.aval(variable.aval))
 
-        def read(atom: Any) -> None:
+        def read(atom: object) -> None:
             if isinstance(atom, jex.Literal):
                 self._n_changing += isinstance(atom.val, np.ndarray)
                 value = "literal", _array(atom.val), _aval(atom.aval)
@@ -193,14 +196,14 @@ class _Writer:
         self._n_changing += len(closed.consts)
         return (key, *(_array(value) for value in closed.consts)) if closed.consts else key
 
-    def _parameters(self, eqn: Any) -> Hashable:
+    def _parameters(self, eqn: Equation) -> Hashable:
         if not eqn.params:
             return ()
         if eqn.primitive.name in {"custom_jvp_call", "custom_vjp_call"}:
             return self._rule(eqn)
         return tuple((name, self._value(value)) for name, value in sorted(eqn.params.items()))
 
-    def _value(self, value: Any) -> Hashable:
+    def _value(self, value: object) -> Hashable:
         kind = type(value)
         if kind in _PLAIN_TYPES:
             return kind, value
@@ -217,7 +220,7 @@ class _Writer:
         self._n_changing += isinstance(value, np.ndarray)
         return _plain(value)
 
-    def _rule(self, eqn: Any) -> Hashable:
+    def _rule(self, eqn: Equation) -> Hashable:
         """A function with a derivative rule of its own: what it computes and what its rule does.
 
         The rule is a Python function, whose meaning can change as the predictor's can, so it
@@ -243,7 +246,7 @@ class _Writer:
         return inside, self._rules[known]
 
 
-def derivative(eqn: Any) -> jex.ClosedJaxpr:
+def derivative(eqn: Equation) -> jex.ClosedJaxpr:
     """The derivative rule of an operation, traced: all tangents, or all cotangents.
 
     Raises:
@@ -254,20 +257,20 @@ def derivative(eqn: Any) -> jex.ClosedJaxpr:
     outputs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
     moves = [jax.dtypes.issubdtype(value.dtype, np.inexact) for value in inputs]
 
-    def moving(values: list[Any]) -> list[Any]:
+    def moving(values: Sequence[PyTree]) -> list[PyTree]:
         return [value for value, move in zip(values, moves, strict=True) if move]
 
-    def of(values: list[Any]) -> Callable[..., list[Any]]:
-        def function(chosen: list[Any]) -> list[Any]:
+    def of(values: Sequence[PyTree]) -> Callable[..., list[PyTree]]:
+        def function(chosen: list[PyTree]) -> list[PyTree]:
             fresh = iter(chosen)
             return apply(*(next(fresh) if m else v for v, m in zip(values, moves, strict=True)))
 
         return function
 
-    def forward(values: list[Any], tangents: list[Any]) -> Any:
+    def forward(values: list[PyTree], tangents: list[PyTree]) -> PyTree:
         return jax.jvp(of(values), (moving(values),), (tangents,))
 
-    def backward(values: list[Any], cotangents: list[Any]) -> Any:
+    def backward(values: list[PyTree], cotangents: list[PyTree]) -> PyTree:
         results, pull = jax.vjp(of(values), moving(values))
         return results, pull(cotangents)
 
@@ -281,7 +284,7 @@ def derivative(eqn: Any) -> jex.ClosedJaxpr:
         raise NoKeyError from error
 
 
-def _rule_functions(eqn: Any) -> tuple[Any, ...] | None:
+def _rule_functions(eqn: Equation) -> tuple[tuple[object, ...], PyTree] | None:
     """The functions of a derivative rule, if they are found in JAX's record of it.
 
     They serve to ask each rule once for each shape within one call and no longer: what is
@@ -298,7 +301,7 @@ def _rule_functions(eqn: Any) -> tuple[Any, ...] | None:
     return tuple(one.f for one in found), structures
 
 
-def _wrapped(thunk: Any) -> Any:
+def _wrapped(thunk: object) -> Any:
     """The function with its transformations behind a thunk that traces it."""
     waiting = [getattr(thunk, "f", None)]
     for _ in range(2):
@@ -310,12 +313,12 @@ def _wrapped(thunk: Any) -> Any:
     return None
 
 
-def _cells(function: Any) -> list[Any]:
+def _cells(function: object) -> list[Any]:
     """What a function closes over."""
     return [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
 
 
-def _is_of_jax(value: Any) -> bool:
+def _is_of_jax(value: PyTree) -> bool:
     """Whether a rule is one of JAX's own functions, whose meaning never changes.
 
     It must be there once for all, so that it is the same object at the next call.
@@ -332,13 +335,13 @@ def _is_of_jax(value: Any) -> bool:
     return all(cell is value or _is_of_jax(cell) for cell in _cells(value))
 
 
-def _has_one_home(functions: tuple[Any, ...]) -> bool:
+def _has_one_home(functions: tuple[object, ...]) -> bool:
     """Whether a rule belongs to a function of a module, rather than to one made on the way."""
     owners = [cell for f in functions for cell in _cells(f) if isinstance(cell, jax.custom_jvp)]
     return len(owners) == len(functions)
 
 
-def _context(ctx: Any) -> Hashable:
+def _context(ctx: object) -> Hashable:
     """What an operation was told besides its parameters (where to run, sharding, ...)."""
     return tuple(
         _plain(getattr(ctx, name))
@@ -347,13 +350,13 @@ def _context(ctx: Any) -> Hashable:
     )
 
 
-def _aval(aval: Any) -> Hashable:
+def _aval(aval: object) -> Hashable:
     if not isinstance(aval, ShapedArray):
         raise NoKeyError
     return aval
 
 
-def _plain(value: Any) -> Hashable:
+def _plain(value: PyTree) -> Hashable:
     """A parameter that is no program, with its type: 1, 1.0 and True are three things."""
     if type(value) in _PLAIN_TYPES or isinstance(value, int | str | bytes | enum.Enum | np.dtype):
         return type(value), value
@@ -375,7 +378,7 @@ def _plain(value: Any) -> Hashable:
     raise NoKeyError(type(value).__name__)
 
 
-def _array(value: Any) -> Hashable:
+def _array(value: object) -> Hashable:
     """A constant by its value."""
     if isinstance(value, Tracer):
         raise NoKeyError

@@ -1,4 +1,4 @@
-"""From a function to a flat program, without what is written twice or reaches no output.
+"""Trace a function to a flat program, without duplicates and dead code.
 
 Calls are opened, loops over few steps are written out, what is known when the program is
 traced is computed, and equal operations on equal values become one. So a product that is
@@ -7,11 +7,13 @@ written twice enters the tangent kernel once.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.extend.core as jex
 import numpy as np
+from jaxtyping import PyTree
+
+from lazyrich.kernels._equation import Equation
 
 from ._contractions import without_products, without_scales, without_transposes
 from ._equal_subexpressions import constant_key, operation_key
@@ -27,7 +29,9 @@ _TRANSPARENT |= {"checkpoint"}
 _IDENTITIES = frozenset({"copy", "copy_p", "name", "optimization_barrier"})
 
 
-def trace(function: Callable[..., Any], *arguments: Any, opens_loops: bool = False) -> Program:
+def trace(
+    function: Callable[..., object], *arguments: PyTree, opens_loops: bool = False
+) -> Program:
     """Trace a function and flatten it.
 
     Args:
@@ -66,21 +70,21 @@ class _Builder:
         self.params: frozenset[int] = frozenset()
         self.steps: list[Step] = []
         self.shapes: list[jax.ShapeDtypeStruct] = []
-        self.constants: dict[int, Any] = {}
+        self.constants: dict[int, object] = {}
         self.makers: dict[int, Step] = {}
         self.rowwise: set[int] = set()
         # Results by operation and inputs. The identity of an object is part of some keys,
         # so the objects must live as long as the keys.
-        self._known: dict[Any, tuple[int, ...]] = {}
-        self._alive: list[Any] = []
+        self._known: dict[object, tuple[int, ...]] = {}
+        self._alive: list[object] = []
 
-    def slot(self, aval: Any) -> int:
+    def slot(self, aval: object) -> int:
         self.shapes.append(
             jax.ShapeDtypeStruct(getattr(aval, "shape", ()), getattr(aval, "dtype", None))
         )
         return len(self.shapes) - 1
 
-    def constant(self, aval: Any, value: Any) -> int:
+    def constant(self, aval: object, value: object) -> int:
         key = constant_key(value)
         if key not in self._known:
             slot = self.slot(aval)
@@ -88,13 +92,15 @@ class _Builder:
             self._known[key] = (slot,)
         return self._known[key][0]
 
-    def inline(self, jaxpr: Any, consts: Iterable[Any], inputs: Iterable[int]) -> list[int]:
+    def inline(
+        self, jaxpr: jex.Jaxpr, consts: Iterable[PyTree], inputs: Iterable[int]
+    ) -> list[int]:
         self._alive.append(jaxpr)
         slots = dict(zip(jaxpr.invars, inputs, strict=True))
         for var, value in zip(jaxpr.constvars, consts, strict=True):
             slots[var] = self.constant(var.aval, value)
 
-        def read(atom: Any) -> int:
+        def read(atom: jex.Literal | jex.Var) -> int:
             if isinstance(atom, jex.Literal):
                 value = atom.val
                 if not isinstance(value, jax.Array):
@@ -107,12 +113,12 @@ class _Builder:
             slots.update(zip(eqn.outvars, self._outputs(eqn, ins), strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def call(self, function: Callable[..., Any], *slots: int) -> list[int]:
+    def call(self, function: Callable[..., object], *slots: int) -> list[int]:
         """Add what a function does to the values of some slots."""
         closed = jax.make_jaxpr(function)(*(self.shapes[slot] for slot in slots))
         return self.inline(closed.jaxpr, closed.consts, slots)
 
-    def _outputs(self, eqn: Any, ins: tuple[int, ...]) -> Iterable[int]:
+    def _outputs(self, eqn: Equation, ins: tuple[int, ...]) -> Iterable[int]:
         """The slots of an operation's results, which may exist already."""
         if eqn.primitive.name in _TRANSPARENT:
             inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
@@ -143,7 +149,7 @@ class _Builder:
             self._compute(self.steps[-1])
         return self._known[key]
 
-    def _is_identity(self, eqn: Any, ins: tuple[int, ...]) -> bool:
+    def _is_identity(self, eqn: Equation, ins: tuple[int, ...]) -> bool:
         name = eqn.primitive.name
         if name in _IDENTITIES:
             return True

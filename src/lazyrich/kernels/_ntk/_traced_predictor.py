@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Params, Predictor
+from lazyrich.kernels._equation import Equation
 
 from .._inputs import Rows
 from ._program_key import program_key
@@ -28,9 +29,9 @@ class Traced:
     """
 
     jaxpr: jex.Jaxpr
-    constants: list[Any]
-    outputs: Any
-    captured: list[Any] = field(default_factory=list)
+    constants: list[PyTree]
+    outputs: PyTree
+    captured: list[PyTree] = field(default_factory=list)
 
     @property
     def closed(self) -> jex.ClosedJaxpr:
@@ -50,7 +51,7 @@ class Traced:
         return program_key(self.jaxpr)
 
     def __call__(
-        self, constants: Sequence[Any], leaves: Sequence[Array], inputs: Sequence[Array]
+        self, constants: Sequence[PyTree], leaves: Sequence[Array], inputs: Sequence[Array]
     ) -> Array:
         """The output, with the captured arrays given."""
         program = jex.ClosedJaxpr(self.jaxpr, list(constants))
@@ -76,7 +77,7 @@ def traced(
     """
 
     # A new function each time: JAX keeps traces by the function object.
-    def fresh(leaves: list[Array], inputs: list[Array]) -> Any:
+    def fresh(leaves: list[Array], inputs: list[Array]) -> object:
         return predict(rebuild(leaves), rows.structure.unflatten(inputs))
 
     inputs = [jax.ShapeDtypeStruct((n_rows, *leaf.shape[1:]), leaf.dtype) for leaf in rows.leaves]
@@ -86,7 +87,7 @@ def traced(
     return Traced(closed.jaxpr, constants, outputs, closed.consts)
 
 
-def require_outputs(outputs: Any, n: int) -> jax.ShapeDtypeStruct:
+def require_outputs(outputs: PyTree, n: int) -> jax.ShapeDtypeStruct:
     """Refuse what is not one floating array of shape (n,) or (n, c)."""
     if not hasattr(outputs, "shape") or not hasattr(outputs, "dtype"):
         raise InputError(
@@ -105,7 +106,7 @@ def require_outputs(outputs: Any, n: int) -> jax.ShapeDtypeStruct:
     return outputs
 
 
-def equations(jaxpr: jex.Jaxpr) -> Iterator[Any]:
+def equations(jaxpr: jex.Jaxpr) -> Iterator[Equation]:
     """The operations of a program and of the programs inside of it."""
     for eqn in jaxpr.eqns:
         yield eqn
@@ -117,7 +118,7 @@ def equations(jaxpr: jex.Jaxpr) -> Iterator[Any]:
 
 
 def operations(closed: jex.ClosedJaxpr) -> list[str]:
-    """Their names."""
+    """The names of a program's operations."""
     return [eqn.primitive.name for eqn in equations(closed.jaxpr)]
 
 

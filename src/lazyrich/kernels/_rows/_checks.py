@@ -5,14 +5,14 @@ the program does not tell, it is tried: every row is changed while every other r
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from lazyrich._base import InputError
 
@@ -93,7 +93,7 @@ def _computing(closed: jex.ClosedJaxpr) -> list[str]:
     return [name for name in operations(closed) if name not in _SHAPING]
 
 
-def _same_constants(some: Sequence[Any], others: Sequence[Any]) -> bool:
+def _same_constants(some: Sequence[PyTree], others: Sequence[PyTree]) -> bool:
     return len(some) == len(others) and all(
         a is b or (not (isinstance(a, Tracer) or isinstance(b, Tracer)) and np.array_equal(a, b))
         for a, b in zip(some, others, strict=True)
@@ -183,7 +183,7 @@ def _moved(key: Array, leaf: Array) -> Array:
     return leaf + step.astype(leaf.dtype) * jax.random.normal(key, leaf.shape, leaf.dtype)
 
 
-def _change(predict: Any, leaves: Any, inputs: Any, other: Any) -> Array:
+def _change(predict: Callable[..., Array], leaves: PyTree, inputs: PyTree, other: PyTree) -> Array:
     """The most that outputs change with other rows, relative to the largest output.
 
     Rows whose number has a certain binary digit are replaced, then those that lack it; for

@@ -8,11 +8,11 @@ independent of a row is so for all values, what is found dependent may not be.
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any
 
 import jax
 import jax.extend.core as jex
 import numpy as np
+from jaxtyping import PyTree
 
 from .._ntk._loops import scan_counts
 from .._ntk._program_key import NoKeyError, derivative
@@ -90,7 +90,7 @@ def _followed(step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]]) -> Ma
 # --- operations with programs inside ---------------------------------------------------
 
 
-def _closed(value: Any) -> Program:
+def _closed(value: PyTree) -> Program:
     return flatten(value if isinstance(value, jex.ClosedJaxpr) else jex.ClosedJaxpr(value, ()))
 
 

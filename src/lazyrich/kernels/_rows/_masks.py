@@ -1,7 +1,6 @@
 """How sets of rows, one for each entry as a bit mask, pass through single operations."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -169,7 +168,7 @@ def _windows(step: Step, masks: Masks) -> Masks:
 def _matrices(step: Step, masks: Masks) -> Masks:
     """Decompositions of matrices in the last two axes, a stack of them in the others."""
     rank = max(mask.ndim for mask in masks)
-    joined: Any = np.uint8(0)
+    joined = np.zeros((), np.uint8)
     for mask in masks:
         if mask.ndim != rank:
             return everything(masks, [var.aval.shape for var in step.eqn.outvars])

@@ -1,4 +1,4 @@
-"""Which operations make something that differs by where a row stands, or by how many there are.
+"""Which operations depend on the position of a row, or on the number of rows.
 
 Such as a count from zero along the rows, a number written into the first row, or the sum
 of as many ones as there are rows. The answer errs on one side: an operation that is said
@@ -18,8 +18,16 @@ PLACE = 1 << 7
 
 # What gives equal rows for equal rows, if nothing in it comes from the inputs.
 _EVEN = ENTRYWISE | {
-    *("broadcast_in_dim", "cond", "custom_jvp_call", "custom_vjp_call", "expand_dims"),
-    *("optimization_barrier", "rev", "squeeze", "transpose", "while"),
+    "broadcast_in_dim",
+    "cond",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "expand_dims",
+    "optimization_barrier",
+    "rev",
+    "squeeze",
+    "transpose",
+    "while",
 }
 
 

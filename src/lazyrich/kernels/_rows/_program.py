@@ -6,7 +6,6 @@ where its program of one row is known to be the same function.
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jax.core import Tracer
@@ -64,7 +63,7 @@ def row_program(batch: Traced, row: Traced, key: Hashable) -> RowProgram | None:
     return RowProgram(row.without_constants(), tuple(sources), values, key)
 
 
-def _is_same(value: Any, before: Array) -> bool:
+def _is_same(value: object, before: Array) -> bool:
     if isinstance(value, Tracer):
         return False
     some, other = np.asarray(value), np.asarray(before)

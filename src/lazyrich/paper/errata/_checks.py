@@ -5,11 +5,11 @@ reference that uses neither.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from lazyrich._base import Json
 from lazyrich.theory import (
     committee_kernel,
     eigenspace_sizes,
@@ -81,7 +81,7 @@ def _eigenvalue(function: Callable[[np.ndarray], np.ndarray], dim: int, **which:
     return float(value @ _average_kernel(x, x, **which) @ value)
 
 
-def _misfit(value: Any, x: np.ndarray, mass: np.ndarray) -> float:
+def _misfit(value: Json, x: np.ndarray, mass: np.ndarray) -> float:
     """How far a function is from being an eigenfunction of the initial kernel."""
     value = np.asarray(value)
     image = _average_kernel(x, x) @ (mass * value)
@@ -89,7 +89,7 @@ def _misfit(value: Any, x: np.ndarray, mass: np.ndarray) -> float:
     return float(np.abs(image - along * value).max() / np.abs(image).max())
 
 
-def _gap(value: Any, exact: Any) -> float:
+def _gap(value: Json, exact: Json) -> float:
     """The largest deviation, relative to the largest entry."""
     exact = np.asarray(exact, float)
     return float(np.abs(np.asarray(value, float) - exact).max() / np.abs(exact).max())
@@ -108,7 +108,7 @@ def kernel() -> Errors:
     return _gap(printed, exact), _gap(holds, exact)
 
 
-def kernel_at_start(closed: Callable[..., Any], *, readouts: bool) -> Errors:
+def kernel_at_start(closed: Callable[..., object], *, readouts: bool) -> Errors:
     """Eqs. 10, 23: the factor α²/N."""
     x = _draw(2, 5, _DIM)
     exact = _ALPHA**2 / _WIDTH * _average_kernel(x, x, readouts=readouts)
@@ -241,7 +241,7 @@ def several_directions() -> Errors:
     x, mass = _inputs()
     directions = _draw(12, 2, _DIM)
 
-    def odd_share(target: Callable[[np.ndarray], Any]) -> float:
+    def odd_share(target: Callable[[np.ndarray], object]) -> float:
         here, there = np.asarray(target(x)), np.asarray(target(-x))
         return float(mass @ (here - there) ** 2 / (4 * mass @ here**2))
 

@@ -76,7 +76,8 @@ def errata() -> tuple[Erratum, ...]:
         "“Section 19”; “Figure 6 where we changed the labels”; “task in Section 2”",
         "§16.2; Figure 5; §3",
         "reading",
-        *(float("nan"), float("nan")),
+        float("nan"),
+        float("nan"),
     )
     return (*entries, reading)
 

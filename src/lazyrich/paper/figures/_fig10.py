@@ -1,13 +1,13 @@
-"""Figure 10: some of the solution in the initial weights, and the rise is gone."""
+"""Figure 10: with part of the solution in the initial weights, the test loss does not rise."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lazyrich._base import Json
 from lazyrich.plots import new_figure, plot_losses, step_axis, sweep_colors
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
@@ -115,7 +115,7 @@ def _plot_against(
     for column, color in enumerate(colors.values()):
         x, y = across[:, column], up[:, column]
         axes.plot(x, np.where(np.isfinite(y), y, np.nan), "o", color=color, markersize=4)
-        top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "markerfacecolor": "none"}
+        top: dict[str, Json] = {"transform": axes.get_xaxis_transform(), "markerfacecolor": "none"}
         never = x[np.isinf(y)]
         axes.plot(never, np.full(len(never), 0.97), "^", color=color, markersize=5, **top)
     axes.set_xscale("log")

@@ -49,7 +49,10 @@ DECAY = "decay"
 ONE_RATE = 0.01
 DECAYS = (
     *((ONE_RATE, decay) for decay in (0.1, 0.18, 0.32, 0.56, 1.0)),
-    *((0.005, 0.2), (0.005, 0.64), (0.02, 0.16), (0.02, 0.5)),
+    (0.005, 0.2),
+    (0.005, 0.64),
+    (0.02, 0.16),
+    (0.02, 0.5),
 )
 """Learning rates and weight decays, no two of the latter equal: a decay names its run."""
 

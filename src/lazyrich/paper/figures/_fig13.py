@@ -264,9 +264,7 @@ def _plot_rules(above: Axes, below: Axes, rules: Mapping[str, xr.Dataset]) -> No
     """How late the test accuracy is over α, by the rule of the rate; curves of the first."""
     for (name, panel), color, marker in zip(rules.items(), ("net", "norm"), "os", strict=True):
         lags = along(panel, "alpha", accuracy_lag)
-        plot_sweep(
-            *(above, panel.alpha.values, lags), color=COLORS[color], label=name, marker=marker
-        )
+        plot_sweep(above, panel.alpha.values, lags, color=COLORS[color], label=name, marker=marker)
     title = "§14: α under AdamW, modular addition"
     sweep_axis(above, title=title, xlabel="output scale α", ylabel="delay in accuracy, steps")
     name, panel = next(iter(rules.items()))

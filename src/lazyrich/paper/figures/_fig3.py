@@ -1,13 +1,14 @@
 """Figure 3: what α and ε do to grokking: losses, paths, and maps over both."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lazyrich._base import Json
 from lazyrich.curves import ordered_share
 from lazyrich.plots import (
     COLORS,
@@ -246,14 +247,14 @@ def plot(panels: Panels, caption: str) -> Figure:
     return figure
 
 
-def _some(values: np.ndarray) -> dict[Any, Any]:
+def _some(values: np.ndarray) -> dict[Json, Json]:
     """Colours of the few values that are drawn as curves, ends included."""
     places = np.unique(np.linspace(0, len(values) - 1, _DRAWN).round().astype(int))
     return sweep_colors(list(values[places]))
 
 
 def _plot_losses(
-    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Any, Any], title: str
+    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Json, Json], title: str
 ) -> None:
     names = [f"{who}{part}_loss" for who in ("", "linearized_") for part in ("train", "test")]
     relative = panel[names] / panel[names].isel(step=0)
@@ -275,7 +276,7 @@ def _plot_losses(
 
 
 def _plot_paths(
-    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Any, Any], title: str
+    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Json, Json], title: str
 ) -> None:
     seed = panel.seed.values[0]
     for value, color in colors.items():

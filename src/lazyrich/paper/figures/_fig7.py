@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -271,14 +272,15 @@ def _plot_widths(axes: Axes, panel: xr.Dataset) -> None:
 def _plot_both_pairs(above: Axes, below: Axes, panels: Panels) -> None:
     _plot_pairs(
         above,
-        *(panels["weights"], "weight_scale", "σ = {:g}, α = 1"),
-        *(panels["units"].sortby("alpha"), "σ = 1, α and ε times σ"),
+        _Rows(panels["weights"], "weight_scale", "σ = {:g}, α = 1"),
+        _Rows(panels["units"].sortby("alpha"), "alpha", "σ = 1, α and ε times σ"),
         "exact: σ is α and ε at once",
     )
+    labels = panels["labels"].sortby("label_scale", ascending=False)
     _plot_pairs(
         below,
-        *(panels["outputs"], "alpha", "α = {:.3g}, labels y"),
-        *(panels["labels"].sortby("label_scale", ascending=False), "α = 1, labels y/α"),
+        _Rows(panels["outputs"], "alpha", "α = {:.3g}, labels y"),
+        _Rows(labels, "label_scale", "α = 1, labels y/α"),
         "exact: label scale acts as a third scale",
     )
 
@@ -324,7 +326,9 @@ def _plot_collapse(
     for k, (sigma, marker) in enumerate(zip(sigmas, "osD^v", strict=False)):
         measured = values[:, :, k]
         plot_sweep(
-            *(axes, sigma**2 * alphas, measured),
+            axes,
+            sigma**2 * alphas,
+            measured,
             color=colors[sigma],
             label=f"σ = {sigma:g}",
             marker=marker,
@@ -351,30 +355,29 @@ def _plot_spreads(axes: Axes, panel: xr.Dataset) -> None:
     legend_below(axes)
 
 
-def _plot_pairs(
-    axes: Axes,
-    ours: xr.Dataset,
-    swept: str,
-    label: str,
-    theirs: xr.Dataset,
-    name: str,
-    title: str,
-) -> None:
+class _Rows(NamedTuple):
+    """Runs along one setting, and what the legend calls them."""
+
+    panel: xr.Dataset
+    swept: str
+    label: str
+
+    def losses(self) -> xr.DataArray:
+        """Test losses over their start, one row a value."""
+        return _relative(self.panel).transpose(self.swept, ...).test_loss
+
+
+def _plot_pairs(axes: Axes, wide: _Rows, dashed: _Rows, title: str) -> None:
     """Two rows of runs, each over the other: wide and pale, dashed and black."""
-    [other] = (str(dim) for dim in theirs.status.dims if dim != "seed")
-    pairs = zip(
-        _relative(ours).transpose(swept, ...).test_loss,
-        _relative(theirs).transpose(other, ...).test_loss,
-        sweep_colors(list(ours[swept].values)).items(),
-        strict=True,
-    )
+    colors = sweep_colors(list(wide.panel[wide.swept].values))
+    pairs = zip(wide.losses(), dashed.losses(), colors.items(), strict=True)
     for k, (one, same, (value, color)) in enumerate(pairs):
         steps = one.step.values
-        text = label.format(value)
+        text = wide.label.format(value)
         axes.plot(steps, one.median("seed"), color=color, linewidth=4, alpha=0.5, label=text)
-        again = name if k == 0 else "_"
+        again = dashed.label if k == 0 else "_"
         axes.plot(steps, same.median("seed"), "--", color="black", linewidth=0.9, label=again)
-    step_axis(axes, ours, title=title, ylabel="test loss / its start")
+    step_axis(axes, wide.panel, title=title, ylabel="test loss / its start")
     axes.set_yscale("log")
     legend_below(axes)
 

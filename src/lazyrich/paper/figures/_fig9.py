@@ -285,7 +285,9 @@ def _plot_final(axes: Axes, dataset: xr.Dataset) -> None:
     curve = np.array(learning_curve(**spectrum, n_train=jnp.asarray(smooth)).test_error)
     curve /= float(spectrum["target_power"].sum())
     axes.plot(
-        *(smooth, np.where(curve > 0, curve, np.nan), ":"),
+        smooth,
+        np.where(curve > 0, curve, np.nan),
+        ":",
         color=COLORS["norm"],
         label="$K_0$, predicted",
     )
@@ -294,7 +296,7 @@ def _plot_final(axes: Axes, dataset: xr.Dataset) -> None:
         (_end, "net", "network, at the end"),
     ):
         plot_sweep(
-            *(axes, sizes, along(dataset, "n_train", measure)), color=COLORS[color], label=label
+            axes, sizes, along(dataset, "n_train", measure), color=COLORS[color], label=label
         )
     axes.axhline(GENERALISES, color="0.7", linewidth=0.8)
     _plot_predicted(axes, dataset)

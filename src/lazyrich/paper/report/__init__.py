@@ -1,6 +1,6 @@
 """Everything that was reproduced on one page: a single HTML file that needs no network.
 
-Reads what ``reproduce`` wrote and computes nothing but the errata. ``page.html`` is the
+Reads what ``reproduce`` wrote and computes only the errata. ``page.html`` is the
 template, ``page.css`` and ``page.js`` go into the file as they are.
 """
 

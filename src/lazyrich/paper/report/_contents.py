@@ -1,4 +1,4 @@
-"""What stands on the page, from the files that ``reproduce`` left."""
+"""The contents of the report, read from the files that ``reproduce`` wrote."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The data behind a picture, small enough to travel inside the page."""
+"""The data of a figure, small enough to be embedded in the page."""
 
 import base64
 import gzip

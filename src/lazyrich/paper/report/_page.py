@@ -58,6 +58,12 @@ def write_report(
         InputError: if there are no results, they cannot be read, or the page cannot be
             written.
 
+    Example:
+        >>> import tempfile
+        >>> write_report(Path(tempfile.mkdtemp()))
+        Traceback (most recent call last):
+        lazyrich._base...InputError: There is no ...; run `lazyrich reproduce all --out ...` first.
+
     References:
         Pages open in any browser of the last years; figures are those of Kumar et al. (2024).
     """

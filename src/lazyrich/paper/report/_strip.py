@@ -1,4 +1,4 @@
-"""A claim's seeds on a line, beside the threshold they are held against."""
+"""A strip plot of a claim's statistic over seeds, with its threshold."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The packs of a store: which are sound, what they hold, and when they are written anew."""
+"""The packs of a store: which are valid, what they contain, and when they are rewritten."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -130,7 +130,7 @@ class PackCache:
         return found
 
     def merge(self) -> dict[str, Packed]:
-        """Large packs instead of small ones, without what is gone; and no damaged ones.
+        """Merge small packs into large ones, leaving out deleted experiments and damaged packs.
 
         Returns:
             Where the experiments stand now, by key.

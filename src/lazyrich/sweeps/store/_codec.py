@@ -9,13 +9,12 @@ import json
 import math
 from functools import cache
 from io import BufferedIOBase
-from typing import Any
 
 import h5py
 import numpy as np
 from h5py import h5a, h5d, h5ds, h5f, h5p, h5s, h5t
 
-from lazyrich._base import FileKind
+from lazyrich._base import FileKind, Json
 from lazyrich.training import Record
 
 from ._key import key_of_parts, present_records
@@ -36,7 +35,29 @@ class FutureFormat(Exception):
 
 
 def encode(outcome: Outcome) -> bytes:
-    """The bytes of a NetCDF-4 file that holds one experiment."""
+    """The bytes of a NetCDF-4 file that holds one experiment.
+
+    Args:
+        outcome: what to write.
+
+    Returns:
+        The content of the file.
+
+    Example:
+        >>> import numpy as np
+        >>> from lazyrich._base import Config, Status
+        >>> from lazyrich.sweeps.store._result import outcome_of
+        >>> from lazyrich.training import History, Record
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> def outcome(length):
+        ...     records = {"height": Record(np.array([length]))}
+        ...     return outcome_of(
+        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
+        >>> content = encode(outcome(1.0))
+        >>> content[1:4], decode(content, outcome(1.0).key).records["height"].values
+        (b'HDF', array([1.]))
+    """
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fapl_core(1 << 16, False)  # in memory, never on disk under this name
     access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)  # small, quick; read since 2016
@@ -144,7 +165,7 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _numbers(labels: tuple[Any, ...]) -> np.ndarray:
+def _numbers(labels: tuple[Json, ...]) -> np.ndarray:
     """Labels as a dimension can hold them; names are counted, and stand in the layout."""
     values = np.asarray(labels)
     return values if values.dtype.kind in "fiu" else np.arange(len(labels))
@@ -182,7 +203,7 @@ def _values(variable: h5d.DatasetID, most_bytes: int) -> np.ndarray:
     return values
 
 
-def _write_attribute(place: Any, name: str, value: str | float | int) -> None:
+def _write_attribute(place: object, name: str, value: str | float | int) -> None:
     if isinstance(value, str):
         encoded = value.encode()
         kind = h5t.C_S1.copy()
@@ -197,7 +218,7 @@ def _write_attribute(place: Any, name: str, value: str | float | int) -> None:
     attribute.write(array, mtype=kind)
 
 
-def _read_attribute(place: Any, name: str, most_bytes: int) -> Any:
+def _read_attribute(place: object, name: str, most_bytes: int) -> Json:
     attribute = h5a.open(place, name.encode())
     kind = attribute.get_type()
     if kind.get_size() > most_bytes:

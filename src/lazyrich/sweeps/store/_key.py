@@ -1,11 +1,11 @@
-"""What names an experiment in a store: its settings and the versions of what computes it."""
+"""The key of an experiment in a store: a hash of its settings and numerics versions."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from lazyrich._base import Config, settings
+from lazyrich._base import Config, Json, settings
 from lazyrich.training import CommitteeExperiment, Experiment, Record
 
 
@@ -64,12 +64,12 @@ def experiment_key(experiment: Config) -> str:
     return _digest(class_name(experiment), canonical_json(experiment), numerics_of(experiment))
 
 
-def key_of_parts(experiment: str, config: str, numerics: dict[str, Any]) -> str:
+def key_of_parts(experiment: str, config: str, numerics: dict[str, Json]) -> str:
     """The key again, from what a file says about itself."""
     return _digest(experiment, config, numerics)
 
 
-def _digest(experiment: str, config: str, numerics: dict[str, Any]) -> str:
+def _digest(experiment: str, config: str, numerics: dict[str, Json]) -> str:
     config = _first_form(experiment, config)
     whole = json.dumps([experiment, config, sorted(numerics.items())], ensure_ascii=False)
     return hashlib.sha256(whole.encode()).hexdigest()
@@ -98,7 +98,7 @@ def _first_form(experiment: str, config: str) -> str:
     return _compact(tree)
 
 
-def _place_of_twin(metrics: list[Any]) -> int:
+def _place_of_twin(metrics: list[Json]) -> int:
     """Where it stood in all results that come with this package.
 
     At the end; beside kernel regression or the terms of the loss after the plain metrics
@@ -114,7 +114,7 @@ def _place_of_twin(metrics: list[Any]) -> int:
 def former_keys(experiment: Config) -> list[str]:
     """Other names under which the same results may have been stored.
 
-    Whoever chose the metrics could name ``twin``, now the setting ``linearized``, anywhere
+    Metrics could include ``twin``, now the setting ``linearized``, anywhere
     among them.
     """
     tree = settings(experiment)
@@ -130,7 +130,7 @@ def former_keys(experiment: Config) -> list[str]:
     return [key for key in keys if key != own]
 
 
-def present_form(experiment: str, tree: dict[str, Any]) -> dict[str, Any]:
+def present_form(experiment: str, tree: dict[str, Json]) -> dict[str, Json]:
     """Stored settings of a class with their present names and places."""
     if experiment not in _KINDS:
         return tree
@@ -156,7 +156,7 @@ def present_records(experiment: str, records: Mapping[str, Record]) -> dict[str,
     return {now.get(name, name): record for name, record in records.items()}
 
 
-def _has_own_label_scale(tree: dict[str, Any]) -> bool:
+def _has_own_label_scale(tree: dict[str, Json]) -> bool:
     task, scaling = tree.get("task"), tree.get("scaling")
     are_there = isinstance(task, dict) and isinstance(scaling, dict) and "label_scale" in scaling
     return are_there and task.get("kind") in _OWN_LABEL_SCALE
@@ -165,7 +165,7 @@ def _has_own_label_scale(tree: dict[str, Any]) -> bool:
 _OWN_LABEL_SCALE = ("hermite", "polynomial")
 
 
-def _compact(tree: Any) -> str:
+def _compact(tree: Json) -> str:
     return json.dumps(
         tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

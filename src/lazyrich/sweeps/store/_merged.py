@@ -1,4 +1,4 @@
-"""Many experiments in one file, so that ten thousand open in a second.
+"""Many experiments in one file, so that ten thousand can be opened in about a second.
 
 A pack is a cache and nothing more: whatever it holds stands in the experiments' own
 files too, and a pack that is missing, damaged or out of date costs time only. It holds,
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from lazyrich._base import BrokenSeal, has_seal, seal, unseal
+from lazyrich._base import BrokenSeal, Json, has_seal, seal, unseal
 from lazyrich.training import Record
 
 from ._result import Outcome
@@ -42,7 +42,7 @@ class Packed(NamedTuple):
     """
 
     token: Token
-    facts: dict[str, Any]
+    facts: dict[str, Json]
     pack: str
     family: int
     start: int

@@ -1,4 +1,4 @@
-"""What is kept of one experiment: arrays and plain facts, nothing that runs."""
+"""The stored result of one experiment: arrays and plain values, no code."""
 
 import hashlib
 import json
@@ -6,12 +6,12 @@ import os
 import platform
 from functools import cache
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lazyrich._base import Config, InputError, Status
+from lazyrich._base import Config, InputError, Json, Status
 from lazyrich.training import History, Record
 
 from ._key import canonical_json, class_name, experiment_key, numerics_of
@@ -33,6 +33,11 @@ class Outcome(NamedTuple):
         machine: versions of packages and Python, device, host.
         steps: optimizer updates made before each record.
         records: measured quantities by name.
+
+    Example:
+        >>> steps = np.array([0])
+        >>> Outcome("0" * 32, "Walk", "{}", {}, "ok", "", 0.1, {}, steps, {}).facts["status"]
+        'ok'
     """
 
     key: str
@@ -47,7 +52,7 @@ class Outcome(NamedTuple):
     records: dict[str, Record]
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Json]:
         """Everything but the arrays."""
         return {name: getattr(self, name) for name in FACTS}
 
@@ -58,8 +63,21 @@ FACTS = tuple(name for name in Outcome._fields if name not in {"steps", "records
 def outcome_of(history: History) -> Outcome:
     """What to keep of a run.
 
+    Args:
+        history: of the run.
+
+    Returns:
+        Its outcome, under the key of its settings; the parameters are left out.
+
     Raises:
         InputError: if its records do not fit its evaluation steps or name axes that they lack.
+
+    Example:
+        >>> class Walk(Config):
+        ...     length: float = 1.0
+        >>> records = {"height": Record(np.array([1.0]))}
+        >>> outcome_of(History(Walk(), np.array([0]), records, Status.ok, None, 0.1)).config
+        '{"length":1.0}'
     """
     steps = np.asarray(history.steps)
     records = {name: _sound_record(name, record, steps) for name, record in history.records.items()}
@@ -126,7 +144,7 @@ def package_version() -> str:
     return version("lazyrich")
 
 
-def _identity(experiment: Config) -> dict[str, Any]:
+def _identity(experiment: Config) -> dict[str, Json]:
     return {
         "key": experiment_key(experiment),
         "experiment": class_name(experiment),
@@ -158,5 +176,5 @@ def _sound_record(name: str, record: Record, steps: np.ndarray) -> Record:
     return Record(values, record.unit, tuple(record.axes), plain)
 
 
-def _plain(label: Any) -> Any:
+def _plain(label: Json) -> Json:
     return label.item() if isinstance(label, np.generic) else label

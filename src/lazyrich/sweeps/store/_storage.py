@@ -1,4 +1,4 @@
-"""Where a store lies: a local folder, or any place that fsspec reaches."""
+"""Storage of a store: a local folder, or any location that fsspec opens."""
 
 import errno
 import os
@@ -18,6 +18,7 @@ from lazyrich._base import (
     CREATE_NEW,
     FileKind,
     InputError,
+    Json,
     open_folder,
     read_file,
     remove_unfinished,
@@ -163,7 +164,7 @@ class Folder(Storage):
 class Remote(Storage):
     """A place that fsspec reaches by URL."""
 
-    def __init__(self, system: Any, root: str, url: str) -> None:
+    def __init__(self, system: fsspec.AbstractFileSystem, root: str, url: str) -> None:
         self.system, self.root, self.url = system, root, url
         self.has_whole_puts = bool(_protocols(system) & _WHOLE_PUTS)
 
@@ -257,6 +258,9 @@ def require_lasting(where: str | os.PathLike[str]) -> None:
 
     Raises:
         InputError: if it lies in the memory of this process.
+
+    Example:
+        >>> require_lasting("a-folder")
     """
     place = place_at(where)
     if isinstance(place, Remote) and "memory" in _protocols(place.system):
@@ -266,7 +270,7 @@ def require_lasting(where: str | os.PathLike[str]) -> None:
         )
 
 
-def _protocols(system: Any) -> set[str]:
+def _protocols(system: fsspec.AbstractFileSystem) -> set[str]:
     """The protocols of a file system, and of the one that it reads through."""
     own = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
     inner = getattr(system, "fs", None)
@@ -284,7 +288,7 @@ def _token(state: os.stat_result) -> Token | None:
     return [state.st_size, str(state.st_mtime_ns)] if stat.S_ISREG(state.st_mode) else None
 
 
-def _remote_token(entry: dict[str, Any]) -> Token:
+def _remote_token(entry: dict[str, Json]) -> Token:
     for name in ("ETag", "etag", "LastModified", "mtime", "created"):
         if entry.get(name) is not None:
             return [entry.get("size"), str(entry[name])]

@@ -1,4 +1,4 @@
-"""A store: one file an experiment, each whole or absent, and packs that make it quick to open."""
+"""A store: one file per experiment, written atomically, and packs for opening it quickly."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from lazyrich._base import FileKind, InputError, reason_of
+from lazyrich._base import FileKind, InputError, Json, reason_of
 
 from ._cache import PackCache
 from ._codec import FORMAT, DamagedFile, FutureFormat, decode, encode
@@ -35,7 +35,7 @@ class Kept(NamedTuple):
     """
 
     token: Token
-    facts: dict[str, Any]
+    facts: dict[str, Json]
     packed: Packed | None
 
 
@@ -49,8 +49,19 @@ class Store:
     Args:
         where: a folder, or an URL that fsspec opens; nothing is made before the first write.
 
+    Attributes:
+        kept: what is known of each experiment that is there, by key.
+        damaged: why a file cannot be read, by key.
+        set_aside: names under which damaged files were kept.
+
     Raises:
         InputError: if a newer lazyrich made the store, or the place cannot be reached.
+
+    Example:
+        >>> store = Store("memory://store-example")
+        >>> store.scan()
+        >>> len(store.kept)
+        0
     """
 
     def __init__(self, where: str | os.PathLike[str]) -> None:
@@ -96,7 +107,9 @@ class Store:
             _log.warning(
                 "%s: %s is left out: %s. Computing it again, or `lazyrich sweep --tidy`, sets it "
                 "aside.",
-                *(self.where, _name_of(key), reason),
+                self.where,
+                _name_of(key),
+                reason,
             )
 
     def look_again(self, key: str) -> bool:
