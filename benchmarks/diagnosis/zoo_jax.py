@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=120)
     given, chosen, path = parser.parse_args(), cases(), RESULTS / f"{HALF}.json"
-    before = json.loads(path.read_text()) if path.exists() else {"n_cases": 0, "rows": []}
+    before: Any = json.loads(path.read_text()) if path.exists() else {"n_cases": 0, "rows": []}
     rows: list[dict[str, Any]] = before["rows"]
     for n, case in enumerate(chosen[before["n_cases"] :], before["n_cases"] + 1):
         if time.process_time() > given.seconds:

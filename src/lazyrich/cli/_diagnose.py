@@ -137,7 +137,7 @@ def _predictor(built: Any) -> tuple[Any, Any]:
     )
 
 
-def _is_module(built: Any) -> bool:
+def _is_module(built: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(built, torch.nn.Module)
 

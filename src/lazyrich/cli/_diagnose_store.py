@@ -3,12 +3,15 @@
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, Json
 
 from ._environment import loading
 from ._output import say, say_json, say_table
+
+if TYPE_CHECKING:
+    from lazyrich.sweeps import Outcome
 
 _MOST_RUNS, _MOST_COLUMNS = 60, 3
 _BOUNDS = {"linearization_gap": "gap", "kernel_cosine": "kernel cosine"}
@@ -55,7 +58,7 @@ def diagnose_store(
         say(f"page: {html} (open it in a browser)")
 
 
-def _diagnosed(outcome: Any, html: Path | None) -> dict[str, Any]:
+def _diagnosed(outcome: "Outcome", html: Path | None) -> dict[str, Json]:
     from lazyrich.diagnosis import diagnose_records
 
     from ._stored_runs import records_of
@@ -85,11 +88,11 @@ def _diagnosed(outcome: Any, html: Path | None) -> dict[str, Any]:
     }
 
 
-def _ends(reading: dict[str, Any] | None) -> list[float | None] | None:
+def _ends(reading: dict[str, Json] | None) -> list[float | None] | None:
     return None if reading is None else [reading["low"], reading["high"]]
 
 
-def _print(rows: list[dict[str, Any]], settings: list[str], title: str) -> None:
+def _print(rows: list[dict[str, Json]], settings: list[str], title: str) -> None:
     """One row a run, and below why some are undecided."""
     if len(settings) > _MOST_COLUMNS:  # a column each would leave no room for what is found
         rows = [{**row, "settings": _joined(settings, row)} for row in rows]
@@ -111,12 +114,12 @@ def _print(rows: list[dict[str, Any]], settings: list[str], title: str) -> None:
         say(f"note ({n}): {note}")
 
 
-def _joined(settings: list[str], row: dict[str, Any]) -> str:
+def _joined(settings: list[str], row: dict[str, Json]) -> str:
     known = [name for name in settings if row.get(name) is not None]
     return " ".join(f"{name}={_cell(name, row[name])}" for name in known)
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, value: Json) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
@@ -128,6 +131,6 @@ def _cell(name: str, value: Any) -> str:
     return str(value)
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: Json) -> Json:
     """JSON has no NaN and no infinities: they go in as text."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

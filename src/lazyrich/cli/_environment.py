@@ -1,4 +1,4 @@
-"""Environment variables: set those that a command needs, name the others if they cause a failure."""
+"""Environment variables: set those that a command needs, name others that cause a failure."""
 
 import os
 import sys

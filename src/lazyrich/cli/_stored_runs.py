@@ -2,18 +2,19 @@
 
 import json
 import math
-from typing import Any
+from typing import Literal
 
 import jax
 import numpy as np
+import numpy.typing as npt
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, Json
 from lazyrich.diagnosis import Labels, Optimization, RunRecords
 from lazyrich.kernels import ntk
 from lazyrich.sweeps import Outcome
 from lazyrich.sweeps.store._key import present_form
 from lazyrich.theory import committee_kernel, weight_moments
-from lazyrich.training import CommitteeExperiment, Experiment
+from lazyrich.training import CommitteeExperiment, Experiment, Inputs
 
 _KINDS = {f"lazyrich.training.{kind.__name__}": kind for kind in (Experiment, CommitteeExperiment)}
 _SMALL = 2000
@@ -64,7 +65,7 @@ def _completed(
 
 
 def _linearized(
-    experiment: CommitteeExperiment, inputs: Any, steps: np.ndarray
+    experiment: CommitteeExperiment, inputs: Inputs, steps: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Its closed form, which the run's own steps are no part of."""
     whole = experiment.changed({"linearized": True, "has_split": False})
@@ -72,7 +73,7 @@ def _linearized(
     return {name: curve for name, curve in found.items() if name[:10] == "linearized"}
 
 
-def _of_committee(experiment: CommitteeExperiment, inputs: Any) -> dict[str, Any]:
+def _of_committee(experiment: CommitteeExperiment, inputs: Inputs) -> dict[str, Json]:
     data, start, share = inputs.data, weight_moments(inputs.params0), math.nan
     if experiment.n_probe:
         x = data.x_test[: experiment.n_probe]
@@ -96,7 +97,7 @@ def _of_committee(experiment: CommitteeExperiment, inputs: Any) -> dict[str, Any
     }
 
 
-def _of_network(experiment: Experiment, inputs: Any) -> dict[str, Any]:
+def _of_network(experiment: Experiment, inputs: Inputs) -> dict[str, Json]:
     net, data, scaling = experiment.net, inputs.data, experiment.scaling
     hyper = {name: getattr(net, name) for name in net.dynamic_hyperparameters}
     predict, params0 = net.predictor(**hyper), jax.device_put(inputs.params0)
@@ -105,13 +106,13 @@ def _of_network(experiment: Experiment, inputs: Any) -> dict[str, Any]:
     if not scaling.center:
         values = np.asarray(predict(params0, data.x), float).reshape(labels.values.shape)
         outputs0 = scaling.alpha * values
-    measured = {metric.kind: metric for metric in experiment.metrics}
-    metric: Any = measured.get("alignment", measured.get("kernel_movement"))
+    measured: dict[str, Json] = {metric.kind: metric for metric in experiment.metrics}
+    metric = measured.get("alignment", measured.get("kernel_movement"))
     share = math.nan
     if metric is not None:
         x = data.x_test if metric.points == "test" else data.x
         share = _centered_share(ntk(predict, params0, x[: metric.n_points], trace_outputs=True))
-    optimizer: Any = experiment.optimizer
+    optimizer = experiment.optimizer
     power = {"inverse_square": 2, "inverse": 1, "fixed": 0}[optimizer.learning_rate_rule]
     decay = getattr(optimizer, "weight_decay", 0.0)
     if getattr(optimizer, "matched_decay", False):
@@ -129,12 +130,12 @@ def _of_network(experiment: Experiment, inputs: Any) -> dict[str, Any]:
     }
 
 
-def _labels(y: Any, loss: Any) -> Labels:
+def _labels(y: npt.ArrayLike, loss: Literal["mse", "cross_entropy"]) -> Labels:
     values = np.asarray(y, float)
     return Labels(values.reshape(len(values), -1), loss)
 
 
-def _centered_share(kernel: Any) -> float:
+def _centered_share(kernel: npt.ArrayLike) -> float:
     """‖HKH‖/‖K‖, what is left of a kernel if it is centred over rows."""
     values = np.asarray(kernel, float)
     centered = values - values.mean(0)

@@ -9,7 +9,11 @@ from ._fit import Fit
 from ._measurements import Measurements
 
 MAIN = (
-    *("linearization_gap", "kernel_cosine", "kernel_growth", "label_fit", "initial_size"),
+    "linearization_gap",
+    "kernel_cosine",
+    "kernel_growth",
+    "label_fit",
+    "initial_size",
     "parameter_change",
 )
 """The six that are printed."""

@@ -222,14 +222,22 @@ def _readings(run: RunRecords, found: Measurements) -> dict[str, Reading]:
         gap = found.gap.gap
         readings["linearization_gap"] = Reading(
             "distance to the linearized network",
-            *(gap.value, gap.low, gap.high, 0.0, "lazy"),
+            gap.value,
+            gap.low,
+            gap.high,
+            0.0,
+            "lazy",
             note="bounds from the losses of both on train and test rows",
         )
     if found.kernel is not None:
         cosine, distance = found.kernel.cosine, found.kernel.distance.value
         readings["kernel_cosine"] = Reading(
             "kernel cosine",
-            *(cosine.value, cosine.low, cosine.high, 1.0, "lazy"),
+            cosine.value,
+            cosine.low,
+            cosine.high,
+            1.0,
+            "lazy",
             note="bounds from the kernel's distance and its alignment with the labels",
         )
         if not math.isnan(distance):

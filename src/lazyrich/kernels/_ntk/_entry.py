@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -159,6 +159,9 @@ def explain_ntk(
     return explanation(plan, named, traced=summed)
 
 
+Made = TypeVar("Made")
+
+
 class _Fixed(NamedTuple):
     """What a compiled kernel is compiled for, besides the program."""
 
@@ -178,7 +181,7 @@ class _Compiled:
         self._fixed, self._is_row_wise = fixed, is_row_wise
         self._now = threading.local()
         self._run = jax.jit(lambda arrays: self._now.kernel(arrays))
-        self._measured: Any = None
+        self._measured: jax.stages.Compiled | None = None
 
     def __call__(self, call: PredictorCall) -> tuple[Array, Array, RowChange | None]:
         run = self._run if self._measured is None else self._measured
@@ -186,12 +189,16 @@ class _Compiled:
 
     def bytes_taken(self, call: PredictorCall) -> int:
         """What the compiled program takes beside its inputs."""
-        if self._measured is None:
-            self._measured = self._with(call, lambda arrays: self._run.lower(arrays).compile())
-        found = self._measured.memory_analysis()
+        compiled = self._measured
+        if compiled is None:
+            compiled = self._with(call, lambda arrays: self._run.lower(arrays).compile())
+            self._measured = compiled
+        found = compiled.memory_analysis()
+        if found is None:  # a device that does not say: then the budget is aimed at
+            return 0
         return found.temp_size_in_bytes + found.output_size_in_bytes
 
-    def _with(self, call: PredictorCall, do: Callable[[Arrays], Any]) -> Any:
+    def _with(self, call: PredictorCall, do: Callable[[Arrays], Made]) -> Made:
         self._now.kernel = partial(_kernel, call, self._fixed, self._is_row_wise)
         try:
             return do(call.arrays)
@@ -236,7 +243,7 @@ def _kernel(
     summed = fixed.is_traced or call.n_outputs in (None, 1)
     row_predict, x, x2 = _on_single_rows(call, arrays)
     n_blocks = 1 if fixed.budget is None else fixed.budget.n_output_blocks
-    kernel_of = partial(_kernel_of_outputs, call, fixed, arrays.leaves, x, x2, summed=summed)
+    kernel_of = partial(_kernel_of_outputs, call, fixed, arrays.leaves, (x, x2), summed=summed)
     if n_blocks == 1:
         kernel = kernel_of(row_predict)
     else:
@@ -250,13 +257,13 @@ def _kernel_of_outputs(
     call: PredictorCall,
     fixed: _Fixed,
     leaves: Sequence[Array],
-    x: Array,
-    x2: Array | None,
+    rows: tuple[Array, Array | None],
     row_predict: Callable[[Sequence[Array], Array], Array],
     *,
     summed: bool,
 ) -> Array:
     """The kernel of all outputs of a predictor of single rows."""
+    x, x2 = rows
     plan = make_plan(row_predict, leaves, x[0], traced=summed)
     n_rows = len(x) + (0 if x2 is None else len(x2))
     layout = make_layout(
