@@ -11,6 +11,7 @@ from pathlib import Path
 
 import calibration_page
 import claims_pages
+import race_page
 
 ROOT = Path(__file__).parents[1]
 
@@ -141,3 +142,5 @@ if __name__ == "__main__":
         (ROOT / "docs" / "figures" / file_name).write_text(page, encoding="utf-8")
     calibration = ROOT / "docs" / "how-to" / "diagnosis-calibration.md"
     calibration.write_text(calibration_page.page(), encoding="utf-8")
+    race_page.PAGE.write_text(race_page.page(), encoding="utf-8")
+    race_page.MEASURED.write_text(race_page.measured(), encoding="utf-8")

@@ -30,6 +30,12 @@ def test_figure_pages_are_what_the_results_say(generator):
     assert written == generator.claims_pages.pages(), "run `make readme`"
 
 
+def test_the_page_on_methods_and_what_the_advice_cites_are_what_the_results_say(generator):
+    page = generator.race_page
+    assert page.PAGE.read_text(encoding="utf-8") == page.page()
+    assert page.MEASURED.read_text(encoding="utf-8") == page.measured()
+
+
 def test_the_page_on_calibration_is_what_the_results_say(generator):
     path = ROOT / "docs" / "how-to" / "diagnosis-calibration.md"
     assert path.read_text(encoding="utf-8") == generator.calibration_page.page()

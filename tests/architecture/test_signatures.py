@@ -13,12 +13,14 @@ ANY = {
     "_base": 1,
     "cli": 21,
     "curves": 0,
-    "diagnosis": 40,
+    "diagnosis": 37,
+    "explorer": 30,
     "kernels": 8,
     "models": 0,
     "numerics": 0,
     "paper": 1,
     "plots": 1,
+    "race": 24,
     "sweeps": 11,
     "tasks": 0,
     "theory": 2,
@@ -28,12 +30,13 @@ ANY = {
 # Functions that users call with few of their arguments, all but the first two or three
 # keyword-only, and commands, whose arguments are flags.
 LONG = {
-    "cli": {"diagnose", "reproduce", "show", "sweep"},
+    "cli": {"diagnose", "race", "reproduce", "show", "sweep"},
     "diagnosis": {"__init__", "diagnose"},  # Monitor's
     "kernels": {"lazy_dynamics", "ntk"},
     "numerics": {"step"},  # diffrax's interface
     "paper": {"reproduce"},
     "plots": {"plot_map"},
+    "race": {"race"},
     "theory": {"goldilocks_range", "gradient_descent", "gradient_flow"},
     "torch": {"__init__", "diagnose", "ntk", "sketch", "watch"},  # Watch's
     "training": {"train_many"},

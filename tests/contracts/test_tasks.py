@@ -19,8 +19,9 @@ SMALL = {
     "teacher": {"dim": 6, "n_train": 12, "n_test": 7, "widths": (5,), "noise": 0.1},
     "images": {"n_train": 900, "n_test": 897, "subset": "random"},
     "parity": {"dim": 6, "n_train": 12, "n_test": 7, "n_relevant": 2},
+    "permutations": {"n_things": 3},
 }
-POOLS = ["modular", "images"]
+POOLS = ["modular", "images", "permutations"]
 FRESH = [kind for kind in TASKS if kind not in POOLS]
 TOKENS = {"modulus": 7, "inputs": "tokens"}
 CASES = [*SMALL.items(), ("modular", TOKENS), ("modular", SMALL["modular"] | {"unordered": True})]

@@ -13,6 +13,7 @@ from lazyrich.tasks import (
     ImageTask,
     ModularTask,
     ParityTask,
+    PermutationTask,
     PolynomialTask,
     TeacherTask,
 )
@@ -26,6 +27,7 @@ SMALL_TASKS = {
     "teacher": TeacherTask(dim=3, widths=(4,), target_dim=2, n_train=8, n_test=10),
     "images": ImageTask(n_train=8, n_test=10),
     "parity": ParityTask(dim=4, n_relevant=2, n_train=8, n_test=10),
+    "permutations": PermutationTask(n_things=3),
 }
 SMALL_NETS = {
     "committee": CommitteeNet(width=4, epsilon=0.3, readouts="normal"),
@@ -36,7 +38,7 @@ SMALL_NETS = {
 
 def fits(task, net):
     if net == "transformer":
-        return task == "modular"
+        return task in ("modular", "permutations")
     return net == "mlp" or task in ("polynomial", "eigenvector")
 
 

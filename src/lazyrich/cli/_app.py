@@ -17,6 +17,7 @@ from ._environment import loading, require_devices
 from ._explore import explore
 from ._interrupt import how_to_go_on
 from ._output import console, say
+from ._race import race
 from ._sweep import show, sweep
 from ._train import train
 from ._verdicts import show_verdicts
@@ -33,6 +34,7 @@ app.command(sweep)
 app.command(show)
 app.command(diagnose)
 app.command(explore)
+app.command(race)
 
 Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
 AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]

@@ -2,20 +2,19 @@
 
 Each cause names its mechanism, the evidence for it in this network, what to change, the
 effect that theory predicts, and where that is from. How well each change does at equal
-tuning budget is measured separately; until then it says so.
+tuning budget is what the race has measured of it; where it has not, it says so.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ._evidence import Optimization
+from ._measured import NOT_MEASURED, measured_effect
 from ._measurements import Measurements, relative
 from ._thresholds import threshold
 from ._verdict import Regime, Verdict
-
-_NOT_MEASURED = "not measured yet"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Advice:
     knob: str
     predicted_effect: str
     source: str
-    measured_effect: str = _NOT_MEASURED
+    measured_effect: str = NOT_MEASURED
 
 
 class Case(NamedTuple):
@@ -77,7 +76,11 @@ def advise(case: Case) -> tuple[Advice, ...]:
     if found.fit is None or (found.is_fitted and found.test_fit is not None and not found.is_late):
         return ()
     causes = [cause(case) for cause in _CAUSES]
-    applying = tuple(one for one in causes if one is not None)
+    applying = tuple(
+        replace(one, measured_effect=measured_effect(one.cause))
+        for one in causes
+        if one is not None
+    )
     return applying or (_undecided(case),)
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lazyrich._base import Json
+
 from ._advice import Advice, Case, advise
 from ._estimate import UNDEFINED, Estimate
 from ._evidence import Evidence
@@ -52,7 +54,7 @@ class Diagnosis:
 
         return text_of(self)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """All of it as JSON values; what is not finite is None."""
         return {
             "regime": str(self.regime),

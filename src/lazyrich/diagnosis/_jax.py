@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from lazyrich._base import InputError, Params, Predictor
+from lazyrich._base import InputError, Json, Params, Predictor
 from lazyrich.kernels import check_predictor, linearize, ntk
 
 from ._evidence import (
@@ -326,7 +326,7 @@ class Network:
             n_parameters=self.n_parameters,
         )
 
-    def setup(self) -> dict[str, Any]:
+    def setup(self) -> dict[str, Json]:
         """What was measured, for the report."""
         return {
             "framework": f"JAX {jax.__version__}",

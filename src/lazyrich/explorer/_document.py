@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, Json
 from lazyrich.curves import grokking_delay
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Curves(NamedTuple):
     steps: np.ndarray
     values: Mapping[str, np.ndarray]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """JSON values of six digits; None for what is not finite."""
         return {
             "steps": [int(step) for step in self.steps],
@@ -55,10 +55,10 @@ class Document(NamedTuple):
         []
     """
 
-    index: dict[str, Any]
+    index: dict[str, Json]
     curves: Sequence[Curves]
 
-    def with_curves(self) -> dict[str, Any]:
+    def with_curves(self) -> dict[str, Json]:
         """All of it as JSON values, for a page without a server."""
         return self.index | {"curves": [one.to_json() for one in self.curves]}
 
@@ -162,7 +162,7 @@ def document_of_panel(
 def document_of_diagnosis(diagnosis: Mapping[str, Any], title: str) -> Document:
     """A diagnosis, from its ``to_dict``; what a monitor recorded becomes a run."""
     records = [one for one in diagnosis["records"] if isinstance(one, Mapping) and "step" in one]
-    index: dict[str, Any] = {}
+    index: dict[str, Json] = {}
     curves: list[Curves] = []
     if len(records) > 1:
         names = [
@@ -195,9 +195,9 @@ def _document(title: str, kind: str, about: Described, curves: Sequence[Curves])
     return Document(index, curves)
 
 
-def _results(curves: Sequence[Curves]) -> list[dict[str, Any]]:
+def _results(curves: Sequence[Curves]) -> list[dict[str, Json]]:
     """What each run comes to: when its losses fall, how it ends, its outcome in words."""
-    found: list[dict[str, Any]] = [dict(_NOTHING) for _ in curves]
+    found: list[dict[str, Json]] = [dict(_NOTHING) for _ in curves]
     groups: dict[int, list[int]] = {}
     for k, one in enumerate(curves):
         if _has_losses(one):
@@ -233,7 +233,7 @@ def _losses(curves: Sequence[Curves], numbers: Sequence[int]) -> Iterator[tuple[
         yield tuple(np.asarray(one, float) for one in values)
 
 
-def _result(delay: dict[str, float], train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+def _result(delay: dict[str, float], train: np.ndarray, test: np.ndarray) -> dict[str, Json]:
     if not math.isfinite(delay["train_step"]):
         outcome = "does not fit"
     elif not math.isfinite(delay["test_step"]):

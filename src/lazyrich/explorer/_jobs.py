@@ -8,7 +8,7 @@ import threading
 from typing import Any, Final
 
 from lazyrich import training
-from lazyrich._base import InputError, read_changes
+from lazyrich._base import InputError, Json, read_changes
 from lazyrich.training import PRESETS, Simulation, require_memory
 
 MOST_RUNNING: Final = 2
@@ -92,7 +92,7 @@ class Job:
         self._process.kill()
         self._timer.cancel()
 
-    def since(self, n: int) -> dict[str, Any]:
+    def since(self, n: int) -> dict[str, Json]:
         """The state, and the records from the n-th on."""
         return {"state": self.state, "error": self.error, "records": self.records[n:]}
 

@@ -9,14 +9,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from lazyrich._base import Json
+
 PAGE: Final = Path(__file__).parent / "page"
 """The folder of the page's own files."""
 
 _ENGINE: Final = ("random", "linear", "committee", "linearized", "curves")
 _WORKER: Final = (*_ENGINE, "worker")
 _APP: Final = (
-    *("constants", "curves", "state", "charts", "source", "play", "learn", "map", "diagnosis"),
-    *("trainer", "runs", "app"),
+    "constants",
+    "curves",
+    "state",
+    "charts",
+    "source",
+    "play",
+    "learn",
+    "map",
+    "diagnosis",
+    "trainer",
+    "runs",
+    "app",
 )
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
@@ -103,7 +115,7 @@ def _address(settings: Mapping[str, Any]) -> str:
 
 
 @cache
-def example() -> dict[str, Any]:
+def example() -> dict[str, Json]:
     """The runs that the page shows where there are no others: the map of Figure 3."""
     return json.loads(_read("example.json"))
 
@@ -126,8 +138,8 @@ def _json(content: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-SLIDERS: Final[dict[str, dict[str, Any]]] = json.loads(_read("settings.json"))
+SLIDERS: Final[dict[str, dict[str, Json]]] = json.loads(_read("settings.json"))
 """For each slider of the page its range, its start and what it is."""
 
-FIGURES: Final[list[dict[str, Any]]] = json.loads(_read("figures.json"))
+FIGURES: Final[list[dict[str, Json]]] = json.loads(_read("figures.json"))
 """The settings of the paper's figures that the page can train."""

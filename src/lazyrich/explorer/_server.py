@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from lazyrich._base import InputError, reason_of
+from lazyrich._base import InputError, Json, reason_of
 
 from ._document import Document
 from ._jobs import PRESETS, Jobs
@@ -239,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(404, f"There is no run {number}.")
         return job
 
-    def _body(self) -> dict[str, Any]:
+    def _body(self) -> dict[str, Json]:
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch(r"[0-9]{1,12}", length):
             raise _Refused(411, "The length of the content is missing.")

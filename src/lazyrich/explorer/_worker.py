@@ -9,7 +9,6 @@ import math
 import os
 import sys
 import threading
-from typing import Any
 
 
 def main() -> None:
@@ -19,7 +18,7 @@ def main() -> None:
     text = sys.stdin.buffer.readline().decode("utf-8")
     threading.Thread(target=_end_with_the_server, daemon=True).start()
 
-    def send(content: dict[str, Any]) -> None:
+    def send(content: dict[str, object]) -> None:
         output.write(json.dumps(content) + "\n")
         output.flush()
 

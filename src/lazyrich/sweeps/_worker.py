@@ -8,7 +8,7 @@ import pickle
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from lazyrich.training import History
 from .store._key import experiment_key
 from .store._result import Outcome, outcome_of, package_version
 
-Run = Callable[[Sequence[object]], Iterable[History]]
+Run = Callable[..., Iterable[History]]
 """Computes a list of experiments; called with that list as its one positional argument."""
 
 _MOST_OF_AN_ERROR = 4000

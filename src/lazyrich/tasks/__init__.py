@@ -16,6 +16,7 @@ from ._hermite import HermiteTask as HermiteTask
 from ._images import ImageTask as ImageTask
 from ._modular import ModularTask as ModularTask
 from ._parity import ParityTask as ParityTask
+from ._permutations import PermutationTask as PermutationTask
 from ._polynomial import PolynomialTask as PolynomialTask
 from ._polynomial import polynomial_regression as polynomial_regression
 from ._task import JointKernel as JointKernel
@@ -32,7 +33,8 @@ AnyTask = Annotated[
     | ModularTask
     | TeacherTask
     | ImageTask
-    | ParityTask,
+    | ParityTask
+    | PermutationTask,
     Field(discriminator="kind"),
 ]
 """Any task's settings, told apart by their ``kind``."""
@@ -45,5 +47,6 @@ TASKS: dict[str, type[Task]] = {
     "teacher": TeacherTask,
     "images": ImageTask,
     "parity": ParityTask,
+    "permutations": PermutationTask,
 }
 """Every task by its kind."""

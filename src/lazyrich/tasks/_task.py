@@ -82,7 +82,7 @@ class Task(Config):
     Example:
         >>> from lazyrich.tasks import TASKS, ParityTask
         >>> isinstance(ParityTask(dim=4, n_relevant=2, n_train=3, n_test=1), Task), len(TASKS)
-        (True, 7)
+        (True, 8)
     """
 
     version: ClassVar[int] = 1

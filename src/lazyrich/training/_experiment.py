@@ -27,13 +27,14 @@ from ._hyperparameters import Hyperparameters, dynamic_part
 from ._memory_needs import network_needs
 from ._metric_kinds import AnyMetric
 from ._network import NetworkKey, network_program
-from ._optimizers import AnyOptimizer
+from ._optimizer_kinds import AnyOptimizer
 from ._parameter_metrics import ParameterChange, WeightNorm
 from ._printed import PrintedDraw, require_no_seed, require_printable, with_marks
 from ._resolution import require_representable
 from ._sample import Source, sampled
 from ._schedule import log_steps
 from ._simulation import Inputs, Program, Simulation
+from .methods import AnyObjective, Plain, scale_first_layer
 
 NUMERICS_VERSION = 1
 """Raised when the same experiment would give other numbers; part of the store's key."""
@@ -53,6 +54,8 @@ class Scaling(Config):
         weight_scale: σ, every initial parameter times this.
         label_scale: every label times this. For a Hermite task ε/2 is what a net with the
             activation h + (ε/2) He_k(h) makes itself, and 1/√k! gives unit variance.
+        first_layer_scale: κ, the first layer times this and the last divided by it; None
+            is 1. See ``scale_first_layer``.
 
     Example:
         >>> Scaling(alpha=10.0).center  # the initial output is subtracted unless told otherwise
@@ -63,6 +66,7 @@ class Scaling(Config):
     center: bool = True
     weight_scale: float = Field(1.0, gt=0)
     label_scale: float = 1.0
+    first_layer_scale: Annotated[float | None, Field(gt=0), AddedLater()] = None
 
 
 class Stop(Config):
@@ -121,6 +125,7 @@ class Experiment(Simulation):
         linearized: also train the linearized network, on the same batches by the same
             optimizer; records ``linearized_train_loss``, ``linearized_test_loss``, and
             accuracies of classes.
+        objective: what a step descends, where that is not the loss; records hold the loss.
 
     Raises:
         InputError: if a value is out of range, or parts do not go together.
@@ -160,6 +165,7 @@ class Experiment(Simulation):
     precision: Literal["float32", "float64"] = "float32"
     printed: Annotated[PrintedDraw | None, AddedLater()] = None
     linearized: Annotated[bool, AddedLater()] = False
+    objective: Annotated[AnyObjective, AddedLater()] = Plain()
 
     @model_validator(mode="before")
     @classmethod
@@ -199,8 +205,14 @@ class Experiment(Simulation):
         require_representable(self.scaling.alpha, self.precision)
         for metric in self.metrics:
             metric.check(self.task, self.net)
+        self.objective.check(self.task, self.loss)
         if self.printed is not None:
             require_no_seed(self.seed)
+            if self.scaling.first_layer_scale is not None:
+                raise InputError(
+                    "scaling.first_layer_scale is given with printed weights, which are what "
+                    "they are; leave one of both out"
+                )
             require_printable(self.printed, self.task, self.net)
         names = [metric.kind for metric in self.metrics]
         if len(set(names)) < len(names):
@@ -238,7 +250,7 @@ class Experiment(Simulation):
 
     def static_key(self) -> NetworkKey:
         """Everything but α, ε, σ, label scale, learning rate, weight decay, seeds and steps."""
-        net, optimizer, task = self.net, self.optimizer, self.task
+        net, optimizer, task, objective = self.net, self.optimizer, self.task, self.objective
         same: dict[str, Json] = {"data_seed": None, "split_seed": None}
         return NetworkKey(
             task=task.model_copy(update=same | dict.fromkeys(task.dynamic_hyperparameters, 1)),
@@ -251,6 +263,9 @@ class Experiment(Simulation):
             center=self.scaling.center,
             is_linearized=self.linearized,
             precision=self.precision,
+            objective=objective.model_copy(
+                update=dict.fromkeys(objective.dynamic_hyperparameters, 1.0)
+            ),
         )
 
     def sample(self, drawn: dict[Hashable, PyTree]) -> Inputs:
@@ -264,12 +279,14 @@ class Experiment(Simulation):
             seed=self.seed,
             precision=self.precision,
             printed=self.printed,
+            first_layer_scale=scaling.first_layer_scale,
         )
         hyper = Hyperparameters(
             scaling.alpha,
             scaling.label_scale,
             net=dynamic_part(self.net, self.net.dynamic_hyperparameters),
             optimizer=dynamic_part(self.optimizer, self.optimizer.dynamic_hyperparameters),
+            objective=dynamic_part(self.objective, self.objective.dynamic_hyperparameters),
         )
         return sampled(source, self.static_key(), hyper, drawn)
 
@@ -344,6 +361,14 @@ def _require_fitting_parts(experiment: Experiment) -> None:
             "numbers; use stop.solved_loss"
         )
     _require_initial(net, task.n_inputs, task.n_outputs, task.vocabulary)
+    if experiment.scaling.first_layer_scale is not None:
+        _require_initial(
+            net,
+            task.n_inputs,
+            task.n_outputs,
+            task.vocabulary,
+            first_layer_scale=experiment.scaling.first_layer_scale,
+        )
     if optimizer.batch_size is not None and optimizer.batch_size > task.n_train:
         raise InputError(
             f"optimizer.batch_size is {optimizer.batch_size} and there are {task.n_train} "
@@ -360,8 +385,15 @@ def _require_fitting_parts(experiment: Experiment) -> None:
 
 @lru_cache
 def _require_initial(
-    net: Net, n_inputs: int, n_outputs: int | None, vocabulary: int | None
+    net: Net,
+    n_inputs: int,
+    n_outputs: int | None,
+    vocabulary: int | None,
+    *,
+    first_layer_scale: float | None = None,
 ) -> None:
     """Let the net refuse a task of these sizes, without drawing any weights."""
     start = partial(net.init, n_inputs=n_inputs, n_outputs=n_outputs, vocabulary=vocabulary)
-    jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)))
+    shapes = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)))
+    if first_layer_scale is not None:
+        jax.eval_shape(partial(scale_first_layer, scale=first_layer_scale), shapes)

@@ -17,6 +17,7 @@ class Hyperparameters(NamedTuple):
         label_scale: factor of every label.
         net: those of the network, by the name of their field, such as ``net.epsilon``.
         optimizer: those of the optimizer, such as ``optimizer.learning_rate``.
+        objective: those of the objective, such as ``objective.temperature``.
 
     Example:
         >>> Hyperparameters(alpha=2.0, label_scale=1.0, net=None, optimizer=None).alpha
@@ -27,6 +28,7 @@ class Hyperparameters(NamedTuple):
     label_scale: ScalarLike
     net: PyTree
     optimizer: PyTree
+    objective: PyTree = ()
 
 
 def dynamic_part(part: Config, names: tuple[str, ...]) -> PyTree:

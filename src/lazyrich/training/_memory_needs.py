@@ -28,7 +28,7 @@ def network_needs(one: Any) -> Mapping[str, float]:
     n_learners = 1 + one.linearized
     n_batch = min(one.optimizer.batch_size or task.n_train, task.n_train)
     # At the start, gradient and update, and the optimizer's memory of each learner.
-    copies = 1 + n_learners * (3 + (2 if one.optimizer.kind.startswith("adam") else 1))
+    copies = 1 + n_learners * (3 + one.optimizer.n_state_arrays)
     needs = {
         "the data": n_points * (task.n_inputs + n_outputs) * (_DOUBLE + size),
         "the parameters and the optimizer's memory": n_params * (_DOUBLE + copies * size),

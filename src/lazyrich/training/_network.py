@@ -14,6 +14,7 @@ from lazyrich.kernels import linearize
 from lazyrich.models import Net, scale_output, scaled_output
 from lazyrich.tasks import Task
 
+from . import methods
 from ._losses import accuracy, cross_entropy, mean_squared_error
 from ._metric import Metric, Snapshot
 from ._optimizers import Optimizer
@@ -34,6 +35,7 @@ class NetworkKey(NamedTuple):
         center: whether the output at θ₀ is subtracted.
         is_linearized: whether the linearized network is trained alongside.
         precision: of parameters and data.
+        objective: what a step descends, with what changes only the numbers set alike.
     """
 
     task: Task
@@ -44,6 +46,7 @@ class NetworkKey(NamedTuple):
     center: bool
     is_linearized: bool
     precision: str
+    objective: methods.Objective = methods.Plain()
 
 
 class Constants(NamedTuple):
@@ -173,8 +176,13 @@ def _advance(
         points = batch(order, step)
         learners = {}
         for name, (params, memory) in state.learners.items():
-            gradient = jax.grad(_batch_loss(key, inputs, predictors[name], *points))(params)
-            updates, memory = optimizer.update(gradient, memory, params)
+            loss = _batch_loss(key, inputs, predictors[name], points, step=step)
+            if key.optimizer.needs_loss:
+                value, gradient = jax.value_and_grad(loss)(params)
+                told = {"value": value}
+            else:
+                gradient, told = jax.grad(loss)(params), {}
+            updates, memory = optimizer.update(gradient, memory, params, **told)
             learners[name] = Learner(optax.apply_updates(params, updates), memory)
         return State(learners, order)
 
@@ -182,10 +190,23 @@ def _advance(
 
 
 def _batch_loss(
-    key: NetworkKey, inputs: Inputs, predict: Predictor, x: Array, y: Array, offset: Array | None
+    key: NetworkKey,
+    inputs: Inputs,
+    predict: Predictor,
+    points: tuple[Array, Array, Array | None],
+    *,
+    step: Array,
 ) -> Callable[[Params], Array]:
+    x, y, offset = points
+    # A stream of its own, beside that of the order of the rows.
+    random = jax.random.fold_in(jax.random.fold_in(inputs.key, 2**31), step)
+
     def loss(params: Params) -> Array:
-        return _LOSSES[key.loss](scaled_output(predict(params, x), inputs.hyper.alpha, offset), y)
+        def outputs(x: Array) -> Array:
+            return scaled_output(predict(params, x), inputs.hyper.alpha, offset)
+
+        batch = methods.Batch(outputs, x, y, _LOSSES[key.loss], random)
+        return key.objective.value(batch, inputs.hyper.objective)
 
     return loss
 

@@ -1,7 +1,7 @@
 """Optimizers, and how their learning rate follows the output scale α (§8.1)."""
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import optax
@@ -29,6 +29,7 @@ class Optimizer(Config):
         batch_size: points in a step; None takes all. Smaller batches are drawn without
             replacement, in a new order each pass; a rest that fills no batch is left out.
         dynamic_hyperparameters: fields that runs of one compilation may differ in.
+        needs_loss: whether ``update`` is given the loss of the batch, as ``value``.
 
     Example:
         >>> from lazyrich.training import Adam
@@ -37,6 +38,7 @@ class Optimizer(Config):
     """
 
     dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    needs_loss: ClassVar[bool] = False
 
     learning_rate: float = Field(gt=0)
     learning_rate_rule: Rule = "inverse_square"
@@ -46,6 +48,11 @@ class Optimizer(Config):
     @abstractmethod
     def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
         """The optax transformation at this α, with these numbers in place of the fields."""
+
+    @property
+    def n_state_arrays(self) -> int:
+        """How many arrays of the size of the parameters the optimizer's state holds."""
+        return 1
 
     def _rate(self, hyper: Hyperparameters) -> optax.Schedule | Array:
         alpha = jnp.asarray(hyper.alpha)
@@ -81,6 +88,10 @@ class _Adaptive(Optimizer):
     b2: float = Field(0.999, ge=0, lt=1)
     eps: float = Field(1e-8, ge=0)
 
+    @property
+    def n_state_arrays(self) -> int:
+        return 2
+
 
 class Adam(_Adaptive):
     """Adam; its neutral learning rate under scaling is η₀/α.
@@ -101,7 +112,43 @@ class Adam(_Adaptive):
         return optax.adam(self._rate(hyper), b1=self.b1, b2=self.b2, eps=self.eps)
 
 
-class AdamW(_Adaptive):
+class DecoupledDecay(_Adaptive):
+    """Settings of what ends with a step of AdamW, whatever comes before it; abstract.
+
+    Attributes:
+        b1: decay of the mean gradient.
+        b2: decay of the mean squared gradient.
+        eps: added to the root of the latter.
+        weight_decay: λ, of which each step takes away η·λ·θ.
+        matched_decay: hold learning rate times weight decay fixed as α moves.
+
+    Example:
+        >>> issubclass(AdamW, DecoupledDecay)
+        True
+    """
+
+    dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    weight_decay: float = Field(ge=0)
+    matched_decay: bool = False
+
+    def adamw(self, hyper: Hyperparameters) -> optax.GradientTransformation:
+        """The step of AdamW."""
+        return optax.adamw(
+            self._rate(hyper),
+            b1=self.b1,
+            b2=self.b2,
+            eps=self.eps,
+            weight_decay=self._decay(hyper),
+        )
+
+    def _decay(self, hyper: Hyperparameters) -> Array:
+        decay = jnp.asarray(hyper.optimizer.weight_decay)
+        if self.matched_decay:
+            decay = decay * hyper.alpha ** _POWERS[self.learning_rate_rule]
+        return decay
+
+
+class AdamW(DecoupledDecay):
     """Adam with decoupled weight decay: each step also takes away η·λ·θ.
 
     With a learning rate that follows α the decay of a step, η·λ, follows it too, so a
@@ -122,21 +169,6 @@ class AdamW(_Adaptive):
     """
 
     kind: Literal["adamw"] = "adamw"
-    dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
-    weight_decay: float = Field(ge=0)
-    matched_decay: bool = False
 
     def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
-        decay = jnp.asarray(hyper.optimizer.weight_decay)
-        if self.matched_decay:
-            decay = decay * hyper.alpha ** _POWERS[self.learning_rate_rule]
-        return optax.adamw(
-            self._rate(hyper),
-            b1=self.b1,
-            b2=self.b2,
-            eps=self.eps,
-            weight_decay=decay,
-        )
-
-
-AnyOptimizer = Annotated[GradientDescent | Adam | AdamW, Field(discriminator="kind")]
+        return self.adamw(hyper)

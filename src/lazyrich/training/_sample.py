@@ -18,6 +18,7 @@ from ._network import NetworkKey, prepared_references
 from ._printed import PrintedDraw, printed_start
 from ._resolution import require_resolved
 from ._simulation import Inputs
+from .methods import scale_first_layer
 
 
 class Source(NamedTuple):
@@ -31,6 +32,7 @@ class Source(NamedTuple):
         seed: of the weights, the batches, and the data unless the task has its own.
         precision: of parameters and data.
         printed: keys of a printed figure, or None.
+        first_layer_scale: κ, or None.
     """
 
     task: Task
@@ -40,6 +42,7 @@ class Source(NamedTuple):
     seed: int
     precision: str
     printed: PrintedDraw | None
+    first_layer_scale: float | None = None
 
 
 def sampled(
@@ -99,6 +102,8 @@ def _start(source: Source) -> tuple[Params, Callable[[], TaskData]]:
         vocabulary=task.vocabulary,
         weight_scale=source.weight_scale,
     )
+    if source.first_layer_scale is not None:
+        params0 = scale_first_layer(params0, source.first_layer_scale)
     return params0, lambda: task.sample(seed, kernel=lambda x: kernel(params0, x))
 
 
@@ -126,7 +131,7 @@ def _identity(source: Source) -> tuple[Hashable, ...]:
     task, seed = source.task, source.seed
     shared = (task, source.label_scale, source.precision, source.printed)
     if task.labels_from_kernel:
-        return (*shared, source.net, source.weight_scale, seed)
+        return (*shared, source.net, source.weight_scale, source.first_layer_scale, seed)
     if task.data_seed is not None and task.split_seed is not None:
         return shared
     return (*shared, seed)

@@ -1,0 +1,126 @@
+"""``lazyrich race``: which method generalises sooner at equal tuning budget."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lazyrich._base import Json
+
+from ._environment import loading, require_devices
+from ._interrupt import how_to_go_on
+from ._output import say, say_json, say_table
+
+
+def race(
+    *,
+    arm: Annotated[
+        list[str] | None, Parameter(negative=(), help="An arm, such as muon. Default: all.")
+    ] = None,
+    task: Annotated[
+        list[str] | None, Parameter(negative=(), help="A task, such as parity. Default: all.")
+    ] = None,
+    toml: Annotated[
+        Path | None,
+        Parameter(help="Rules, tasks, arms and spaces of your own. Default: the package's."),
+    ] = None,
+    out: Annotated[Path, Parameter(help="Folder that every trial is published in.")] = Path("race"),
+    store: Annotated[
+        str | None,
+        Parameter(help="Folder or URL of trials on their way. Default: the folder store in OUT."),
+    ] = None,
+    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
+    smoke: Annotated[
+        bool,
+        Parameter(negative=(), help="All arms on one tiny task, in a minute: shows that they run."),
+    ] = False,
+    delay_law: Annotated[
+        bool,
+        Parameter(
+            negative=(), help="Instead, train AdamW at many rates and decays: the delay law."
+        ),
+    ] = False,
+    controls: Annotated[
+        bool,
+        Parameter(
+            negative=(), help="Instead, run the arms that won with rate × decay, then scale, equal."
+        ),
+    ] = False,
+    show: Annotated[
+        bool, Parameter(negative=(), help="Run nothing; show what is published in OUT.")
+    ] = False,
+    figures: Annotated[
+        bool, Parameter(negative=(), help="Also draw what is published, into OUT.")
+    ] = False,
+    as_json: Annotated[
+        bool, Parameter("--json", negative=(), help="Print the table as JSON alone.")
+    ] = False,
+) -> None:
+    """Compare methods said to generalise sooner; run it again to go on."""
+    with loading():
+        from lazyrich import race as racing
+        from lazyrich import sweeps
+        from lazyrich._base import InputError
+    if smoke and toml is not None:
+        raise InputError("--smoke has rules of its own; leave --smoke or --toml out.")
+    edition = racing.smoke_edition() if smoke else racing.default_edition()
+    if toml is not None:
+        edition = racing.read_edition(toml)
+    edition.require_names(tuple(task or ()), tuple(arm or ()))
+    results = racing.Results(out, edition)
+    if controls or delay_law or not show:
+        sweeps.require_lasting(store if store is not None else str(out))
+        require_devices()
+        how_to_go_on(lambda: "stopped; run the same command to go on.")
+    if delay_law:
+        _law(edition, out, store, executor)
+        return
+    if controls:
+        kept = str(out / "store") if store is None else store
+        racing.run_controls(results, store=kept, executor=executor, progress=not as_json)
+    elif not show:
+        results = racing.race(
+            arms=arm or (),
+            tasks=task or (),
+            edition=edition,
+            out=out,
+            store=store,
+            executor=executor,
+            progress=not as_json,
+        )
+    rows = racing.table(results, tasks=task or ())
+    if as_json:
+        say_json(rows)
+    else:
+        _print(rows, f"edition {edition.hash[:8]} in {out}")
+    if figures:
+        files = racing.write_figures(results)
+        if not as_json:
+            say(", ".join(map(str, files)))
+
+
+def _print(rows: list[dict[str, Json]], title: str) -> None:
+    if not rows:
+        say(f"{title}: no arm has runs with fresh seeds yet")
+        return
+    names = [name for name in rows[0] if name != "settings"]
+    cells = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
+    say_table(title, [name.replace("_", " ") for name in names], cells, whole=("arm", "task"))
+
+
+def _law(edition: Json, out: Path, store: str | None, executor: str) -> None:
+    with loading():
+        from lazyrich import plots
+        from lazyrich import race as racing
+    plots.require_figure_place(out, "delay-law")
+    kept = str(out / "store") if store is None else store
+    rows = racing.measure_delay_law(edition=edition, out=out, store=kept, executor=executor)
+    for task, of_task in rows.items():
+        law = racing.fit_law(of_task)
+        slope = law.slope
+        say(
+            f"{task}: slope {slope.value:.2f} ({slope.low:.2f} to {slope.high:.2f}) up to rate × "
+            f"decay {law.saturates_at:.2g}; {law.n_runs} runs, {law.n_censored} censored"
+        )
+    files = plots.write_figure(racing.draw_delay_law(rows, edition), out, "delay-law")
+    say(", ".join(map(str, files)))

@@ -1,0 +1,135 @@
+"""Published results: a folder with the edition and one file of rows for each arm on each task."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lazyrich._base import FileKind, InputError, Json, read_file, reason_of, write_file
+
+from ._edition import Edition
+from ._rows import Row
+
+_MADE_BY = "lazyrich race"
+_HEAD = f'{{\n "made_by": "{_MADE_BY}",\n'
+_KIND = FileKind("a file of a race", lambda file: file.read(len(_HEAD)) == _HEAD.encode())
+_CURE = "choose another folder with --out"
+_MOST_BYTES = 50_000_000
+
+AnyPath = str | os.PathLike[str]
+
+
+class Results:
+    """The published rows of an edition, in a folder.
+
+    The hash of the edition is written down before the first trial; results of another
+    edition are refused, and nothing is overwritten then.
+
+    Args:
+        folder: where the results are, or will be.
+        edition: the rules.
+
+    Raises:
+        InputError: if the folder holds results of another edition, or files that cannot be
+            read.
+
+    Example:
+        >>> import tempfile
+        >>> from lazyrich.race import default_edition
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Results(folder, default_edition()).rows("parity", "adamw")
+        []
+    """
+
+    def __init__(self, folder: AnyPath, edition: Edition) -> None:
+        self.folder, self.edition = Path(folder), edition
+        found = _read(self.folder / "edition.json")
+        if found is not None and found.get("edition") != edition.hash:
+            raise InputError(
+                f"{self.folder} holds results of edition {str(found.get('edition'))[:8]} and this "
+                f"is edition {edition.hash[:8]} (rules, tasks, arms or spaces differ); "
+                f"{_CURE}, or go back to the TOML file of those results."
+            )
+        self._is_recorded = found is not None
+
+    def record_edition(self) -> None:
+        """Write the edition and its hash down, before anything is run for it."""
+        if not self._is_recorded:
+            about = {
+                "edition": self.edition.hash,
+                "settings": self.edition.model_dump(mode="json"),
+            }
+            _write(self.folder / "edition.json", about)
+            self._is_recorded = True
+
+    def rows(self, task: str, arm: str) -> list[Row]:
+        """The published trials of an arm on a task; none if there are none yet.
+
+        Raises:
+            InputError: if they are of another edition.
+        """
+        path = self._path(task, arm)
+        found = _read(path)
+        if found is None:
+            return []
+        rows = found.get("rows")
+        hashes = {found.get("edition")}
+        if isinstance(rows, list):
+            hashes |= {row.get("edition") for row in rows}
+        if not isinstance(rows, list) or hashes != {self.edition.hash}:
+            raise InputError(
+                f"{path} holds results of another edition than {self.edition.hash[:8]}; {_CURE}."
+            )
+        return rows
+
+    def all_rows(self) -> list[Row]:
+        """The published trials of all arms on all tasks."""
+        return [
+            row
+            for task in self.edition.task
+            for arm in self.edition.arm
+            for row in self.rows(task, arm)
+        ]
+
+    def publish(self, task: str, arm: str, rows: Sequence[Row]) -> None:
+        """Write the trials of an arm on a task, in the order of phase, study and place.
+
+        Raises:
+            InputError: if another file is in the way or the disk refuses.
+        """
+        self.record_edition()
+        ordered = sorted(
+            rows, key=lambda row: (row["phase"] != "tuning", row["study"], row["index"])
+        )
+        about = {"edition": self.edition.hash, "task": task, "arm": arm, "rows": ordered}
+        _write(self._path(task, arm), about)
+
+    def _path(self, task: str, arm: str) -> Path:
+        return self.folder / task / f"{arm}.json"
+
+
+def _read(path: Path) -> dict[str, Json] | None:
+    """The content of a file of a race; None if it is not there."""
+    try:
+        content = read_file(path, _MOST_BYTES).decode()
+        tree = json.loads(content) if content.startswith(_HEAD) else None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason_of(error)}); {_CURE}.") from None
+    except (UnicodeDecodeError, ValueError, RecursionError):
+        tree = None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path} is not a file of a race; {_CURE}.")
+    return tree
+
+
+def _write(path: Path, about: dict[str, Json]) -> None:
+    rows = about.pop("rows", None)
+    lines = [f' "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in about.items()]
+    if rows is not None:
+        # A line a trial: small differences between versions.
+        inner = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+        lines.append(f' "rows": [\n{inner}\n ]')
+    text = _HEAD + ",\n".join(lines) + "\n}\n"
+    write_file(path, text.encode(), kind=_KIND, cure=_CURE)
