@@ -17,7 +17,7 @@ INCOMPLETE = {
     "paper": 10,
     "paper/report": 1,
     "sweeps": 13,
-    "torch": 9,
+    "torch": 7,
     "training": 25,
 }
 TERSE = {"cli": 2, "kernels": 1, "torch": 3, "training": 14}
