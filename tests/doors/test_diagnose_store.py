@@ -7,6 +7,7 @@ import pytest
 
 import lazyrich as lz
 from lazyrich import Status, cli, sweeps
+from lazyrich.cli._diagnose_store import _print
 from lazyrich.cli._stored_runs import records_of
 from lazyrich.diagnosis import diagnose_records
 from lazyrich.models import CommitteeNet, MLPNet
@@ -109,8 +110,26 @@ def test_the_table_groups_by_what_differs_and_says_what_to_record(store, capsys)
     assert run(store, "--where", "net.kind=committee") == 0
     said = capsys.readouterr().out
     assert "alpha" in said
+    assert max(map(len, said.splitlines()[:12])) <= 80
     assert "lazy 1" in said
     assert "undecided (1): Not recorded: the linearization gap" in said
+
+
+def test_many_settings_share_a_column(capsys):
+    row = {
+        "a": 1,
+        "b": 0.5,
+        "c": None,
+        "d": "x",
+        "verdict": "lazy",
+        "reason": "",
+        "key": "0123456789",
+    }
+    _print([row | {"linearization_gap": [0.1, 0.1]}], ["a", "b", "c", "d"], "title")
+    said = capsys.readouterr().out
+    assert "settings" in said
+    assert "a=1 b=0.5 d=x" in said
+    assert "01234567 " in said
 
 
 def test_the_page_of_one_run(store, tmp_path, capsys):

@@ -13,9 +13,9 @@ from ._output import say, say_json, say_table
 if TYPE_CHECKING:
     from lazyrich.sweeps import Outcome
 
-_MOST_RUNS, _MOST_COLUMNS = 60, 3
-_BOUNDS = {"linearization_gap": "gap", "kernel_cosine": "kernel cosine"}
-_NUMBERS = {"train_error": "train error", "test_error": "test error"}
+_MOST_RUNS, _MOST_COLUMNS = 60, 2
+_BOUNDS = {"linearization_gap": "gap", "kernel_cosine": "cosine"}
+_ERRORS = ("train_error", "test_error")
 
 
 def diagnose_store(
@@ -79,7 +79,7 @@ def _diagnosed(outcome: "Outcome", html: Path | None) -> dict[str, Json]:
         "step": end.setup["step"],
         "fit step": fit.setup["step"] if fit.readings else None,
         **{name: _ends(readings.get(name)) for name in _BOUNDS},
-        **{name: readings[name]["value"] if name in readings else None for name in _NUMBERS},
+        **{name: readings[name]["value"] if name in readings else None for name in _ERRORS},
         "reason": end.reason,
         "reason at the fit": fit.reason,
         "causes": [one.cause for one in end.advice],
@@ -97,8 +97,8 @@ def _print(rows: list[dict[str, Json]], settings: list[str], title: str) -> None
     if len(settings) > _MOST_COLUMNS:  # a column each would leave no room for what is found
         rows = [{**row, "settings": _joined(settings, row)} for row in rows]
         settings = ["settings"]
-    names = [*settings, "verdict", "at the fit", *_BOUNDS, *_NUMBERS, "key"]
-    titles = {name: name.replace("_", " ") for name in names} | _BOUNDS | _NUMBERS
+    names = [*settings, "verdict", "at the fit", *_BOUNDS, "key"]
+    titles = {name: name.replace("_", " ") for name in names} | _BOUNDS
     say_table(
         title,
         [titles[name] for name in names],
@@ -123,11 +123,12 @@ def _cell(name: str, value: Json) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return " to ".join("?" if end is None else f"{end:.2g}" for end in value)
+        ends = ["?" if end is None else f"{end:.2g}" for end in value]
+        return "–".join(dict.fromkeys(ends))
     if name == "key":
         return str(value)[:8]
     if isinstance(value, float):
-        return f"{value:.2g}" if name in _NUMBERS else f"{value:.4g}"
+        return f"{value:.4g}"
     return str(value)
 
 
