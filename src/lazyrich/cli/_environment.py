@@ -1,4 +1,4 @@
-"""Environment variables: set those that a command needs, name the others if they cause a failure."""
+"""Environment variables: those that a command needs are set, others are named in errors."""
 
 import os
 import sys
