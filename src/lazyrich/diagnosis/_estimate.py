@@ -16,6 +16,10 @@ class Estimate:
         value: the estimate.
         low: lower end of the interval.
         high: upper end.
+
+    Example:
+        >>> str(Estimate(0.93, 0.91, 0.95))
+        '0.93 (0.91 to 0.95)'
     """
 
     value: float

@@ -22,6 +22,10 @@ class Labels:
     Attributes:
         values: (n, c); one-hot rows for classes.
         loss: what the network was trained on.
+
+    Example:
+        >>> Labels(np.array([[0.0, 1.0], [1.0, 0.0]]), "cross_entropy").classes.tolist()
+        [1, 0]
     """
 
     values: np.ndarray
@@ -44,6 +48,10 @@ class ProbeBatch:
         test_targets: their labels.
         loss: ``"mse"``, ``"cross_entropy"``, or None to tell it by the labels: whole
             numbers (n,) for c > 1 outputs are classes.
+
+    Example:
+        >>> ProbeBatch(np.ones((4, 2)), np.array([0, 1, 1, 0])).loss is None
+        True
     """
 
     inputs: Any
@@ -77,6 +85,10 @@ class Snapshot:
         test_outputs: (m, c) on the test rows, or None.
         features: (n, p) inputs of the last layer, or None.
         test_features: (m, p), or None.
+
+    Example:
+        >>> Snapshot(np.zeros((4, 1))).kernel is None
+        True
     """
 
     outputs: np.ndarray
@@ -98,6 +110,10 @@ class GroupChange:
         start: ‖θ₀‖.
         now: ‖θ‖.
         change: ‖θ − θ₀‖.
+
+    Example:
+        >>> GroupChange(start=2.0, now=2.5, change=1.0).change
+        1.0
     """
 
     start: float
@@ -113,6 +129,10 @@ class Optimization:
         learning_rate: its rate.
         weight_decay: decoupled weight decay; a step shrinks parameters by rate × decay.
         is_adaptive: whether it divides by a second moment, as Adam does.
+
+    Example:
+        >>> Optimization(learning_rate=0.001, weight_decay=0.1, is_adaptive=True).weight_decay
+        0.1
     """
 
     learning_rate: float | None = None
@@ -129,6 +149,11 @@ class LinearPart:
         now: (n, c) outputs at θ.
         slopes: by method, (n, c) the derivative J₀Δ.
         epsilon: machine epsilon of the precision.
+
+    Example:
+        >>> f0, f = np.zeros((4, 1)), np.ones((4, 1))
+        >>> sorted(LinearPart(f0, f, {"jvp": 0.5 * f}, 1e-16).slopes)
+        ['jvp']
     """
 
     start: np.ndarray
@@ -193,6 +218,9 @@ def read_labels(
         loss: as in `ProbeBatch`.
         name: by which the caller knows them.
 
+    Returns:
+        The labels as (n, c) numbers with their loss; None if none were given.
+
     Raises:
         InputError: if they do not fit the outputs or the loss.
 
@@ -243,8 +271,14 @@ def read_labels(
 def require_rows(n: int) -> None:
     """Refuse so few rows that a kernel centred over them has hardly any entries left.
 
+    Args:
+        n: the number of rows.
+
     Raises:
         InputError: with fewer than 4 rows.
+
+    Example:
+        >>> require_rows(100)
     """
     if n < _FEWEST_ROWS:
         raise InputError(

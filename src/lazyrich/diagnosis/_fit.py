@@ -18,6 +18,10 @@ class Fit(NamedTuple):
         chance: the error of a prediction that knows nothing: 1, or that of the most
             frequent class.
         chance_loss: the loss of the labels' mean, or of their frequencies.
+
+    Example:
+        >>> Fit(loss=0.1, error=0.05, chance=0.5, chance_loss=0.69).error
+        0.05
     """
 
     loss: float
@@ -28,6 +32,13 @@ class Fit(NamedTuple):
 
 def fit_of(outputs: np.ndarray, labels: Labels) -> Fit:
     """The fit of outputs (n, c) to labels.
+
+    Args:
+        outputs: of the network.
+        labels: of the same rows.
+
+    Returns:
+        The fit; the error is infinite if the labels are constant and the outputs are not them.
 
     Example:
         >>> labels = Labels(np.array([[1.0], [-1.0]]), "mse")
@@ -64,7 +75,19 @@ def initial_size(outputs: np.ndarray, labels: Labels) -> float:
 
 
 def loss_gradient(outputs: np.ndarray, labels: Labels) -> np.ndarray:
-    """∂L/∂f, (n, c), of the mean loss: what is pulled back to the parameters' gradient."""
+    """∂L/∂f, (n, c), of the mean loss: what is pulled back to the parameters' gradient.
+
+    Args:
+        outputs: (n, c) of the network.
+        labels: of the same rows.
+
+    Returns:
+        The gradient, of the shape of the outputs.
+
+    Example:
+        >>> loss_gradient(np.ones((2, 1)), Labels(np.zeros((2, 1)), "mse")).tolist()
+        [[1.0], [1.0]]
+    """
     if labels.loss == "mse":
         return 2 * (outputs - labels.values) / outputs.size
     shifted = np.exp(outputs - outputs.max(1, keepdims=True))
@@ -72,6 +95,18 @@ def loss_gradient(outputs: np.ndarray, labels: Labels) -> np.ndarray:
 
 
 def cosine_of(one: np.ndarray, other: np.ndarray) -> float:
-    """The cosine of two vectors; NaN if one is zero."""
+    """The cosine of two vectors; NaN if one is zero.
+
+    Args:
+        one: (p,) numbers.
+        other: (p,) numbers.
+
+    Returns:
+        A number from −1 to 1, or NaN.
+
+    Example:
+        >>> cosine_of(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
+        1.0
+    """
     norms = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / norms if norms else math.nan

@@ -57,6 +57,10 @@ class Settings:
         kernel: ``"exact"``, ``"sketch"``, or ``"auto"``: exact up to 2000 rows × outputs
             unless the network is large.
         seed: of directions and permutations.
+
+    Example:
+        >>> Settings(kernel="exact").is_exact(100, 1, 10**6)
+        True
     """
 
     n_directions: int = 32

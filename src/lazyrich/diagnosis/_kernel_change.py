@@ -33,6 +33,10 @@ class KernelChange(NamedTuple):
         effective_rank0: the same of K₀.
         is_exact: whether kernels were exact; then intervals are over rows, otherwise
             over random directions.
+
+    Example:
+        >>> KernelChange._fields[:3]
+        ('cosine', 'unrelated_cosine', 'growth')
     """
 
     cosine: Estimate
@@ -51,7 +55,22 @@ def centered_kernel(kernel: np.ndarray) -> np.ndarray:
 
 
 def kernel_change(start: Snapshot, now: Snapshot) -> KernelChange:
-    """Compare the kernels of two snapshots, exactly if both are there."""
+    """Compare the kernels of two snapshots, exactly if both are there.
+
+    Args:
+        start: the network at the start.
+        now: the same network later, on the same rows.
+
+    Returns:
+        The comparison, with intervals.
+
+    Example:
+        >>> from lazyrich.diagnosis import Snapshot
+        >>> kernel = np.eye(5)[:, :, None, None]
+        >>> same = Snapshot(np.zeros((5, 1)), kernel=kernel)
+        >>> round(kernel_change(same, same).cosine.value, 6)
+        1.0
+    """
     n, c = now.outputs.shape
     if start.kernel is not None and now.kernel is not None:
         return _exact_change(centered_kernel(start.kernel), centered_kernel(now.kernel))

@@ -15,6 +15,10 @@ class LinearizationGap(NamedTuple):
         gap: of the first way, its interval over rows and widened by the rounding error.
         others: by way, the values.
         rounding: how much of it rounding can be.
+
+    Example:
+        >>> LinearizationGap._fields
+        ('gap', 'others', 'rounding')
     """
 
     gap: Estimate
@@ -26,6 +30,12 @@ def linearization_gap(linear: LinearPart) -> LinearizationGap:
     """The gap: 0 for a lazy network, about 1 or above once the expansion says nothing.
 
     Undefined if the outputs have not changed.
+
+    Args:
+        linear: outputs at the start and now, and the linear part of their difference.
+
+    Returns:
+        The gap with its interval.
 
     Example:
         >>> f0, f = np.zeros((4, 1)), np.ones((4, 1))

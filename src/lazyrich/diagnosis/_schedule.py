@@ -9,6 +9,12 @@ from lazyrich._base import InputError
 def next_scheduled(step: int) -> int:
     """The smallest of 0, 1, 2, 5, 10, 20, 50, … that is above a step.
 
+    Args:
+        step: any step; below 0 the first one is 0.
+
+    Returns:
+        The next step of the schedule.
+
     Example:
         >>> [next_scheduled(step) for step in (-1, 0, 1, 4, 10, 99)]
         [0, 1, 2, 5, 20, 100]
@@ -34,6 +40,11 @@ class Throttle:
         elapsed: seconds of the run before the last resume.
         due_step: the next step that is scheduled.
         n_put_off: how often a scheduled step could not be afforded at once.
+
+    Example:
+        >>> throttle = Throttle(0.02, clock=lambda: 0.0)
+        >>> throttle.due_step, throttle.spent
+        (1, 0.0)
     """
 
     def __init__(self, share: float, clock: Callable[[], float] = time.perf_counter) -> None:

@@ -13,6 +13,10 @@ class Threshold(NamedTuple):
     Attributes:
         value: the number.
         sentence: what it decides.
+
+    Example:
+        >>> Threshold(0.1, "a gap below this is lazy").value
+        0.1
     """
 
     value: float

@@ -8,7 +8,12 @@ from ._thresholds import threshold
 
 
 class Regime(StrEnum):
-    """What a network is, measured against a reference."""
+    """What a network is, measured against a reference.
+
+    Example:
+        >>> Regime("in between").name, str(Regime.LAZY)
+        ('IN_BETWEEN', 'lazy')
+    """
 
     LAZY = "lazy"
     RICH = "rich"
@@ -22,6 +27,10 @@ class Verdict(NamedTuple):
     Attributes:
         regime: the regime.
         reason: a sentence with what decided it, or what would.
+
+    Example:
+        >>> Verdict(Regime.LAZY, "The kernel has not changed.").regime.value
+        'lazy'
     """
 
     regime: Regime
