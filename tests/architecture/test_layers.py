@@ -61,6 +61,20 @@ def test_files_are_short_and_public_functions_documented(path):
             assert ast.get_docstring(node), f"{path.name}: {node.name} has no docstring"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_functions_are_short(path):
+    """At most 50 lines of code in a body; docstrings, comments and blank lines are none."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            first = body[0].lineno if body else node.end_lineno + 1
+            code = [line.strip() for line in lines[first - 1 : node.end_lineno]]
+            n = sum(bool(line) and not line.startswith("#") for line in code)
+            assert n <= 50, f"{node.name} has {n} lines"
+
+
 def test_every_test_file_names_its_oracle():
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

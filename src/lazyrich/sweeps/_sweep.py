@@ -157,12 +157,7 @@ def fill(
         >>> found.status, found.records["height"].values.tolist()
         ('ok', [1.0])
     """
-    if isinstance(experiments, Config | str) or not isinstance(experiments, Iterable):
-        raise InputError(
-            f"The sweep got {type(experiments).__name__} {shown(experiments)}; give a list of "
-            "experiments, such as grid makes."
-        )
-    asked = list(experiments)
+    asked = _listed(experiments)
     keys = _distinct_keys(asked)
     where = chosen_executor(executor)
     kept = Store(store)
@@ -218,6 +213,15 @@ def _stopped(counts: Counts, where: str) -> str:
         f"stopped with {left} of {counts.total} experiments left; {kept_where}, run the same "
         "command to go on."
     )
+
+
+def _listed(experiments: Sequence[Config] | object) -> list[Config]:
+    if isinstance(experiments, Config | str) or not isinstance(experiments, Iterable):
+        raise InputError(
+            f"The sweep got {type(experiments).__name__} {shown(experiments)}; give a list of "
+            "experiments, such as grid makes."
+        )
+    return list(experiments)
 
 
 def count_stored(experiments: Sequence[Config], store: str | os.PathLike[str]) -> int:

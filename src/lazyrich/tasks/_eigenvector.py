@@ -11,10 +11,10 @@ from pydantic import PositiveInt, model_validator
 from lazyrich._base import AddedLater, InputError, require_finite
 
 from ._sampling import gaussian_inputs
-from ._task import JointKernel, Task, TaskData
+from ._task import JointKernel, TaskData, VectorTask
 
 
-class EigenvectorTask(Task):
+class EigenvectorTask(VectorTask):
     """Labels are the j-th eigenvector of a kernel on inputs x ~ N(0, I/D).
 
     The eigenvector is that of the *joint* kernel on training and test inputs: its first
@@ -73,14 +73,6 @@ class EigenvectorTask(Task):
                 "of a kernel on n_train + n_test points"
             )
         return self
-
-    @property
-    def n_inputs(self) -> int:
-        return self.dim
-
-    @property
-    def n_outputs(self) -> None:
-        return None
 
     def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the inputs and label them by the kernel.

@@ -10,10 +10,10 @@ from pydantic import Field, PositiveInt
 from lazyrich._base import hermite
 
 from ._sampling import gaussian_inputs
-from ._task import LABEL_SCALE, JointKernel, Task, TaskData
+from ._task import LABEL_SCALE, JointKernel, TaskData, VectorTask
 
 
-class HermiteTask(Task):
+class HermiteTask(VectorTask):
     """Labels y = He_k(β·x) of inputs x ~ N(0, I/D), with ‖β‖² = D exactly.
 
     He_k are the probabilists' polynomials (He₂ = h² − 1, He₃ = h³ − 3h), orthogonal
@@ -43,14 +43,6 @@ class HermiteTask(Task):
     degree: Annotated[int, Field(ge=1, le=12)]
     n_train: PositiveInt
     n_test: PositiveInt
-
-    @property
-    def n_inputs(self) -> int:
-        return self.dim
-
-    @property
-    def n_outputs(self) -> None:
-        return None
 
     def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data; ``target`` holds β as its one row (1, d)."""

@@ -9,10 +9,10 @@ from pydantic import PositiveInt, model_validator
 
 from lazyrich._base import InputError
 
-from ._task import JointKernel, Task, TaskData
+from ._task import JointKernel, TaskData, VectorTask
 
 
-class ParityTask(Task):
+class ParityTask(VectorTask):
     """Labels y = Π_{i∈S} x_i of inputs of D random signs, S being k of the coordinates.
 
     No function of fewer than k coordinates explains any of y, so a kernel must give
@@ -47,14 +47,6 @@ class ParityTask(Task):
                 f"n_relevant is {self.n_relevant}, more than the {self.dim} inputs of dim"
             )
         return self
-
-    @property
-    def n_inputs(self) -> int:
-        return self.dim
-
-    @property
-    def n_outputs(self) -> None:
-        return None
 
     def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data; ``target`` holds the coordinates that count, increasing."""

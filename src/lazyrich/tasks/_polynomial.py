@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from lazyrich._base import require_key, require_positive
 
 from ._sampling import gaussian_inputs
-from ._task import LABEL_SCALE, JointKernel, Task, TaskData
+from ._task import LABEL_SCALE, JointKernel, TaskData, VectorTask
 
 
 def polynomial_regression(
@@ -56,7 +56,7 @@ def polynomial_regression(
     return TaskData(*sample(train_key, n_train), *sample(test_key, n_test), directions)
 
 
-class PolynomialTask(Task):
+class PolynomialTask(VectorTask):
     """Labels y = ½ Σ_k (β_k·x)² of inputs x ~ N(0, I/D), with β_k ~ N(0, I).
 
     One direction is the paper's single-index target, more are its multi-index target
@@ -84,14 +84,6 @@ class PolynomialTask(Task):
     n_train: PositiveInt
     n_test: PositiveInt
     n_directions: PositiveInt = 1
-
-    @property
-    def n_inputs(self) -> int:
-        return self.dim
-
-    @property
-    def n_outputs(self) -> None:
-        return None
 
     def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data; ``target`` holds the β_k as rows (k, d)."""

@@ -140,3 +140,20 @@ class Task(Config):
             jax.random.fold_in(jax.random.key(data), 0),
             jax.random.fold_in(jax.random.key(split), 1),
         )
+
+
+class VectorTask(Task):
+    """A task of vectors of ``dim`` numbers, labelled by one number each; abstract."""
+
+    if TYPE_CHECKING:  # a field of every such task
+
+        @property
+        def dim(self) -> int: ...
+
+    @property
+    def n_inputs(self) -> int:
+        return self.dim
+
+    @property
+    def n_outputs(self) -> None:
+        return None

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ._aliases import is_real, rearrange
+from ._program import free_axes
 from ._trace import Program, Step, trace
 
 # fmt: off
@@ -106,11 +107,7 @@ def _reduction(program: Program, step: Step, live: dict[int, np.ndarray]) -> lis
 
 def _contraction(program: Program, step: Step, live: dict[int, np.ndarray]) -> list:
     contracted, batched = step.params["dimension_numbers"]
-    ranks = [len(program.shapes[slot].shape) for slot in step.ins]
-    free = [
-        [a for a in range(ranks[side]) if a not in contracted[side] and a not in batched[side]]
-        for side in (0, 1)
-    ]
+    free = free_axes(program, step)
     result = live[step.outs[0]]
     n_batch, n_left = len(batched[0]), len(free[0])
     masks = []

@@ -123,6 +123,20 @@ class Program:
         return frozenset(reached)
 
 
+def free_axes(program: Program, step: Step) -> tuple[list[int], list[int]]:
+    """The axes of both operands of a contraction that are neither contracted nor batched."""
+    contracted, batched = step.params["dimension_numbers"]
+    left, right = (
+        [
+            axis
+            for axis in range(len(program.shapes[step.ins[side]].shape))
+            if axis not in contracted[side] and axis not in batched[side]
+        ]
+        for side in (0, 1)
+    )
+    return left, right
+
+
 def holds_program(value: object) -> bool:
     """Whether a static parameter is, or holds, a function or a traced program."""
     if isinstance(value, (tuple, list)):

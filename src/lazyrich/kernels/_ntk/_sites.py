@@ -6,7 +6,7 @@ and an activation h (a dense contraction, a lookup in a table) or is the paramet
 product of the cotangent g = ∂f/∂z and h, and never has to be formed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,8 +15,10 @@ import jax
 from ._aliases import Scalars, Scale, Strides, View, is_complex, is_real, scalar_factor, views
 from ._bottlenecks import Bottleneck, bottleneck
 from ._convolutions import filter_axes, is_plain_convolution, result_axes
+from ._program import free_axes
 from ._trace import Program, Step
 
+Kind = Literal["contraction", "lookup", "addition"]
 Role = Literal["batch", "position", "unit"]
 
 _IS_OUTPUT = "is itself the output"
@@ -52,7 +54,7 @@ class Site:
     """
 
     param: int
-    kind: Literal["contraction", "lookup", "addition"]
+    kind: Kind
     tap: int
     axes: tuple[int, ...]
     roles: tuple[Role, ...]
@@ -169,11 +171,7 @@ def _contraction(
     if not _is_injective(view, strides):
         return None
     contracted, batched = step.params["dimension_numbers"]
-    ranks = [len(program.shapes[slot].shape) for slot in step.ins]
-    free = [
-        [a for a in range(ranks[side]) if a not in contracted[side] and a not in batched[side]]
-        for side in (0, 1)
-    ]
+    free = free_axes(program, step)
     n_batch, n_left = len(batched[0]), len(free[0])
     roles: list[Role] = ["batch"] * n_batch
     roles += ["unit" if position == 0 else "position"] * n_left
@@ -183,15 +181,8 @@ def _contraction(
     activation_axes |= {starts[other] + k: axis for k, axis in enumerate(free[other])}
     return _at_result(
         program,
-        Site(
-            param=view.param,
-            kind="contraction",
-            tap=step.outs[0],
-            axes=(),
-            roles=tuple(roles),
-            scale=view.scale,
-            view=view,
-            strides=strides,
+        replace(
+            _site_of(step, view, strides, "contraction", roles),
             activation=step.ins[other],
             activation_axes=activation_axes,
             batch_axes=dict(enumerate(batched[position])),
@@ -212,15 +203,8 @@ def _convolution(program: Program, step: Step, view: View, strides: Strides | No
     roles[feature] = "unit"
     return _at_result(
         program,
-        Site(
-            param=view.param,
-            kind="contraction",
-            tap=step.outs[0],
-            axes=(),
-            roles=tuple(roles),
-            scale=view.scale,
-            view=view,
-            strides=strides,
+        replace(
+            _site_of(step, view, strides, "contraction", roles),
             activation=step.ins[0],
             activation_axes={axis: axis for axis in others},
             unit_axes={feature: results},
@@ -249,15 +233,8 @@ def _lookup(program: Program, step: Step, view: View, strides: Strides | None) -
         roles[axis] = "position"
     return _at_result(
         program,
-        Site(
-            param=view.param,
-            kind="lookup",
-            tap=step.outs[0],
-            axes=(),
-            roles=tuple(roles),
-            scale=view.scale,
-            view=view,
-            strides=strides,
+        replace(
+            _site_of(step, view, strides, "lookup", roles),
             activation=step.ins[1],
             activation_axes={axis: k for k, axis in enumerate(positions)},
             n_table=shape[0],
@@ -294,6 +271,22 @@ def _addition(
         unit_axes={axis: axis for axis in axes},
     )
     return _at_result(program, site)
+
+
+def _site_of(
+    step: Step, view: View, strides: Strides | None, kind: Kind, roles: Sequence[Role]
+) -> Site:
+    """A site whose value is the result of a step, without its activation."""
+    return Site(
+        param=view.param,
+        kind=kind,
+        tap=step.outs[0],
+        axes=(),
+        roles=tuple(roles),
+        scale=view.scale,
+        view=view,
+        strides=strides,
+    )
 
 
 def _at_result(program: Program, site: Site) -> Site:
