@@ -14,6 +14,7 @@ from lazyrich.sweeps.store._codec import decode, encode
 from lazyrich.sweeps.store._key import former_keys, present_form
 from lazyrich.tasks import PolynomialTask
 from lazyrich.training import CommitteeExperiment, Experiment, GradientDescent, preset, train
+from lazyrich.training._record_names import RECORDS
 
 ONE = Experiment(
     task=PolynomialTask(dim=3, n_train=8, n_test=8),
@@ -121,3 +122,8 @@ def test_records_are_read_by_their_present_names_from_files():
     assert "twin_test_loss" in as_before
     read = decode(encode(kept._replace(records=as_before)), kept.key)
     assert read.records.keys() == kept.records.keys()
+
+
+def test_every_record_of_the_linearized_network_is_read_by_its_former_name():
+    names = {name for name in RECORDS if name.startswith("linearized_")}
+    assert set(CommitteeExperiment.former_records.values()) == names
