@@ -13,7 +13,7 @@ ANY = {
     "_base": 1,
     "cli": 21,
     "curves": 0,
-    "diagnosis": 40,
+    "diagnosis": 5,
     "kernels": 8,
     "models": 0,
     "numerics": 0,
@@ -22,7 +22,7 @@ ANY = {
     "sweeps": 11,
     "tasks": 0,
     "theory": 2,
-    "torch": 13,
+    "torch": 11,
     "training": 9,
 }
 # Functions that users call with few of their arguments, all but the first two or three

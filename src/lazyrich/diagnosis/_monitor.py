@@ -3,9 +3,10 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
+from jaxtyping import PyTree
 
 from lazyrich._base import InputError, Params, Predictor
 
@@ -60,8 +61,8 @@ class Monitor:
         self,
         predict: Predictor,
         params0: Params,
-        x: Any,
-        y: Any = None,
+        x: PyTree,
+        y: PyTree = None,
         *,
         loss: Loss | None = None,
         share: float = 0.02,
@@ -80,7 +81,7 @@ class Monitor:
         self._throttle.spent = time.perf_counter() - began
 
     def __call__(
-        self, step: SupportsIndex, params: Params, opt_state: Any = None
+        self, step: SupportsIndex, params: Params, opt_state: PyTree = None
     ) -> dict[str, float] | None:
         """Measure if it is time to.
 
@@ -123,7 +124,7 @@ class Monitor:
         products = network.products(params, network.directions, scales)
         return Snapshot(network.outputs(params, network.x), products)
 
-    def _measure(self, params: Params, opt_state: Any) -> dict[str, float]:
+    def _measure(self, params: Params, opt_state: PyTree) -> dict[str, float]:
         network = self._network
         now = self._seen(params)
         change = kernel_change(self._start, now)
@@ -142,8 +143,8 @@ class Monitor:
         self,
         params: Params | None = None,
         *,
-        x_test: Any = None,
-        y_test: Any = None,
+        x_test: PyTree = None,
+        y_test: PyTree = None,
         optimization: Optimization | None = None,
     ) -> Diagnosis:
         """The full diagnosis of the parameters that it saw last, or of those given.
@@ -169,11 +170,11 @@ class Monitor:
         evidence = network.evidence(network.require_like(params), optimization=optimization)
         return diagnosis_of(evidence, network.setup(), tuple(self.records))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, PyTree]:
         """What a resumed run goes on from, as JSON values."""
         return {"throttle": self._throttle.state(), "records": [dict(r) for r in self.records]}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, PyTree]) -> None:
         """Go on from a saved state; the monitor was made anew with the same reference.
 
         Raises:
@@ -189,7 +190,7 @@ class Monitor:
         self.records = records
 
 
-def second_moment_scales(opt_state: Any, params: Params) -> list[np.ndarray] | None:
+def second_moment_scales(opt_state: PyTree, params: Params) -> list[np.ndarray] | None:
     """D^(−1/2) of Adam's step for every floating leaf; None without second moments."""
     import jax
 
