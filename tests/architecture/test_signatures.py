@@ -13,7 +13,7 @@ ANY = {
     "_base": 1,
     "cli": 21,
     "curves": 0,
-    "diagnosis": 37,
+    "diagnosis": 12,
     "explorer": 30,
     "kernels": 8,
     "models": 0,
@@ -24,7 +24,7 @@ ANY = {
     "sweeps": 11,
     "tasks": 0,
     "theory": 2,
-    "torch": 13,
+    "torch": 11,
     "training": 9,
 }
 # Functions that users call with few of their arguments, all but the first two or three

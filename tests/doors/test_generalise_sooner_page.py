@@ -81,6 +81,6 @@ def test_every_command_of_the_page_names_what_there_is():
             assert set(re.findall(rf"--{option} (\w+)", line)) <= set(there)
     trained = re.findall(r"^lazyrich train (\w+) (.*)$", text, re.MULTILINE)
     assert trained
-    for preset, line in trained:
+    for name, line in trained:
         changes = [part.removeprefix("--set ") for part in re.findall(r"--set \S+", line)]
-        preset(preset).changed(read_changes(changes))
+        preset(name).changed(read_changes(changes))

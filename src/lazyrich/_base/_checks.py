@@ -1,6 +1,5 @@
 """Checks of numbers and shapes, each with one sentence on what is wrong."""
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -156,6 +155,8 @@ def require_key(key: object) -> None:
         lazyrich._base._errors.InputError: key is 3; give a JAX random key, such as
         jax.random.key(3).
     """
+    import jax  # not before the command line has looked at the variables that JAX reads
+
     dtype = getattr(key, "dtype", None)
     shape = getattr(key, "shape", None)
     is_typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)

@@ -1,6 +1,6 @@
 """Diagnose a network in JAX from two checkpoints."""
 
-from typing import Any
+from jaxtyping import PyTree
 
 from lazyrich._base import Params, Predictor
 
@@ -13,11 +13,11 @@ def diagnose(
     predict: Predictor,
     params0: Params,
     params: Params,
-    x: Any,
-    y: Any = None,
+    x: PyTree,
+    y: PyTree = None,
     *,
-    x_test: Any = None,
-    y_test: Any = None,
+    x_test: PyTree = None,
+    y_test: PyTree = None,
     loss: Loss | None = None,
     features: Features | None = None,
     optimization: Optimization | None = None,

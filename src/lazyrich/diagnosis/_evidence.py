@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from jaxtyping import PyTree
 
 from lazyrich._base import InputError
 
@@ -54,10 +55,10 @@ class ProbeBatch:
         True
     """
 
-    inputs: Any
-    targets: Any = None
-    test_inputs: Any = None
-    test_targets: Any = None
+    inputs: PyTree
+    targets: PyTree = None
+    test_inputs: PyTree = None
+    test_targets: PyTree = None
     loss: Loss | None = None
 
     def __post_init__(self) -> None:
@@ -212,7 +213,7 @@ class Evidence:
 
 
 def read_labels(
-    given: Any, n_outputs: int, n_rows: int, loss: Loss | None, name: str = "y"
+    given: PyTree, n_outputs: int, n_rows: int, loss: Loss | None, name: str = "y"
 ) -> Labels | None:
     """Labels in the form of the outputs, and the loss that they belong to.
 
@@ -292,7 +293,7 @@ def require_rows(n: int) -> None:
         )
 
 
-def _numbers(given: Any, name: str) -> np.ndarray:
+def _numbers(given: PyTree, name: str) -> np.ndarray:
     try:
         array = np.asarray(given)
         is_finite = bool(np.isfinite(array).all())

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Json, Params, Predictor
 from lazyrich.kernels import check_predictor, linearize, ntk
@@ -44,7 +43,7 @@ from ._trees import (
 
 _DIRECTIONS_AT_ONCE = 8
 
-Features = Callable[[Params, Any], Array]
+Features = Callable[[Params, PyTree], Array]
 """From parameters and a batch to the inputs of the last layer, (n, p)."""
 
 
@@ -138,7 +137,7 @@ class Network:
         self.directions = random_directions(settings.n_directions, self.shape, settings.seed)
         self._pull = jax.jit(self._pull_back, static_argnums=2)
 
-    def outputs(self, params: Params, x: Any, name: str = "params") -> np.ndarray:
+    def outputs(self, params: Params, x: PyTree, name: str = "params") -> np.ndarray:
         """(n, c) in double precision on the host.
 
         Raises:
@@ -179,7 +178,7 @@ class Network:
             )
         return params
 
-    def _pull_back(self, leaves: list[Array], directions: Array, which: tuple[int, ...]) -> Any:
+    def _pull_back(self, leaves: list[Array], directions: Array, which: tuple[int, ...]) -> PyTree:
         """Jᵀu for some leaves, (m, p) each."""
         chosen = [leaves[k] for k in which]
 
@@ -193,7 +192,7 @@ class Network:
         pulled = jax.vmap(lambda u: back(u.astype(outputs.dtype))[0])(directions)
         return [leaf.reshape(len(directions), -1) for leaf in pulled]
 
-    def pulled(self, params: Params, directions: np.ndarray, which: tuple[int, ...]) -> Any:
+    def pulled(self, params: Params, directions: np.ndarray, which: tuple[int, ...]) -> PyTree:
         """Jᵀu of all directions for some leaves, a few directions at a time."""
         leaves, m = moving(params), len(directions)
         missing = -m % _DIRECTIONS_AT_ONCE  # equal numbers, so that there is one program
@@ -244,7 +243,7 @@ class Network:
             else _features(features, params, test_x),
         )
 
-    def _kernel(self, params: Params, query: Any) -> np.ndarray:
+    def _kernel(self, params: Params, query: PyTree) -> np.ndarray:
         if query is None:
             kernel = np.asarray(ntk(self.predict, params, self.x), float)
         else:
@@ -269,7 +268,7 @@ class Network:
             pass
         return self._linear_part(self.params0, params, self.x)
 
-    def _linear_part(self, params0: Params, params: Params, x: Any) -> LinearPart:
+    def _linear_part(self, params0: Params, params: Params, x: PyTree) -> LinearPart:
         start, now = self.predict(params0, x), self.predict(params, x)
         linear = np.asarray(linearize(self.predict, params0)(params, x)).astype(float)
         epsilon = float(jnp.finfo(now.dtype).eps)
@@ -340,7 +339,7 @@ class Network:
         }
 
 
-def _features(features: Features, params: Params, x: Any) -> np.ndarray:
+def _features(features: Features, params: Params, x: PyTree) -> np.ndarray:
     given = np.asarray(features(params, x))
     if given.dtype.kind not in "biuf" and given.dtype != jnp.bfloat16:
         raise InputError(f"features returned {given.dtype} values; wanted real numbers (n, p).")

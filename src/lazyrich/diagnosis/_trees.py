@@ -1,12 +1,11 @@
 """Parameters and rows of JAX networks: checked, split, named, and in double precision."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Params
 
@@ -46,7 +45,7 @@ def as_tree(params: Params, name: str) -> Params:
     return structure.unflatten(arrays)
 
 
-def as_batch(x: Any, name: str) -> Any:
+def as_batch(x: PyTree, name: str) -> PyTree:
     """Inputs as JAX arrays.
 
     Raises:
@@ -70,7 +69,7 @@ def as_batch(x: Any, name: str) -> Any:
     return jax.tree.unflatten(jax.tree.structure(x), [jnp.asarray(a) for a in arrays])
 
 
-def host(value: Any) -> Any:
+def host(value: PyTree) -> PyTree:
     """A tensor of PyTorch as a NumPy array; other things as they are."""
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         value = value.detach().cpu()
@@ -78,12 +77,12 @@ def host(value: Any) -> Any:
     return value
 
 
-def n_rows(x: Any) -> int:
+def n_rows(x: PyTree) -> int:
     """Number of rows of a batch."""
     return len(jax.tree.leaves(x)[0])
 
 
-def _is_moving(leaf: Any) -> bool:
+def _is_moving(leaf: PyTree) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
 
 
@@ -122,7 +121,7 @@ def chunks(sizes: list[int]) -> list[tuple[int, ...]]:
     return [tuple(chunk) for chunk in found]
 
 
-def doubled(tree: Any) -> Any:
+def doubled(tree: PyTree) -> PyTree:
     """Floating leaves in double precision, from the host so that no bit is lost."""
     return jax.tree.map(
         lambda leaf: jnp.asarray(np.asarray(leaf).astype(np.float64)) if _is_moving(leaf) else leaf,

@@ -135,7 +135,9 @@ def _read(name: str) -> str:
 def _json(content: Any) -> str:
     """JSON that can stand inside a script element."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return (
+        text.replace("<", "\\u003c").replace(chr(0x2028), "\\u2028").replace(chr(0x2029), "\\u2029")
+    )
 
 
 SLIDERS: Final[dict[str, dict[str, Json]]] = json.loads(_read("settings.json"))

@@ -131,7 +131,7 @@ class OperatorRegression(NamedTuple):
         >>> x = jnp.eye(2)
         >>> operator = ntk_operator(lambda w, x: x @ w, jnp.ones(2), x)
         >>> found = operator_regression(operator, jnp.array([3.0, 1.0]), operator)
-        >>> found.predictions.round(5).tolist(), bool(found.is_converged)
+        >>> [round(p, 5) for p in found.predictions.tolist()], bool(found.is_converged)
         ([3.0, 1.0], True)
     """
 

@@ -88,7 +88,7 @@ def value_shape(node: Node) -> tuple[int, ...]:
     return tuple(node._input_metadata[0].shape)
 
 
-def gradients(outputs: Tensor, edges: Iterable[Any], cotangent: Tensor) -> list[Tensor | None]:
+def gradients(outputs: Tensor, edges: Iterable[Node], cotangent: Tensor) -> list[Tensor | None]:
     """Gradients at edges for a cotangent of the outputs; None where nothing flows."""
     edges = list(edges)
     if not edges:

@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import numpy as np
 import torch
@@ -206,7 +205,7 @@ class ModuleProbe:
         """Outputs, and the inputs of the linear layer that made them if there is one."""
         calls: list[tuple[Tensor, Tensor]] = []
 
-        def note(module: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
+        def note(module: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
             if given:
                 calls.append((given[0], made))
 
