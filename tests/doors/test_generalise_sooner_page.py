@@ -15,6 +15,7 @@ import pytest
 
 from lazyrich._base import read_changes
 from lazyrich.race import default_edition
+from lazyrich.training import preset
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "generalise-sooner.md"

@@ -5,8 +5,7 @@ import sys
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-
-from lazyrich._base import Json
+from typing import Any  # nothing of lazyrich is loaded before Ctrl-C is answered
 
 _FEWEST_COLUMNS, _MOST_COLUMNS = 40, 1000
 _OF_LIBRARIES = ("JAX_", "XLA_", "MPLCONFIG", "CUDA_", "OMP_", "HDF5_", "H5PY_", "TMPDIR")
@@ -21,7 +20,7 @@ def settled_environment() -> Generator[None]:
     that somebody wants as errors would end libraries while they are loaded.
     """
     before = dict(os.environ)
-    filters: Json = warnings.filters
+    filters: Any = warnings.filters
     wanted, options = filters[:], sys.warnoptions[:]
     for name in ("COLUMNS", "LINES"):
         if name in os.environ and not _is_size(os.environ[name]):

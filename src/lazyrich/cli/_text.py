@@ -3,8 +3,7 @@
 import codecs
 import json
 import unicodedata
-
-from lazyrich._base import Json
+from typing import Any  # nothing of lazyrich is loaded before Ctrl-C is answered
 
 _GREEK = {
     "α": "alpha",
@@ -123,7 +122,7 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(ENCODING_ERRORS, _spelled)
 
 
-def json_text(value: Json) -> str:
+def json_text(value: Any) -> str:
     r"""JSON in ASCII, which holds no control character and suits every encoding.
 
     Example:
