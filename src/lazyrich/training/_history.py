@@ -9,7 +9,7 @@ from lazyrich._base import Config, Params, Status
 
 FORMER_RECORDS = {
     f"twin_{name}": f"linearized_{name}"
-    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "change")
 }
 """Names under which records of the linearized network were once kept."""
 
