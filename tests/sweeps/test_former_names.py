@@ -30,12 +30,23 @@ NETWORK = {
     "task": {"kind": "polynomial", "dim": 3, "n_train": 4, "n_test": 5},
     "net": {"kind": "committee", "width": 5, "epsilon": 0.5},
     "optimizer": {"kind": "gradient_descent", "learning_rate": 1.0},
-    **{"n_steps": 4, "n_evals": 3, "linearized": True},
+    "n_steps": 4,
+    "n_evals": 3,
+    "linearized": True,
 }
 COMMITTEE = {
-    **{"dim": 3, "width": 5, "n_train": 4, "alpha": 1.0, "epsilon": 0.5, "learning_rate": 1.0},
-    **{"n_steps": 4, "n_evals": 3, "n_test": 5, "n_probe": 4},
-    **{"linearized": True, "has_split": True},
+    "dim": 3,
+    "width": 5,
+    "n_train": 4,
+    "alpha": 1.0,
+    "epsilon": 0.5,
+    "learning_rate": 1.0,
+    "n_steps": 4,
+    "n_evals": 3,
+    "n_test": 5,
+    "n_probe": 4,
+    "linearized": True,
+    "has_split": True,
 }
 EXPERIMENTS = [
     Experiment(**NETWORK),

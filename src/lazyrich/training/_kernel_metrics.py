@@ -1,4 +1,4 @@
-"""Metrics_ of a network's tangent kernel, at the start and as it moves."""
+"""Metrics of a network's tangent kernel, at the start and as it moves."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal

@@ -39,7 +39,7 @@ class Snapshot(NamedTuple):
 
 
 class Metric(Config):
-    """Settings of a metric; abstract. Metrics_ are pure: jit- and vmap-safe.
+    """Settings of a metric; abstract. Metrics are pure: jit- and vmap-safe.
 
     Attributes:
         is_prepared: whether ``reference`` is computed before any batch, in double precision.

@@ -1,4 +1,4 @@
-"""Metrics_ of what a network gives out: how wrong it is, and why."""
+"""Metrics of what a network gives out: how wrong it is, and why."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal

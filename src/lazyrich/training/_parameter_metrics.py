@@ -1,4 +1,4 @@
-"""Metrics_ of a network's parameters: how large they are, and how far from the start."""
+"""Metrics of a network's parameters: how large they are, and how far from the start."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Literal
