@@ -2,12 +2,13 @@
 
 import logging
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lazyrich.sweeps import count_stored, open_dataset, sweep
+from lazyrich.sweeps import count_stored, find, open_dataset, sweep
 from lazyrich.training import CommitteeExperiment, Experiment, train
 
 FORMER = Path(__file__).parents[1] / "data" / "former"
@@ -57,6 +58,9 @@ EXPERIMENTS = [
 NAMES = [type(one).__name__ for one in EXPERIMENTS]
 
 
+today = cache(train)
+
+
 def never(experiments, **_):
     raise AssertionError(f"{len(experiments)} experiments would be computed again")
 
@@ -67,9 +71,8 @@ def test_a_stored_experiment_is_found_and_has_the_records_of_today(experiment, t
     shutil.copytree(FORMER / "store", store)
     assert count_stored([experiment], store) == 1
     found = sweep([experiment], store=store, progress=False, run=never)
-    today = train(experiment)
-    assert today.records.keys() <= set(found.data_vars)
-    for name, record in today.records.items():
+    assert today(experiment).records.keys() <= set(found.data_vars)
+    for name, record in today(experiment).records.items():
         np.testing.assert_allclose(found[name].values, record.values, rtol=1e-3, atol=1e-3)
     with caplog.at_level(logging.WARNING):
         everything = open_dataset(store)
@@ -83,7 +86,16 @@ def test_a_stored_experiment_is_found_and_has_the_records_of_today(experiment, t
 def test_a_former_checkpoint_is_read(experiment, tmp_path):
     path = tmp_path / "run.npz"
     shutil.copy(FORMER / f"{type(experiment).__name__}.npz", path)
-    kept, today = train(experiment, checkpoint=path), train(experiment)
-    assert kept.records.keys() == today.records.keys()
-    for name, record in today.records.items():
+    kept = train(experiment, checkpoint=path)
+    assert kept.records.keys() == today(experiment).records.keys()
+    for name, record in today(experiment).records.items():
         np.testing.assert_allclose(kept.records[name].values, record.values, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "former, now", [("n_saves=3", "n_evals=3"), ("has_twin = true", "linearized=true")]
+)
+def test_a_condition_may_name_a_setting_as_before(former, now):
+    found, wanted = find(FORMER / "store", [former]), find(FORMER / "store", [now])
+    assert [one.key for one in found] == [one.key for one in wanted]
+    assert len(found) == 4
