@@ -80,7 +80,7 @@ def test_budgets_become_smaller_and_end_with_one_output_at_a_time():
     found = list(budgets(1000, 100, 9, summed=True))
     work = [one.work for one in found if one.n_output_blocks == 1]
     assert work == sorted(work, reverse=True)
-    assert work[0] == 900
+    assert work[0] == 16 * 900
     assert [one.n_output_blocks for one in found][-4:] == [2, 4, 8, 9]
     assert all(one.n_output_blocks == 1 for one in budgets(1000, 100, 9, summed=False))
 

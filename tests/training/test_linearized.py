@@ -73,11 +73,10 @@ def test_stored_results_have_their_keys():
 
 
 def test_stored_settings_are_read_with_their_present_names():
-    kind = "lazyrich.training.Experiment"
-    now = present_form(kind, json.loads(settings_of_before([NORM, TWIN])))
+    now = present_form(json.loads(settings_of_before([NORM, TWIN])))
     assert now == settings(ONE) | {"metrics": [NORM], "linearized": True} | {"task": now["task"]}
-    assert present_form(kind, settings(ONE)) == settings(ONE) | {"linearized": False}
-    assert present_form("walks.Walk", {"probes": [TWIN]}) == {"probes": [TWIN]}
+    assert present_form(settings(ONE)) == settings(ONE) | {"linearized": False}
+    assert present_form({"probes": [TWIN]}) == {"probes": [TWIN]}
 
 
 def test_what_was_stored_under_a_former_key_is_found_and_not_computed_again(tmp_path):
@@ -126,4 +125,4 @@ def test_records_are_read_by_their_present_names_from_files():
 
 def test_every_record_of_the_linearized_network_is_read_by_its_former_name():
     names = {name for name in RECORDS if name.startswith("linearized_")}
-    assert set(CommitteeExperiment.former_records.values()) == names
+    assert names <= set(CommitteeExperiment.former_records.values())

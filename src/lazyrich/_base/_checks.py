@@ -169,7 +169,7 @@ def require_key(key: object) -> None:
 
 
 def require_steps(eval_steps: ArrayLike) -> np.ndarray:
-    """The save steps as an array, if they are whole numbers from 0 that increase.
+    """The evaluation steps as an array, if they are whole numbers from 0 that increase.
 
     Args:
         eval_steps: step numbers, concrete.

@@ -40,7 +40,7 @@ def records_of(outcome: Outcome) -> RunRecords:
         note = "It is no experiment of lazyrich, so nothing could be sampled again."
         return RunRecords(outcome.steps, curves, notes=(note,))
     try:
-        settings = present_form(outcome.experiment, json.loads(outcome.config))
+        settings = present_form(json.loads(outcome.config))
         experiment = kind.from_json(json.dumps(settings))
         return _completed(experiment, np.asarray(outcome.steps), curves)
     except InputError as error:

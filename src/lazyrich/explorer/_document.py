@@ -177,7 +177,7 @@ def document_of_diagnosis(diagnosis: Mapping[str, Any], title: str) -> Document:
     return Document(index | {"title": title, "kind": "diagnosis", "diagnosis": shown}, curves)
 
 
-def _or_nan(value: Any) -> float:
+def _or_nan(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 

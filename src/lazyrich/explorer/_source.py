@@ -18,6 +18,7 @@ _WANTED = (
     "give the folder of a store, of lazyrich train or of lazyrich reproduce, a figure's .nc file, "
     "or a diagnosis (.json or .html)"
 )
+_MOST_STEP = 2**53  # the page's numbers are those of JavaScript
 _EMBEDDED = re.compile(r"<summary>show</summary><pre>(.*?)</pre>", re.DOTALL)
 _DIAGNOSIS = {"regime": str, "reason": str, "readings": dict, "advice": list, "notes": list}
 
@@ -116,7 +117,8 @@ def _of_diagnosis(path: Path) -> Document:
             embedded = _EMBEDDED.search(text)
             text = html.unescape(embedded[1]) if embedded else ""
         found: Any = read_json(text)
-    except (UnicodeDecodeError, InputError, json.JSONDecodeError) as error:
+        json.dumps(found, ensure_ascii=False).encode()  # escaped half characters are no text
+    except (UnicodeError, InputError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is no diagnosis; {_WANTED}.") from error
     if not _is_diagnosis(found):
         raise InputError(f"{path} is no diagnosis; {_WANTED}.")
@@ -128,9 +130,18 @@ def _is_diagnosis(found: Any) -> bool:
         return False
     if any(not isinstance(found.get(name), kind) for name, kind in _DIAGNOSIS.items()):
         return False
+    if not all(map(_is_record, found["records"])):
+        return False
     advice = ("cause", "mechanism", "evidence", "knob", "predicted_effect")
     return (
         all(isinstance(one, dict) and "title" in one for one in found["readings"].values())
         and all(isinstance(one, dict) and set(advice) <= one.keys() for one in found["advice"])
         and all(isinstance(one, str) for one in found["notes"])
     )
+
+
+def _is_record(one: Any) -> bool:
+    """Whether what a monitor recorded has no step, or a step that a run can have."""
+    if not isinstance(one, dict) or "step" not in one:
+        return True
+    return type(one["step"]) is int and 0 <= one["step"] < _MOST_STEP

@@ -37,7 +37,7 @@ class Axes(NamedTuple):
 
 def settings_of(facts: Mapping[str, Json]) -> dict[str, Json]:
     """The settings of an experiment by dotted path, with what else its key depends on."""
-    found = dict(_leaves(present_form(facts["experiment"], json.loads(facts["config"]))))
+    found = dict(_leaves(present_form(json.loads(facts["config"]))))
     found["experiment"] = facts["experiment"]
     found |= {f"numerics.{name}": number for name, number in facts["numerics"].items()}
     return found

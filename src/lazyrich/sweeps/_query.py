@@ -9,7 +9,16 @@ from pathlib import Path
 
 import xarray as xr
 
-from lazyrich._base import InputError, Json, matching_paths, nearest_name, read_value, shown
+from lazyrich._base import (
+    InputError,
+    Json,
+    matching_paths,
+    nearest_name,
+    read_value,
+    say_renamed,
+    shown,
+)
+from lazyrich.training import CommitteeExperiment, Experiment
 
 from ._dataset import to_dataset
 from ._layout import plain, settings_of, short_names
@@ -25,6 +34,7 @@ _SIGNS: dict[str, Callable[[Json, Json], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_FORMER_NAMES = {**Experiment.former_names, **CommitteeExperiment.former_names}
 _CONDITION = re.compile(r" *([^\s=<>!]+) *(!=|<=|>=|=|<|>) *(.+?) *")
 
 
@@ -229,6 +239,9 @@ def _condition(text: str, rows: Sequence[dict[str, Json]]) -> Callable[[dict[str
     # Experiments of several kinds may have a setting of this name in several places.
     place = {shape: matching_paths(name, shape) for shape in {tuple(row) for row in rows}}
     fitting = [*dict.fromkeys(path for paths in place.values() for path in paths)]
+    if not fitting and name in _FORMER_NAMES:
+        say_renamed(name, _FORMER_NAMES[name])
+        return _condition(text.replace(name, _FORMER_NAMES[name], 1), rows)
     if not fitting or any(len(paths) > 1 for paths in place.values()):
         known = list(dict.fromkeys(path for shape in place for path in shape))
         which = f"it could be {' or '.join(fitting)}." if fitting else nearest_name(name, known)

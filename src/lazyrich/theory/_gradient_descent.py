@@ -68,7 +68,7 @@ def gradient_descent(
         Losses and observations at the evaluation steps, with a status.
 
     Raises:
-        InputError: if shapes disagree, numbers are not finite, or the save steps are
+        InputError: if shapes disagree, numbers are not finite, or the evaluation steps are
             not increasing whole numbers from 0.
 
     Example:

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from lazyrich._base import AddedLater, InputError, Status
 from lazyrich.models import CommitteeNet
 from lazyrich.tasks import PolynomialTask, TaskData, scale_labels
+from lazyrich.theory import DisplacementMoments
 
 from ._committee_forms import closed_forms
 from ._committee_program import (
@@ -81,7 +82,9 @@ class CommitteeExperiment(Simulation):
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"n_saves": "n_evals", "has_twin": "linearized"}
-    former_records: ClassVar[Mapping[str, str]] = FORMER_RECORDS
+    former_records: ClassVar[Mapping[str, str]] = FORMER_RECORDS | {
+        f"motion/{name}": f"displacement/{name}" for name in DisplacementMoments._fields
+    }
 
     dim: PositiveInt
     width: PositiveInt

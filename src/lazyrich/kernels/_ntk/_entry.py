@@ -214,6 +214,8 @@ def _fixed_within(call: PredictorCall, fixed: _Fixed, memory: int) -> _Fixed:
     for budget in budgets(memory, size, call.n_outputs or 1, summed=summed):
         tried = fixed._replace(budget=budget)
         if not call.arrays.are_concrete:
+            if budget.work > memory:  # more than the estimate, which only measuring allows
+                continue
             return tried
         taken = _compiled(call, tried).bytes_taken(call)
         if taken <= memory:

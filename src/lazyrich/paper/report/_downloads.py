@@ -107,7 +107,7 @@ def downloads_of(folder: Path, figure: str, panels: dict[str, xr.Dataset]) -> li
 
 
 def median_curves(panel: xr.Dataset) -> pd.DataFrame:
-    """One row for each setting and save step, one column for each curve: medians over seeds.
+    """One row for each setting and evaluation step, one column for each curve: medians over seeds.
 
     Values that are not finite are left out, as they are from the pictures.
 
@@ -128,20 +128,20 @@ def median_curves(panel: xr.Dataset) -> pd.DataFrame:
 
 
 def sizes_text(panels: dict[str, xr.Dataset]) -> list[str]:
-    """What each panel holds: "runs: 3 seeds × 86 save steps"."""
+    """What each panel holds: "runs: 3 seeds × 86 evaluation steps"."""
     said = []
     for name, panel in panels.items():
         counts = [
             f"{panel.sizes[axis]} {_AXES.get(axis, f'values of {axis}')}"
             for axis in panel["status"].dims
         ]
-        counts += [f"{panel.sizes['step']} save steps"] if "step" in panel.dims else []
+        counts += [f"{panel.sizes['step']} evaluation steps"] if "step" in panel.dims else []
         said.append(f"{name}: {' × '.join(counts)}")
     return said
 
 
 def _axes_of(panel: xr.Dataset) -> list[str]:
-    """The dimensions that every run lies on, save steps last."""
+    """The dimensions that every run lies on, evaluation steps last."""
     axes = [str(dim) for dim in panel["status"].dims if dim != "seed"]
     return [*axes, *(["step"] if "step" in panel.dims else [])]
 

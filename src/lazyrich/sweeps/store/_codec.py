@@ -125,7 +125,7 @@ def decode(content: bytes, key: str) -> Outcome:
         raise DamagedFile("its content does not match its checksum")
     if not key == outcome.key == key_of_parts(outcome.experiment, outcome.config, outcome.numerics):
         raise DamagedFile("it is another experiment than its name says")
-    return outcome._replace(records=present_records(outcome.experiment, outcome.records))
+    return outcome._replace(records=present_records(outcome.config, outcome.records))
 
 
 def _read(content: bytes) -> tuple[Outcome, str]:

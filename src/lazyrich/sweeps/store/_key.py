@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from lazyrich._base import Config, Json, settings
+from lazyrich._base import AddedLater, Config, Json, settings
 from lazyrich.training import CommitteeExperiment, Experiment, Record
 
 
@@ -70,25 +70,48 @@ def key_of_parts(experiment: str, config: str, numerics: dict[str, Json]) -> str
 
 
 def _digest(experiment: str, config: str, numerics: dict[str, Json]) -> str:
-    config = _first_form(experiment, config)
+    config = _first_form(config)
     whole = json.dumps([experiment, config, sorted(numerics.items())], ensure_ascii=False)
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-_KINDS = {f"lazyrich.training.{kind.__name__}": kind for kind in (Experiment, CommitteeExperiment)}
+def _lasting_fields(kind: type[Config]) -> frozenset[str]:
+    """The fields that every stored experiment of a class has."""
+    return frozenset(
+        name
+        for name, field in kind.model_fields.items()
+        if not any(isinstance(mark, AddedLater) for mark in field.metadata)
+    )
 
 
-def _first_form(experiment: str, config: str) -> str:
+_KINDS = {kind: _lasting_fields(kind) for kind in (Experiment, CommitteeExperiment)}
+
+
+def _kind_of(tree: Mapping[str, Json]) -> type[Experiment] | type[CommitteeExperiment] | None:
+    """The class that has these settings, or whose subclass has; None for any other.
+
+    Recognised by its fields, under former or present names: a stored experiment of a
+    user's subclass has the name of that class, which may not be importable.
+    """
+    for kind, fields in _KINDS.items():
+        if fields <= {kind.former_names.get(name, name) for name in tree}:
+            return kind
+    return None
+
+
+def _first_form(config: str) -> str:
     """The settings as keys are made from them: as they were when results were first stored.
 
     Some fields had other names. Two tasks had a label scale of their own beside that of
     the scaling, and the linearized network was trained where ``twin`` stood among the
     metrics.
     """
-    if experiment not in _KINDS:
+    tree = json.loads(config)
+    kind = _kind_of(tree)
+    if kind is None:
         return config
-    first = {now: old for old, now in _KINDS[experiment].former_names.items()}
-    tree = {first.get(name, name): value for name, value in json.loads(config).items()}
+    first = {now: old for old, now in kind.former_names.items()}
+    tree = {first.get(name, name): value for name, value in tree.items()}
     if _has_own_label_scale(tree) and "label_scale" not in tree["task"]:
         task, scaling = tree["task"], tree["scaling"]
         task["label_scale"], scaling["label_scale"] = scaling["label_scale"], 1.0
@@ -130,11 +153,12 @@ def former_keys(experiment: Config) -> list[str]:
     return [key for key in keys if key != own]
 
 
-def present_form(experiment: str, tree: dict[str, Json]) -> dict[str, Json]:
-    """Stored settings of a class with their present names and places."""
-    if experiment not in _KINDS:
+def present_form(tree: dict[str, Json]) -> dict[str, Json]:
+    """Stored settings with their present names and places."""
+    kind = _kind_of(tree)
+    if kind is None:
         return tree
-    now = _KINDS[experiment].former_names
+    now = kind.former_names
     tree = {now.get(name, name): value for name, value in tree.items()}
     if _has_own_label_scale(tree) and "label_scale" in tree["task"]:
         task, scaling = tree["task"], tree["scaling"]
@@ -148,11 +172,12 @@ def present_form(experiment: str, tree: dict[str, Json]) -> dict[str, Json]:
     return tree
 
 
-def present_records(experiment: str, records: Mapping[str, Record]) -> dict[str, Record]:
-    """Stored records of a class by their present names."""
-    if experiment not in _KINDS:
+def present_records(config: str, records: Mapping[str, Record]) -> dict[str, Record]:
+    """Stored records of an experiment with these settings, by their present names."""
+    kind = _kind_of(json.loads(config))
+    if kind is None:
         return dict(records)
-    now = _KINDS[experiment].former_records
+    now = kind.former_records
     return {now.get(name, name): record for name, record in records.items()}
 
 
