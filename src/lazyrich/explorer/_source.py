@@ -144,4 +144,6 @@ def _is_record(one: Any) -> bool:
     """Whether what a monitor recorded has no step, or a step that a run can have."""
     if not isinstance(one, dict) or "step" not in one:
         return True
-    return type(one["step"]) is int and 0 <= one["step"] < _MOST_STEP
+    step = one["step"]
+    is_whole = type(step) is int or (type(step) is float and step.is_integer())
+    return is_whole and 0 <= step < _MOST_STEP
