@@ -286,7 +286,7 @@ def test_curves_can_be_kept_and_saved(page, file, browser):
     assert [value for value in data[2] if value is not None] == [v for v in first if v is not None]
     for name, ending in (("play-csv", "csv"), ("play-png", "png")):
         page.find_element("id", name).click()
-        for _ in range(100):
+        for _ in range(600):
             if list(browser.downloads.glob(f"*.{ending}")):
                 break
             time.sleep(0.05)
