@@ -104,6 +104,5 @@ def test_what_is_no_memory_or_too_little_gets_one_sentence(memory, said, uncheck
 
 
 def test_sizes_are_read_as_people_write_them():
-    assert [memory_size(m) for m in (7, "7", "1.5 kib", "2GB", ".5GiB")] == [
-        *(7, 7, 1536, 2 * 10**9, 2**29)
-    ]
+    written = [7, np.int64(7), "7", "1.5 kib", "2GB", ".5GiB", "1TB"]
+    assert [*map(memory_size, written)] == [7, 7, 7, 1536, 2 * 10**9, 2**29, 10**12]

@@ -4,15 +4,17 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 
 from ._display import shown
 from ._errors import InputError
 
-_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+_UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
-def memory_size(memory: str | int) -> int:
+def memory_size(memory: object) -> int:
     """Bytes from what a person gives as ``memory``.
 
     Args:
@@ -28,8 +30,10 @@ def memory_size(memory: str | int) -> int:
         >>> memory_size("2GiB") == 2 * 2**30
         True
     """
-    if isinstance(memory, int) and 0 < memory < 2**63 and not isinstance(memory, bool):
-        return memory
+    if not isinstance(memory, str | bool) and isinstance(memory, Integral):
+        size = int(memory)
+        if 0 < size < 2**63:
+            return size
     text = memory if isinstance(memory, str) else ""
     found = re.fullmatch(r"\s*([0-9]{0,20}\.?[0-9]{1,20})\s*([A-Za-z]*)\s*", text)
     if found is None or found[2].upper() not in _UNITS:
