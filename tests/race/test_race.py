@@ -237,7 +237,7 @@ def other_edition(tmp_path):
 
 
 REFUSED = {
-    "arm": (["--arm", "moun"], "'moun' is no arm of the race; did you mean muon."),
+    "arm": (["--arm", "moun"], "'moun' is no arm of the race; did you mean muon?"),
     "task": (["--task", "adition_mlp"], "is no task of the race"),
     "smoke and toml": (["--toml", "x.toml"], "leave --smoke or --toml out"),
 }

@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lazyrich import InputError
@@ -121,6 +122,15 @@ def test_records_are_read_by_their_present_names_from_files():
     assert "twin_test_loss" in as_before
     read = decode(encode(kept._replace(records=as_before)), kept.key)
     assert read.records.keys() == kept.records.keys()
+
+
+def test_a_record_with_the_former_name_of_the_steps_is_a_record():
+    kept = outcome_of(train(ONE, metrics={"save_step": lambda now: now.hyper.alpha}))
+    read = decode(encode(kept), kept.key)
+    np.testing.assert_array_equal(read.steps, kept.steps)
+    np.testing.assert_array_equal(
+        read.records["save_step"].values, kept.records["save_step"].values
+    )
 
 
 def test_every_record_of_the_linearized_network_is_read_by_its_former_name():

@@ -74,6 +74,11 @@ def diagnose(
         return
     if where or every:
         raise InputError("--where and --all choose runs of a store, and this is none; leave them.")
+    if os.sep in target and ":" not in target:
+        raise InputError(
+            f"{target} is no folder of a store; give one that is there, or FILE:function for a "
+            "network."
+        )
     if data is None:
         raise InputError("--data is missing; give an .npz file with rows x and labels y.")
     arrays = _read_arrays(data)

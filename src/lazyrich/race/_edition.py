@@ -192,8 +192,9 @@ class Edition(Config):
         for what, names, there in (("task", tasks, self.task), ("arm", arms, self.arm)):
             for name in names:
                 if name not in there:
-                    hint = nearest_name(name, list(there)).removesuffix("?")
-                    raise InputError(f"{shown(name)} is no {what} of the race; {hint}.")
+                    hint = nearest_name(name, list(there))
+                    end = "" if hint.endswith("?") else "."
+                    raise InputError(f"{shown(name)} is no {what} of the race; {hint}{end}")
         for arm in arms:
             if not any(self.fits(task, arm) for task in tasks or self.task):
                 raise InputError(

@@ -147,7 +147,8 @@ def _read(content: bytes) -> tuple[Outcome, str]:
                 tuple(axes),
                 tuple(None if one is None else tuple(one) for one in labels),
             )
-        found = FORMER_STEPS if h5py.File(file).get(FORMER_STEPS) is not None else STEPS
+        former = h5py.File(file).get(FORMER_STEPS)  # a user's record may have this name, too
+        found = FORMER_STEPS if isinstance(former, h5py.Dataset) and former.is_scale else STEPS
         steps = _values(h5d.open(file, found.encode()), len(content))
         outcome = Outcome(**facts, steps=steps, records=records)
         return outcome, _read_attribute(file, "checksum", len(content))
