@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,3 +134,18 @@ def test_a_useless_threshold_gets_one_sentence(threshold, message):
 def test_lengths_that_disagree_get_one_sentence(unchecked):
     with pytest.raises(InputError, match="disagree"):
         fall_step(jnp.arange(3), jnp.ones(2), 0.5)
+
+
+@pytest.mark.parametrize("first", [2**24, 10**9, 2**40, 1e8 + 0.5])
+@pytest.mark.parametrize("between", [1, 3, 100])
+@pytest.mark.parametrize("as_given", [np.asarray, list, pd.Series])
+def test_delays_of_late_steps_are_not_rounded_to_single_precision(first, between, as_given):
+    steps = as_given([first + between * k for k in range(4)])
+    train, test = as_given([0.01, 0.01, 0.01, 0.01]), as_given([1.0, 1.0, 1.0, 0.0])
+    with jax.enable_x64(False):
+        rise = accuracy_delay(steps, [1.0] * 4, [0.0] * 3 + [1.0])
+        fall = grokking_delay(steps=steps, train_loss=train, test_loss=test, threshold=1.0)
+    # So far out a scale of log steps is linear: the levels are .9 and .99 of the way.
+    assert rise.delay == pytest.approx(2.9 * between, rel=1e-4)
+    assert fall.delay == pytest.approx(2.99 * between, rel=1e-4)
+    assert fall.delay.dtype == jnp.float32

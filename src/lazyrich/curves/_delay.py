@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, ScalarLike
 
 from lazyrich._base import real_scalars, require_finite, require_positive
 
-from ._records import Curve, Steps, require_first, require_losses, sorted_records
+from ._records import Curve, Steps, require_first, require_losses, sorted_records, with_exact_steps
 
 
 class GrokkingDelay(NamedTuple):
@@ -92,6 +92,7 @@ def crossing(steps: Array, loss: Array, level: Array) -> Array:
     return jnp.where(jnp.isfinite(level), step, jnp.nan)
 
 
+@with_exact_steps
 def grokking_delay(
     steps: Steps,
     train_loss: Curve,
