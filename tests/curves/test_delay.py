@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,9 +137,9 @@ def test_lengths_that_disagree_get_one_sentence(unchecked):
 
 @pytest.mark.parametrize("first", [2**24, 10**9, 2**40, 1e8 + 0.5])
 @pytest.mark.parametrize("between", [1, 3, 100])
-@pytest.mark.parametrize("as_given", [np.asarray, list, pd.Series])
+@pytest.mark.parametrize("as_given", [np.asarray, list])
 def test_delays_of_late_steps_are_not_rounded_to_single_precision(first, between, as_given):
-    steps = as_given([first + between * k for k in range(4)])
+    steps = as_given([float(first + between * k) for k in range(4)])
     train, test = as_given([0.01, 0.01, 0.01, 0.01]), as_given([1.0, 1.0, 1.0, 0.0])
     with jax.enable_x64(False):
         rise = accuracy_delay(steps, [1.0] * 4, [0.0] * 3 + [1.0])

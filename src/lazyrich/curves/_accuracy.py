@@ -6,8 +6,8 @@ from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._base import InputError, concrete, real_scalars, require_positive
 
-from ._delay import GrokkingDelay, crossing, delay_between
-from ._records import Curve, Steps, are_shares, require_shares, sorted_records, with_exact_steps
+from ._delay import GrokkingDelay, crossing, delay_between, with_precise_difference
+from ._records import Curve, Steps, are_shares, require_shares, sorted_records
 
 
 def rise_step(steps: Steps, accuracy: Curve, level: ScalarLike) -> Float[Array, ""]:
@@ -49,7 +49,7 @@ def _rise(steps: Array, accuracy: Array, level: ScalarLike) -> Array:
     return jnp.where(are_shares(accuracy), step, jnp.nan)
 
 
-@with_exact_steps
+@with_precise_difference
 def accuracy_delay(
     steps: Steps,
     train_accuracy: Curve,

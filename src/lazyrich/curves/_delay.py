@@ -1,14 +1,21 @@
 """The step at which a loss falls to a level, and the delay of the test loss."""
 
-from typing import NamedTuple
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import NamedTuple, ParamSpec
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, ScalarLike
 
 from lazyrich._base import real_scalars, require_finite, require_positive
 
-from ._records import Curve, Steps, require_first, require_losses, sorted_records, with_exact_steps
+from ._records import Curve, Steps, require_first, require_losses, sorted_records
+
+P = ParamSpec("P")
 
 
 class GrokkingDelay(NamedTuple):
@@ -92,7 +99,41 @@ def crossing(steps: Array, loss: Array, level: Array) -> Array:
     return jnp.where(jnp.isfinite(level), step, jnp.nan)
 
 
-@with_exact_steps
+def with_precise_difference(measure: Callable[P, GrokkingDelay]) -> Callable[P, GrokkingDelay]:
+    """Measure a delay again in double precision where it is a small part of the steps.
+
+    Single precision sees 128 steps between 10⁹ and 10⁹ + 100.
+
+    Args:
+        measure: returns a delay.
+
+    Returns:
+        The same function, whose result has the types that ``measure`` gives it; where
+        something is traced it has the precision of JAX's setting.
+    """
+
+    @wraps(measure)
+    def measure_precisely(*args: P.args, **kwargs: P.kwargs) -> GrokkingDelay:
+        rough = measure(*args, **kwargs)
+        given = inspect.signature(measure).bind(*args, **kwargs).arguments
+        leaves = jax.tree.leaves((given, rough))
+        if any(isinstance(x, Tracer) for x in leaves) or not _is_rounded(rough):
+            return rough
+        with jax.enable_x64(True):
+            precise = measure(*args, **kwargs)
+            return jax.tree.map(lambda x, like: x.astype(like.dtype), precise, rough)
+
+    return measure_precisely
+
+
+def _is_rounded(delay: GrokkingDelay) -> bool:
+    """Whether a delay in single precision may be wrong by over a thousandth of itself."""
+    last = float(delay.test_step)
+    is_single = delay.test_step.dtype == jnp.float32
+    return is_single and 0 < last < np.inf and abs(float(delay.delay)) < 1e-3 * last
+
+
+@with_precise_difference
 def grokking_delay(
     steps: Steps,
     train_loss: Curve,

@@ -1,12 +1,8 @@
 """Records of a run in any form and order, as curves over increasing steps."""
 
-import inspect
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from types import ModuleType
-from typing import ParamSpec, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Shaped
@@ -24,9 +20,6 @@ from lazyrich._base import (
 # Curves come from JAX's runs or from anybody's log.
 Steps = Shaped[Array, " s"] | Shaped[np.ndarray, " s"] | Sequence[float]
 Curve = Shaped[Array, " s"] | Shaped[np.ndarray, " s"] | Sequence[float]
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # Sums of shares, and of losses that end at zero, are off by so much in single precision.
 _ROUNDING = 1e-6
@@ -61,43 +54,6 @@ def sorted_records(steps: object, **curves: object) -> tuple[Array, ...]:
             raise InputError(f"{name} holds no finite number; there is no curve to measure.")
     order = _order(steps)
     return arrays if order is None else tuple(array[order] for array in arrays)
-
-
-def with_exact_steps(measure: Callable[P, R]) -> Callable[P, R]:
-    """Measure in double precision where single precision would change the time between steps.
-
-    Between records at the steps 10⁹ and 10⁹ + 100 single precision sees 128 steps, so a delay
-    would be wrong in its first digit. What is returned is in single precision again.
-
-    Args:
-        measure: takes the steps, by that name or first, and returns arrays.
-
-    Returns:
-        The same function; curves that are traced are left in the precision that JAX has.
-    """
-
-    @wraps(measure)
-    def measure_exactly(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = inspect.signature(measure).bind(*args, **kwargs).arguments
-        is_traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(given))
-        if is_traced or not _rounds_steps(given["steps"]):
-            return measure(*args, **kwargs)
-        with jax.enable_x64(True):
-            measured = measure(*args, **kwargs)
-            return jax.tree.map(
-                lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, measured
-            )
-
-    return measure_exactly
-
-
-def _rounds_steps(steps: object) -> bool:
-    """Whether single precision moves a known step by over a thousandth of the time between two."""
-    if jax.config.read("jax_enable_x64"):
-        return False
-    known = np.unique(host_array("steps", steps).astype(np.float64))
-    rounding = np.abs(known.astype(np.float32) - known).max(initial=0)
-    return bool(known.size > 1 and rounding > 1e-3 * np.diff(known).min())
 
 
 def sorted_mask(steps: object, where: object) -> Bool[Array, " s"]:
