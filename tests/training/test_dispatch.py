@@ -1,7 +1,9 @@
 """Oracle: the two engines called one by one; sentences for what neither can take."""
 
 import json
+import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from lazyrich.training import (
     Experiment,
     GradientDescent,
     Terms,
+    _dispatch,
     experiment_from_json,
     train,
     train_committee,
@@ -159,3 +162,19 @@ def test_the_terms_know_the_label_scale(name):
         at_zero = sum(plain.records[term].values[0] for term in Terms.names)
         assert total == pytest.approx(factor * at_zero, rel=1e-5)
     assert doubled.test_loss[0] == pytest.approx(4 * plain.test_loss[0], rel=1e-5)
+
+
+def test_the_ways_to_compute_are_timed_in_the_precision_of_the_runs(monkeypatch):
+    # Threads that time a run in single precision would warn that float64 is cut off.
+    monkeypatch.setattr(_dispatch, "_WORTH_MEASURING", 0.0)
+    monkeypatch.setattr(_dispatch, "n_threads", lambda: 2)
+    runs = [STEPPED.changed({"precision": "float64", "seed": seed}) for seed in range(2)]
+    is_double = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", False)  # for all threads
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = train_many(runs, mode="auto")
+    finally:
+        jax.config.update("jax_enable_x64", is_double)
+    assert [history.train_loss.dtype for history in found] == [np.float64] * 2

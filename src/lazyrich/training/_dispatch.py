@@ -122,5 +122,11 @@ def _pace(batch: Batch) -> tuple[float, int]:
 
 def _threaded_pace(batches: Sequence[Batch], n_steps: int) -> float:
     """Seconds per step and run with a thread for each."""
+    is_x64 = bool(jax.config.read("jax_enable_x64"))  # which is each thread's own
+
+    def seconds(batch: Batch) -> float:
+        with jax.enable_x64(is_x64):
+            return _seconds(batch, n_steps)
+
     with ThreadPoolExecutor(len(batches)) as pool:
-        return max(pool.map(lambda one: _seconds(one, n_steps), batches)) / len(batches)
+        return max(pool.map(seconds, batches)) / len(batches)
