@@ -1,6 +1,7 @@
 """Sends experiments to workers and stores the results; marks those that crash workers as failed."""
 
 import json
+import logging
 import math
 import os
 from collections import Counter, deque
@@ -18,6 +19,8 @@ from ._worker import Chunk, Reply, Run, compute, work
 from .store._key import canonical_json
 from .store._result import FAILED, Outcome, failed_outcome, is_x64, package_version
 from .store._store import Store
+
+_log = logging.getLogger("lazyrich.sweeps")
 
 _SERIAL_BATCH, _REMOTE_BATCH = 64, 16
 _CHUNKS_PER_WORKER, _CHUNK_SECONDS = 4, 5.0
@@ -39,7 +42,7 @@ class Driver:
         self.sent: dict[Future, dict[str, Config]] = {}
         self.failures_of: Counter[str] = Counter()
         self.n_sent = self.n_deaths = 0
-        self.has_reply = self.is_stopped = False
+        self.has_reply = self.is_stopped = self.is_advised = False
         self.batch_size: int | None = None
         self.seconds_each: float | None = None
 
@@ -155,6 +158,9 @@ class Driver:
                 f"A worker was refused: {reply.refusal}; install the same lazyrich, and the "
                 "module of the run function, for every worker."
             )
+        if reply.advice and not self.is_advised:
+            self.is_advised = True
+            _log.warning("%s", reply.advice)
         self.seconds_each = reply.seconds / max(1, len(members))
         for outcome in reply.outcomes:
             if members.pop(outcome.key, None) is not None:

@@ -1,7 +1,5 @@
 """What a worker runs: it computes a chunk of experiments and returns what is stored of them."""
 
-import ctypes
-import functools
 import inspect
 import os
 import pickle
@@ -9,7 +7,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import NamedTuple
 
 import jax
@@ -25,7 +22,6 @@ Run = Callable[..., Iterable[History]]
 
 _MOST_OF_AN_ERROR = 4000
 _TRIM_VARIABLE, _TRIM_OF_DASK = "MALLOC_TRIM_THRESHOLD_", "65536"
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 class Chunk(NamedTuple):
@@ -56,12 +52,14 @@ class Reply(NamedTuple):
         error: why the others were not, else empty.
         refusal: why this worker must not compute them at all, else empty.
         seconds: how long it took.
+        advice: what would make this worker faster, else empty.
     """
 
     outcomes: list[Outcome]
     error: str = ""
     refusal: str = ""
     seconds: float = 0.0
+    advice: str = ""
 
 
 def work(pickled: bytes) -> Reply:
@@ -70,27 +68,27 @@ def work(pickled: bytes) -> Reply:
         chunk: Chunk = pickle.loads(pickled)
     except Exception as error:
         return Reply([], refusal=f"it cannot load what it was sent ({_name(error)})")
-    _keep_freed_memory()
     outcomes: list[Outcome] = []
     begin = time.monotonic()
     error, refusal = compute(chunk, outcomes.append)
-    return Reply(outcomes, error, refusal, time.monotonic() - begin)
+    return Reply(outcomes, error, refusal, time.monotonic() - begin, _slow_memory())
 
 
-@functools.cache
-def _keep_freed_memory() -> None:
-    """Let glibc keep memory that is freed, as it does where Dask has not told it otherwise.
+def _slow_memory() -> str:
+    """What to do about an allocator that gives all freed memory back; empty if it does not.
 
-    Dask's nanny has a worker give back all that is free beyond 64 KiB, which also holds
+    Dask's nanny has a worker give back all that is free beyond 64 KiB, which also fixes
     the size from which blocks are mapped on their own at 128 KiB. Every step of a run then
-    gives its arrays back and faults their pages in again: it takes twice as long. Here
-    come the sizes that glibc arrives at when left alone. Any other number is left as it is.
+    gives its arrays back and faults their pages in again. The sizes in the sentence are
+    those that glibc arrives at when left alone.
     """
-    if sys.platform == "linux" and os.environ.get(_TRIM_VARIABLE) == _TRIM_OF_DASK:
-        with suppress(OSError, AttributeError):  # no glibc
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
-            mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
+    if sys.platform != "linux" or os.environ.get(_TRIM_VARIABLE) != _TRIM_OF_DASK:
+        return ""
+    return (
+        f"The workers run with {_TRIM_VARIABLE}={_TRIM_OF_DASK}, which Dask sets and which "
+        f"doubles the time of many small steps; start them with {_TRIM_VARIABLE}=67108864 and "
+        "MALLOC_MMAP_THRESHOLD_=33554432 in their environment."
+    )
 
 
 def compute(chunk: Chunk, emit: Callable[[Outcome], object]) -> tuple[str, str]:
