@@ -149,7 +149,7 @@ class Driver:
             )
         if error is not None:
             self.counts.running -= len(members)
-            self._bury(members, error)
+            self._quarantine(members, error)
             return
         reply: Reply = future.result()
         self.has_reply = True
@@ -171,7 +171,7 @@ class Driver:
         else:
             self.waiting.extend([member] for member in members.items())
 
-    def _bury(self, members: dict[str, Config], error: BaseException) -> None:
+    def _quarantine(self, members: dict[str, Config], error: BaseException) -> None:
         """What to do after a call that gave no reply: each alone again, or failed."""
         self.n_deaths += is_death(error)
         if self.n_deaths >= _DEATHS_BEFORE_ANY_REPLY and not self.has_reply:
