@@ -8,10 +8,9 @@ from typing import NamedTuple, ParamSpec
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, ScalarLike
 
-from lazyrich._base import real_scalars, require_finite, require_positive
+from lazyrich._base import concrete, real_scalars, require_finite, require_positive
 
 from ._records import Curve, Steps, require_first, require_losses, sorted_records
 
@@ -117,7 +116,7 @@ def with_precise_difference(measure: Callable[P, GrokkingDelay]) -> Callable[P, 
         rough = measure(*args, **kwargs)
         given = inspect.signature(measure).bind(*args, **kwargs).arguments
         leaves = jax.tree.leaves((given, rough))
-        if any(isinstance(x, Tracer) for x in leaves) or not _is_rounded(rough):
+        if any(concrete(leaf) is None for leaf in leaves) or not _is_rounded(rough):
             return rough
         with jax.enable_x64(True):
             precise = measure(*args, **kwargs)
