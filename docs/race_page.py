@@ -19,6 +19,7 @@ from lazyrich.race import (
     table,
     winners,
 )
+from lazyrich.race._rows import Row
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "race"
@@ -181,7 +182,7 @@ def _table(found: Results, task: str) -> str:
         return "\n".join([*lines, "Not run yet.", ""])
     lines += [f"| {' | '.join(_COLUMNS.values())} |", "|---" * len(_COLUMNS) + "|"]
     for row in rows:
-        cells = row | {"arm": found.edition.arm[row["arm"]].title}
+        cells = row | {"arm": found.edition.arm[str(row["arm"])].title}
         lines.append(f"| {' | '.join(str(cells[name] or '–') for name in _COLUMNS)} |")
     lines += ["", *_at_fit(found, task)]
     return "\n".join(lines)
@@ -246,8 +247,8 @@ def _pictures() -> str:
     return "\n".join(shown)
 
 
-def _law_rows() -> dict[str, list[dict[str, Any]]]:
-    by_task: dict[str, list[dict[str, Any]]] = {}
+def _law_rows() -> dict[str, list[Row]]:
+    by_task: dict[str, list[Row]] = {}
     for row in results().rows("delay-law", "adamw"):
         by_task.setdefault(row["task"], []).append(row)
     return by_task

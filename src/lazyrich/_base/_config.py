@@ -73,7 +73,7 @@ class Config(BaseModel):
     renamed: ClassVar[Mapping[str, tuple[str, object]]] = {}
     former_names: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, /, **fields: Json) -> None:
+    def __init__(self, /, **fields: object) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -231,10 +231,10 @@ def settings(config: Config) -> dict[str, Json]:
 
 
 def _leave_out(value: object, tree: Json) -> None:
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list) and isinstance(tree, list):
         for part, dumped in zip(value, tree, strict=True):
             _leave_out(part, dumped)
-    if not isinstance(value, Config):
+    if not isinstance(value, Config) or not isinstance(tree, dict):
         return
     for name, field in type(value).model_fields.items():
         part = getattr(value, name)

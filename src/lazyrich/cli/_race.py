@@ -1,7 +1,7 @@
 """``lazyrich race``: which method generalises sooner at equal tuning budget."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -10,6 +10,9 @@ from lazyrich._base import Json
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import say, say_json, say_table
+
+if TYPE_CHECKING:
+    from lazyrich.race import Edition
 
 
 def race(
@@ -108,7 +111,7 @@ def _print(rows: list[dict[str, Json]], title: str) -> None:
     say_table(title, [name.replace("_", " ") for name in names], cells, whole=("arm", "task"))
 
 
-def _law(edition: Json, out: Path, store: str | None, executor: str) -> None:
+def _law(edition: "Edition", out: Path, store: str | None, executor: str) -> None:
     with loading():
         from lazyrich import plots
         from lazyrich import race as racing

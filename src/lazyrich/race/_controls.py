@@ -1,7 +1,7 @@
 """Controls of the winners: is it only rate × decay, or only the scale of the outputs?"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from lazyrich._base import InputError
 from ._plan import fresh_trials
 from ._results import AnyPath, Results
 from ._rows import Planned, Row, rate_times_decay
-from ._run import complete
+from ._run import AnyExecutor, complete
 from ._statistics import Interval, speed_up
 from ._summary import ArmSummary, summarize, times_of
 
@@ -113,7 +113,7 @@ def control_trials(results: Results, task: str, arm: str) -> list[Planned]:
 
 
 def run_controls(
-    results: Results, *, store: AnyPath, executor: Any = None, progress: bool = True
+    results: Results, *, store: AnyPath, executor: AnyExecutor = None, progress: bool = True
 ) -> None:
     """Run and publish the controls of every winner, in ``controls/TASK-ARM.json``.
 

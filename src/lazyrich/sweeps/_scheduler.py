@@ -4,9 +4,9 @@ import json
 import math
 import os
 from collections import Counter, deque
+from collections.abc import Hashable
 from concurrent.futures import BrokenExecutor, Future
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from lazyrich._base import Config, InputError, Json
 from lazyrich.training import Simulation
@@ -34,7 +34,7 @@ class Driver:
     ) -> None:
         self.store, self.workers, self.run = store, workers, run
         self.counts, self.report = counts, report
-        self.inbox: SimpleQueue[Any] = SimpleQueue()
+        self.inbox: SimpleQueue[Future | Outcome] = SimpleQueue()
         self.waiting: deque[list[tuple[str, Config]]] = deque()
         self.sent: dict[Future, dict[str, Config]] = {}
         self.failures_of: Counter[str] = Counter()
@@ -81,15 +81,15 @@ class Driver:
                 self._send(self._next_batch())
             self.report.update()
             try:
-                kind, content = self.inbox.get(timeout=_TICK_SECONDS)
+                arrived = self.inbox.get(timeout=_TICK_SECONDS)
             except Empty:
                 continue
-            if kind == "outcome":
+            if isinstance(arrived, Outcome):
                 for members in self.sent.values():
-                    if members.pop(content.key, None) is not None:
-                        self._save(content)
+                    if members.pop(arrived.key, None) is not None:
+                        self._save(arrived)
             else:
-                self._receive(content)
+                self._receive(arrived)
 
     def _send(self, members: list[tuple[str, Config]]) -> None:
         missing = [(key, one) for key, one in members if not self._has_appeared(key)]
@@ -117,7 +117,7 @@ class Driver:
             ) from error
         self.sent[future] = dict(missing)
         self.counts.running += len(missing)
-        future.add_done_callback(lambda done: self.inbox.put(("reply", done)))
+        future.add_done_callback(self.inbox.put)
 
     def _has_appeared(self, key: str) -> bool:
         """Whether another sweep on the same store was quicker."""
@@ -132,7 +132,7 @@ class Driver:
         def emit(outcome: Outcome) -> None:
             if self.is_stopped:
                 raise RuntimeError("the sweep has ended")
-            self.inbox.put(("outcome", outcome))
+            self.inbox.put(outcome)
 
         return Reply([], *compute(chunk, emit))
 
@@ -199,13 +199,13 @@ class Driver:
 
 def _compatible(todo: list[tuple[str, Config]]) -> list[list[tuple[str, Config]]]:
     """Experiments in groups that one compilation serves."""
-    groups: dict[Json, list[tuple[str, Config]]] = {}
+    groups: dict[Hashable, list[tuple[str, Config]]] = {}
     for key, experiment in todo:
         groups.setdefault(_shared_by(experiment), []).append((key, experiment))
     return list(groups.values())
 
 
-def _shared_by(experiment: Config) -> Json:
+def _shared_by(experiment: Config) -> Hashable:
     """A simulation's static key; else, or where that is all of it, all but reals and seeds."""
     if isinstance(experiment, Simulation):
         key = experiment.static_key()

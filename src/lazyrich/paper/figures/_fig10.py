@@ -7,7 +7,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich._base import Json
 from lazyrich.plots import new_figure, plot_losses, step_axis, sweep_colors
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
@@ -115,9 +114,16 @@ def _plot_against(
     for column, color in enumerate(colors.values()):
         x, y = across[:, column], up[:, column]
         axes.plot(x, np.where(np.isfinite(y), y, np.nan), "o", color=color, markersize=4)
-        top: dict[str, Json] = {"transform": axes.get_xaxis_transform(), "markerfacecolor": "none"}
         never = x[np.isinf(y)]
-        axes.plot(never, np.full(len(never), 0.97), "^", color=color, markersize=5, **top)
+        axes.plot(
+            never,
+            np.full(len(never), 0.97),
+            "^",
+            color=color,
+            markersize=5,
+            transform=axes.get_xaxis_transform(),
+            markerfacecolor="none",
+        )
     axes.set_xscale("log")
     axes.set_xlabel("alignment of $K_0$ at the start, over all inputs")
 

@@ -8,7 +8,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich._base import Json
 from lazyrich.curves import ordered_share
 from lazyrich.plots import (
     COLORS,
@@ -109,6 +108,8 @@ PRESETS = {
 _N_MAP_SEEDS = 5
 _DRAWN = 5
 _LEVELS = ((0.1, COLORS["norm"], "o"), (0.5, COLORS["population"], "s"))
+
+Rgba = tuple[float, float, float, float]
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
@@ -247,14 +248,14 @@ def plot(panels: Panels, caption: str) -> Figure:
     return figure
 
 
-def _some(values: np.ndarray) -> dict[Json, Json]:
+def _some(values: np.ndarray) -> dict[float, Rgba]:
     """Colours of the few values that are drawn as curves, ends included."""
     places = np.unique(np.linspace(0, len(values) - 1, _DRAWN).round().astype(int))
     return sweep_colors(list(values[places]))
 
 
 def _plot_losses(
-    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Json, Json], title: str
+    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[float, Rgba], title: str
 ) -> None:
     names = [f"{who}{part}_loss" for who in ("", "linearized_") for part in ("train", "test")]
     relative = panel[names] / panel[names].isel(step=0)
@@ -276,7 +277,7 @@ def _plot_losses(
 
 
 def _plot_paths(
-    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Json, Json], title: str
+    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[float, Rgba], title: str
 ) -> None:
     seed = panel.seed.values[0]
     for value, color in colors.items():

@@ -33,7 +33,7 @@ from lazyrich.training import CommitteeExperiment, PrintedDraw
 from .._claims import claims_of
 from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, each_run, least_of, log_slope, rows_along
-from .._seed_values import caption_above, shared_setting, steps_label, with_all_claims
+from .._seed_values import caption_above, shared_number, steps_label, with_all_claims
 from .._value import NO_CONTRAST, missing
 from .._verdict import Claim
 
@@ -206,7 +206,7 @@ def _edge(dataset: xr.Dataset, row: Sequence[float], level: float) -> float:
 
 def _spectrum(dataset: xr.Dataset) -> dict[str, jnp.ndarray]:
     """The initial kernel's spectrum and the target's power in it, of whatever direction."""
-    dim, epsilon = (shared_setting(dataset, name) for name in ("dim", "epsilon"))
+    dim, epsilon = int(shared_number(dataset, "dim")), shared_number(dataset, "epsilon")
     return {
         "eigenvalues": jnp.stack(initial_eigenvalues(dim, epsilon=epsilon)),
         "target_power": jnp.stack(target_power(jnp.eye(dim)[0])),
@@ -216,7 +216,7 @@ def _spectrum(dataset: xr.Dataset) -> dict[str, jnp.ndarray]:
 
 def _predicted(dataset: xr.Dataset) -> tuple[float, float]:
     """Both edges of the range of sizes at which late generalisation can be seen."""
-    dim = shared_setting(dataset, "dim")
+    dim = int(shared_number(dataset, "dim"))
     edges = goldilocks_range(**_spectrum(dataset), dim=dim, threshold=GENERALISES)
     return float(edges.lower), float(edges.upper)
 
