@@ -60,7 +60,7 @@ def diagnose(
     ] = None,
     loss: Annotated[
         Literal["mse", "cross_entropy"] | None,
-        Parameter(help="Default: told by the labels; whole numbers are classes."),
+        Parameter(help="Default: from the labels; whole numbers are classes."),
     ] = None,
     where: Where = None,
     every: Annotated[
@@ -73,9 +73,9 @@ def diagnose(
         bool, Parameter("--json", negative=(), help="Print the diagnosis as JSON alone.")
     ] = False,
 ) -> None:
-    """Say whether a network is lazy or rich, whether it is late, and what to change.
+    """Diagnose whether a network is lazy or rich, whether it generalises late, and what to change.
 
-    Of a store, say it of every run, as far as what was recorded tells.
+    For a store, diagnose every run, as far as its records allow.
     """
     with loading():
         from lazyrich.diagnosis import PAGE
@@ -86,7 +86,9 @@ def diagnose(
         diagnose_store(target, where or [], html=html, as_json=as_json, every=every)
         return
     if where or every:
-        raise InputError("--where and --all choose runs of a store, and this is none; leave them.")
+        raise InputError(
+            "--where and --all choose runs of a store, and this is not one; leave them out."
+        )
     if os.sep in target and ":" not in target:
         raise InputError(
             f"{target} is no folder of a store; give one that is there, or FILE:function for a "
@@ -117,8 +119,8 @@ def _refuse_with_store(given: dict[str, object]) -> None:
     flags = [f"--{name}" for name, value in given.items() if value is not None]
     if flags:
         raise InputError(
-            f"{' and '.join(flags)} cannot go with a store, whose runs have their own data; give "
-            "FILE.py:FUNCTION to diagnose a network, or leave it out."
+            f"{' and '.join(flags)} cannot be used with a store, whose runs have their own data; "
+            "give FILE.py:FUNCTION to diagnose a network, or leave it out."
         )
 
 
@@ -188,8 +190,8 @@ def _built(target: str) -> object:
         raise
     except Exception as error:
         raise InputError(
-            f"{target} failed ({type(error).__name__}: {error}); it must run by itself and return "
-            "the network."
+            f"{target} failed ({type(error).__name__}: {error}); it must run without "
+            "arguments and return the network."
         ) from error
     finally:
         sys.path.pop(0)

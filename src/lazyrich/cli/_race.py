@@ -27,15 +27,17 @@ def race(
         Path | None,
         Parameter(help="Rules, tasks, arms and spaces of your own. Default: the package's."),
     ] = None,
-    out: Annotated[Path, Parameter(help="Folder that every trial is published in.")] = Path("race"),
+    out: Annotated[Path, Parameter(help="Folder for the published trials.")] = Path("race"),
     store: Annotated[
         str | None,
-        Parameter(help="Folder or URL of trials on their way. Default: the folder store in OUT."),
+        Parameter(help="Folder or URL of the store of trials. Default: the folder store in OUT."),
     ] = None,
     executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
     smoke: Annotated[
         bool,
-        Parameter(negative=(), help="All arms on one tiny task, in a minute: shows that they run."),
+        Parameter(
+            negative=(), help="All arms on one tiny task, about a minute: a test that they run."
+        ),
     ] = False,
     delay_law: Annotated[
         bool,
@@ -46,7 +48,8 @@ def race(
     controls: Annotated[
         bool,
         Parameter(
-            negative=(), help="Instead, run the arms that won with rate × decay, then scale, equal."
+            negative=(),
+            help="Instead, run the controls of the winning arms: equal rate × decay, equal scale.",
         ),
     ] = False,
     show: Annotated[
@@ -59,7 +62,7 @@ def race(
         bool, Parameter("--json", negative=(), help="Print the table as JSON alone.")
     ] = False,
 ) -> None:
-    """Compare methods said to generalise sooner; run it again to go on."""
+    """Compare methods said to generalise sooner; run again to resume."""
     with loading():
         from lazyrich import race as racing
         from lazyrich import sweeps

@@ -77,18 +77,20 @@ def sweep(
         bool, Parameter(negative=(), help="Compute those again that failed before.")
     ] = False,
     dry: Annotated[
-        bool, Parameter(negative=(), help="Say what would be computed, and compute nothing.")
+        bool,
+        Parameter(
+            negative=(), help="Print how many experiments would be computed, and compute nothing."
+        ),
     ] = False,
     tidy: Annotated[
         bool,
         Parameter(
             negative=(),
-            help="Afterwards set aside every damaged file of the store, and merge the files that "
-            "make it quick to open.",
+            help="Afterwards set aside all damaged files of the store, and merge its packs.",
         ),
     ] = False,
 ) -> None:
-    """Compute a grid of experiments, each once; run it again to go on, or to add to it."""
+    """Compute a grid of experiments, each once; run again to resume or to extend it."""
     with loading():
         from lazyrich import sweeps
         from lazyrich._base import InputError, read_changes

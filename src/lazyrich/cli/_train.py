@@ -1,4 +1,4 @@
-"""``lazyrich train``: one experiment, watched while it runs, kept, drawn and summed up."""
+"""``lazyrich train``: one experiment, with progress, a stored result, a figure and a summary."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the page shows of stored runs: settings, what they come to, and curves, as JSON values."""
+"""What the page shows of stored runs: settings, outcomes and curves, as JSON values."""
 
 import json
 import math
@@ -224,7 +224,7 @@ def _document(title: str, kind: str, about: Described, curves: Sequence[Curves])
 
 
 def _results(curves: Sequence[Curves]) -> list[dict[str, Shown]]:
-    """What each run comes to: when its losses fall, how it ends, its outcome in words."""
+    """The outcome of each run: when its losses fall, how it ends, its outcome in words."""
     found: list[dict[str, Shown]] = [dict(_NOTHING) for _ in curves]
     groups: dict[int, list[int]] = {}
     for k, one in enumerate(curves):

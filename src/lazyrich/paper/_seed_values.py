@@ -23,7 +23,7 @@ def shared_number(panel: xr.Dataset, name: str) -> float:
     """A number that all runs of a panel have as this setting."""
     value = shared_setting(panel, name)
     assert isinstance(value, int | float)
-    return value
+    return float(value)
 
 
 def shared_setting(panel: xr.Dataset, name: str) -> Json:

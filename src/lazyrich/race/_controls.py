@@ -83,15 +83,15 @@ def control_trials(results: Results, task: str, arm: str) -> list[Planned]:
         >>> control_trials(Results(tempfile.mkdtemp(), default_edition()), "parity", "muon")
         Traceback (most recent call last):
         ...
-        lazyrich._base._errors.InputError: There is nothing to control muon on parity by: it or
-        adamw has no fresh runs; run the race first.
+        lazyrich._base._errors.InputError: The controls of muon on parity need fresh runs of it
+        and of adamw; run the race first.
     """
     edition = results.edition
     base = edition.rules.baseline
     rows = {name: _fresh(results, task, name) for name in (arm, base)}
     if not all(rows.values()):
         raise InputError(
-            f"There is nothing to control {arm} on {task} by: it or {base} has no fresh runs; "
+            f"The controls of {arm} on {task} need fresh runs of it and of {base}; "
             "run the race first."
         )
     product = float(np.median([row["rate_times_decay"] for row in rows[base]]))

@@ -1,4 +1,4 @@
-"""The delay law: how long generalisation waits after the fit, against rate × decay."""
+"""The delay law: steps from the fit to generalisation, against rate × decay."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Runs a race: what is published already stands, what the store holds is taken from there."""
+"""Runs a race: published trials are kept, stored ones are read, the others are computed."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -50,8 +50,8 @@ def race(
     """Compare methods at equal tuning budget: search, then fresh seeds, and publish all.
 
     A task after the other, an arm after the other, those that are held out last. Every
-    trial is kept in the store as it ends and published with its arm; whatever is published
-    already is not run again, so the same call goes on where one was stopped.
+    trial is stored as it ends and published with its arm; published trials
+    are not run again, so the same call resumes an interrupted race.
 
     Args:
         arms: names; none are all.

@@ -1,4 +1,4 @@
-"""One trial: an experiment that is watched on validation rows and stopped by them."""
+"""One trial: an experiment with early stopping on validation rows."""
 
 from collections.abc import Hashable, Mapping
 from typing import Literal, NamedTuple, overload

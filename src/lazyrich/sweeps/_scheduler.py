@@ -113,7 +113,8 @@ class Driver:
         except BrokenExecutor as error:
             raise InputError(
                 f"The executor takes no more work ({error}): a worker of it died; every finished "
-                "experiment is kept, run again, or give processes:N, which replaces the dead."
+                "experiment is kept, run again, or give processes:N, which replaces "
+                "workers that die."
             ) from error
         self.sent[future] = dict(missing)
         self.counts.running += len(missing)
@@ -141,7 +142,7 @@ class Driver:
         error = None if future.cancelled() else future.exception()
         if future.cancelled() or (error is not None and is_lost(error)):
             raise InputError(
-                "The scheduler or the executor is gone; every finished experiment is kept, start "
+                "The scheduler or the executor has ended; every finished experiment is kept, start "
                 "it and run again."
             )
         if error is not None:

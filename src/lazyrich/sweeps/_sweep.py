@@ -1,4 +1,4 @@
-"""Compute experiments that a store does not hold yet, and give all of them back."""
+"""Compute the experiments that are not in a store yet, and return all of them."""
 
 import logging
 import os

@@ -148,6 +148,7 @@ class Experiment(Simulation):
         "save_steps": "eval_steps",
         "probes": "metrics",
     }
+    renamed: ClassVar[Mapping[str, tuple[str, object]]] = {"has_twin": ("linearized", None)}
     former_records: ClassVar[Mapping[str, str]] = FORMER_RECORDS
 
     task: AnyTask
@@ -210,8 +211,8 @@ class Experiment(Simulation):
             require_no_seed(self.seed)
             if self.scaling.first_layer_scale is not None:
                 raise InputError(
-                    "scaling.first_layer_scale is given with printed weights, which are what "
-                    "they are; leave one of both out"
+                    "scaling.first_layer_scale is given with printed weights, which have a "
+                    "fixed scale; leave one of them out"
                 )
             require_printable(self.printed, self.task, self.net)
         names = [metric.kind for metric in self.metrics]

@@ -196,7 +196,7 @@ def _require_simulations(given: Sequence[object], function: str) -> None:
 
 
 def experiment_from_json(text: str) -> Experiment | CommitteeExperiment:
-    """An experiment of either kind, from JSON that ``model_dump_json`` wrote or a person typed.
+    """An experiment of either kind, from JSON that ``model_dump_json`` wrote or a user wrote.
 
     What has a task, a net or an optimizer is an ``Experiment``; settings of the committee
     machine alone are a ``CommitteeExperiment``.

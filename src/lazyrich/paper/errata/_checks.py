@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import Array
 
 from lazyrich.theory import (
@@ -82,14 +81,15 @@ def _eigenvalue(function: Callable[[np.ndarray], np.ndarray], dim: int, **which:
     return float(value @ _average_kernel(x, x, **which) @ value)
 
 
-def _misfit(value: np.ndarray, x: np.ndarray, mass: np.ndarray) -> float:
+def _misfit(function: object, x: np.ndarray, mass: np.ndarray) -> float:
     """How far a function is from being an eigenfunction of the initial kernel."""
+    value = np.asarray(function)
     image = _average_kernel(x, x) @ (mass * value)
     along = (mass * value) @ image / ((mass * value) @ value)
     return float(np.abs(image - along * value).max() / np.abs(image).max())
 
 
-def _gap(value: npt.ArrayLike, exact: npt.ArrayLike) -> float:
+def _gap(value: object, exact: object) -> float:
     """The largest deviation, relative to the largest entry."""
     wanted = np.asarray(exact, float)
     return float(np.abs(np.asarray(value, float) - wanted).max() / np.abs(wanted).max())
