@@ -23,7 +23,7 @@ DECIDING = ("lazy_gap", "rich_gap", "lazy_cosine", "rich_cosine")
 
 _TEXT = """# Networks of known regime
 
-How far is a verdict to be trusted? These networks are lazy or rich by construction: linear
+How reliable is a verdict? These networks are lazy or rich by construction: linear
 models, linearized networks and an output scale of 10⁴ (unless its loss grows) are lazy, an
 output scale of 0.1 or less is rich if the labels are fitted (loss below a tenth of its start).
 They are diagnosed where the labels are fitted and at the end of 500 steps, by
@@ -34,8 +34,8 @@ Thresholds are chosen on the first half. The second half has other seeds, archit
 another task; it was not looked at before they were chosen, and neither was the third part,
 committee machines and MLPs through `lazyrich.diagnose` in JAX. `benchmarks/diagnosis/zoo.py` and
 `zoo_jax.py` measure again; a random part of all cases fits into their time, {parts}. {dropped}
-transformers of the second half were refused by a check that was wrong and is mended now; they
-count nowhere until they are measured again.
+transformers of the second half were refused by a check that was wrong and has been fixed; they
+are not counted until they are measured again.
 
 {halves}
 ## How much the thresholds matter
@@ -49,7 +49,7 @@ The committee machine of the paper is a case that these networks lack: at D = 10
 its kernel keeps a cosine above 0.99 while the linearized network misses most of what it learns,
 so it is called in between lazy and rich.
 
-## What is got wrong
+## Wrong verdicts
 
 {wrong}
 ## Early warnings and the delay law (experimental)

@@ -19,6 +19,7 @@ from lazyrich.race import (
     table,
     winners,
 )
+from lazyrich.race._rows import Row
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "race"
@@ -181,7 +182,7 @@ def _table(found: Results, task: str) -> str:
         return "\n".join([*lines, "Not run yet.", ""])
     lines += [f"| {' | '.join(_COLUMNS.values())} |", "|---" * len(_COLUMNS) + "|"]
     for row in rows:
-        cells = row | {"arm": found.edition.arm[row["arm"]].title}
+        cells = row | {"arm": found.edition.arm[str(row["arm"])].title}
         lines.append(f"| {' | '.join(str(cells[name] or '–') for name in _COLUMNS)} |")
     lines += ["", *_at_fit(found, task)]
     return "\n".join(lines)
@@ -246,8 +247,8 @@ def _pictures() -> str:
     return "\n".join(shown)
 
 
-def _law_rows() -> dict[str, list[dict[str, Any]]]:
-    by_task: dict[str, list[dict[str, Any]]] = {}
+def _law_rows() -> dict[str, list[Row]]:
+    by_task: dict[str, list[Row]] = {}
     for row in results().rows("delay-law", "adamw"):
         by_task.setdefault(row["task"], []).append(row)
     return by_task
@@ -296,12 +297,12 @@ def _settings(by_task: dict[str, dict[str, ArmSummary]], edition: Any) -> str:
 _TEXT = """# What makes it generalise sooner
 
 Papers on faster grokking compare a method with an untuned baseline, often on one seed, and change
-weight decay, clipping or optimizer on the way. Here every method gets the same tuning budget, and
+weight decay, clipping or optimizer at the same time. Here every method gets the same tuning budget, and
 so does the baseline. {verdict}
 
 | question | answer |
 |---|---|
-| what is compared | arms: a method with learning rate, weight decay, batch and at most two knobs of its own to be searched |
+| what is compared | arms: a method with learning rate, weight decay, batch and at most two hyperparameters of its own to be searched |
 | budget | 3 studies of 5 quasi-random (Sobol) trials, one seed a trial, for every arm |
 | target | on validation rows, held for 200 further steps; the test rows are read once, at the end of a run |
 | a miss | is censored at T_max, five times the median time of tuned AdamW in a pilot; never dropped, never zero |
@@ -311,7 +312,7 @@ so does the baseline. {verdict}
 | reached | share of runs, Wilson's interval for 10 seeds |
 | near best | share of tuning trials within a factor two of the fastest |
 
-Rules, tasks, arms, spaces, targets and T_max stand in `src/lazyrich/race/race.toml`, which was
+Rules, tasks, arms, spaces, targets and T_max are in `src/lazyrich/race/race.toml`, which was
 committed before the arms ran; this is edition `{hash}`. Every trial is in `results/race`, one file
 for each arm on each task.
 
@@ -325,15 +326,15 @@ An arm that is faster by the interval and by the test runs again with the fresh 
 decay at which its rate × decay is that of tuned AdamW; and AdamW runs with the arm's initial
 output scale α at its own rate, which for cross-entropy is a temperature. Both are compared with
 tuned AdamW as before. The kernel cosine is that of the tangent kernel at the fit with the kernel at
-the start, median over runs: 1 is lazy. A dash was not run yet.
+the start, median over runs: 1 is lazy. A dash: not run yet.
 
 {controls}
 
 ## The delay law
 
-How long a network waits after the fit, against the learning rate times weight decay of AdamW.
-The claim, fixed beforehand: the delay is inversely proportional, a slope within −1.25 to −0.75.
-The line is fitted by maximum likelihood with the censored runs in it, up to the product at which
+The number of steps from the fit to the target, against the learning rate times weight decay of AdamW.
+The claim, fixed beforehand: the delay is inversely proportional to the product: a slope between −1.25 and −0.75.
+The line is fitted by maximum likelihood including the censored runs, up to the product at which
 the delay is shortest; beyond it the labels are hardly fitted.
 
 {law}
@@ -341,31 +342,31 @@ the delay is shortest; beyond it the labels are hardly fitted.
 ## What may mislead
 
 - **The search is part of the result.** Five trials in a space of three to five dimensions often
-  miss the good region. An arm with more knobs has a harder search; that is what somebody meets who
-  tries it. The curves of the expected best show what more trials would bring.
-- **Rate × decay.** A method that allows a larger product of rate and decay looks faster for that
-  reason; the second table of each task shows the products that were found.
-- **Temperature and α are one knob** for an uncentred network with cross-entropy at one rate; the
+  miss the good region. An arm with more hyperparameters has a harder search, as it would in
+  practice. The curves of the expected best show the effect of more trials.
+- **Rate × decay.** A method that allows a larger product of rate and decay is faster for that
+  reason alone; the second table of each task shows the products that were found.
+- **Temperature and α are one hyperparameter** for an uncentred network with cross-entropy at one rate; the
   arm α also scales the rate.
-- **The test is conditional.** p values are for the settings that were found; the interval also has
-  the luck of the search in it. Where only one of them decides, nothing is decided.
+- **The test is conditional.** p values are for the settings that were found; the interval also includes
+  the variance of the search. Where they disagree, the comparison is undecided.
 - **T_max comes from AdamW.** A slower method is censored more; its restricted mean is a lower bound.
-- **Gradients a step** count what a step costs; with three of them a speed-up in steps of three is
-  none. Milliseconds are of one thread, compilation included.
+- **Gradients a step** count what a step costs; with three of them a speed-up of three in steps is no
+  speed-up. Milliseconds are of one thread, compilation included.
 - **Sizes are reduced** so that a trial takes seconds: moduli of 31, hundreds of rows, validation
-  sets of 72 to 300 rows. Nothing here says what happens in a large network.
+  sets of 72 to 300 rows. The results may not transfer to large networks.
 - Jacobian alignment is not defined for tokens, temperature and StableMax not for squared error.
 
 ## Settings that were found
 
-Every arm's best settings in each study, those of losing arms too.
+Every arm's best settings in each study, including arms that are not faster.
 
 {settings}
 
 ## Run it
 
 ```sh
-lazyrich race --out results/race                        # all of it; goes on where it was stopped
+lazyrich race --out results/race                        # everything; resumes where it was stopped
 lazyrich race --out results/race --task parity --arm muon   # one arm again, on one task
 lazyrich race --out results/race --show --figures       # run nothing; table and pictures
 lazyrich race --out results/race --controls             # of the winners
@@ -419,7 +420,7 @@ Enter it in the union of `src/lazyrich/training/_optimizer_kinds.py`,
 +    | Signs,
 ```
 
-and give it an arm in `src/lazyrich/race/race.toml`, with at most two knobs in a table `space`:
+and give it an arm in `src/lazyrich/race/race.toml`, with at most two hyperparameters in a table `space`:
 
 ```toml
 [arm.signs]
@@ -430,6 +431,6 @@ set = {{ "optimizer.kind" = "signs" }}
 ```
 
 `lazyrich race --smoke --arm signs` shows that it runs. A new arm makes a new edition, so its results
-need a folder of their own: `lazyrich race --arm adamw --arm signs --out mine`. A loss is an `Objective`
+need their own folder: `lazyrich race --arm adamw --arm signs --out mine`. A loss is an `Objective`
 (`methods/_stablemax.py` is one), an initial law a function of parameters (`methods/_first_layers.py`).
 """

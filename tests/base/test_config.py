@@ -76,9 +76,29 @@ def test_files_of_settings_are_read_by_the_same_rules(text, words):
     assert len(str(raised.value)) < 400
 
 
-def test_two_names_of_one_field_are_refused():
-    with pytest.raises(InputError, match=r"scaling\.alpha is given 2 times"):
-        preset("parity").changed({"alpha": 1.0, "scaling.alpha": 2.0})
+@pytest.mark.parametrize("names", [("alpha", "scaling.alpha"), ("n_saves", "n_evals")])
+def test_two_names_of_one_field_are_both_named(names):
+    with pytest.raises(InputError, match=" and ".join(names)):
+        preset("parity").changed(dict.fromkeys(names, 2))
+
+
+@pytest.mark.parametrize("name", ["probes", "metrics"])
+def test_a_setting_of_the_other_kind_of_experiment_suggests_no_other_name(name):
+    with pytest.raises(InputError, match=f"{name} is not a field .a committee machine records"):
+        preset("committee").changed({name: []})
+
+
+def test_a_former_name_of_the_other_kind_of_experiment_is_read():
+    assert preset("parity").changed({"has_twin": True}).linearized
+    with pytest.raises(InputError, match="has_twin is now called linearized"):
+        Experiment(**preset("parity").model_dump() | {"has_twin": True})
+
+
+@pytest.mark.parametrize("kind", ["parity", "committee"])
+@pytest.mark.parametrize("number", [1e99, -1e99, "9" * 5000])
+def test_a_number_beyond_all_bounds_gets_the_bound(kind, number):
+    with pytest.raises(InputError, match="wanted a whole number of at most 4294967295"):
+        preset(kind).changed({"n_steps": number})
 
 
 CLASSES = [*TASKS.values(), *NETS.values(), *METRICS.values(), GradientDescent, Adam, AdamW]

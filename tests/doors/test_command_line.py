@@ -49,7 +49,7 @@ def finish(process):
 def test_a_figure_from_the_shell(tmp_path):
     code, out, err = finish(lazyrich("reproduce", "fig4", *SMALL, "--out", str(tmp_path)))
     assert code == 0, err
-    assert "three terms are the loss" in out
+    assert "three terms sum to the loss" in out
     assert str(tmp_path / "fig4.png") in out
     code, again, _ = finish(lazyrich("claims", "--out", str(tmp_path)))
     assert code == 0

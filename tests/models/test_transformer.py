@@ -94,7 +94,7 @@ def test_initial_parameters_follow_their_law():
         ),
         (
             lambda: NET.init(jax.random.key(0), n_inputs=3, n_outputs=None, vocabulary=5),
-            "a logit for each class and the task wants one number",
+            "a logit for each class and the task needs one number",
         ),
         (lambda: NET.predictor(epsilon=1.0), "has no dynamic hyperparameter epsilon"),
         (lambda: drawn(3)(tokens(4, 2)), "have 2 tokens and the transformer was made for 3"),

@@ -12,13 +12,13 @@ from lazyrich.plots import figure_style, new_figure, write_figure
 MADE = {"lazyrich": "0.1.0", "commit": "abc1234+", "jax": "0.10", "machine": "Linux <x86>"}
 VALUES = {  # by preset and name, of a figure 1
     "quick": {
-        "train falls first": [8.0, 4.0, 9.0],  # holds
+        "train loss falls first": [8.0, 4.0, 9.0],  # holds
         "lazy until fitted": [0.7, 0.6, 0.8],  # does not hold
         "debiased alignment grows": [-1.5, 4.0, 10.0],  # undecided
-        "alignment beats chance": [missing("diverged"), 1.2, float("inf")],  # undecided
+        "alignment over random labels grows": [missing("diverged"), 1.2, float("inf")],  # undecided
     },
     "authors": {
-        "train falls first": [3.0],  # met
+        "train loss falls first": [3.0],  # met
         "lazy until fitted": [0.7],  # not met
     },
 }

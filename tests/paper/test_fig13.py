@@ -71,18 +71,24 @@ def test_each_statistic():
     assert found.keys() == claims_of("fig13").keys()
     # Both losses cross a tenth of one: train at 4 + 2/3 of a step in log, test at 7.
     train = 4 * (5 / 4) ** (2 / 3)
-    assert found["momentum groks"] == pytest.approx([7 / train] * 2, rel=1e-5)
-    assert found["momentum has more bumps"] == [1.0, 1.0]
-    assert found["alpha tunes AdamW, rate over alpha"] == [1.0, 1.0]
-    assert found["alpha tunes AdamW, rate over alpha squared"] == [-1.0, -1.0]
+    assert found["grokking with momentum"] == pytest.approx([7 / train] * 2, rel=1e-5)
+    assert found["momentum adds local maxima"] == [1.0, 1.0]
+    assert found["delay grows with alpha, AdamW, rate over alpha"] == [1.0, 1.0]
+    assert found["delay grows with alpha, AdamW, rate over alpha squared"] == [-1.0, -1.0]
     # It leaves its linearization at step 3, where 0.6 of the train loss is lost.
-    assert found["linear first with momentum"] == pytest.approx([0.6] * 2)
-    assert found["then features with momentum"] == pytest.approx([0.2] * 2)
+    assert found["linearized at first with momentum"] == pytest.approx([0.6] * 2)
+    assert found["features later with momentum"] == pytest.approx([0.2] * 2)
     # 0.03 of 0.6 and 0.01 of 0.4 until the half; from there to a quarter 0.01 of 0.4 alone.
-    assert found["linearized network tracks until the loss halves"] == pytest.approx([0.05] * 2)
-    assert found["linearized network leaves once the loss has halved"] == pytest.approx([0.025] * 2)
-    assert found["decay leaves the linearized network early"] == pytest.approx([10.0] * 2, rel=1e-4)
-    assert found["decay makes it leave sooner"] == pytest.approx([0.5] * 2)
+    assert found["close to the linearized network until the loss halves"] == pytest.approx(
+        [0.05] * 2
+    )
+    assert found["departs from the linearized network once the loss has halved"] == pytest.approx(
+        [0.025] * 2
+    )
+    assert found["departs early from the linearized network with decay"] == pytest.approx(
+        [10.0] * 2, rel=1e-4
+    )
+    assert found["departs earlier with decay than without"] == pytest.approx([0.5] * 2)
 
 
 def test_what_does_not_happen_is_not_measured():
@@ -92,10 +98,10 @@ def test_what_does_not_happen_is_not_measured():
     panels["transformer"]["linearized_test_loss"][:] = 1.0
     found = _fig13.statistics(panels)
     for name in (
-        "linearized network tracks until the loss halves",
-        "linearized network leaves once the loss has halved",
-        "decay leaves the linearized network early",
-        "decay makes it leave sooner",
+        "close to the linearized network until the loss halves",
+        "departs from the linearized network once the loss has halved",
+        "departs early from the linearized network with decay",
+        "departs earlier with decay than without",
     ):
         assert np.isnan(found[name]).all()
 

@@ -59,30 +59,30 @@ def panels(**special):
 def test_the_statistics_of_figure_2_are_the_crossings():
     found = FIGURES["fig2"].statistics(panels())
     # Train accuracy 99.9 % at 10^1.999, test accuracy 95 % at 10^2.95.
-    assert found["accuracy is late"] == pytest.approx([10**0.951] * 2, rel=1e-3)
+    assert found["test accuracy rises late"] == pytest.approx([10**0.951] * 2, rel=1e-3)
     assert found["weight norm grows"] == pytest.approx([11 / 7] * 2)
-    assert found["weight norm does not dip"] == pytest.approx([6 / 7] * 2, rel=1e-6)
-    assert found["weight norm dips nowhere in the sweep"] == pytest.approx([6 / 7] * 2)
+    assert found["weight norm does not decrease"] == pytest.approx([6 / 7] * 2, rel=1e-6)
+    assert found["weight norm decreases nowhere in the sweep"] == pytest.approx([6 / 7] * 2)
     # The train loss has lost 1.999/4 when fitted, the test loss as much at 10^(1.5 + 2.5 · that).
     crossed = 1.5 + 2.5 * 1.999 / 4
     expected = [10 ** (crossed - 2.95)] * 2
     assert found["losses cross when accuracy rises"] == pytest.approx(expected, rel=5e-3)
-    assert found["alpha makes it worse"] == [1, 1]
-    assert found["every modulus is late"] == pytest.approx([10**0.451] * 2, rel=1e-3)
-    assert found["every width is late"] == [np.inf, np.inf]  # never is not late
-    assert found["vanishes at small alpha"] == pytest.approx([10**0.051] * 2, rel=1e-3)
+    assert found["delay grows with alpha"] == [1, 1]
+    assert found["delay at every modulus"] == pytest.approx([10**0.451] * 2, rel=1e-3)
+    assert found["delay at every width"] == [np.inf, np.inf]  # never is not late
+    assert found["delay vanishes at small alpha"] == pytest.approx([10**0.051] * 2, rel=1e-3)
 
 
 def test_a_test_accuracy_that_never_rises_is_infinitely_late():
     found = FIGURES["fig2"].statistics(panels(test_begin=9.0))
-    assert found["accuracy is late"][1] == np.inf
+    assert found["test accuracy rises late"][1] == np.inf
     assert np.isnan(found["losses cross when accuracy rises"][1])
 
 
 @pytest.mark.parametrize("special", [{"train_begin": 9.0}, {"status": "diverged"}])
 def test_what_was_not_reached_is_not_measured(special):
     found = FIGURES["fig2"].statistics(panels(**special))
-    name = "accuracy is late" if "train_begin" in special else "weight norm grows"
+    name = "test accuracy rises late" if "train_begin" in special else "weight norm grows"
     assert np.isfinite(found[name][0])
     assert np.isnan(found[name][1])
 
@@ -90,10 +90,10 @@ def test_what_was_not_reached_is_not_measured(special):
 def test_the_statistics_of_figure_16():
     found = FIGURES["fig16"].statistics(panels())
     # Chance is 5 %: the test accuracy leaves it at 10 %, after the record at 10^2.05.
-    flat = found["test loss moves while accuracy is flat"]
+    flat = found["test loss changes while accuracy is constant"]
     assert flat == pytest.approx([0.55 / 2.5] * 2, rel=1e-6)
-    assert found["loss is left at the end"] == [0.0, 0.0]
-    loss = found["train accuracy is perfect at a loss of .06"]
+    assert found["test loss does not vanish"] == [0.0, 0.0]
+    loss = found["train accuracy is 99.9 % at a loss of .06"]
     assert loss == pytest.approx([0.08 * (1 - 1.999 / 4)] * 2, rel=1e-2)
 
 

@@ -91,22 +91,22 @@ def test_each_statistic_is_the_one_written_down(panels):
         "delay vanishes at small alpha": 0.0,
         "ratio vanishes at small alpha": 1.0,
         "final loss grows with alpha": 1.0,
-        "infinite alpha is the kernel": 1.1,
-        "small epsilon waits longer": -1.0,
-        "small epsilon waits longer relative to training": -1.0,
-        "small epsilon ends lower": 1.0,
+        "large alpha approaches kernel regression": 1.1,
+        "small epsilon delays longer": -1.0,
+        "small epsilon delays longer relative to training": -1.0,
+        "small epsilon has a lower final loss": 1.0,
         "epsilon sets the lazy plateau": 1.0,
-        "small epsilon waits longer, alpha 1": -1.0,
-        "small epsilon waits longer relative to training, alpha 1": -1.0,
-        "small epsilon ends lower, alpha 1": -1.0,
+        "small epsilon delays longer, alpha 1": -1.0,
+        "small epsilon delays longer relative to training, alpha 1": -1.0,
+        "small epsilon has a lower final loss, alpha 1": -1.0,
         "epsilon sets the lazy plateau, alpha 1": 1.0,
-        "epsilon is alignment": 1.0,
+        "epsilon increases the initial alignment": 1.0,
         # Of difficulties 30, 20, 10 and distances 3, 4, 1 two pairs agree, one does not.
-        "hard tasks move the kernel": 1 / 3,
+        "kernel change grows with difficulty": 1 / 3,
         "map ordered in alpha": 1.0,
         # 4 rows of 2 pairs; the second, third and fourth row have a wrong last pair.
         "map ordered in epsilon": 5 / 8,
-        "kernel rests when train loss falls": 1.0,
+        "kernel change at the fit falls with alpha": 1.0,
     }
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -129,7 +129,7 @@ def test_a_loss_that_has_not_come_to_rest_has_no_final_value(panels):
     panels["epsilon"]["train_loss"] = np.maximum(panels["epsilon"].train_loss, 1e-6)
     moving = panels["epsilon"].test_loss
     moving.loc[{"seed": 2}] = np.where(late, 0.9, 1) * moving.sel(seed=2)
-    found = statistics(panels)["small epsilon ends lower"]
+    found = statistics(panels)["small epsilon has a lower final loss"]
     assert found[:2] == [1.0, 1.0]
     assert np.isnan(found[2])
     assert reason_of(found[2]) == "without 3 of 3 runs (3 not converged)"
@@ -143,7 +143,7 @@ def test_the_ratio_of_a_run_that_is_there_is_measured(panels):
 def test_a_preset_without_the_unknown_panel_has_every_claim_and_is_drawn(panels):
     del panels["epsilon"]
     found = statistics(panels)
-    assert np.isnan(found["small epsilon waits longer"]).all()
+    assert np.isnan(found["small epsilon delays longer"]).all()
     assert found["map ordered in alpha"] == [1.0] * 3
     with figure_style():
         assert len(plot(panels, "caption").axes) >= 6

@@ -92,27 +92,27 @@ def test_figure_5_reads_its_statistics_off_the_curves():
     found = FIGURES["fig5"].statistics({"runs": eigenvectors(), "more indices": harder()})
     assert set(found) == names_of("fig5")
     # Of the pairs of difficulty and distance (1, 3), (2, 1), (3, 4), (4, 5) one is not in order.
-    assert found["hard tasks move the kernel"] == pytest.approx([2 / 3] * 2)
+    assert found["kernel change grows with difficulty"] == pytest.approx([2 / 3] * 2)
     assert found["alignment falls with j"] == [-1.0, -1.0]
     assert all(len(values) == 2 for values in found.values())
     # Falls to a tenth of 2 between two records, linear in log step: 0.9 of the way for the
     # train loss, which goes to zero, 1.8/1.98 of it for the test loss.
     train_step, test_step = 10**0.9, 100 * 10 ** (1.8 / 1.98)
-    assert found["middle eigenvector late"] == pytest.approx([test_step / train_step] * 2)
-    assert found["top eigenvector at once"] == pytest.approx([10 ** (1.8 / 1.98 - 0.9)] * 2)
+    assert found["middle eigenvector with delay"] == pytest.approx([test_step / train_step] * 2)
+    assert found["top eigenvector without delay"] == pytest.approx([10 ** (1.8 / 1.98 - 0.9)] * 2)
     assert found["middle eigenvector generalises"] == pytest.approx([0.01] * 2)
-    assert found["large eigenvector never"] == [1.0, 1.0]
-    assert found["middle case beats the kernel"] == pytest.approx([0.2] * 2)
-    assert found["middle case beats its linearized network"] == pytest.approx([0.04] * 2)
-    assert found["middle case moves the kernel"] == pytest.approx([0.3] * 2)
-    assert found["the kernel fails in the middle"] == pytest.approx([0.05] * 2)
+    assert found["last eigenvector does not generalise"] == [1.0, 1.0]
+    assert found["middle eigenvector below kernel regression"] == pytest.approx([0.2] * 2)
+    assert found["middle eigenvector below the linearized network"] == pytest.approx([0.04] * 2)
+    assert found["middle eigenvector changes the kernel"] == pytest.approx([0.3] * 2)
+    assert found["kernel regression fails at the middle eigenvector"] == pytest.approx([0.05] * 2)
 
 
 def test_a_diverged_run_of_figure_5_has_no_end_and_is_drawn():
     dataset = eigenvectors("diverged")
     found = FIGURES["fig5"].statistics({"runs": dataset})
-    assert np.isnan(found["large eigenvector never"]).all()
-    assert np.isnan(found["middle case beats the kernel"]).all()
+    assert np.isnan(found["last eigenvector does not generalise"]).all()
+    assert np.isnan(found["middle eigenvector below kernel regression"]).all()
     dataset["test_loss"][..., -1] = np.nan
     draws("fig5", {"runs": dataset, "not centred": eigenvectors()})
 
@@ -143,12 +143,12 @@ def test_figure_11_reads_its_statistics_off_the_curves():
     panels = {"runs": panel({}, lambda seed: (records, "ok"))}
     found = FIGURES["fig11"].statistics(panels)
     assert set(found) == names_of("fig11")
-    assert found["three terms are the loss"] == pytest.approx([3.0] * 2)
+    assert found["three terms sum to the loss"] == pytest.approx([3.0] * 2)
     assert terms_gap(run_at(panels["runs"], seed=0)) == pytest.approx(3.0)
-    assert found["train falls first"] == pytest.approx([100.0] * 2)
-    assert found["linear power rises and goes"] == pytest.approx([0.025] * 2)
+    assert found["train loss falls first"] == pytest.approx([100.0] * 2)
+    assert found["linear power rises and vanishes"] == pytest.approx([0.025] * 2)
     # The test loss is highest at the first record: it never rose.
-    assert np.isnan(found["linear power is the rise"]).all()
+    assert np.isnan(found["linear power explains the rise"]).all()
     assert found["alignment improves"] == pytest.approx([-0.01] * 2)
     draws("fig11", panels)
 
@@ -173,13 +173,13 @@ def test_figure_15_has_a_delay_for_each_degree_and_infinity_where_censored():
     panels["parity"]["kernel_regression_loss"][:] = 0.9
     found = FIGURES["fig15"].statistics(panels)
     assert set(found) == names_of("fig15")
-    assert found["degree two groks"] == pytest.approx([10.0] * 2)
-    assert found["degree three groks"] == pytest.approx([100.0] * 2)
-    assert np.isinf(found["degree four groks"]).all()
+    assert found["grokking at degree two"] == pytest.approx([10.0] * 2)
+    assert found["grokking at degree three"] == pytest.approx([100.0] * 2)
+    assert np.isinf(found["grokking at degree four"]).all()
     titles = [axes.get_title("left") for axes in draws("fig15", panels).axes]
     assert titles == ["degree 2", "degree 3", "degree 4", "§9: sparse parity, AdamW"]
-    assert found["parities grok"] == pytest.approx([100.0] * 2)
-    assert found["the kernel is at chance on parities"] == pytest.approx([0.9] * 2)
+    assert found["grokking on parities"] == pytest.approx([100.0] * 2)
+    assert found["kernel regression is at chance on parities"] == pytest.approx([0.9] * 2)
 
 
 # ---------------------------------------------------------------------------- Figure 19
@@ -212,7 +212,7 @@ def test_figure_19_counts_ordered_neighbours_and_the_best_gain_over_the_lazy_sol
     assert found["more data helps"] == [1.0, 1.0]
     assert found["larger j is harder"] == [0.75, 0.75]
     assert found["enough data generalises"] == pytest.approx([0.3, 0.3])
-    assert found["rich learning beats the kernel"] == pytest.approx([0.2, 0.2])
+    assert found["rich network below lazy solutions"] == pytest.approx([0.2, 0.2])
 
 
 @pytest.mark.parametrize(("line", "linearized"), [(0.1, 2.0), (30.0, 0.1)])
@@ -220,7 +220,7 @@ def test_no_gain_is_counted_where_a_lazy_solution_is_an_answer(line, linearized)
     """Whether the kernel's own, or a linearized network's that stopped before it fitted noise."""
     dataset = sizes_and_indices([[0.5, 0.6]], line=line, linearized=linearized)
     found = FIGURES["fig19"].statistics({"runs": dataset})
-    assert np.isnan(found["rich learning beats the kernel"]).all()
+    assert np.isnan(found["rich network below lazy solutions"]).all()
     assert np.isnan(found["more data helps"]).all()  # one number of points has no neighbour
 
 

@@ -58,12 +58,12 @@ def panels():
 
 def test_each_statistic_is_the_one_written_down(panels):
     found = statistics(panels)
-    assert found["final loss collapses"] == pytest.approx([0.1] * 3)
-    assert found["change collapses"] == pytest.approx([1.1**0.5 - 1] * 3)
+    assert found["data collapse of the final loss"] == pytest.approx([0.1] * 3)
+    assert found["data collapse of the change"] == pytest.approx([1.1**0.5 - 1] * 3)
     assert found["exact equivalence"] == pytest.approx([1 - 0.2 / 0.202] * 3)
     # The smallest labels stand for the largest output scale.
     assert found["label scale acts as a third scale"] == pytest.approx([0.0] * 3, abs=1e-12)
-    assert found["width linearizes"] == pytest.approx([-1.0] * 3)
+    assert found["width reduces the gap to the linearized network"] == pytest.approx([-1.0] * 3)
     assert min(found["final loss grows"]) > 0.95
     assert max(found["change falls"]) < -0.95
 
@@ -83,7 +83,7 @@ def test_a_diverged_run_is_not_measured(panels):
     gone = {"alpha": 2.0, "weight_scale": 1.0, "seed": 1}
     panels["map"].status.loc[gone] = "diverged"
     found = statistics(panels)
-    for name in ("final loss collapses", "change collapses"):
+    for name in ("data collapse of the final loss", "data collapse of the change"):
         assert np.isnan(found[name]).tolist() == [False, True, False]
     assert "(1 diverged)" in reason_of(found["final loss grows"][1])  # of the others' order
 
@@ -125,7 +125,7 @@ def test_cells_that_were_not_run_do_not_count(panels):
     one["status"] = one.status.where(~off, "missing")
     found = statistics({"map": one})
     # σ²α = 0.5, 2 and 8 are met by two runs each: α = 2 with σ = 0.5, 1 and 2.
-    assert found["final loss collapses"] == pytest.approx([0.0] * 3, abs=1e-12)
+    assert found["data collapse of the final loss"] == pytest.approx([0.0] * 3, abs=1e-12)
     assert np.isnan(found["exact equivalence"]).all()
     one["test_loss"].loc[{"alpha": 2.0, "weight_scale": 2.0}] *= np.array([1, 1, 1, 1.2])
     one["parameter_change"].loc[{"alpha": 2.0, "weight_scale": 2.0}] *= 1.2

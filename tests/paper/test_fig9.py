@@ -82,26 +82,28 @@ def test_the_three_regimes_and_their_edges():
     assert found.keys() == claims_of("fig9").keys()
     assert {len(values) for values in found.values()} == {2}
     first = {name: values[0] for name, values in found.items()}
-    assert first["too little data"] == pytest.approx(0.8)
+    assert first["no generalisation with too little data"] == pytest.approx(0.8)
     # Both cross at 0.9 of the way, in log step, between the records around them.
-    assert first["just right is late"] == pytest.approx(10 ** (2 + 0.9 / 0.98 - 0.9), rel=1e-5)
+    assert first["late generalisation with intermediate data"] == pytest.approx(
+        10 ** (2 + 0.9 / 0.98 - 0.9), rel=1e-5
+    )
     assert first["worse than random with too little data"] == pytest.approx(0.8)
-    assert first["just right generalises"] == pytest.approx(0.02)
+    assert first["generalisation with intermediate data"] == pytest.approx(0.02)
     # Halfway, in log size, from 0.2 to 0.4 of D²: nearly the same share at both D.
-    assert first["the kernel needs D squared points"] == pytest.approx(2.0, abs=0.02)
-    assert first["plenty together"] == pytest.approx(1.0)
-    assert first["failure is linear power"] == pytest.approx(0.5)
+    assert first["kernel regression needs D squared points"] == pytest.approx(2.0, abs=0.02)
+    assert first["no delay with plenty of data"] == pytest.approx(1.0)
+    assert first["linear power dominates the failure"] == pytest.approx(0.5)
     assert first["failure has more linear power"] == pytest.approx(0.4)
     # The terms are one too many at step 1, two of the standard errors of one half.
     assert first["terms sum to the loss"] == pytest.approx(2.0, abs=0.01)
     # 0.8 at P = 50 and 0.02 at 100: a tenth after 0.7/0.78 of the octave; D = 10.
     edge = 50 * 2 ** (0.7 / 0.78)
-    assert first["generalises from the predicted edge"] == pytest.approx(edge / 10, rel=1e-5)
+    assert first["generalises from the predicted size"] == pytest.approx(edge / 10, rel=1e-5)
     # The kernel's 0.5 at 100 and 0 at 200; the delay, above 1.2 at 100, is 1 at 200.
     upper = _fig9._predicted(goldilocks_panels()["range"])[1]
-    kernel = first["the kernel's edge is where it is predicted"] * upper
+    kernel = first["kernel regression generalises from the predicted size"] * upper
     assert kernel == pytest.approx(100 * 2**0.8, rel=1e-4)
-    delay = first["the delay ends at the predicted edge"] * upper
+    delay = first["delay ends at the predicted size"] * upper
     assert 100 < delay <= 200
 
 
@@ -116,8 +118,8 @@ def test_what_never_generalises_has_no_edge_and_is_drawn():
     panels = goldilocks_panels()
     panels["range"] = panels["range"].sel(n_train=[50, 50]).assign_coords(n_train=[50, 100])
     found = _fig9.statistics(panels)
-    assert found["generalises from the predicted edge"] == [np.inf, np.inf]
-    assert found["the delay ends at the predicted edge"] == [np.inf, np.inf]
+    assert found["generalises from the predicted size"] == [np.inf, np.inf]
+    assert found["delay ends at the predicted size"] == [np.inf, np.inf]
     figure = _fig9.plot(panels, "caption")
     assert len(figure.axes) == 10
     assert not any("no delay" in str(line.get_label()) for line in figure.axes[8].get_lines())
@@ -127,8 +129,8 @@ def test_a_diverged_run_is_not_measured():
     panels = goldilocks_panels()
     panels["runs"]["status"][0, 0] = "diverged"
     found = _fig9.statistics(panels)
-    assert np.isnan(found["too little data"][0])
-    assert found["too little data"][1] == pytest.approx(0.8)
+    assert np.isnan(found["no generalisation with too little data"][0])
+    assert found["no generalisation with too little data"][1] == pytest.approx(0.8)
 
 
 def test_the_picture_shows_both_edges():
@@ -154,10 +156,10 @@ def test_more_of_the_solution_lowers_peak_and_delay():
     found = _fig10.statistics(panels)
     assert found.keys() == claims_of("fig10").keys()
     assert found["alignment lowers the peak"] == [-1.0, -1.0]
-    assert found["the solution aligns"] == [1.0, 1.0]
-    assert found["alignment sets the peak"] == [-1.0, -1.0]
+    assert found["alignment grows with the solution's share"] == [1.0, 1.0]
+    assert found["peak falls with alignment"] == [-1.0, -1.0]
     assert found["alignment shortens the delay"] == [-1.0, -1.0]
-    assert found["the rise vanishes"] == pytest.approx([1.0, 1.0])
+    assert found["rise of the test loss vanishes"] == pytest.approx([1.0, 1.0])
     figure = _fig10.plot(panels, "caption")
     peaks = [line for line in figure.axes[1].get_lines() if line.get_marker() == "o"]
     assert [line.get_ydata()[0] for line in peaks] == pytest.approx([1.2, 1.1, 1.0])
@@ -180,9 +182,9 @@ def test_the_ratio_of_each_number_of_directions():
     panels = {"runs": panel("n_directions", (1, 2, 3), lambda k: falling(10, at[k]))}
     found = _fig14.statistics(panels)
     assert found.keys() == claims_of("fig14").keys()
-    assert found["one direction groks"] == pytest.approx([1.0, 1.0])
-    assert found["two directions grok"] == pytest.approx([10.0, 10.0], rel=1e-5)
-    assert found["three directions grok"] == [np.inf, np.inf]
+    assert found["grokking with one direction"] == pytest.approx([1.0, 1.0])
+    assert found["grokking with two directions"] == pytest.approx([10.0, 10.0], rel=1e-5)
+    assert found["grokking with three directions"] == [np.inf, np.inf]
     figure = _fig14.plot(panels, "caption")
     texts = [text.get_text() for text in figure.axes[1].texts]
     assert texts == ["2"]

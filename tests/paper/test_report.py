@@ -170,12 +170,12 @@ def test_claims_that_came_late_are_counted_and_marked(page):
 
 
 def test_sentences_on_what_survives_link_to_their_evidence(folder, tmp_path, monkeypatch):
-    text = '[[sentence]]\ntext = "It groks."\nclaims = ["fig1: train falls first"]'
+    text = '[[sentence]]\ntext = "It groks."\nclaims = ["fig1: train loss falls first"]'
     monkeypatch.setattr(_page, "SURVIVES", read_sentences(text))
     page = Page(write_report(folder, tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "It groks. (fig1)" in page.words
     with pytest.raises(InputError, match=r"rests on .*fig1: no such"):
-        read_sentences(text.replace("train falls first", "no such"))
+        read_sentences(text.replace("train loss falls first", "no such"))
     with pytest.raises(InputError, match="rests on nothing"):
         read_sentences('[[sentence]]\ntext = "It groks."\nclaims = []')
 

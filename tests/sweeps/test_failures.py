@@ -92,7 +92,7 @@ def test_no_line_of_progress_comes_before_a_refusal(tmp_path, capsys, monkeypatc
 
 
 @pytest.mark.parametrize("given", [EXACT, "polynomial", 3])
-def test_what_is_no_list_of_experiments_gets_a_sentence(tmp_path, given):
+def test_what_is_no_list_of_experiments_gets_a_sentence(tmp_path, given, unchecked):
     with pytest.raises(InputError, match="give a list"):
         sweep(given, store=tmp_path / "s")
     with pytest.raises(InputError, match=r"give an experiment|give a mapping"):

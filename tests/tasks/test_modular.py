@@ -96,7 +96,7 @@ def test_numbers_of_pairs_as_in_the_literature():
         ({"fraction": 0.999}, "leaves 49 of 49 pairs for training; wanted at least one"),
         ({"fraction": 1.0}, "fraction is 1.0, wanted less than 1"),
         ({"fraction": 0.04, "unordered": True}, None),
-        ({"operation": "divide", "modulus": 9}, "modulus is 9; numbers divide by each other"),
+        ({"operation": "divide", "modulus": 9}, "modulus is 9; division is defined modulo primes"),
         ({"operation": "subtract", "unordered": True}, "subtract is not commutative"),
         ({"operation": "plus"}, "operation is 'plus', wanted 'add', 'subtract'"),
         ({"modulus": 1}, "modulus is 1, wanted greater than or equal to 2"),

@@ -31,7 +31,9 @@ def settings_of_before(probes):
     tree = settings(ONE) | {"probes": probes}
     del tree["metrics"]
     tree["n_saves"], tree["save_steps"] = tree.pop("n_evals"), tree.pop("eval_steps")
-    tree["task"]["label_scale"] = 1.0
+    task = tree["task"]
+    assert isinstance(task, dict)
+    task["label_scale"] = 1.0
     return json.dumps(tree, sort_keys=True, separators=(",", ":"))
 
 

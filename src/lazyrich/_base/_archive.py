@@ -1,4 +1,4 @@
-"""Arrays in an npz archive, read without trusting the sizes that its headers state."""
+"""Arrays in an npz archive, with the sizes that its headers state checked before reading."""
 
 import io
 import zipfile

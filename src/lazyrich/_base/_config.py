@@ -54,6 +54,7 @@ class Config(BaseModel):
             the old default, which is still accepted.
         former_names: fields that have another name now, the old name first; a value given
             under the old name is taken.
+        absent: settings of other configs that this one does not have, with the reason.
 
     Raises:
         InputError: if a field is unknown, missing or out of its range.
@@ -72,8 +73,9 @@ class Config(BaseModel):
 
     renamed: ClassVar[Mapping[str, tuple[str, object]]] = {}
     former_names: ClassVar[Mapping[str, str]] = {}
+    absent: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, /, **fields: Json) -> None:
+    def __init__(self, /, **fields: object) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -102,7 +104,7 @@ class Config(BaseModel):
 
     @classmethod
     def from_json(cls: type[SomeConfig], text: str) -> SomeConfig:
-        """The config that ``model_dump_json`` wrote, or that a person typed.
+        """The config that ``model_dump_json`` wrote, or that a user wrote.
 
         Args:
             text: a JSON object of the fields.
@@ -147,7 +149,8 @@ class Config(BaseModel):
         paths = {name: self._present_path(full_path(name, tree)) for name in changes}
         for path, n in Counter(paths.values()).items():
             if n > 1:
-                raise InputError(f"{path} is given {n} times; give it once.")
+                names = [name for name in paths if paths[name] == path]
+                raise InputError(f"{' and '.join(names)} are one setting, {path}; give it once.")
         changes = {paths[name]: value for name, value in changes.items()}
         is_kind = {path: path.split(".")[-1] == "kind" for path in changes}
         afresh = []
@@ -157,7 +160,7 @@ class Config(BaseModel):
             for branch in branches:
                 node = node.get(branch) if isinstance(node, dict) else None
             if not isinstance(node, dict) or (leaf not in node and node not in afresh):
-                hint = nearest_field(path, list(field_paths(tree)))
+                hint = nearest_field(path, list(field_paths(tree)), self.absent)
                 raise InputError(f"{shown(path)[1:-1]} is not a field{hint}.")
             if is_kind[path] and node[leaf] != changes[path]:
                 node.clear()
@@ -231,10 +234,10 @@ def settings(config: Config) -> dict[str, Json]:
 
 
 def _leave_out(value: object, tree: Json) -> None:
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list) and isinstance(tree, list):
         for part, dumped in zip(value, tree, strict=True):
             _leave_out(part, dumped)
-    if not isinstance(value, Config):
+    if not isinstance(value, Config) or not isinstance(tree, dict):
         return
     for name, field in type(value).model_fields.items():
         part = getattr(value, name)

@@ -1,6 +1,6 @@
 """What is wrong with the settings of a config, as one sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -13,8 +13,10 @@ _LARGEST = 2**32 - 1
 """Of whole numbers: what seeds can be, and far above every size and number of steps."""
 
 
-def nearest_field(name: str, known: list[str]) -> str:
-    """The end of a sentence on an unknown field: which was meant, or which there are."""
+def nearest_field(name: str, known: list[str], absent: Mapping[str, str]) -> str:
+    """The end of a sentence on an unknown field: why it is none, or which fields there are."""
+    if name in absent:
+        return f" ({absent[name]})"
     end = nearest_name(name, known, otherwise="the fields are")
     return f" ({end})" if end.endswith("?") else f"; {end}"
 
@@ -72,7 +74,8 @@ def _causes(error: ValidationError, config: type[BaseModel]) -> Iterator[str]:
         context = entry.get("ctx", {})
         cause, expected = context.get("error"), entry["msg"].removeprefix("Input should be ")
         if entry["type"] == "extra_forbidden":
-            hint = nearest_field(path, list(config.model_fields)) if "." not in path else ""
+            absent = getattr(config, "absent", {})
+            hint = nearest_field(path, list(config.model_fields), absent) if "." not in path else ""
             yield f"{shown(path)[1:-1]} is not one of its fields{hint}"
         elif entry["type"] == "renamed":
             yield f"{path} is now called {entry['msg']}; give that"
@@ -88,4 +91,6 @@ def _causes(error: ValidationError, config: type[BaseModel]) -> Iterator[str]:
             yield f"{path}.kind is missing"
         else:
             wanted = expected.partition(", unable to parse")[0]
+            if entry["type"] == "int_parsing_size":
+                wanted = f"a whole number of at most {_LARGEST}"
             yield f"{path} is {shown(entry['input'])}, wanted {wanted}"

@@ -1,9 +1,9 @@
 """The type of what is read from JSON and written to it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
-Json = Any
-"""A JSON value: None, a bool, a number, a string, or a list or dictionary of JSON values.
-
-Statically it is anything: a recursive union would have to be narrowed at every level.
-"""
+if TYPE_CHECKING:
+    Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+else:
+    Json = object  # run-time checkers need not walk through every tree
+"""A JSON value: None, a bool, a number, a string, or a list or dictionary of JSON values."""

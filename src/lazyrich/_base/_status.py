@@ -1,4 +1,4 @@
-"""How a run ended, as a value: under ``vmap`` one diverged run must not spoil the others."""
+"""How a run ended, as a value: under ``vmap`` one diverged run must not affect the others."""
 
 from enum import IntEnum
 

@@ -1,4 +1,4 @@
-"""Temporary and damaged files: their names, and what is left of writers that were killed."""
+"""Temporary and damaged files: their names, and how those of interrupted writers are removed."""
 
 import itertools
 import os

@@ -123,7 +123,7 @@ def read_changes(texts: Iterable[str], *, flag: str = "--set") -> dict[str, Json
     return changes
 
 
-def _name_and_value(text: str, flag: str) -> tuple[str, object]:
+def _name_and_value(text: str, flag: str) -> tuple[str, Json]:
     name, equals, given = text.partition("=")
     name = name.strip(" ")
     if not (name and equals and given):

@@ -9,7 +9,7 @@ memory, rights), 130 Ctrl-C, 143 SIGTERM, 129 a terminal that was closed.
 
 import sys
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ._environment import Refused, is_debugging, loading, settled_environment
 from ._errors import sentence_of
@@ -17,8 +17,11 @@ from ._hooks import say_aside, told_in_sentences
 from ._interrupt import Interrupts
 from ._streams import Output, open_closed_descriptors, safe_streams
 
+if TYPE_CHECKING:
+    from cyclopts import App
 
-def __getattr__(name: str) -> Any:
+
+def __getattr__(name: str) -> "App":
     if name != "app":
         raise AttributeError(f"module 'lazyrich.cli' has no attribute {name!r}")
     from ._app import app

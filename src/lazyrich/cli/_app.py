@@ -24,7 +24,8 @@ from ._verdicts import show_verdicts
 
 app = App(
     name="lazyrich",
-    help="Is this network lazy or rich, will it generalise late, and what makes it sooner?",
+    help="Is this network lazy or rich, will it generalise late, and what makes it generalise "
+    "sooner?",
     version=__version__,
     suppress_keyboard_interrupt=False,  # main says how to go on
 )
@@ -47,7 +48,8 @@ def reproduce(
     preset: Annotated[
         Literal["quick", "paper", "authors"],
         Parameter(
-            help="Wide networks, in minutes; the authors' settings; or their own draw, one run."
+            help="quick: wide networks, minutes; paper: the authors' settings; "
+            "authors: their own draw, one run."
         ),
     ] = "quick",
     seeds: Annotated[
@@ -116,7 +118,7 @@ def report(
     ),
     to: Annotated[Path, Parameter(help="The page, one HTML file.")] = Path("report.html"),
 ) -> None:
-    """Put figures, verdicts, data and errata on one page that opens without a network."""
+    """Write figures, verdicts, data and errata to one HTML page that works offline."""
     with loading():
         from lazyrich import explorer, paper
     page = paper.write_report(

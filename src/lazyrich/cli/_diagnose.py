@@ -6,16 +6,29 @@ import os
 import sys
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeGuard
 
 from cyclopts import Parameter
 
-from lazyrich._base import InputError, open_regular, read_file, reason_of, require_writable
+from lazyrich._base import (
+    InputError,
+    Params,
+    Predictor,
+    open_regular,
+    read_file,
+    reason_of,
+    require_writable,
+)
 
 from ._diagnose_store import diagnose_store
 from ._environment import loading
 from ._output import say, say_json
 from ._sweep import Where
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lazyrich.diagnosis import Diagnosis
 
 _MOST_BYTES = 2**32
 """Of a file of rows or of a JAX checkpoint."""
@@ -47,7 +60,7 @@ def diagnose(
     ] = None,
     loss: Annotated[
         Literal["mse", "cross_entropy"] | None,
-        Parameter(help="Default: told by the labels; whole numbers are classes."),
+        Parameter(help="Default: from the labels; whole numbers are classes."),
     ] = None,
     where: Where = None,
     every: Annotated[
@@ -60,9 +73,9 @@ def diagnose(
         bool, Parameter("--json", negative=(), help="Print the diagnosis as JSON alone.")
     ] = False,
 ) -> None:
-    """Say whether a network is lazy or rich, whether it is late, and what to change.
+    """Diagnose whether a network is lazy or rich, whether it generalises late, and what to change.
 
-    Of a store, say it of every run, as far as what was recorded tells.
+    For a store, diagnose every run, as far as its records allow.
     """
     with loading():
         from lazyrich.diagnosis import PAGE
@@ -73,7 +86,9 @@ def diagnose(
         diagnose_store(target, where or [], html=html, as_json=as_json, every=every)
         return
     if where or every:
-        raise InputError("--where and --all choose runs of a store, and this is none; leave them.")
+        raise InputError(
+            "--where and --all choose runs of a store, and this is not one; leave them out."
+        )
     if os.sep in target and ":" not in target:
         raise InputError(
             f"{target} is no folder of a store; give one that is there, or FILE:function for a "
@@ -100,16 +115,18 @@ def diagnose(
         say(f"page: {html} (open it in a browser)")
 
 
-def _refuse_with_store(given: dict[str, Any]) -> None:
+def _refuse_with_store(given: dict[str, object]) -> None:
     flags = [f"--{name}" for name, value in given.items() if value is not None]
     if flags:
         raise InputError(
-            f"{' and '.join(flags)} cannot go with a store, whose runs have their own data; give "
-            "FILE.py:FUNCTION to diagnose a network, or leave it out."
+            f"{' and '.join(flags)} cannot be used with a store, whose runs have their own data; "
+            "give FILE.py:FUNCTION to diagnose a network, or leave it out."
         )
 
 
-def _of_jax(built: Any, before: Path | None, after: Path | None, given: dict[str, Any]) -> Any:
+def _of_jax(
+    built: object, before: Path | None, after: Path | None, given: dict[str, Params]
+) -> "Diagnosis":
     with loading():
         import lazyrich as lz
     predict, params = _predictor(built)
@@ -119,7 +136,7 @@ def _of_jax(built: Any, before: Path | None, after: Path | None, given: dict[str
     return lz.diagnose(predict, params0, params, x, y, **given)
 
 
-def _predictor(built: Any) -> tuple[Any, Any]:
+def _predictor(built: object) -> tuple[Predictor, Params]:
     """A predictor and its parameters from what the function returned."""
     import equinox as eqx
     import jax
@@ -142,12 +159,12 @@ def _predictor(built: Any) -> tuple[Any, Any]:
     )
 
 
-def _is_module(built: object) -> bool:
+def _is_module(built: object) -> "TypeGuard[nn.Module]":
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(built, torch.nn.Module)
 
 
-def _built(target: str) -> Any:
+def _built(target: str) -> object:
     path, colon, name = target.rpartition(":")
     path, name = (path, name) if colon and not name.endswith(".py") else (target, "build")
     spec = importlib.util.spec_from_file_location("lazyrich_diagnosed", path)
@@ -173,14 +190,14 @@ def _built(target: str) -> Any:
         raise
     except Exception as error:
         raise InputError(
-            f"{target} failed ({type(error).__name__}: {error}); it must run by itself and return "
-            "the network."
+            f"{target} failed ({type(error).__name__}: {error}); it must run without "
+            "arguments and return the network."
         ) from error
     finally:
         sys.path.pop(0)
 
 
-def _read_arrays(path: Path) -> dict[str, Any]:
+def _read_arrays(path: Path) -> dict[str, Params]:
     import numpy as np
 
     wanted = "give an .npz file that numpy.savez wrote with x, y, and x_test, y_test if there are"
@@ -191,7 +208,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read ({reason_of(error)}); {wanted}.") from error
     except (ValueError, AttributeError, EOFError, zipfile.BadZipFile, TypeError) as error:
         raise InputError(f"{path} is no file of arrays; {wanted}.") from error
-    found: dict[str, Any] = {}
+    found: dict[str, Params] = {}
     for name, array in arrays.items():
         whole, dot, part = name.partition(".")
         if whole not in _ARRAYS or (dot and not part):
@@ -205,7 +222,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
     return found
 
 
-def _read_params(path: Path, like: Any) -> Any:
+def _read_params(path: Path, like: Params) -> Params:
     import equinox as eqx
 
     try:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from lazyrich._base import InputError, Json
 
 from ._environment import loading
-from ._output import say, say_json, say_table
+from ._output import json_value, say, say_json, say_table
 
 if TYPE_CHECKING:
+    from lazyrich.diagnosis import Reading
     from lazyrich.sweeps import Outcome
 
 _MOST_RUNS, _MOST_COLUMNS = 60, 2
@@ -46,7 +47,7 @@ def diagnose_store(
     settings = sweeps.differing(outcomes, within_kinds=True)
     rows = []
     for i, outcome in enumerate(chosen):
-        about = {name: _json_value(values[i]) for name, values in settings.items()}
+        about = {name: json_value(values[i]) for name, values in settings.items()}
         rows.append({**about, "key": outcome.key, **_diagnosed(outcome, html)})
     if as_json:
         say_json(rows)
@@ -72,24 +73,28 @@ def _diagnosed(outcome: "Outcome", html: Path | None) -> dict[str, Json]:
     end, fit = diagnose_records(run), diagnose_records(run, "fit")
     if html is not None:
         end.to_html(html)
-    readings = end.to_dict()["readings"]
+    readings = end.readings
     return {
         "verdict": str(end.regime),
         "at the fit": str(fit.regime),
         "step": end.setup["step"],
         "fit step": fit.setup["step"] if fit.readings else None,
         **{name: _ends(readings.get(name)) for name in _BOUNDS},
-        **{name: readings[name]["value"] if name in readings else None for name in _ERRORS},
+        **{name: _finite(readings[name].value) if name in readings else None for name in _ERRORS},
         "reason": end.reason,
         "reason at the fit": fit.reason,
-        "causes": [one.cause for one in end.advice],
-        "notes": list(end.notes),
-        "measured": sorted(run.curves),
+        "causes": [*(one.cause for one in end.advice)],
+        "notes": [*end.notes],
+        "measured": [*sorted(run.curves)],
     }
 
 
-def _ends(reading: dict[str, Json] | None) -> list[float | None] | None:
-    return None if reading is None else [reading["low"], reading["high"]]
+def _ends(reading: "Reading | None") -> list[Json]:
+    return [] if reading is None else [_finite(reading.low), _finite(reading.high)]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _print(rows: list[dict[str, Json]], settings: list[str], title: str) -> None:
@@ -110,7 +115,9 @@ def _print(rows: list[dict[str, Json]], settings: list[str], title: str) -> None
     reasons = Counter(row["reason"] for row in rows if row["verdict"] == "undecided")
     for reason, n in reasons.most_common(5):
         say(f"undecided ({n}): {reason}")
-    for note, n in Counter(note for row in rows for note in row.get("notes", [])).most_common(3):
+    lists = [row.get("notes") for row in rows]
+    notes = [str(note) for some in lists if isinstance(some, list) for note in some]
+    for note, n in Counter(notes).most_common(3):
         say(f"note ({n}): {note}")
 
 
@@ -130,8 +137,3 @@ def _cell(name: str, value: Json) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value)
-
-
-def _json_value(value: Json) -> Json:
-    """JSON has no NaN and no infinities: they go in as text."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

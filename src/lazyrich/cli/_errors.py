@@ -13,12 +13,12 @@ BAD_INPUT, BUG = 2, 1
 _ADVICE = {
     errno.ENOSPC: "make room there, or choose another folder",
     errno.EDQUOT: "make room there, or choose another folder",
-    errno.EACCES: "choose another place, or ask for the right to use it",
-    errno.EPERM: "choose another place, or ask for the right to use it",
+    errno.EACCES: "choose another place, or change its permissions",
+    errno.EPERM: "choose another place, or change its permissions",
     errno.EROFS: "choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "close other files, or raise `ulimit -n`",
-    errno.ENOMEM: "end other programs, or take smaller settings",
+    errno.ENOMEM: "end other programs, or choose smaller settings",
 }
 
 
@@ -47,7 +47,7 @@ def _of_the_system(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     named = [str(name) for name in (error.filename, error.filename2) if name is not None]
     what = " or ".join(named) or "A file, or a connection,"
-    advice = _ADVICE.get(error.errno or 0, "look at the names and the places that were given")
+    advice = _ADVICE.get(error.errno or 0, "check the paths that were given")
     return f"{what} cannot be used ({reason}); {advice}."
 
 

@@ -31,7 +31,7 @@ def explore(
         Parameter(negative=(), help="Let the page train runs on this machine; else it only reads."),
     ] = False,
 ) -> None:
-    """Open a page in the browser: train a small network by its exact dynamics, look into runs.
+    """Open a page in the browser: train a small network by its exact dynamics, inspect stored runs.
 
     The page is served on this machine alone, at an address with a random token, until Ctrl-C.
     """

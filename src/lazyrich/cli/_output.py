@@ -1,5 +1,6 @@
 """What commands print: lines, tables and JSON, with control characters made visible."""
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -25,9 +26,18 @@ def say(line: str) -> None:
     print(visible(line))
 
 
-def say_json(value: Json) -> None:
+def say_json(value: object) -> None:
     """Print a value as JSON alone."""
     print(json_text(value))
+
+
+def json_value(value: object) -> Json:
+    """A setting or a number as JSON, which has no NaN and no infinities: they go in as text."""
+    if isinstance(value, tuple | list):
+        return [json_value(part) for part in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
 def note(line: str) -> None:

@@ -1,7 +1,7 @@
 """``lazyrich race``: which method generalises sooner at equal tuning budget."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -10,6 +10,9 @@ from lazyrich._base import Json
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import say, say_json, say_table
+
+if TYPE_CHECKING:
+    from lazyrich.race import Edition
 
 
 def race(
@@ -24,15 +27,17 @@ def race(
         Path | None,
         Parameter(help="Rules, tasks, arms and spaces of your own. Default: the package's."),
     ] = None,
-    out: Annotated[Path, Parameter(help="Folder that every trial is published in.")] = Path("race"),
+    out: Annotated[Path, Parameter(help="Folder for the published trials.")] = Path("race"),
     store: Annotated[
         str | None,
-        Parameter(help="Folder or URL of trials on their way. Default: the folder store in OUT."),
+        Parameter(help="Folder or URL of the store of trials. Default: the folder store in OUT."),
     ] = None,
     executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
     smoke: Annotated[
         bool,
-        Parameter(negative=(), help="All arms on one tiny task, in a minute: shows that they run."),
+        Parameter(
+            negative=(), help="All arms on one tiny task, about a minute: a test that they run."
+        ),
     ] = False,
     delay_law: Annotated[
         bool,
@@ -43,7 +48,8 @@ def race(
     controls: Annotated[
         bool,
         Parameter(
-            negative=(), help="Instead, run the arms that won with rate × decay, then scale, equal."
+            negative=(),
+            help="Instead, run the controls of the winning arms: equal rate × decay, equal scale.",
         ),
     ] = False,
     show: Annotated[
@@ -56,7 +62,7 @@ def race(
         bool, Parameter("--json", negative=(), help="Print the table as JSON alone.")
     ] = False,
 ) -> None:
-    """Compare methods said to generalise sooner; run it again to go on."""
+    """Compare methods said to generalise sooner; run again to resume."""
     with loading():
         from lazyrich import race as racing
         from lazyrich import sweeps
@@ -108,7 +114,7 @@ def _print(rows: list[dict[str, Json]], title: str) -> None:
     say_table(title, [name.replace("_", " ") for name in names], cells, whole=("arm", "task"))
 
 
-def _law(edition: Json, out: Path, store: str | None, executor: str) -> None:
+def _law(edition: "Edition", out: Path, store: str | None, executor: str) -> None:
     with loading():
         from lazyrich import plots
         from lazyrich import race as racing

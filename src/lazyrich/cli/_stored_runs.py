@@ -2,19 +2,20 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Literal
 
 import jax
 import numpy as np
 import numpy.typing as npt
 
-from lazyrich._base import InputError, Json
+from lazyrich._base import InputError
 from lazyrich.diagnosis import Labels, Optimization, RunRecords
 from lazyrich.kernels import ntk
 from lazyrich.sweeps import Outcome
 from lazyrich.sweeps.store._key import present_form
 from lazyrich.theory import committee_kernel, weight_moments
-from lazyrich.training import CommitteeExperiment, Experiment, Inputs
+from lazyrich.training import Alignment, CommitteeExperiment, Experiment, Inputs, KernelMovement
 
 _KINDS = {f"lazyrich.training.{kind.__name__}": kind for kind in (Experiment, CommitteeExperiment)}
 _SMALL = 2000
@@ -51,17 +52,15 @@ def records_of(outcome: Outcome) -> RunRecords:
 def _completed(
     experiment: Experiment | CommitteeExperiment, steps: np.ndarray, curves: dict[str, np.ndarray]
 ) -> RunRecords:
-    notes = []
+    notes: list[str] = []
     with jax.enable_x64(True):
         inputs = experiment.sample({})
         if isinstance(experiment, CommitteeExperiment):
             if "linearized_train_loss" not in curves and experiment.n_train <= _SMALL:
                 curves |= _linearized(experiment, inputs, steps)
                 notes.append("The linearized network was computed from the kernel at the start.")
-            about = _of_committee(experiment, inputs)
-        else:
-            about = _of_network(experiment, inputs)
-    return RunRecords(steps, curves, **about, notes=tuple(notes))
+            return _of_committee(experiment, inputs, RunRecords(steps, curves, notes=tuple(notes)))
+        return _of_network(experiment, inputs, RunRecords(steps, curves))
 
 
 def _linearized(
@@ -73,7 +72,7 @@ def _linearized(
     return {name: curve for name, curve in found.items() if name[:10] == "linearized"}
 
 
-def _of_committee(experiment: CommitteeExperiment, inputs: Inputs) -> dict[str, Json]:
+def _of_committee(experiment: CommitteeExperiment, inputs: Inputs, run: RunRecords) -> RunRecords:
     data, start, share = inputs.data, weight_moments(inputs.params0), math.nan
     if experiment.n_probe:
         x = data.x_test[: experiment.n_probe]
@@ -86,18 +85,18 @@ def _of_committee(experiment: CommitteeExperiment, inputs: Inputs) -> dict[str, 
                 epsilon=experiment.epsilon,
             )
         )
-    return {
-        "labels": _labels(data.y, "mse"),
-        "test_labels": _labels(data.y_test, "mse"),
-        "initial_outputs": np.zeros((len(data.y), 1)) if experiment.center else None,
-        "centered_share": share,
-        "optimization": Optimization(
-            experiment.learning_rate * experiment.width / experiment.alpha**2, 0.0
-        ),
-    }
+    rate = experiment.learning_rate * experiment.width / experiment.alpha**2
+    return replace(
+        run,
+        labels=_labels(data.y, "mse"),
+        test_labels=_labels(data.y_test, "mse"),
+        initial_outputs=np.zeros((len(data.y), 1)) if experiment.center else None,
+        centered_share=share,
+        optimization=Optimization(rate, 0.0),
+    )
 
 
-def _of_network(experiment: Experiment, inputs: Inputs) -> dict[str, Json]:
+def _of_network(experiment: Experiment, inputs: Inputs, run: RunRecords) -> RunRecords:
     net, data, scaling = experiment.net, inputs.data, experiment.scaling
     hyper = {name: getattr(net, name) for name in net.dynamic_hyperparameters}
     predict, params0 = net.predictor(**hyper), jax.device_put(inputs.params0)
@@ -106,10 +105,14 @@ def _of_network(experiment: Experiment, inputs: Inputs) -> dict[str, Json]:
     if not scaling.center:
         values = np.asarray(predict(params0, data.x), float).reshape(labels.values.shape)
         outputs0 = scaling.alpha * values
-    measured: dict[str, Json] = {metric.kind: metric for metric in experiment.metrics}
-    metric = measured.get("alignment", measured.get("kernel_movement"))
     share = math.nan
-    if metric is not None:
+    measured = {
+        metric.kind: metric
+        for metric in experiment.metrics
+        if isinstance(metric, Alignment | KernelMovement)
+    }
+    if measured:
+        metric = measured.get("alignment", *measured.values())
         x = data.x_test if metric.points == "test" else data.x
         share = _centered_share(ntk(predict, params0, x[: metric.n_points], trace_outputs=True))
     optimizer = experiment.optimizer
@@ -117,17 +120,15 @@ def _of_network(experiment: Experiment, inputs: Inputs) -> dict[str, Json]:
     decay = getattr(optimizer, "weight_decay", 0.0)
     if getattr(optimizer, "matched_decay", False):
         decay *= scaling.alpha**power
-    return {
-        "labels": labels,
-        "test_labels": _labels(data.y_test, experiment.loss),
-        "initial_outputs": outputs0,
-        "centered_share": share,
-        "optimization": Optimization(
-            optimizer.learning_rate / scaling.alpha**power,
-            decay,
-            optimizer.kind != "gradient_descent",
-        ),
-    }
+    rate = optimizer.learning_rate / scaling.alpha**power
+    return replace(
+        run,
+        labels=labels,
+        test_labels=_labels(data.y_test, experiment.loss),
+        initial_outputs=outputs0,
+        centered_share=share,
+        optimization=Optimization(rate, decay, optimizer.kind != "gradient_descent"),
+    )
 
 
 def _labels(y: npt.ArrayLike, loss: Literal["mse", "cross_entropy"]) -> Labels:

@@ -7,9 +7,12 @@ import select
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._text import ENCODING_ERRORS
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class Output(io.RawIOBase):
@@ -25,7 +28,7 @@ class Output(io.RawIOBase):
         self._is_lost = False
         self.error: OSError | None = None
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Write all of the data, or take note of the error."""
         left = memoryview(data).cast("B")
         n_bytes = len(left)

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -11,8 +11,13 @@ from lazyrich._base import Json
 from ._arguments import WholeNumber
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
-from ._output import say, say_json, say_table
+from ._output import json_value, say, say_json, say_table
 from ._train import _read
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from lazyrich.sweeps import Outcome
 
 _MOST_ROWS = 60
 
@@ -72,18 +77,20 @@ def sweep(
         bool, Parameter(negative=(), help="Compute those again that failed before.")
     ] = False,
     dry: Annotated[
-        bool, Parameter(negative=(), help="Say what would be computed, and compute nothing.")
+        bool,
+        Parameter(
+            negative=(), help="Print how many experiments would be computed, and compute nothing."
+        ),
     ] = False,
     tidy: Annotated[
         bool,
         Parameter(
             negative=(),
-            help="Afterwards set aside every damaged file of the store, and merge the files that "
-            "make it quick to open.",
+            help="Afterwards set aside all damaged files of the store, and merge its packs.",
         ),
     ] = False,
 ) -> None:
-    """Compute a grid of experiments, each once; run it again to go on, or to add to it."""
+    """Compute a grid of experiments, each once; run again to resume or to extend it."""
     with loading():
         from lazyrich import sweeps
         from lazyrich._base import InputError, read_changes
@@ -150,24 +157,19 @@ def show(
         _plot(sweeps.to_dataset(outcomes), plot, store, is_quiet=as_json)
 
 
-def _row(outcome: Any, settings: dict[str, list[Json]], i: int) -> dict[str, Json]:
-    row: dict[str, Json] = {name: _json_value(values[i]) for name, values in settings.items()}
+def _row(outcome: "Outcome", settings: dict[str, list[object]], i: int) -> dict[str, Json]:
+    row: dict[str, Json] = {name: json_value(values[i]) for name, values in settings.items()}
     row["status"] = outcome.status
     row["last_step"] = int(outcome.steps[-1]) if len(outcome.steps) else None
     for name in ("train_loss", "test_loss"):
         record = outcome.records.get(name)
         there = record is not None and len(record.values)
-        row[name] = _json_value(float(record.values[-1])) if there else None
+        row[name] = json_value(float(record.values[-1])) if there else None
     row["wall_seconds"] = outcome.wall_seconds if math.isfinite(outcome.wall_seconds) else None
     row["key"] = outcome.key
     if outcome.error:
         row["error"] = outcome.error.splitlines()[0]
     return row
-
-
-def _json_value(value: Json) -> Json:
-    """JSON has no NaN and no infinities: they go in as text."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_rows(rows: list[dict[str, Json]], store: str, most: int) -> None:
@@ -181,7 +183,7 @@ def _print_rows(rows: list[dict[str, Json]], store: str, most: int) -> None:
         say(f"and {len(rows) - most} more; --all lists them, --where picks some")
     for row in rows:
         if row.get("error"):
-            say(f"{row['key'][:8]} failed: {row['error']}")
+            say(f"{_cell('key', row['key'])} failed: {row['error']}")
 
 
 def _cell(name: str, value: Json) -> str:
@@ -192,7 +194,7 @@ def _cell(name: str, value: Json) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _plot(dataset: Any, path: Path, store: str, *, is_quiet: bool) -> None:
+def _plot(dataset: "xr.Dataset", path: Path, store: str, *, is_quiet: bool) -> None:
     with loading():
         from lazyrich import plots
         from lazyrich._base import InputError

@@ -3,7 +3,6 @@
 import codecs
 import json
 import unicodedata
-from typing import Any  # nothing of lazyrich is loaded before Ctrl-C is answered
 
 _GREEK = {
     "α": "alpha",
@@ -122,7 +121,7 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(ENCODING_ERRORS, _spelled)
 
 
-def json_text(value: Any) -> str:
+def json_text(value: object) -> str:
     r"""JSON in ASCII, which holds no control character and suits every encoding.
 
     Example:

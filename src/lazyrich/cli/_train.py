@@ -1,16 +1,21 @@
-"""``lazyrich train``: one experiment, watched while it runs, kept, drawn and summed up."""
+"""``lazyrich train``: one experiment, with progress, a stored result, a figure and a summary."""
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from lazyrich._base import (
-    Config,
     InputError,
-    Json,
     read_file,
     reason_of,
     require_writable,
@@ -20,6 +25,9 @@ from lazyrich._base import (
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import can_draw, console, say, say_json
+
+if TYPE_CHECKING:
+    from lazyrich.training import CommitteeExperiment, Experiment, History
 
 _CURE = "make room, move it away or choose another folder with --out, then run again"
 _CURE_AFTER = f"{_CURE}: what is computed is kept in the checkpoint"
@@ -79,7 +87,7 @@ def train(
     write_file(out / "history.nc", encode(outcome), kind=EXPERIMENT_FILE, cure=_CURE_AFTER)
     summary = summary_of(history)
     if as_json:
-        say_json(summary)
+        say_json(summary.to_json())
     else:
         for line in lines_of(history, summary, has_braille=can_draw()):
             say(line)
@@ -89,7 +97,7 @@ def train(
         say(f"{out / 'history.nc'}, {', '.join(str(path) for path in pictures)}")
 
 
-def _require_places(out: Path, chosen: Config) -> None:
+def _require_places(out: Path, chosen: "Experiment | CommitteeExperiment") -> None:
     """Refuse what cannot be computed or written, before anything is."""
     from lazyrich import training
     from lazyrich.plots import require_figure_place
@@ -101,7 +109,7 @@ def _require_places(out: Path, chosen: Config) -> None:
     _require_same(out / "experiment.json", chosen)
 
 
-def _watched(chosen: Config, checkpoint: Path) -> Any:
+def _watched(chosen: "Experiment | CommitteeExperiment", checkpoint: Path) -> "History":
     """Train, with a bar on stderr."""
     from lazyrich import training
 
@@ -114,7 +122,7 @@ def _watched(chosen: Config, checkpoint: Path) -> Any:
         TimeRemainingColumn(),
         console=console(stderr=True),
     )
-    row: list[Json] = []
+    row: list[TaskID] = []
 
     def on_progress(report: training.Progress) -> None:
         if not row:
@@ -141,13 +149,15 @@ def _how_to_go_on(checkpoint: Path | None) -> str:
     return "stopped before there was any state to keep."
 
 
-def _title(chosen: Any) -> str:
-    if not hasattr(chosen, "task"):
+def _title(chosen: "Experiment | CommitteeExperiment") -> str:
+    from lazyrich.training import CommitteeExperiment
+
+    if isinstance(chosen, CommitteeExperiment):
         return f"committee machine, exact {chosen.dynamics}, α = {chosen.alpha:g}"
     return f"{chosen.task.kind}, {chosen.net.kind}, α = {chosen.scaling.alpha:g}"
 
 
-def _read(name: str) -> Config:
+def _read(name: str) -> "Experiment | CommitteeExperiment":
     from lazyrich import training
 
     path = Path(name)
@@ -166,7 +176,7 @@ def _read(name: str) -> Config:
         raise InputError(f"{path}: {error}") from None
 
 
-def _require_same(path: Path, chosen: Config) -> None:
+def _require_same(path: Path, chosen: "Experiment | CommitteeExperiment") -> None:
     """Keep the settings beside the results; refuse a folder that holds another experiment."""
     text = chosen.model_dump_json(indent=1) + "\n"
     try:

@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from lazyrich._base import InputError, Json, Params, Predictor
+from lazyrich._base import InputError, Params, Predictor
 
 from ._diagnosis import Diagnosis, diagnosis_of
 from ._evidence import Loss, Optimization, ProbeBatch, Snapshot
@@ -169,7 +169,7 @@ class Monitor:
         evidence = network.evidence(network.require_like(params), optimization=optimization)
         return diagnosis_of(evidence, network.setup(), tuple(self.records))
 
-    def state_dict(self) -> dict[str, Json]:
+    def state_dict(self) -> dict[str, object]:
         """What a resumed run goes on from, as JSON values."""
         return {"throttle": self._throttle.state(), "records": [dict(r) for r in self.records]}
 

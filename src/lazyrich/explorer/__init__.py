@@ -1,4 +1,4 @@
-"""The page in the browser: play with the exact dynamics, look into stored runs.
+"""The page in the browser: interactive exact dynamics, and stored runs.
 
 Puts one HTML file together, and serves it on the loopback address. The equations are those
 of ``lazyrich.theory``, written again in JavaScript and compared with it in the tests.

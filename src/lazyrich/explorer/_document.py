@@ -1,9 +1,9 @@
-"""What the page shows of stored runs: settings, what they come to, and curves, as JSON values."""
+"""What the page shows of stored runs: settings, outcomes and curves, as JSON values."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, SupportsFloat, TypedDict
 
 import jax
 import numpy as np
@@ -22,6 +22,32 @@ MOST_RUNS = 5000
 _DIGITS = 6
 _LATE = 2.0
 """From this ratio of the two steps on a run counts as generalising late."""
+
+
+Shown = bool | int | float | str | None
+"""A setting as the page shows it."""
+
+
+class Index(TypedDict, total=False):
+    """All of a document but the curves, as JSON values.
+
+    Attributes:
+        title: what it is.
+        kind: "store", "run", "figure" or "diagnosis".
+        settings: those that differ, by name, one value for each run.
+        common: those that are equal.
+        quantities: units of the records.
+        runs: status, seconds, error and outcome of each run.
+        diagnosis: regime, readings and advice.
+    """
+
+    title: str
+    kind: str
+    settings: dict[str, list[Shown]]
+    common: dict[str, Shown]
+    quantities: dict[str, str]
+    runs: list[dict[str, Shown]]
+    diagnosis: dict[str, Json]
 
 
 class Curves(NamedTuple):
@@ -47,7 +73,7 @@ class Document(NamedTuple):
     """Stored runs, or a diagnosis, as the page shows them.
 
     Attributes:
-        index: title, settings and what each run comes to, as JSON values.
+        index: title, settings and the outcome of each run.
         curves: of each run.
 
     Example:
@@ -55,16 +81,16 @@ class Document(NamedTuple):
         []
     """
 
-    index: dict[str, Json]
+    index: Index
     curves: Sequence[Curves]
 
-    def with_curves(self) -> dict[str, Json]:
+    def with_curves(self) -> dict[str, object]:
         """All of it as JSON values, for a page without a server."""
-        return self.index | {"curves": [one.to_json() for one in self.curves]}
+        return {**self.index, "curves": [one.to_json() for one in self.curves]}
 
 
 class Described(NamedTuple):
-    """What is told of every run besides its curves.
+    """What is shown of every run besides its curves.
 
     Attributes:
         settings: the settings that differ, by name, one value for each run.
@@ -73,13 +99,13 @@ class Described(NamedTuple):
         facts: of each run: status, seconds, error.
     """
 
-    settings: Mapping[str, Sequence[Any]]
-    common: Mapping[str, Any]
+    settings: Mapping[str, Sequence[object]]
+    common: Mapping[str, object]
     units: Mapping[str, str]
-    facts: Sequence[Mapping[str, Any]]
+    facts: Sequence[Mapping[str, Shown]]
 
 
-def number(value: Any) -> float | None:
+def number(value: SupportsFloat) -> float | None:
     """A number of six digits, or None if it is not finite."""
     value = float(value)
     return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
@@ -141,7 +167,7 @@ def document_of_panel(
         if set(values.dims) == {*axes, "step"} and (names is None or name in names)
     ]
     steps, curves, facts = panel["step"].values, [], []
-    settings: dict[str, list[Any]] = {axis: [] for axis in axes}
+    settings: dict[str, list[object]] = {axis: [] for axis in axes}
     for place in np.ndindex(*(panel.sizes[axis] for axis in axes)):
         run = panel.isel(dict(zip(axes, place, strict=True)))
         if str(run["status"].item()) == "missing":
@@ -159,22 +185,24 @@ def document_of_panel(
     return _document(title, "figure", Described(settings, common, units, facts), curves)
 
 
-def document_of_diagnosis(diagnosis: Mapping[str, Any], title: str) -> Document:
+def document_of_diagnosis(diagnosis: Mapping[str, Json], title: str) -> Document:
     """A diagnosis, from its ``to_dict``; what a monitor recorded becomes a run."""
-    records = [one for one in diagnosis["records"] if isinstance(one, Mapping) and "step" in one]
-    index: dict[str, Json] = {}
+    given = diagnosis["records"]
+    assert isinstance(given, list)
+    records = [one for one in given if isinstance(one, dict) and "step" in one]
+    index = Index()
     curves: list[Curves] = []
     if len(records) > 1:
         names = [
             name for name in dict.fromkeys(k for one in records for k in one) if name != "step"
         ]
         values = {n: np.array([_or_nan(one.get(n)) for one in records], float) for n in names}
-        curves = [Curves(np.array([int(one["step"]) for one in records]), values)]
+        curves = [Curves(np.array([int(_or_nan(one["step"])) for one in records]), values)]
         facts = [{"status": "ok", "seconds": None, "error": ""}]
         about = Described({}, {}, dict.fromkeys(names, "dimensionless"), facts)
         index = _document(title, "diagnosis", about, curves).index
     shown = {name: diagnosis[name] for name in ("regime", "reason", "readings", "advice", "notes")}
-    return Document(index | {"title": title, "kind": "diagnosis", "diagnosis": shown}, curves)
+    return Document({**index, "title": title, "kind": "diagnosis", "diagnosis": shown}, curves)
 
 
 def _or_nan(value: object) -> float:
@@ -184,7 +212,7 @@ def _or_nan(value: object) -> float:
 def _document(title: str, kind: str, about: Described, curves: Sequence[Curves]) -> Document:
     results = _results(curves)
     settings = {name: [_shown(v) for v in column] for name, column in about.settings.items()}
-    index = {
+    index: Index = {
         "title": title,
         "kind": kind,
         "settings": {name: column for name, column in settings.items() if column},
@@ -195,9 +223,9 @@ def _document(title: str, kind: str, about: Described, curves: Sequence[Curves])
     return Document(index, curves)
 
 
-def _results(curves: Sequence[Curves]) -> list[dict[str, Json]]:
-    """What each run comes to: when its losses fall, how it ends, its outcome in words."""
-    found: list[dict[str, Json]] = [dict(_NOTHING) for _ in curves]
+def _results(curves: Sequence[Curves]) -> list[dict[str, Shown]]:
+    """The outcome of each run: when its losses fall, how it ends, its outcome in words."""
+    found: list[dict[str, Shown]] = [dict(_NOTHING) for _ in curves]
     groups: dict[int, list[int]] = {}
     for k, one in enumerate(curves):
         if _has_losses(one):
@@ -214,7 +242,7 @@ def _results(curves: Sequence[Curves]) -> list[dict[str, Json]]:
     return found
 
 
-_NOTHING = {
+_NOTHING: dict[str, Shown] = {
     **dict.fromkeys(("train_step", "test_step", "delay", "ratio", "final_test", "peak_test")),
     "is_censored": False,
     "outcome": "–",
@@ -233,7 +261,7 @@ def _losses(curves: Sequence[Curves], numbers: Sequence[int]) -> Iterator[tuple[
         yield tuple(np.asarray(one, float) for one in values)
 
 
-def _result(delay: dict[str, float], train: np.ndarray, test: np.ndarray) -> dict[str, Json]:
+def _result(delay: dict[str, float], train: np.ndarray, test: np.ndarray) -> dict[str, Shown]:
     if not math.isfinite(delay["train_step"]):
         outcome = "does not fit"
     elif not math.isfinite(delay["test_step"]):
@@ -249,11 +277,11 @@ def _result(delay: dict[str, float], train: np.ndarray, test: np.ndarray) -> dic
     }
 
 
-def _plain(value: np.ndarray) -> Any:
+def _plain(value: np.ndarray) -> object:
     return value.item() if value.ndim == 0 else value.tolist()
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> Shown:
     """A setting as a JSON value; numbers that are not finite as text."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)

@@ -5,10 +5,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from typing import Any, Final
+from typing import Final
 
 from lazyrich import training
-from lazyrich._base import InputError, Json, read_changes
+from lazyrich._base import InputError, read_changes
 from lazyrich.training import PRESETS, Simulation, require_memory
 
 MOST_RUNNING: Final = 2
@@ -20,7 +20,7 @@ MOST_SECONDS: Final = 600.0
 _MOST_LINE = 2**16
 
 
-def experiment_of(preset: Any, changes: Any) -> Simulation:
+def experiment_of(preset: object, changes: object) -> Simulation:
     """The experiment that a page asks for, within what a page may ask for.
 
     Args:
@@ -48,7 +48,7 @@ def experiment_of(preset: Any, changes: Any) -> Simulation:
     return chosen
 
 
-def _names_a_folder(settings: Any) -> bool:
+def _names_a_folder(settings: object) -> bool:
     """Whether some setting says where to read; the only ones that do are called folder."""
     if isinstance(settings, dict):
         return settings.get("folder") is not None or any(map(_names_a_folder, settings.values()))
@@ -92,7 +92,7 @@ class Job:
         self._process.kill()
         self._timer.cancel()
 
-    def since(self, n: int) -> dict[str, Json]:
+    def since(self, n: int) -> dict[str, object]:
         """The state, and the records from the n-th on."""
         return {"state": self.state, "error": self.error, "records": self.records[n:]}
 
@@ -134,7 +134,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="lazyrich-explore-")
 
-    def start(self, preset: Any, changes: Any) -> int:
+    def start(self, preset: object, changes: object) -> int:
         """Start a run.
 
         Returns:

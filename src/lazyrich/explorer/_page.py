@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 
 from lazyrich._base import Json
 
@@ -36,7 +36,7 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
 def page_text(
-    document: Mapping[str, Any] | None = None, *, server: Mapping[str, Any] | None = None
+    document: Mapping[str, object] | None = None, *, server: Mapping[str, object] | None = None
 ) -> str:
     """The page, which needs no other file and no network.
 
@@ -100,7 +100,7 @@ def figure_links() -> dict[str, str]:
     return {one["figure"]: _address(one["settings"]) for one in reversed(FIGURES)}
 
 
-def _address(settings: Mapping[str, Any]) -> str:
+def _address(settings: Mapping[str, Json]) -> str:
     """As ``writeState`` of the page writes it."""
     words = ["view=play"]
     words += [
@@ -110,7 +110,7 @@ def _address(settings: Mapping[str, Any]) -> str:
     ]
     words += ["center=0"] if settings.get("center") is False else []
     keys = settings.get("keys")
-    words += ["keys=" + "-".join(map(str, keys))] if keys else []
+    words += ["keys=" + "-".join(map(str, keys))] if isinstance(keys, list) and keys else []
     return "#" + "&".join(words)
 
 
@@ -132,7 +132,7 @@ def _read(name: str) -> str:
     return (PAGE / name).read_text(encoding="utf-8")
 
 
-def _json(content: Any) -> str:
+def _json(content: object) -> str:
     """JSON that can stand inside a script element."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return (
@@ -140,8 +140,31 @@ def _json(content: Any) -> str:
     )
 
 
-SLIDERS: Final[dict[str, dict[str, Json]]] = json.loads(_read("settings.json"))
+class Slider(TypedDict):
+    """A slider of the page: its range, its start and what it is."""
+
+    symbol: str
+    title: str
+    low: float
+    high: float
+    start: float
+    scale: str
+    help: str
+    ratios: NotRequired[list[float]]
+
+
+class PlayFigure(TypedDict):
+    """A figure of the paper that the page can train."""
+
+    figure: str
+    title: str
+    is_printed: bool
+    text: str
+    settings: dict[str, Json]
+
+
+SLIDERS: Final[dict[str, Slider]] = json.loads(_read("settings.json"))
 """For each slider of the page its range, its start and what it is."""
 
-FIGURES: Final[list[dict[str, Json]]] = json.loads(_read("figures.json"))
+FIGURES: Final[list[PlayFigure]] = json.loads(_read("figures.json"))
 """The settings of the paper's figures that the page can train."""

@@ -6,14 +6,16 @@ import json
 import re
 import secrets
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from socket import socket
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from lazyrich._base import InputError, Json, reason_of
 
 from ._document import Document
-from ._jobs import PRESETS, Jobs
+from ._jobs import PRESETS, Job, Jobs
 from ._page import example, page_text
 
 MOST_BODY: Final = 2**14
@@ -23,7 +25,8 @@ MOST_CURVES: Final = 200
 _MOST_THREADS = 32
 _JOB = re.compile(r"api/jobs/([0-9]{1,9})(/stop)?")
 _SECONDS = 20.0
-"""Without a word for so long, a connection is closed."""
+"""A connection on which nothing arrives for so long is closed."""
+_Request = socket | tuple[bytes, socket]
 
 
 class ExplorerServer:
@@ -126,19 +129,19 @@ class _Server(ThreadingHTTPServer):
         self.free = threading.BoundedSemaphore(_MOST_THREADS)
         super().__init__(("127.0.0.1", port), _Handler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: _Request, client_address: object) -> None:
         if not self.free.acquire(blocking=False):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(self, request: _Request, client_address: object) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self.free.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: _Request, client_address: object) -> None:
         """A browser that goes away is no error of ours."""
 
 
@@ -166,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._send(code, _json({"error": message or "The request cannot be read."}), "json")
 
-    def _answer(self, act: Any) -> None:
+    def _answer(self, act: Callable[[str], tuple[bytes, str]]) -> None:
         try:
             content, kind = act(self._path())
             self._send(200, content, kind)
@@ -232,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(400, "A run is asked for with preset and changes, and nothing else.")
         return _json({"job": explorer.jobs.start(**content)}), "json"
 
-    def _job(self, number: int) -> Any:
+    def _job(self, number: int) -> Job:
         jobs = self._explorer.jobs
         job = jobs.job(number) if jobs is not None else None
         if job is None:
@@ -277,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
 _TYPES = {"html": "text/html", "json": "application/json"}
 
 
-def _json(content: Any) -> bytes:
+def _json(content: object) -> bytes:
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
 

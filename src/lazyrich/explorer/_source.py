@@ -6,10 +6,11 @@ import json
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
-from lazyrich._base import InputError, read_file, read_json, reason_of, require_extra
+from lazyrich._base import InputError, Json, read_file, read_json, reason_of, require_extra
 
 from ._document import Document, document_of_diagnosis, document_of_outcomes, document_of_panel
 
@@ -116,7 +117,7 @@ def _of_diagnosis(path: Path) -> Document:
         if text.startswith("<!DOCTYPE html>"):
             embedded = _EMBEDDED.search(text)
             text = html.unescape(embedded[1]) if embedded else ""
-        found: Any = read_json(text)
+        found = read_json(text)
         json.dumps(found, ensure_ascii=False).encode()  # escaped half characters are no text
     except (UnicodeError, InputError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is no diagnosis; {_WANTED}.") from error
@@ -125,7 +126,7 @@ def _of_diagnosis(path: Path) -> Document:
     return document_of_diagnosis(found, f"The diagnosis {path}")
 
 
-def _is_diagnosis(found: Any) -> bool:
+def _is_diagnosis(found: object) -> TypeGuard[Mapping[str, Json]]:
     if not isinstance(found, dict) or not isinstance(found.get("records"), list):
         return False
     if any(not isinstance(found.get(name), kind) for name, kind in _DIAGNOSIS.items()):
@@ -140,7 +141,7 @@ def _is_diagnosis(found: Any) -> bool:
     )
 
 
-def _is_record(one: Any) -> bool:
+def _is_record(one: object) -> bool:
     """Whether what a monitor recorded has no step, or a step that a run can have."""
     if not isinstance(one, dict) or "step" not in one:
         return True

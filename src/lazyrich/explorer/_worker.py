@@ -1,4 +1,4 @@
-"""The process of a run that the page asked for: an experiment comes in, records go out.
+"""The process of a run that the page asked for: reads an experiment, writes records.
 
 One line of JSON on standard input is the experiment; each evaluation is a line of JSON on
 standard output. When standard input closes, the server has ended, and so does this.

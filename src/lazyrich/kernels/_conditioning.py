@@ -1,4 +1,4 @@
-"""How far the inverse of a kernel can be trusted, and the scalars that it depends on."""
+"""How accurate the inverse of a kernel is, and the scalars that it depends on."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from ._arrays import kernel_arrays
 
 
 class ConditionReport(NamedTuple):
-    """How far the inverse of a kernel can be trusted.
+    """How accurate the inverse of a kernel is.
 
     Attributes:
         largest: λ_max, in the kernel's units.

@@ -165,7 +165,7 @@ class CommitteeNet(Net):
         require_vectors("A committee machine", vocabulary)
         if n_outputs is not None:
             raise InputError(
-                f"A committee machine gives one number and the task wants {n_outputs} outputs; "
+                f"A committee machine gives one number and the task needs {n_outputs} outputs; "
                 "take an MLP, or a task with one label each."
             )
         params = init_committee_machine(key, self.width, dim=n_inputs, readouts=self.readouts)

@@ -141,8 +141,8 @@ class TransformerNet(Net):
     def _heads_divide_the_model(self) -> "TransformerNet":
         if self.d_model % self.n_heads:
             raise InputError(
-                f"n_heads {self.n_heads} does not divide d_model {self.d_model}; choose heads "
-                "that share the residual stream equally"
+                f"n_heads {self.n_heads} does not divide d_model {self.d_model}; choose a "
+                "divisor of d_model"
             )
         return self
 
@@ -174,7 +174,7 @@ class TransformerNet(Net):
             )
         if n_outputs is None:
             raise InputError(
-                "A transformer gives a logit for each class and the task wants one number; take "
+                "A transformer gives a logit for each class and the task needs one number; take "
                 "a task of classes, or an MLP."
             )
         require_positive(n_inputs=n_inputs, n_outputs=n_outputs, vocabulary=vocabulary)

@@ -10,7 +10,9 @@ draw; a *preset* is a set of settings: ``authors`` (their own draw), ``paper`` (
 settings over seeds) or ``quick`` (wide networks, in minutes).
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lazyrich._base import require_extra
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from .report import write_report as write_report
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., Path]:
     if name != "write_report":
         raise AttributeError(f"module 'lazyrich.paper' has no attribute {name!r}")
     from .report import write_report  # needs an extra of its own

@@ -78,7 +78,7 @@ def read_table(text: str) -> ClaimsTable:
 
 
 def full_name(claim: Claim) -> str:
-    """Figure and name, as the history has it: "fig1: train falls first"."""
+    """Figure and name, as the history has it: "fig1: train loss falls first"."""
     return f"{claim.figure}: {claim.name}"
 
 

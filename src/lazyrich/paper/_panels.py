@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 
 import xarray as xr
 
-from lazyrich._base import Config, Json, field_paths, matching_paths, read_value
+from lazyrich._base import Config, field_paths, matching_paths, read_value
 from lazyrich.sweeps import Outcome, experiment_key, fill, to_dataset
 
 from ._figure_spec import Panel, Panels
@@ -61,7 +61,7 @@ def _over_axes(dataset: xr.Dataset, panel: Panel) -> xr.Dataset:
 
 
 def with_changes(
-    panels: Mapping[str, Panel], changes: Mapping[str, Json]
+    panels: Mapping[str, Panel], changes: Mapping[str, object]
 ) -> tuple[dict[str, Panel], set[str]]:
     """The panels with settings changed in every experiment that has them; text is as typed.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from lazyrich._base import Json, value_text
+from lazyrich._base import value_text
 
 
 def provenance() -> dict[str, str]:
@@ -29,7 +29,7 @@ def command_line(
     figure: str,
     preset: str = "quick",
     n_seeds: int | None = None,
-    changes: Mapping[str, Json] | None = None,
+    changes: Mapping[str, object] | None = None,
 ) -> str:
     """What to type to compute a figure.
 

@@ -16,7 +16,6 @@ import xarray as xr
 
 from lazyrich._base import (
     InputError,
-    Json,
     field_paths,
     grouped,
     nearest_name,
@@ -84,7 +83,7 @@ def reproduce(
     store: str | None = None,
     executor: Executor | str | None = None,
     n_seeds: int | None = None,
-    changes: Mapping[str, Json] | None = None,
+    changes: Mapping[str, object] | None = None,
     progress: bool = False,
 ) -> list[Reproduction]:
     """Compute figures of the paper, draw them, and judge their claims.
@@ -175,7 +174,7 @@ _Plan = tuple[FigureSpec, tuple[int, ...], Mapping[str, Panel]]
 
 
 def _plans(
-    specs: Sequence[FigureSpec], preset: str, n_seeds: int | None, changes: Mapping[str, Json]
+    specs: Sequence[FigureSpec], preset: str, n_seeds: int | None, changes: Mapping[str, object]
 ) -> list[_Plan]:
     plans: list[_Plan] = []
     unknown = set(changes)
@@ -219,7 +218,7 @@ def _require_files(plans: Sequence[_Plan]) -> None:
             task.sample(0)
 
 
-def _captioned(spec: FigureSpec, changes: Mapping[str, Json], missing: set[str]) -> FigureSpec:
+def _captioned(spec: FigureSpec, changes: Mapping[str, object], missing: set[str]) -> FigureSpec:
     """The spec with captions that say what was changed."""
     made = [f"{n}={value_text(value)}" for n, value in changes.items() if n not in missing]
     if not made:
@@ -356,7 +355,7 @@ def _notes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     return (*notes[:_MOST_NOTES], *([f"{more} more runs went wrong."] if more > 0 else []))
 
 
-def _scalars(config: Mapping[str, Json]) -> dict[str, Json]:
+def _scalars(config: Mapping[str, object]) -> dict[str, object]:
     """The settings that tell one run of a figure from another, by their last name."""
     wanted = (
         "alpha",
@@ -367,7 +366,7 @@ def _scalars(config: Mapping[str, Json]) -> dict[str, Json]:
         "n_train",
         "seed",
     )
-    found: dict[str, Json] = {}
+    found: dict[str, object] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
             found |= _scalars(value)

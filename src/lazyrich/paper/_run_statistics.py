@@ -9,7 +9,6 @@ import xarray as xr
 from jaxtyping import Array, ScalarLike
 from numpy.typing import ArrayLike
 
-from lazyrich._base import Json
 from lazyrich.curves import GrokkingDelay, concordance, grokking_delay, value_at
 
 from ._run import Delays as Delays
@@ -193,7 +192,7 @@ def all_at(panel: xr.Dataset, name: str, steps: np.ndarray) -> np.ndarray:
     )
 
 
-def faults_of(panel: xr.Dataset, seed: Json) -> list[str]:
+def faults_of(panel: xr.Dataset, seed: int) -> list[str]:
     """Why runs of a seed may have given no number: one reason for each run that has one."""
     if seed not in panel.seed.values:
         return []

@@ -19,6 +19,13 @@ from ._value import NO_PRINTED_RUN, missing
 _LETTERS_AN_INCH = 17
 
 
+def shared_number(panel: xr.Dataset, name: str) -> float:
+    """A number that all runs of a panel have as this setting."""
+    value = shared_setting(panel, name)
+    assert isinstance(value, int | float)
+    return float(value)
+
+
 def shared_setting(panel: xr.Dataset, name: str) -> Json:
     """A setting that is the same in all runs of a panel, by its name or the end of its path.
 

@@ -8,13 +8,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 from scipy.special import betaincinv, comb
 
-from lazyrich._base import Json
-
 from ._value import NO_PRINTED_RUN, NO_RUN, is_left_out, reason_of
 
 
-def _from_json(value: Json) -> Json:
-    return float(value) if value in ("inf", "-inf", "nan") else value
+def _from_json(value: object) -> object:
+    return float(value) if isinstance(value, str) and value in ("inf", "-inf", "nan") else value
 
 
 Number = Annotated[

@@ -1,7 +1,7 @@
 """Controls of the winners: is it only rate × decay, or only the scale of the outputs?"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from lazyrich._base import InputError
 from ._plan import fresh_trials
 from ._results import AnyPath, Results
 from ._rows import Planned, Row, rate_times_decay
-from ._run import complete
+from ._run import AnyExecutor, complete
 from ._statistics import Interval, speed_up
 from ._summary import ArmSummary, summarize, times_of
 
@@ -83,15 +83,15 @@ def control_trials(results: Results, task: str, arm: str) -> list[Planned]:
         >>> control_trials(Results(tempfile.mkdtemp(), default_edition()), "parity", "muon")
         Traceback (most recent call last):
         ...
-        lazyrich._base._errors.InputError: There is nothing to control muon on parity by: it or
-        adamw has no fresh runs; run the race first.
+        lazyrich._base._errors.InputError: The controls of muon on parity need fresh runs of it
+        and of adamw; run the race first.
     """
     edition = results.edition
     base = edition.rules.baseline
     rows = {name: _fresh(results, task, name) for name in (arm, base)}
     if not all(rows.values()):
         raise InputError(
-            f"There is nothing to control {arm} on {task} by: it or {base} has no fresh runs; "
+            f"The controls of {arm} on {task} need fresh runs of it and of {base}; "
             "run the race first."
         )
     product = float(np.median([row["rate_times_decay"] for row in rows[base]]))
@@ -113,7 +113,7 @@ def control_trials(results: Results, task: str, arm: str) -> list[Planned]:
 
 
 def run_controls(
-    results: Results, *, store: AnyPath, executor: Any = None, progress: bool = True
+    results: Results, *, store: AnyPath, executor: AnyExecutor = None, progress: bool = True
 ) -> None:
     """Run and publish the controls of every winner, in ``controls/TASK-ARM.json``.
 

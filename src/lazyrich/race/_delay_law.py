@@ -1,8 +1,8 @@
-"""The delay law: how long generalisation waits after the fit, against rate × decay."""
+"""The delay law: steps from the fit to generalisation, against rate × decay."""
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,12 +10,12 @@ from pydantic import Field
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
-from lazyrich._base import Config, InputError
+from lazyrich._base import Config, InputError, Json
 
 from ._edition import Edition
 from ._results import AnyPath, Results
 from ._rows import Planned, Row
-from ._run import complete
+from ._run import AnyExecutor, complete
 from ._statistics import Interval
 
 CLAIM = (-1.25, -0.75)
@@ -180,7 +180,9 @@ def fit_law(rows: Sequence[Row], *, seed: int = 0, n_resamples: int = 200) -> De
 def delay_of(row: Row) -> float:
     """Steps from the fit to the target, or to T_max; at least the step between evaluations."""
     end = row["max_steps"] if row["time"] is None else row["time"]
-    return float(max(end - row["fit_time"], 10))
+    fit = row["fit_time"]
+    assert fit is not None  # else there is no delay
+    return float(max(end - fit, 10))
 
 
 def _saturation(products: np.ndarray, delays: np.ndarray) -> float:
@@ -197,7 +199,7 @@ def measure_delay_law(
     edition: Edition,
     out: AnyPath,
     store: AnyPath,
-    executor: Any = None,
+    executor: AnyExecutor = None,
     grids: Sequence[LawGrid] = GRIDS,
 ) -> dict[str, list[Row]]:
     """Train AdamW at every rate and decay of the grids, and publish the trials.
@@ -241,7 +243,10 @@ def _planned(edition: Edition, grid: LawGrid) -> list[Planned]:
     found = []
     for study, rate in enumerate(grid.rates):
         for index, decay in enumerate(grid.decays):
-            settings = {"optimizer.learning_rate": rate, "optimizer.weight_decay": decay}
+            settings: dict[str, Json] = {
+                "optimizer.learning_rate": rate,
+                "optimizer.weight_decay": decay,
+            }
             for seed in range(grid.n_seeds):
                 trial = tree.changed(
                     {f"experiment.{name}": value for name, value in settings.items()}

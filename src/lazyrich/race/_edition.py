@@ -6,7 +6,7 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -148,7 +148,8 @@ class Edition(Config):
     def fits(self, task: str, arm: str) -> bool:
         """Whether an arm is defined on a task."""
         method, experiment = self.arm[arm], self.task[task].experiment
-        is_tokens = experiment["task"].get("inputs") == "tokens"
+        data = experiment["task"]
+        is_tokens = isinstance(data, dict) and data.get("inputs") == "tokens"
         has_loss = method.losses is None or experiment.get("loss", "mse") in method.losses
         return has_loss and not (is_tokens and method.inputs == "vectors")
 
@@ -168,7 +169,7 @@ class Edition(Config):
             InputError: if the settings do not make an experiment.
         """
         about = self.task[task]
-        settled: dict[str, Json] = {
+        settled: dict[str, Any] = {
             "metrics": [{"kind": "weight_norm"}],
             **about.experiment,
             "optimizer": {"kind": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-2},

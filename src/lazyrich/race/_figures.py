@@ -1,16 +1,17 @@
 """Pictures of a race: survival, speed-up, search, fit against generalisation, sensitivity."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import NotRequired, TypedDict
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lazyrich._base import InputError, Json
+from lazyrich._base import InputError
 from lazyrich.plots import figure_style, new_figure
 
 from ._delay_law import delay_of, fit_law
@@ -21,11 +22,27 @@ from ._statistics import kaplan_meier
 from ._summary import ArmSummary, summarize
 
 Summaries = Mapping[str, Mapping[str, ArmSummary]]
+Panel = Callable[[Axes, Mapping[str, ArmSummary], Edition], None]
 
 # Okabe and Ito's colours for families, dashes for the arms of one.
 _FAMILY_COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+Dash = str | tuple[int, tuple[int, ...]]
+_DASHES: tuple[Dash, ...] = (
+    "-",
+    "--",
+    ":",
+    "-.",
+    (0, (5, 1, 1, 1, 1, 1)),
+)
 _MARKERS = ("o", "s", "^", "D", "v")
+
+
+class LineStyle(TypedDict):
+    """How the line of an arm is drawn, in words of matplotlib."""
+
+    color: str
+    linestyle: Dash
+    marker: NotRequired[str]
 
 
 def draw_race(results: Results) -> dict[str, Figure]:
@@ -65,13 +82,13 @@ def draw_race(results: Results) -> dict[str, Figure]:
         return {name: _figure(found, edition, panel) for name, panel in panels.items()}
 
 
-def _figure(found: Summaries, edition: Edition, panel: Any) -> Figure:
+def _figure(found: Summaries, edition: Edition, panel: Panel) -> Figure:
     """One panel for each task, two in a row, and one legend."""
     n_columns = min(2, len(found))
     n_rows = math.ceil(len(found) / n_columns)
     figure, axes = new_figure(n_rows, n_columns)
     figure.set_size_inches(5.2 * n_columns, 3.9 * n_rows + 0.8)
-    handles: dict[str, Json] = {}
+    handles: dict[str, Artist] = {}
     for place, (task, arms) in zip(axes, found.items(), strict=False):
         panel(place, arms, edition)
         place.set_title(edition.task[task].title, fontsize=8)
@@ -83,7 +100,7 @@ def _figure(found: Summaries, edition: Edition, panel: Any) -> Figure:
     return figure
 
 
-def _style(edition: Edition, arm: str) -> dict[str, Json]:
+def _style(edition: Edition, arm: str) -> LineStyle:
     families = list(dict.fromkeys(one.family for one in edition.arm.values()))
     family = edition.arm[arm].family
     beside = [name for name, one in edition.arm.items() if one.family == family]
@@ -94,8 +111,9 @@ def _style(edition: Edition, arm: str) -> dict[str, Json]:
     }
 
 
-def _line_style(edition: Edition, arm: str) -> dict[str, Json]:
-    return {name: value for name, value in _style(edition, arm).items() if name != "marker"}
+def _line_style(edition: Edition, arm: str) -> LineStyle:
+    style = _style(edition, arm)
+    return {"color": style["color"], "linestyle": style["linestyle"]}
 
 
 def _plain_ticks(
@@ -245,7 +263,8 @@ def _draw_law(axes: Axes, rows: Sequence[Row]) -> None:
             markersize=3.5,
             label="generalised" if is_reached else "not by T_max (lower bound)",
         )
-    x = np.geomspace(min(row["rate_times_decay"] for row in fitted), law.saturates_at, 20)
+    products = [row["rate_times_decay"] for row in fitted if row["rate_times_decay"] is not None]
+    x = np.geomspace(min(products), law.saturates_at, 20)
     slope = law.slope
     axes.plot(
         x,

@@ -1,7 +1,7 @@
 """The pilot that fixes T_max: the baseline's search, with seeds and points of its own."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from lazyrich.sweeps import fill
 
 from ._edition import Edition
 from ._rows import target_time
-from ._run import AnyPath, run_trials
+from ._run import AnyExecutor, AnyPath, run_trials
 from ._space import sobol_points
 
 _FIRST_STUDY, _FIRST_SEED = 1000, 5000
@@ -42,7 +42,7 @@ def pilot(
     edition: Edition,
     max_steps: int,
     store: AnyPath,
-    executor: Any = None,
+    executor: AnyExecutor = None,
 ) -> PilotResult:
     """Search the baseline for longer than the race will, to see when it gets there.
 

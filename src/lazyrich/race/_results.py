@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 from lazyrich._base import FileKind, InputError, Json, read_file, reason_of, write_file
 
@@ -73,10 +74,7 @@ class Results:
         if found is None:
             return []
         rows = found.get("rows")
-        hashes = {found.get("edition")}
-        if isinstance(rows, list):
-            hashes |= {row.get("edition") for row in rows}
-        if not isinstance(rows, list) or hashes != {self.edition.hash}:
+        if found.get("edition") != self.edition.hash or not _are_rows(rows, self.edition.hash):
             raise InputError(
                 f"{path} holds results of another edition than {self.edition.hash[:8]}; {_CURE}."
             )
@@ -101,11 +99,18 @@ class Results:
         ordered = sorted(
             rows, key=lambda row: (row["phase"] != "tuning", row["study"], row["index"])
         )
-        about = {"edition": self.edition.hash, "task": task, "arm": arm, "rows": ordered}
-        _write(self._path(task, arm), about)
+        about = {"edition": self.edition.hash, "task": task, "arm": arm}
+        _write(self._path(task, arm), about, ordered)
 
     def _path(self, task: str, arm: str) -> Path:
         return self.folder / task / f"{arm}.json"
+
+
+def _are_rows(value: Json, edition: str) -> TypeGuard[list[Row]]:
+    """Whether a file's value is what ``publish`` writes, for this edition."""
+    return isinstance(value, list) and all(
+        isinstance(row, dict) and row.get("edition") == edition for row in value
+    )
 
 
 def _read(path: Path) -> dict[str, Json] | None:
@@ -124,8 +129,7 @@ def _read(path: Path) -> dict[str, Json] | None:
     return tree
 
 
-def _write(path: Path, about: dict[str, Json]) -> None:
-    rows = about.pop("rows", None)
+def _write(path: Path, about: Mapping[str, Json], rows: Sequence[Row] | None = None) -> None:
     lines = [f' "{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in about.items()]
     if rows is not None:
         # A line a trial: small differences between versions.

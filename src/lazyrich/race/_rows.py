@@ -4,11 +4,11 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired, SupportsFloat, TypedDict
 
 import numpy as np
 
-from lazyrich._base import Json, settings
+from lazyrich._base import Json
 from lazyrich.sweeps import Outcome
 
 from ._edition import Edition
@@ -51,8 +51,31 @@ class Planned(NamedTuple):
         return hashlib.sha256(json.dumps(where, sort_keys=True).encode()).hexdigest()
 
 
-Row = dict[str, Json]
-"""A published trial: where it stands, its settings, its times, and how it ended."""
+class Row(TypedDict):
+    """A published trial: where it stands, its settings, its times, and how it ended."""
+
+    task: str
+    arm: str
+    phase: str
+    study: int
+    index: int
+    seed: int
+    settings: dict[str, Json]
+    key: str
+    edition: str
+    status: str
+    time: int | None
+    max_steps: int
+    gradient_evaluations: float | None
+    wall_seconds: float | None
+    last_step: int
+    rate_times_decay: float | None
+    fit_time: int | None
+    machine: str
+    error: NotRequired[str]
+    at_fit: NotRequired[dict[str, float]]
+    at_start: NotRequired[dict[str, float]]
+    at_end: NotRequired[dict[str, float]]
 
 
 def row_of(planned: Planned, outcome: Outcome, edition: Edition) -> Row:
@@ -76,7 +99,11 @@ def row_of(planned: Planned, outcome: Outcome, edition: Edition) -> Row:
     time = target_time(trial, steps, records) if records else None
     cost = trial.experiment.objective.gradient_evaluations
     row: Row = {
-        **{name: getattr(planned, name) for name in ("task", "arm", "phase", "study", "index")},
+        "task": planned.task,
+        "arm": planned.arm,
+        "phase": planned.phase,
+        "study": planned.study,
+        "index": planned.index,
         "seed": trial.experiment.seed,
         "settings": planned.settings,
         "key": planned.key,
@@ -126,11 +153,10 @@ def target_time(trial: Trial, steps: np.ndarray, records: Mapping[str, np.ndarra
 
 def rate_times_decay(trial: Trial) -> float | None:
     """Rate × decay as the optimizer takes them, at this α; None without decay."""
-    tree = settings(trial.experiment)
-    optimizer, alpha = tree["optimizer"], tree["scaling"]["alpha"]
-    power = {"inverse_square": 2, "inverse": 1, "fixed": 0}[optimizer["learning_rate_rule"]]
-    decay = optimizer.get("weight_decay")
-    return None if decay is None else optimizer["learning_rate"] / alpha**power * decay
+    optimizer, alpha = trial.experiment.optimizer, trial.experiment.scaling.alpha
+    power = {"inverse_square": 2, "inverse": 1, "fixed": 0}[optimizer.learning_rate_rule]
+    decay = getattr(optimizer, "weight_decay", None)
+    return None if decay is None else optimizer.learning_rate / alpha**power * decay
 
 
 _KEPT = (
@@ -146,12 +172,12 @@ _KEPT = (
 )
 
 
-def _at(records: Mapping[str, np.ndarray], place: int) -> dict[str, float | None]:
+def _at(records: Mapping[str, np.ndarray], place: int) -> dict[str, float]:
     found = {name: _number(records[name][place]) for name in _KEPT if name in records}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _number(value: Any) -> float | None:
+def _number(value: SupportsFloat) -> float | None:
     """A number of six digits; JSON has no NaN and no infinities."""
     number = float(value)
     return float(f"{number:.6g}") if math.isfinite(number) else None

@@ -1,10 +1,9 @@
-"""Runs a race: what is published already stands, what the store holds is taken from there."""
+"""Runs a race: published trials are kept, stored ones are read, the others are computed."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
 
 from lazyrich.sweeps import experiment_key, fill
 from lazyrich.training import History, train_many
@@ -16,6 +15,7 @@ from ._rows import Planned, Row, row_of
 from ._trial import Trial
 
 AnyPath = str | os.PathLike[str]
+AnyExecutor = Executor | str | None
 
 
 def run_trials(
@@ -44,14 +44,14 @@ def race(
     edition: Edition | None = None,
     out: AnyPath = "race",
     store: AnyPath | None = None,
-    executor: Executor | str | Any = None,
+    executor: AnyExecutor = None,
     progress: bool = True,
 ) -> Results:
     """Compare methods at equal tuning budget: search, then fresh seeds, and publish all.
 
     A task after the other, an arm after the other, those that are held out last. Every
-    trial is kept in the store as it ends and published with its arm; whatever is published
-    already is not run again, so the same call goes on where one was stopped.
+    trial is stored as it ends and published with its arm; published trials
+    are not run again, so the same call resumes an interrupted race.
 
     Args:
         arms: names; none are all.
@@ -91,7 +91,9 @@ def race(
 class _Runner:
     """Completes the published rows of one arm on one task."""
 
-    def __init__(self, results: Results, store: AnyPath, executor: Any, *, progress: bool) -> None:
+    def __init__(
+        self, results: Results, store: AnyPath, executor: AnyExecutor, *, progress: bool
+    ) -> None:
         self.results, self.store, self.executor = results, store, executor
         self.progress = progress
 
@@ -121,7 +123,7 @@ def complete(
     planned: Sequence[Planned],
     *,
     store: AnyPath,
-    executor: Any,
+    executor: AnyExecutor,
     progress: bool | str,
 ) -> None:
     """Run the trials that are not published yet, and publish them with those that are."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -69,7 +69,7 @@ class Choice(Config):
 
     of: tuple[int | float | str, ...] = Field(min_length=1)
 
-    def at(self, u: float) -> Any:
+    def at(self, u: float) -> int | float | str | None:
         """The value at a place of the unit interval, which they share equally."""
         value = self.of[min(int(u * len(self.of)), len(self.of) - 1)]
         return None if value == "none" else value

@@ -1,4 +1,4 @@
-"""From published rows to what is said of each arm: times, shares, speed-ups, tests."""
+"""From published rows to a summary of each arm: times, shares, speed-ups, tests."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The table of a race: a line for each arm on each task, as text for people."""
+"""The table of a race: a line for each arm on each task, as text."""
 
 import math
 from collections.abc import Sequence

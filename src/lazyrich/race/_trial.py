@@ -1,25 +1,27 @@
-"""One trial: an experiment that is watched on validation rows and stopped by them."""
+"""One trial: an experiment with early stopping on validation rows."""
 
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Array, ArrayLike, Int, PyTree, Shaped
 from pydantic import Field, model_validator
 
-from lazyrich._base import Config, InputError, Json, Status
+from lazyrich._base import Config, InputError, Status
 from lazyrich.kernels import ntk
 from lazyrich.training import (
     Experiment,
     Inputs,
     Program,
     Simulation,
+    Snapshot,
     accuracy,
     cross_entropy,
     mean_squared_error,
 )
+from lazyrich.training._network import NetworkKey
 
 NUMERICS_VERSION = 1
 """Raised when the same trial would give other numbers; part of the store's key."""
@@ -42,7 +44,16 @@ class Target(Config):
     metric: Literal["accuracy", "loss"]
     level: float = Field(gt=0)
 
-    def is_met(self, value: Any) -> Any:
+    @overload
+    def is_met(self, value: float) -> bool: ...
+
+    @overload
+    def is_met(self, value: np.ndarray) -> np.ndarray: ...
+
+    @overload
+    def is_met(self, value: Array) -> Array: ...
+
+    def is_met(self, value: float | np.ndarray | Array) -> bool | np.ndarray | Array:
         """Whether a value meets the target; arrays are fine, and NaN never does."""
         return value >= self.level if self.metric == "accuracy" else value <= self.level
 
@@ -123,7 +134,7 @@ class Trial(Simulation):
         """That of the experiment, with what decides how it is watched."""
         return TrialKey(self.experiment.static_key(), self.target, self.every, self.n_kernel_rows)
 
-    def sample(self, drawn: dict[Hashable, Any]) -> Inputs:
+    def sample(self, drawn: dict[Hashable, PyTree]) -> Inputs:
         """The experiment's inputs, with validation rows where its test rows were."""
         inputs = self.experiment.sample(drawn)
         data = inputs.data
@@ -184,7 +195,7 @@ class TrialKey(NamedTuple):
         n_kernel_rows: as in ``Trial``.
     """
 
-    network: Any
+    network: NetworkKey
     target: Target
     every: int
     n_kernel_rows: int
@@ -207,7 +218,7 @@ class TrialData(NamedTuple):
     y: Shaped[Array, "n ..."]
     x_test: Shaped[Array, "m ..."]
     y_test: Shaped[Array, "m ..."]
-    target: Any
+    target: PyTree
     x_final: Shaped[Array, "k ..."]
     y_final: Shaped[Array, "k ..."]
 
@@ -220,7 +231,7 @@ class TrialState(NamedTuple):
         since: step of the first evaluation of the present streak; −1 outside one.
     """
 
-    network: Any
+    network: PyTree
     since: Int[Array, ""]
 
 
@@ -238,12 +249,16 @@ def _program(key: TrialKey) -> Program:
     network = Experiment.compile(key.network)
     metric = f"test_{key.target.metric}"
 
-    def init(inputs: Inputs) -> tuple[Any, TrialState]:
+    def init(inputs: Inputs) -> tuple[PyTree, TrialState]:
         constants, state = network.init(inputs)
         return constants, TrialState(state, jnp.asarray(-1, jnp.int32))
 
     def advance(
-        inputs: Inputs, constants: Any, state: TrialState, first_step: Any, n_steps: Any
+        inputs: Inputs,
+        constants: PyTree,
+        state: TrialState,
+        first_step: ArrayLike,
+        n_steps: ArrayLike,
     ) -> TrialState:
         after = network.advance(inputs, constants, state.network, first_step, n_steps)
         step = jnp.asarray(first_step + n_steps, jnp.int32)
@@ -258,8 +273,8 @@ def _program(key: TrialKey) -> Program:
         return TrialState(after, since)
 
     def measure(
-        inputs: Inputs, constants: Any, state: TrialState, step: Any
-    ) -> tuple[dict[str, Json], Any]:
+        inputs: Inputs, constants: PyTree, state: TrialState, step: ArrayLike
+    ) -> tuple[dict[str, Array], Snapshot]:
         records, snapshot = network.measure(inputs, constants, state.network, step)
         records = {
             name.replace("test_", "validation_", 1): value for name, value in records.items()
@@ -282,7 +297,7 @@ def _program(key: TrialKey) -> Program:
     )
 
 
-def _kernel_cosine(snapshot: Any, n_rows: int) -> Array:
+def _kernel_cosine(snapshot: Snapshot, n_rows: int) -> Array:
     x = snapshot.data.x[:n_rows]
     start, now = (
         ntk(snapshot.predict, params, x, trace_outputs=True)

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from types import EllipsisType
 
 import numpy as np
 import xarray as xr
 
-from lazyrich._base import InputError, Json
+from lazyrich._base import InputError
 from lazyrich.training import Record
 
-from ._layout import Axes, arrange, labels, settings_of
+from ._layout import Axes, arrange, in_order, labels, settings_of
 from .store._codec import STEPS
 from .store._result import FAILED, Outcome
 
@@ -69,27 +70,26 @@ def to_dataset(outcomes: Sequence[Outcome]) -> xr.Dataset:
     return dataset
 
 
-def _coordinates(axes: Axes) -> dict[str, Json]:
-    found: dict[str, Json] = {name: labels(values) for name, values in axes.dims.items()}
+def _coordinates(axes: Axes) -> dict[str, np.ndarray | tuple[str, np.ndarray]]:
+    found: dict[str, np.ndarray | tuple[str, np.ndarray]] = {
+        name: labels(values) for name, values in axes.dims.items()
+    }
     for name, (dimension, values) in axes.along.items():
         found[name] = (dimension, labels(values))
     return found
 
 
-def _axis_labels(outcomes: Sequence[Outcome]) -> dict[str, list[Json]]:
+def _axis_labels(outcomes: Sequence[Outcome]) -> dict[str, list[object]]:
     """All labels of every axis that records have besides the evaluation steps."""
-    found: dict[str, dict[Json, None]] = {}
+    found: dict[str, list[object]] = {}
     for outcome in outcomes:
         for record in outcome.records.values():
             for place, axis in enumerate(record.axes):
-                found.setdefault(axis, {}).update(dict.fromkeys(_labels_of(record, place)))
-    return {
-        axis: sorted(values) if all(isinstance(v, int | float) for v in values) else list(values)
-        for axis, values in found.items()
-    }
+                found.setdefault(axis, []).extend(_labels_of(record, place))
+    return {axis: in_order(values) for axis, values in found.items()}
 
 
-def _labels_of(record: Record, place: int) -> Sequence[Json]:
+def _labels_of(record: Record, place: int) -> Sequence[object]:
     given = record.coordinates[place]
     return range(record.values.shape[1 + place]) if given is None else given
 
@@ -99,7 +99,7 @@ def _joined(
     outcomes: Sequence[Outcome],
     axes: Axes,
     steps: np.ndarray,
-    axis_labels: dict[str, list[Json]],
+    axis_labels: dict[str, list[object]],
 ) -> xr.Variable:
     """One record of all experiments in one array."""
     holders = [(i, one.records[name]) for i, one in enumerate(outcomes) if name in one.records]
@@ -114,7 +114,7 @@ def _joined(
     dtype = np.result_type(*{record.values.dtype for _, record in holders})
     kind = dtype if dtype.kind == "f" else np.dtype(float)
     joined = np.full(shape + tail, np.nan, kind)
-    places: dict[Json, Json] = {}
+    places: dict[object, EllipsisType | tuple[np.ndarray, ...]] = {}
     n_filled = 0
     for i, record in holders:
         own = outcomes[i].steps
@@ -135,7 +135,7 @@ def _joined(
 
 
 def _facts(
-    outcomes: Sequence[Outcome], axes: Axes, shape: tuple[int, ...], name: str, absent: Json
+    outcomes: Sequence[Outcome], axes: Axes, shape: tuple[int, ...], name: str, absent: str | float
 ) -> np.ndarray:
     values = [getattr(outcome, name) for outcome in outcomes]
     dtype = float if isinstance(absent, float) else np.asarray([absent, *values], dtype=str).dtype

@@ -18,10 +18,14 @@ from concurrent.futures import (
 )
 from concurrent.futures import TimeoutError as FuturesTimeoutError
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import resource_tracker
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
 
-from lazyrich._base import InputError, Json, free_memory, memory_text, shown
+from lazyrich._base import InputError, free_memory, memory_text, shown
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 T = TypeVar("T")
 
@@ -114,8 +118,8 @@ class ProcessExecutor(Executor):
     def _started(self, cores: set[int]) -> ProcessPoolExecutor:
         """A pool whose one process is on its way."""
         context = multiprocessing.get_context("spawn")
-        setup: Json = exec
-        pool = ProcessPoolExecutor(1, context, setup, (_SETUP, {"cores": cores}))
+        setup = partial(exec, _SETUP, {"cores": cores})
+        pool = ProcessPoolExecutor(1, context, setup)
         with self._starting, _without_ctrl_c():
             if self._is_ending:
                 raise BrokenExecutor("no process is started any more")
@@ -131,11 +135,15 @@ class Choice(NamedTuple):
 
     Attributes:
         kind: "serial", "processes", "dask", or "given" for an executor of the caller's.
-        detail: the number of processes, the address, or the executor.
+        n_processes: how many.
+        address: of the scheduler of Dask.
+        executor: that of the caller.
     """
 
     kind: str
-    detail: Any = None
+    n_processes: int = 0
+    address: str = ""
+    executor: Executor | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -156,10 +164,12 @@ class Choice(NamedTuple):
         if self.kind == "serial":
             return Workers(ThreadPoolExecutor(1), 1, 1, is_local=True)
         if self.kind == "processes":
-            return Workers(ProcessExecutor(self.detail), self.detail, 2 * self.detail)
+            n = self.n_processes
+            return Workers(ProcessExecutor(n), n, 2 * n)
         if self.kind == "dask":
-            return _dask(self.detail)
-        return Workers(self.detail, None, _DEFAULT_IN_FLIGHT, is_own=False)
+            return _dask(self.address)
+        assert self.executor is not None
+        return Workers(self.executor, None, _DEFAULT_IN_FLIGHT, is_own=False)
 
 
 def chosen_executor(executor: Executor | str | object) -> Choice:
@@ -178,16 +188,20 @@ def chosen_executor(executor: Executor | str | object) -> Choice:
         kind, _, rest = executor.partition(":")
         if kind == "processes" and re.fullmatch(r"[0-9]{1,300}", rest) and int(rest) > 0:
             _require_so_many(int(rest))
-            return Choice("processes", int(rest))
+            return Choice("processes", n_processes=int(rest))
         if kind == "dask" and rest and rest.isprintable():
-            return Choice("dask", rest)
-    elif callable(getattr(executor, "submit", None)):
+            return Choice("dask", address=rest)
+    elif _has_submit(executor):
         _warn_of_forks(executor)
-        return Choice("given", executor)
+        return Choice("given", executor=executor)
     raise InputError(
         f"The executor is {shown(executor)}, wanted serial, processes:N (such as processes:4), "
         "dask:ADDRESS (such as dask:tcp://127.0.0.1:8786), or an executor with submit."
     )
+
+
+def _has_submit(executor: object) -> TypeGuard[Executor]:
+    return callable(getattr(executor, "submit", None))
 
 
 def _require_so_many(n: int) -> None:
@@ -271,7 +285,7 @@ def _dask(address: str) -> Workers:
     return Workers(_DaskExecutor(client), n_threads, max(_DEFAULT_IN_FLIGHT, 2 * n_threads))
 
 
-def _connected(client_type: Any, address: str) -> tuple[Any, int]:
+def _connected(client_type: "type[Client]", address: str) -> "tuple[Client, int]":
     client = client_type(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     return client, max(1, sum(client.nthreads().values()))
 
@@ -298,7 +312,7 @@ def _within(seconds: float | int, action: Callable[[], T]) -> T:
 class _DaskExecutor(Executor):
     """Dask's own executor, which takes its connection with it when it ends."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: "Client") -> None:
         self.client = client
         self._executor = client.get_executor(pure=False)
 

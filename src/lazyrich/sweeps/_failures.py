@@ -1,11 +1,8 @@
 """Which failures are final, and which a later call should retry."""
 
 import builtins
-from collections.abc import Mapping
 
-from lazyrich._base import Json
-
-from .store._result import Outcome, this_machine
+from .store._result import Facts, Outcome, this_machine
 
 DIED = "its worker died"
 _ENVIRONMENT = (ImportError, OSError, MemoryError)
@@ -16,7 +13,7 @@ def marked(outcome: Outcome, run: object) -> Outcome:
     return outcome._replace(machine=outcome.machine | {"run": _name(run)})
 
 
-def is_final(facts: Mapping[str, Json], run: object) -> bool:
+def is_final(facts: Facts, run: object) -> bool:
     """Whether a failure that is kept would come again.
 
     It would where the same function raised an error of its own on this machine with these

@@ -14,7 +14,6 @@ from lazyrich._base import (
     MOST_EXPERIMENTS,
     Config,
     InputError,
-    Json,
     full_path,
     grouped,
     read_json,
@@ -31,8 +30,8 @@ _RANGE = re.compile(r"-?[0-9]+(:-?[0-9]+){1,2}")
 
 
 def grid(
-    base: SomeConfig | Json,
-    axes: Mapping[str | tuple[str, ...], Iterable[Json]] | Json,
+    base: SomeConfig,
+    axes: Mapping[str | tuple[str, ...], Iterable[object]] | Mapping[str, Iterable[object]],
     *,
     limit: int = MOST_EXPERIMENTS,
 ) -> list[SomeConfig]:
@@ -84,7 +83,7 @@ def grid(
     return experiments
 
 
-def _require_kinds(base: Json, axes: Json) -> None:
+def _require_kinds(base: object, axes: object) -> None:
     if not isinstance(base, Config):
         raise InputError(
             f'The grid starts from {shown(base)}; give an experiment, such as preset("polynomial").'
@@ -97,10 +96,10 @@ def _require_kinds(base: Json, axes: Json) -> None:
 
 
 def _columns(
-    tree: Mapping[str, Json], axes: Mapping[str | tuple[str, ...], Json]
-) -> list[list[dict[str, Json]]]:
+    tree: Mapping[str, object], axes: Mapping[str | tuple[str, ...], Iterable[object]]
+) -> list[list[dict[str, object]]]:
     """For each axis what it changes at each of its places, by path."""
-    columns: list[list[dict[str, Json]]] = []
+    columns: list[list[dict[str, object]]] = []
     wrong: list[str] = []
     for name, values in axes.items():
         given = list(values)
@@ -123,7 +122,7 @@ def _columns(
     return columns
 
 
-def _row(value: Json) -> tuple[Json, ...]:
+def _row(value: object) -> tuple[object, ...]:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
 
 
@@ -160,7 +159,7 @@ def _require_log_range(first: float | int, last: float | int, n: int) -> None:
 
 def axes_from_text(
     product: Sequence[str], together: Sequence[str] = (), *, limit: int = MOST_EXPERIMENTS
-) -> dict[str | tuple[str, ...], list[Json]]:
+) -> dict[str | tuple[str, ...], list[object]]:
     """Axes as they are typed: ``alpha=0.1,1,10``, ``seed=0:8``, ``alpha=log:0.1:10:5``.
 
     Values are numbers, ``true``, ``false``, ``null`` or words, separated by commas;
@@ -197,7 +196,7 @@ def axes_from_text(
     if wrong:
         raise InputError(f"The axes cannot be read: {'; '.join(wrong)}.")
     require_countable(math.prod(one.n for one in [*apart, *joint[:1]]), limit=limit)
-    axes: dict[str | tuple[str, ...], list[Json]] = {}
+    axes: dict[str | tuple[str, ...], list[object]] = {}
     if joint:
         rows = zip(*(one.values() for one in joint), strict=True)
         axes[tuple(one.name for one in joint)] = [*rows]
@@ -209,7 +208,7 @@ class _Axis(NamedTuple):
 
     name: str
     n: int
-    values: Callable[[], list[Json]]
+    values: Callable[[], list[object]]
 
 
 def _axis(text: str, wrong: list[str]) -> _Axis:
@@ -225,13 +224,13 @@ def _axis(text: str, wrong: list[str]) -> _Axis:
         return _Axis(name, 0, list)
 
 
-def _values(text: str) -> tuple[int, Callable[[], list[Json]]]:
+def _values(text: str) -> tuple[int, Callable[[], list[object]]]:
     kind, *parts = text.split(":")
     if kind == "log" and len(parts) == 3:
         ends = _number(parts[0]), _number(parts[1])
         n = read_whole_number(parts[2], name="the number of values")
         _require_log_range(*ends, n)
-        return n, lambda: log_spaced(*ends, n)
+        return n, lambda: [*log_spaced(*ends, n)]
     if _RANGE.fullmatch(text):
         bounds = [read_whole_number(part, name="an end of the range") for part in (kind, *parts)]
         if len(bounds) == 3 and bounds[2] == 0:
@@ -240,13 +239,11 @@ def _values(text: str) -> tuple[int, Callable[[], list[Json]]]:
         if not found:
             raise InputError("the range is empty")
         # Not len(), which takes no number beyond a machine's word.
-        return 1 + abs(found[-1] - found[0]) // abs(found.step), lambda: list(found)
-    read = read_json(f"[{text}]") if text[:1] in ("[", "{", '"') else _listed(text)
-    return len(read), lambda: read
-
-
-def _listed(text: str) -> list[Json]:
-    return [read_value(part) for part in text.split(",")]
+        return 1 + abs(found[-1] - found[0]) // abs(found.step), lambda: [*found]
+    is_json = text[:1] in ("[", "{", '"')
+    read = read_json(f"[{text}]") if is_json else [*map(read_value, text.split(","))]
+    assert isinstance(read, list)
+    return len(read), lambda: [*read]
 
 
 def _number(text: str) -> float | int:
@@ -256,8 +253,8 @@ def _number(text: str) -> float | int:
     return value
 
 
-def _hashable(row: Sequence[Json]) -> tuple[str, ...]:
-    """Values as text; whole numbers and their float linearized networks are the same value."""
+def _hashable(row: Sequence[object]) -> tuple[str, ...]:
+    """Values as text; a whole number and the float equal to it are the same value."""
     return tuple(
         json.dumps(float(value) if isinstance(value, int | float) else value, default=str)
         for value in row

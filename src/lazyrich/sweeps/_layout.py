@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from lazyrich._base import Json
 
 from .store._key import present_form
+from .store._result import Hashed
 
 # Above this many cells for each experiment a grid is mostly holes: list them instead.
 _MAX_HOLES = 10
@@ -29,21 +30,21 @@ class Axes(NamedTuple):
         common: settings that are equal in all experiments.
     """
 
-    dims: dict[str, list[Json]]
-    along: dict[str, tuple[str, list[Json]]]
+    dims: dict[str, list[object]]
+    along: dict[str, tuple[str, list[object]]]
     cells: list[tuple[int, ...]]
-    common: dict[str, Json]
+    common: dict[str, object]
 
 
-def settings_of(facts: Mapping[str, Json]) -> dict[str, Json]:
+def settings_of(hashed: Hashed) -> dict[str, object]:
     """The settings of an experiment by dotted path, with what else its key depends on."""
-    found = dict(_leaves(present_form(json.loads(facts["config"]))))
-    found["experiment"] = facts["experiment"]
-    found |= {f"numerics.{name}": number for name, number in facts["numerics"].items()}
+    found = dict(_leaves(present_form(json.loads(hashed["config"]))))
+    found["experiment"] = hashed["experiment"]
+    found |= {f"numerics.{name}": number for name, number in hashed["numerics"].items()}
     return found
 
 
-def _leaves(tree: Mapping[str, Json], prefix: str = "") -> Json:
+def _leaves(tree: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{name}.")
@@ -51,7 +52,7 @@ def _leaves(tree: Mapping[str, Json], prefix: str = "") -> Json:
             yield prefix + name, plain(value)
 
 
-def plain(value: Json) -> Json:
+def plain(value: Json) -> object:
     """A value that can be compared and looked up: lists as tuples, deeper ones as text."""
     if not isinstance(value, list):
         return value
@@ -59,7 +60,7 @@ def plain(value: Json) -> Json:
     return tuple(value) if is_flat else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def arrange(rows: Sequence[Mapping[str, Json]], reserved: Set[str]) -> Axes:
+def arrange(rows: Sequence[Mapping[str, object]], reserved: Set[str]) -> Axes:
     """Lay experiments out in a grid of the settings that differ.
 
     A setting that another one determines (a learning rate that was changed together
@@ -81,7 +82,7 @@ def arrange(rows: Sequence[Mapping[str, Json]], reserved: Set[str]) -> Axes:
         others = (other for other in differ if other != path)
         if not any(_leads(columns, differ, other, path) for other in others):
             roots.append(path)
-    levels = {path: _levels(columns[path]) for path in roots}
+    levels = {path: in_order(columns[path]) for path in roots}
     n_cells = math.prod(len(values) for values in levels.values())
     if len(roots) > 1 and n_cells > _MAX_HOLES * len(rows):
         along = {names[path]: (LISTED, columns[path]) for path in differ}
@@ -120,7 +121,7 @@ def short_names(paths: Sequence[str], reserved: Set[str] = frozenset()) -> dict[
     }
 
 
-def labels(values: Sequence[Json]) -> np.ndarray:
+def labels(values: Sequence[object]) -> np.ndarray:
     """Settings as the values of a coordinate: numbers where all are, else text."""
     if all(isinstance(value, int | float) for value in values):
         return np.asarray(values)
@@ -128,7 +129,7 @@ def labels(values: Sequence[Json]) -> np.ndarray:
     return np.asarray(texts, dtype=str)
 
 
-def _is_constant(values: Sequence[Json]) -> bool:
+def _is_constant(values: Sequence[object]) -> bool:
     return all(value == values[0] for value in values)
 
 
@@ -136,21 +137,22 @@ def _is_seed(path: str) -> bool:
     return path.rsplit(".", 1)[-1].endswith("seed")
 
 
-def _levels(values: Sequence[Json]) -> list[Json]:
-    found = list(dict.fromkeys(values))
-    is_number = all(isinstance(value, int | float) for value in found)
-    return sorted(found) if is_number else found
+def in_order(values: Iterable[object]) -> list[object]:
+    """Distinct values: sorted if all are numbers, else in the order of their appearance."""
+    distinct = list(dict.fromkeys(values))
+    numbers = [value for value in distinct if isinstance(value, int | float)]
+    return [*sorted(numbers)] if len(numbers) == len(distinct) else distinct
 
 
-def _determines(one: Sequence[Json], other: Sequence[Json]) -> bool:
-    seen: dict[Json, Json] = {}
+def _determines(one: Sequence[object], other: Sequence[object]) -> bool:
+    seen: dict[object, object] = {}
     return all(
         seen.setdefault(a, b) == b and type(seen[a]) is type(b)
         for a, b in zip(one, other, strict=True)
     )
 
 
-def _leads(columns: Mapping[str, Sequence[Json]], order: list[str], one: str, other: str) -> bool:
+def _leads(columns: Mapping[str, Sequence[object]], order: list[str], one: str, other: str) -> bool:
     """Whether ``other`` follows ``one``; of two that follow each other the first leads."""
     if not _determines(columns[one], columns[other]):
         return False

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
+from jaxtyping import PyTree
 
 from lazyrich._base import (
     InputError,
-    Json,
     matching_paths,
     nearest_name,
     read_value,
@@ -23,10 +24,10 @@ from lazyrich.training import CommitteeExperiment, Experiment
 from ._dataset import to_dataset
 from ._layout import plain, settings_of, short_names
 from ._tables import FACTS, write_table
-from .store._result import Outcome
+from .store._result import Facts, Outcome
 from .store._store import Store
 
-_SIGNS: dict[str, Callable[[Json, Json], bool]] = {
+_SIGNS: dict[str, Callable[[PyTree, PyTree], bool]] = {
     "!=": operator.ne,
     "<=": operator.le,
     ">=": operator.ge,
@@ -129,7 +130,9 @@ def open_dataset(store: str | os.PathLike[str], where: Iterable[str] = ()) -> xr
     return to_dataset(find(store, where))
 
 
-def differing(outcomes: Sequence[Outcome], *, within_kinds: bool = False) -> dict[str, list[Json]]:
+def differing(
+    outcomes: Sequence[Outcome], *, within_kinds: bool = False
+) -> dict[str, list[object]]:
     """The settings that are not equal in all experiments, by short name.
 
     Args:
@@ -161,7 +164,7 @@ def differing(outcomes: Sequence[Outcome], *, within_kinds: bool = False) -> dic
     kinds = [row["experiment"] if within_kinds else "" for row in rows]
     firsts = {kind: k for k, kind in reversed([*enumerate(kinds)])}
 
-    def differs(name: str, values: list[Json]) -> bool:
+    def differs(name: str, values: list[object]) -> bool:
         if name == "experiment":
             return any(value != values[0] for value in values)
         pairs = zip(values, kinds, strict=True)
@@ -210,7 +213,7 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
     for i, outcome in enumerate(outcomes):
         about = {name: _cell(values[i]) for name, values in settings.items()}
         about |= {name: getattr(outcome, name) for name in FACTS}
-        columns: dict[str, Json] = {"step": outcome.steps}
+        columns: dict[str, np.ndarray] = {"step": outcome.steps}
         for name, record in outcome.records.items():
             flat = record.values.reshape(len(outcome.steps), -1)
             for place, label in enumerate(_column_names(name, outcome)):
@@ -224,11 +227,11 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
     return len(table)
 
 
-def _row(facts: dict[str, Json]) -> dict[str, Json]:
-    return settings_of(facts) | {name: facts[name] for name in FACTS}
+def _row(facts: Facts) -> dict[str, object]:
+    return settings_of(facts) | {name: value for name, value in facts.items() if name in FACTS}
 
 
-def _condition(text: str, rows: Sequence[dict[str, Json]]) -> Callable[[dict[str, Json]], bool]:
+def _condition(text: str, rows: Sequence[dict[str, object]]) -> Callable[[dict[str, object]], bool]:
     match = _CONDITION.fullmatch(text)
     if match is None:
         raise InputError(
@@ -249,7 +252,7 @@ def _condition(text: str, rows: Sequence[dict[str, Json]]) -> Callable[[dict[str
     values = [row[path] for row in rows for path in place[tuple(row)]]
     wanted = _wanted(text, given, {_kind(value) for value in values})
 
-    def is_met(row: dict[str, Json]) -> bool:
+    def is_met(row: dict[str, object]) -> bool:
         paths = place[tuple(row)]
         if not paths:
             return False
@@ -263,7 +266,7 @@ def _condition(text: str, rows: Sequence[dict[str, Json]]) -> Callable[[dict[str
     return is_met
 
 
-def _wanted(text: str, given: str, kinds: set[str]) -> Json:
+def _wanted(text: str, given: str, kinds: set[str]) -> object:
     """The value to compare with, of a kind that the setting has."""
     if kinds <= {"text", "nothing"} and given != "null" and given[0] not in '[{"':
         return given  # also where it looks like a number, as a key can
@@ -279,7 +282,7 @@ def _wanted(text: str, given: str, kinds: set[str]) -> Json:
     )
 
 
-def _kind(value: Json) -> str:
+def _kind(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -289,13 +292,12 @@ def _kind(value: Json) -> str:
     return "a list" if isinstance(value, tuple) else "text"
 
 
-def _rank(value: Json) -> tuple[bool, float, str]:
+def _rank(value: object) -> tuple[bool, float, str]:
     """Numbers by size, then everything else by its text."""
-    is_number = isinstance(value, int | float)
-    return not is_number, float(value) if is_number else 0.0, "" if is_number else str(value)
+    return (False, float(value), "") if isinstance(value, int | float) else (True, 0.0, str(value))
 
 
-def _cell(value: Json) -> Json:
+def _cell(value: object) -> str | int | float | None:
     return value if value is None or isinstance(value, int | float | str) else json.dumps(value)
 
 

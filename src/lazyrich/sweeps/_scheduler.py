@@ -5,9 +5,9 @@ import logging
 import math
 import os
 from collections import Counter, deque
+from collections.abc import Hashable
 from concurrent.futures import BrokenExecutor, Future
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from lazyrich._base import Config, InputError, Json
 from lazyrich.training import Simulation
@@ -37,7 +37,7 @@ class Driver:
     ) -> None:
         self.store, self.workers, self.run = store, workers, run
         self.counts, self.report = counts, report
-        self.inbox: SimpleQueue[Any] = SimpleQueue()
+        self.inbox: SimpleQueue[Future | Outcome] = SimpleQueue()
         self.waiting: deque[list[tuple[str, Config]]] = deque()
         self.sent: dict[Future, dict[str, Config]] = {}
         self.failures_of: Counter[str] = Counter()
@@ -84,15 +84,15 @@ class Driver:
                 self._send(self._next_batch())
             self.report.update()
             try:
-                kind, content = self.inbox.get(timeout=_TICK_SECONDS)
+                arrived = self.inbox.get(timeout=_TICK_SECONDS)
             except Empty:
                 continue
-            if kind == "outcome":
+            if isinstance(arrived, Outcome):
                 for members in self.sent.values():
-                    if members.pop(content.key, None) is not None:
-                        self._save(content)
+                    if members.pop(arrived.key, None) is not None:
+                        self._save(arrived)
             else:
-                self._receive(content)
+                self._receive(arrived)
 
     def _send(self, members: list[tuple[str, Config]]) -> None:
         missing = [(key, one) for key, one in members if not self._has_appeared(key)]
@@ -116,11 +116,12 @@ class Driver:
         except BrokenExecutor as error:
             raise InputError(
                 f"The executor takes no more work ({error}): a worker of it died; every finished "
-                "experiment is kept, run again, or give processes:N, which replaces the dead."
+                "experiment is kept, run again, or give processes:N, which replaces "
+                "workers that die."
             ) from error
         self.sent[future] = dict(missing)
         self.counts.running += len(missing)
-        future.add_done_callback(lambda done: self.inbox.put(("reply", done)))
+        future.add_done_callback(self.inbox.put)
 
     def _has_appeared(self, key: str) -> bool:
         """Whether another sweep on the same store was quicker."""
@@ -135,7 +136,7 @@ class Driver:
         def emit(outcome: Outcome) -> None:
             if self.is_stopped:
                 raise RuntimeError("the sweep has ended")
-            self.inbox.put(("outcome", outcome))
+            self.inbox.put(outcome)
 
         return Reply([], *compute(chunk, emit))
 
@@ -144,7 +145,7 @@ class Driver:
         error = None if future.cancelled() else future.exception()
         if future.cancelled() or (error is not None and is_lost(error)):
             raise InputError(
-                "The scheduler or the executor is gone; every finished experiment is kept, start "
+                "The scheduler or the executor has ended; every finished experiment is kept, start "
                 "it and run again."
             )
         if error is not None:
@@ -205,13 +206,13 @@ class Driver:
 
 def _compatible(todo: list[tuple[str, Config]]) -> list[list[tuple[str, Config]]]:
     """Experiments in groups that one compilation serves."""
-    groups: dict[Json, list[tuple[str, Config]]] = {}
+    groups: dict[Hashable, list[tuple[str, Config]]] = {}
     for key, experiment in todo:
         groups.setdefault(_shared_by(experiment), []).append((key, experiment))
     return list(groups.values())
 
 
-def _shared_by(experiment: Config) -> Json:
+def _shared_by(experiment: Config) -> Hashable:
     """A simulation's static key; else, or where that is all of it, all but reals and seeds."""
     if isinstance(experiment, Simulation):
         key = experiment.static_key()

@@ -1,17 +1,17 @@
-"""Compute experiments that a store does not hold yet, and give all of them back."""
+"""Compute the experiments that are not in a store yet, and return all of them."""
 
 import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
 import xarray as xr
 
 from lazyrich import training
-from lazyrich._base import Config, InputError, Json, shown
+from lazyrich._base import Config, InputError, shown
 
 from ._dataset import to_dataset
 from ._executors import chosen_executor, pickled
@@ -21,7 +21,7 @@ from ._progress import Counts, ProgressReport
 from ._scheduler import Driver
 from ._worker import Run
 from .store._key import canonical_json, class_name, experiment_key, former_keys, numerics_of
-from .store._result import FAILED, Outcome
+from .store._result import FAILED, Facts, Outcome
 from .store._store import Store
 
 _log = logging.getLogger("lazyrich.sweeps")
@@ -199,7 +199,7 @@ def fill(
     return [outcomes[name] for name in names if name in outcomes]
 
 
-def _is_to_do(facts: Mapping[str, Json] | None, submission: Submission, run: Run) -> bool:
+def _is_to_do(facts: Facts | None, submission: Submission, run: Run) -> bool:
     """Whether an experiment of which this is stored, if anything, is to be computed."""
     if facts is None:
         return True
@@ -277,11 +277,11 @@ def _distinct_keys(experiments: Sequence[Config]) -> list[str]:
     )
 
 
-def _settings(experiment: Config) -> dict[str, Json]:
+def _settings(experiment: Config) -> dict[str, object]:
     return settings_of(
         {
-            "config": canonical_json(experiment),
             "experiment": class_name(experiment),
+            "config": canonical_json(experiment),
             "numerics": numerics_of(experiment),
         }
     )

@@ -95,8 +95,8 @@ def _fetched(name: str, digest: str, mirrors: tuple[str, ...]) -> bytes:
             return content
         failures.append(f"{address}: not the file of that name, its SHA-256 is another")
     raise InputError(
-        f"{name} could not be fetched ({'; '.join(failures)}); look at the network, or name a "
-        "folder that holds the four files with --from URL."
+        f"{name} could not be fetched ({'; '.join(failures)}); check the network "
+        "connection, or name a folder that holds the four files with --from URL."
     )
 
 

@@ -73,7 +73,7 @@ def expanded(folder: str) -> Path:
         return Path(folder).expanduser()
     except RuntimeError:
         raise InputError(
-            f"The folder {folder} is of a user who is not here; give another."
+            f"The folder {folder} names a user who does not exist here; give another."
         ) from None
 
 

@@ -97,9 +97,7 @@ class ModularTask(Task):
     @model_validator(mode="after")
     def _can_be_split(self) -> "ModularTask":
         if self.operation == "divide" and not _is_prime(self.modulus):
-            raise InputError(
-                f"modulus is {self.modulus}; numbers divide by each other modulo primes only"
-            )
+            raise InputError(f"modulus is {self.modulus}; division is defined modulo primes only")
         if self.unordered and not OPERATIONS[self.operation].is_commutative:
             raise InputError(
                 f"unordered keeps (a, b) and (b, a) together, but {self.operation} is not "

@@ -4,10 +4,9 @@ import io
 import json
 from io import BufferedIOBase
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
-from jaxtyping import PyTree
 
 from lazyrich._base import (
     BrokenSeal,
@@ -41,6 +40,15 @@ _OTHER_VERSION = (
 )
 
 
+class _Header(TypedDict):
+    format: int
+    experiment: dict[str, Json]
+    numerics: dict[str, int]
+    step: int
+    wall_seconds: float
+    metrics: NotRequired[list[str] | tuple[str, ...] | None]
+
+
 class Saved(NamedTuple):
     """What a checkpoint holds.
 
@@ -72,7 +80,7 @@ def write_checkpoint(path: Path, experiment: Simulation, saved: Saved) -> None:
         InputError: if the disk refuses, or something else is there; what was there is left
             as it was.
     """
-    header = {
+    header: _Header = {
         "format": _FORMAT,
         "experiment": settings(experiment),
         "numerics": experiment.numerics,
@@ -153,7 +161,7 @@ def _is_former(kept: dict[str, Json], experiment: Simulation) -> bool:
         return False
 
 
-def _parts(path: Path, sealed: bytes) -> tuple[dict[str, Json], dict[str, np.ndarray]]:
+def _parts(path: Path, sealed: bytes) -> tuple[_Header, dict[str, np.ndarray]]:
     """Header and arrays, once the checksum has been found right."""
     try:
         arrays = unpack_arrays(unseal(sealed, _SEAL), len(sealed))
@@ -184,12 +192,12 @@ def _is_first_format(content: bytes) -> bool:
 
 
 def _difference(kept: dict[str, Json], wanted: dict[str, Json]) -> str:
-    def flat(tree: dict[str, PyTree]) -> dict[str, Json]:
+    def flat(tree: dict[str, Json]) -> dict[str, Json]:
         found = {}
         for path in field_paths(tree):
             node: Json = tree
             for name in path.split("."):
-                node = node[name]
+                node = node[name] if isinstance(node, dict) else None
             if not isinstance(node, dict):
                 found[path] = node
         return found

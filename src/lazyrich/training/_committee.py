@@ -82,6 +82,9 @@ class CommitteeExperiment(Simulation):
     """
 
     former_names: ClassVar[Mapping[str, str]] = {"n_saves": "n_evals", "has_twin": "linearized"}
+    absent: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("metrics", "probes"), "a committee machine records all its quantities"
+    )
     former_records: ClassVar[Mapping[str, str]] = FORMER_RECORDS | {
         f"motion/{name}": f"displacement/{name}" for name in DisplacementMoments._fields
     }

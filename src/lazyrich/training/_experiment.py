@@ -13,7 +13,6 @@ from lazyrich._base import (
     AddedLater,
     Config,
     InputError,
-    Json,
     Params,
     Status,
     require_steps,
@@ -149,6 +148,7 @@ class Experiment(Simulation):
         "save_steps": "eval_steps",
         "probes": "metrics",
     }
+    renamed: ClassVar[Mapping[str, tuple[str, object]]] = {"has_twin": ("linearized", None)}
     former_records: ClassVar[Mapping[str, str]] = FORMER_RECORDS
 
     task: AnyTask
@@ -169,10 +169,11 @@ class Experiment(Simulation):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_label_scale(cls, given: Json) -> object:
+    def _one_label_scale(cls, given: object) -> object:
         """Labels of files from before had a scale in the task, beside that of the scaling."""
-        task = given.get("task") if isinstance(given, Mapping) else None
-        scaling = given.get("scaling", Scaling()) if isinstance(given, Mapping) else None
+        if not isinstance(given, Mapping):
+            return given
+        task, scaling = given.get("task"), given.get("scaling", Scaling())
         if not isinstance(task, Mapping) or not isinstance(scaling, Scaling | Mapping):
             return given
         scale, old = task.get("label_scale", 1.0), dict(scaling)
@@ -186,7 +187,7 @@ class Experiment(Simulation):
 
     @model_validator(mode="before")
     @classmethod
-    def _linearized_is_a_setting(cls, given: Json) -> object:
+    def _linearized_is_a_setting(cls, given: object) -> object:
         """Older files, and callers, may name the linearized network as a metric."""
         field = "probes" if isinstance(given, Mapping) and "probes" in given else "metrics"
         if not isinstance(given, Mapping) or not _is_named(given.get(field)):
@@ -210,8 +211,8 @@ class Experiment(Simulation):
             require_no_seed(self.seed)
             if self.scaling.first_layer_scale is not None:
                 raise InputError(
-                    "scaling.first_layer_scale is given with printed weights, which are what "
-                    "they are; leave one of both out"
+                    "scaling.first_layer_scale is given with printed weights, which have a "
+                    "fixed scale; leave one of them out"
                 )
             require_printable(self.printed, self.task, self.net)
         names = [metric.kind for metric in self.metrics]
@@ -237,7 +238,7 @@ class Experiment(Simulation):
         """As the precision says."""
         return self.precision == "float64"
 
-    def changed(self, changes: Mapping[str, Json]) -> "Experiment":
+    def changed(self, changes: Mapping[str, object]) -> "Experiment":
         """The same experiment with some settings changed, by dotted path.
 
         As for any ``Config``. A new list of metrics also says anew whether the linearized
@@ -251,7 +252,7 @@ class Experiment(Simulation):
     def static_key(self) -> NetworkKey:
         """Everything but α, ε, σ, label scale, learning rate, weight decay, seeds and steps."""
         net, optimizer, task, objective = self.net, self.optimizer, self.task, self.objective
-        same: dict[str, Json] = {"data_seed": None, "split_seed": None}
+        same: dict[str, object] = {"data_seed": None, "split_seed": None}
         return NetworkKey(
             task=task.model_copy(update=same | dict.fromkeys(task.dynamic_hyperparameters, 1)),
             net=net.model_copy(update=dict.fromkeys(net.dynamic_hyperparameters, 1.0)),

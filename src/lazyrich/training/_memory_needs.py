@@ -3,12 +3,21 @@
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from jax.extend.core import Jaxpr
 
+from lazyrich._base import Params
 from lazyrich.models import Net
+from lazyrich.tasks import PolynomialTask, Task, TeacherTask
+
+from ._kernel_metrics import Alignment, KernelMovement, KernelRegression, Linearization
+
+if TYPE_CHECKING:
+    from ._committee import CommitteeExperiment
+    from ._experiment import Experiment
 
 _DOUBLE = 8
 _EACH_SAVE = 2000
@@ -17,14 +26,13 @@ _KERNEL_COPIES = 3
 """A kernel, what it is compared with, and what a decomposition or a product leaves."""
 
 
-def network_needs(one: Any) -> Mapping[str, float]:
+def network_needs(one: "Experiment") -> Mapping[str, float]:
     """Bytes of an ``Experiment``, by what they are needed for."""
     task, net = one.task, one.net
     size = _DOUBLE if one.precision == "float64" else 4
     n_outputs = task.n_outputs or 1
     n_points = task.n_train + task.n_test
     n_params, per_row = _shapes(net, task.n_inputs, task.n_outputs, task.vocabulary)
-    metrics = {metric.kind: metric for metric in one.metrics}
     n_learners = 1 + one.linearized
     n_batch = min(one.optimizer.batch_size or task.n_train, task.n_train)
     # At the start, gradient and update, and the optimizer's memory of each learner.
@@ -38,13 +46,13 @@ def network_needs(one: Any) -> Mapping[str, float]:
         * size,
         "the records": float(_n_evals(one)) * _EACH_SAVE,
     }
-    for kind in ("alignment", "kernel_movement", "linearization"):
-        if kind in metrics:
-            n = metrics[kind].n_points
-            needs[f"the kernel of the metric {kind}"] = (
+    for metric in one.metrics:
+        if isinstance(metric, Alignment | KernelMovement | Linearization):
+            n = metric.n_points
+            needs[f"the kernel of the metric {metric.kind}"] = (
                 _KERNEL_COPIES * n**2 * size + 2 * n * per_row * size
             )
-    if "kernel_regression" in metrics:
+    if any(isinstance(metric, KernelRegression) for metric in one.metrics):
         n = task.n_train * n_outputs
         needs["the kernel of the metric kernel_regression"] = _DOUBLE * (
             n_points * n_outputs * n + _KERNEL_COPIES * n**2
@@ -55,7 +63,7 @@ def network_needs(one: Any) -> Mapping[str, float]:
     return {part: float(n_bytes) for part, n_bytes in needs.items()}
 
 
-def committee_needs(one: Any) -> Mapping[str, float]:
+def committee_needs(one: "CommitteeExperiment") -> Mapping[str, float]:
     """Bytes of a ``CommitteeExperiment``, by what they are needed for."""
     n_points = one.n_train + one.n_test
     n_evals = _n_evals(one)
@@ -76,17 +84,17 @@ def committee_needs(one: Any) -> Mapping[str, float]:
     return {part: float(n_bytes) for part, n_bytes in needs.items()}
 
 
-def _of_target(task: Any, n_points: int) -> float:
+def _of_target(task: Task, n_points: int) -> float:
     """Numbers in a task's directions or teacher, and in their outputs."""
-    if task.kind == "polynomial":
+    if isinstance(task, PolynomialTask):
         return float(task.n_directions) * (task.dim + n_points)
-    if task.kind != "teacher":
+    if not isinstance(task, TeacherTask):
         return 0.0
     sizes = (task.dim, *task.widths, task.target_dim)
     return float(sum(a * b for a, b in pairwise(sizes)) + n_points * max(sizes))
 
 
-def _n_evals(one: Any) -> int:
+def _n_evals(one: "Experiment | CommitteeExperiment") -> int:
     given = getattr(one, "eval_steps", None)
     return len(given) + 2 if given is not None else min(one.n_evals, one.n_steps + 1)
 
@@ -107,15 +115,16 @@ def _shapes(
     return n_params, max(0.0, more - few) / 2**20
 
 
-def _n_computed(net: Net, params: Any, x: jax.ShapeDtypeStruct) -> float:
+def _n_computed(net: Net, params: Params, x: jax.ShapeDtypeStruct) -> float:
     traced = jax.make_jaxpr(net.predictor())(params, x)
     return sum(_sizes(traced.jaxpr))
 
 
-def _sizes(program: Any) -> Iterator[float]:
+def _sizes(program: Jaxpr) -> Iterator[float]:
     for equation in program.eqns:
         inner = [p for p in equation.params.values() if hasattr(p, "jaxpr")]
         yield from (size for part in inner for size in _sizes(part.jaxpr))
         # What follows a product point by point is computed as it is read.
         if equation.primitive.name in ("dot_general", "gather"):
-            yield from (float(np.prod(v.aval.shape, dtype=float)) for v in equation.outvars)
+            shapes = (getattr(v.aval, "shape", ()) for v in equation.outvars)
+            yield from (float(np.prod(shape, dtype=float)) for shape in shapes)

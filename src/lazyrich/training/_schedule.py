@@ -28,7 +28,7 @@ def log_steps(n_steps: int, n_evals: int) -> Int[np.ndarray, " s"]:
     """
     if n_steps < 1 or n_evals < 2:
         raise InputError(
-            f"A evaluation schedule of {n_evals} points up to step {n_steps} is empty; "
+            f"An evaluation schedule of {n_evals} points up to step {n_steps} is empty; "
             "ask for at least 2 points and 1 step."
         )
     # Neighbours at the end are the furthest apart: where they are less than 1 apart, every

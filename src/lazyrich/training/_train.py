@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from lazyrich._base import Config, InputError, Json, read_json, shown
+from lazyrich._base import Config, InputError, read_json, shown
 
 from ._batch import Metric
 from ._committee import CommitteeExperiment
@@ -20,13 +19,13 @@ from ._simulation import Simulation
 
 
 def train(
-    experiment: Simulation | Any,
+    experiment: Simulation,
     *,
     progress: OnProgress | None = None,
     log: Log | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
-    metrics: Mapping[str, Metric] | Any = None,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> History:
     """Train one experiment and measure it on the way.
 
@@ -69,12 +68,11 @@ def train(
         ('ok', True)
     """
     _require_simulations([experiment], "train")
-    metrics = checked_metrics(metrics)
     require_memory([experiment])
     job = Job(
         [experiment],
         [None if checkpoint is None else Path(checkpoint)],
-        metrics,
+        checked_metrics(metrics),
         checkpoint_seconds=checkpoint_seconds,
         listeners=Listeners(progress=progress, log=log),
     )
@@ -89,7 +87,7 @@ def train_many(
     checkpoints: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
     on_finished: Callable[[int, History], None] | None = None,
-    metrics: Mapping[str, Metric] | object = None,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> list[History]:
     """Train many experiments; those that differ in numbers alone share one compilation.
 
@@ -137,13 +135,12 @@ def train_many(
     _require_simulations(asked, "train_many")
     if mode not in MODES:
         raise InputError(f"mode is {mode!r}; choose auto, loop, threads, vmap or shard.")
-    metrics = checked_metrics(metrics)
     require_memory(asked)
     folder = None if checkpoints is None else Path(checkpoints)
     job = Job(
         asked,
         [folder / f"{k}.npz" if folder else None for k in range(len(asked))],
-        metrics,
+        checked_metrics(metrics),
         checkpoint_seconds=checkpoint_seconds,
         listeners=Listeners(progress=progress, on_finished=on_finished),
     )
@@ -186,7 +183,7 @@ def train_committee(
     return train_many(experiments, on_finished=on_finished)
 
 
-def _require_simulations(given: Sequence[Json], function: str) -> None:
+def _require_simulations(given: Sequence[object], function: str) -> None:
     for one in given:
         if isinstance(one, Simulation):
             continue
@@ -199,7 +196,7 @@ def _require_simulations(given: Sequence[Json], function: str) -> None:
 
 
 def experiment_from_json(text: str) -> Experiment | CommitteeExperiment:
-    """An experiment of either kind, from JSON that ``model_dump_json`` wrote or a person typed.
+    """An experiment of either kind, from JSON that ``model_dump_json`` wrote or a user wrote.
 
     What has a task, a net or an optimizer is an ``Experiment``; settings of the committee
     machine alone are a ``CommitteeExperiment``.

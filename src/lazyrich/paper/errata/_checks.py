@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from lazyrich._base import Json
 from lazyrich.theory import (
     committee_kernel,
     eigenspace_sizes,
@@ -81,18 +81,18 @@ def _eigenvalue(function: Callable[[np.ndarray], np.ndarray], dim: int, **which:
     return float(value @ _average_kernel(x, x, **which) @ value)
 
 
-def _misfit(value: Json, x: np.ndarray, mass: np.ndarray) -> float:
+def _misfit(function: object, x: np.ndarray, mass: np.ndarray) -> float:
     """How far a function is from being an eigenfunction of the initial kernel."""
-    value = np.asarray(value)
+    value = np.asarray(function)
     image = _average_kernel(x, x) @ (mass * value)
     along = (mass * value) @ image / ((mass * value) @ value)
     return float(np.abs(image - along * value).max() / np.abs(image).max())
 
 
-def _gap(value: Json, exact: Json) -> float:
+def _gap(value: object, exact: object) -> float:
     """The largest deviation, relative to the largest entry."""
-    exact = np.asarray(exact, float)
-    return float(np.abs(np.asarray(value, float) - exact).max() / np.abs(exact).max())
+    wanted = np.asarray(exact, float)
+    return float(np.abs(np.asarray(value, float) - wanted).max() / np.abs(wanted).max())
 
 
 # One function for each erratum.
@@ -108,7 +108,7 @@ def kernel() -> Errors:
     return _gap(printed, exact), _gap(holds, exact)
 
 
-def kernel_at_start(closed: Callable[..., object], *, readouts: bool) -> Errors:
+def kernel_at_start(closed: Callable[..., Array], *, readouts: bool) -> Errors:
     """Eqs. 10, 23: the factor α²/N."""
     x = _draw(2, 5, _DIM)
     exact = _ALPHA**2 / _WIDTH * _average_kernel(x, x, readouts=readouts)

@@ -56,22 +56,22 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
 
     def over_kernel(run: Run) -> float:
         line = run.end("kernel_regression_loss")
-        return run.settled("test_loss", claims["beats the kernel"], over=line)
+        return run.settled("test_loss", claims["final loss below kernel regression"], over=line)
 
     return by_claim(
         panels["runs"],
         {
-            "train falls first": lambda run: run.delay().ratio,
+            "train loss falls first": lambda run: run.delay().ratio,
             "test loss rises": _rise,
             "lazy at first": lazy_share,
             "lazy until fitted": lambda run: 1 - lazy_share(run),
             "train loss is low when the test loss falls": _train_loss_at_the_fall,
-            "beats the kernel": over_kernel,
+            "final loss below kernel regression": over_kernel,
             "weight norm grows": lambda run: run.relative("weight_norm"),
             "weight norm never falls": lambda run: _share_rising(run["weight_norm"]),
             "alignment grows": lambda run: run.relative("printed_alignment"),
             "debiased alignment grows": lambda run: run.relative("debiased_alignment"),
-            "alignment beats chance": lambda run: (
+            "alignment over random labels grows": lambda run: (
                 run.relative("alignment") / run.relative("chance_alignment")
             ),
             "exact alignment grows": lambda run: run.relative("population_centered_alignment"),
@@ -114,7 +114,7 @@ def plot(panels: Panels, caption: str) -> Figure:
     ]:
         plot_curve(unbiased, dataset, name, color=COLORS[color], label=label)
     unbiased.axhline(0, color="0.7", linewidth=0.8)
-    title = "not in the paper: alignment without its floor"
+    title = "not in the paper: debiased alignment"
     step_axis(unbiased, dataset, title=title, ylabel="centred alignment of $K_t$")
     legend_below(unbiased)
     plot_curve(
@@ -150,9 +150,9 @@ def _plot_paths(axes: Axes, dataset: xr.Dataset) -> None:
     axes.plot([], [], "o", color=COLORS["net"], markerfacecolor="white", label="train loss low")
     axes.plot([], [], "o", color=COLORS["net"], label="test loss low")
     axes.set(
-        title="(a) where the parameters go, measured",
+        title="(a) displacement of the parameters, measured",
         xlabel=r"along the initial tangent space, $\|\Pi(\theta-\theta_0)\|/\|\theta_0\|$",
-        ylabel=r"off it, $\|(1-\Pi)(\theta-\theta_0)\|/\|\theta_0\|$",
+        ylabel=r"orthogonal to it, $\|(1-\Pi)(\theta-\theta_0)\|/\|\theta_0\|$",
     )
     axes.set_xlim(left=0)
     legend_below(axes)
@@ -162,7 +162,7 @@ def _plot_losses(axes: Axes, dataset: xr.Dataset) -> None:
     plot_network_and_linearized(axes, dataset)
     left = np.median(each_run(dataset, Run.departure_step))
     if np.isfinite(left):
-        axes.axvline(left, color="0.6", linewidth=0.8, label=f"leaves it, step {left:.0f}")
+        axes.axvline(left, color="0.6", linewidth=0.8, label=f"departs from it, step {left:.0f}")
     step_axis(axes, dataset, title="(b) loss", ylabel="mean squared error / initial test loss")
     axes.set_ylim(bottom=0)
     legend_below(axes)

@@ -7,7 +7,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich._base import Json
 from lazyrich.plots import new_figure, plot_losses, step_axis, sweep_colors
 from lazyrich.sweeps import grid
 from lazyrich.training import CommitteeExperiment
@@ -52,9 +51,11 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     runs = panels["runs"]
     return {
         "alignment lowers the peak": concordances(runs, "mixed", Run.peak),
-        "the solution aligns": concordances(runs, "mixed", _alignment, untrained=True),
-        "the rise vanishes": each_run(runs, Run.peak, mixed=runs.mixed.values[-1]),
-        "alignment sets the peak": [
+        "alignment grows with the solution's share": concordances(
+            runs, "mixed", _alignment, untrained=True
+        ),
+        "rise of the test loss vanishes": each_run(runs, Run.peak, mixed=runs.mixed.values[-1]),
+        "peak falls with alignment": [
             concordance_of(*rows)
             for rows in zip(
                 rows_along(runs, "mixed", _alignment, untrained=True),
@@ -96,11 +97,11 @@ def plot(panels: Panels, caption: str) -> Figure:
     _plot_against(rise, dataset, Run.peak, colors)
     rise.axhline(1, color="0.7", linewidth=0.8)
     rise.set_ylabel("highest test loss / initial test loss")
-    rise.set_title("the rise goes as the alignment grows")
+    rise.set_title("peak of the test loss against the alignment")
     _plot_against(delay, dataset, _delay, colors)
     delay.set_yscale("log")
     delay.set_ylabel("delay, steps")
-    delay.set_title("so does the delay")
+    delay.set_title("delay against the alignment")
     caption_above(figure, caption)
     return figure
 
@@ -115,17 +116,24 @@ def _plot_against(
     for column, color in enumerate(colors.values()):
         x, y = across[:, column], up[:, column]
         axes.plot(x, np.where(np.isfinite(y), y, np.nan), "o", color=color, markersize=4)
-        top: dict[str, Json] = {"transform": axes.get_xaxis_transform(), "markerfacecolor": "none"}
         never = x[np.isinf(y)]
-        axes.plot(never, np.full(len(never), 0.97), "^", color=color, markersize=5, **top)
+        axes.plot(
+            never,
+            np.full(len(never), 0.97),
+            "^",
+            color=color,
+            markersize=5,
+            transform=axes.get_xaxis_transform(),
+            markerfacecolor="none",
+        )
     axes.set_xscale("log")
     axes.set_xlabel("alignment of $K_0$ at the start, over all inputs")
 
 
 FIG10 = FigureSpec(
     name="fig10",
-    statement="A little of the solution in the initial weights aligns the initial kernel, and "
-    "the rise of the test loss vanishes.",
+    statement="A small component of the solution in the initial weights aligns the initial "
+    "kernel, and the rise of the test loss vanishes.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
         "authors": "the authors' own draw; D=40, P=120, N=2, ε=0.25, α=1, η=0.5·N/α², not centred",

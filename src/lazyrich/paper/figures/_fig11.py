@@ -60,17 +60,17 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     return by_claim(
         panels["runs"],
         {
-            "three terms are the loss": terms_gap,
-            "train falls first": lambda run: run.delay().ratio,
-            "linear power is the rise": linear_share_of_rise,
+            "three terms sum to the loss": terms_gap,
+            "train loss falls first": lambda run: run.delay().ratio,
+            "linear power explains the rise": linear_share_of_rise,
             "alignment improves": lambda run: run.settled(
                 "misalignment_term",
                 claims["alignment improves"],
                 over=run.start("misalignment_term"),
             ),
-            "linear power rises and goes": lambda run: run.settled(
+            "linear power rises and vanishes": lambda run: run.settled(
                 "linear_term",
-                claims["linear power rises and goes"],
+                claims["linear power rises and vanishes"],
                 over=float(run["linear_term"].max()),
             ),
         },

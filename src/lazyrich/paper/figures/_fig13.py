@@ -138,14 +138,14 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     bumps = with_momentum(_bumps), each_run(momentum, _bumps, momentum=0.0)
     decay = _decay(student)
     found = {
-        "momentum groks": with_momentum(lambda run: run.delay().ratio),
-        "linear first with momentum": with_momentum(lazy_share),
-        "then features with momentum": with_momentum(_over_linearized),
-        "momentum has more bumps": [more - less for more, less in zip(*bumps, strict=True)],
-        "linearized network tracks until the loss halves": each_run(
+        "grokking with momentum": with_momentum(lambda run: run.delay().ratio),
+        "linearized at first with momentum": with_momentum(lazy_share),
+        "features later with momentum": with_momentum(_over_linearized),
+        "momentum adds local maxima": [more - less for more, less in zip(*bumps, strict=True)],
+        "close to the linearized network until the loss halves": each_run(
             student, _gap_before_half, weight_decay=decay
         ),
-        "linearized network leaves once the loss has halved": each_run(
+        "departs from the linearized network once the loss has halved": each_run(
             student, _gap_after_half, weight_decay=decay
         ),
     }
@@ -155,14 +155,16 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         leave = [
             each_run(transformer, Run.departure_step, weight_decay=value) for value in (decay, 0.0)
         ]
-        found["decay leaves the linearized network early"] = each_run(
+        found["departs early from the linearized network with decay"] = each_run(
             transformer, _linearized_behind, weight_decay=decay
         )
-        found["decay makes it leave sooner"] = [
+        found["departs earlier with decay than without"] = [
             _sooner(heavy, plain) for heavy, plain in zip(*leave, strict=True)
         ]
     for name in ADAMW_RULES.keys() & panels.keys():
-        found[f"alpha tunes AdamW, {name}"] = concordances(panels[name], "alpha", accuracy_lag)
+        found[f"delay grows with alpha, AdamW, {name}"] = concordances(
+            panels[name], "alpha", accuracy_lag
+        )
     return with_all_claims("fig13", panels, found)
 
 
@@ -174,7 +176,7 @@ def _decay(panel: xr.Dataset) -> float:
 def _sooner(heavy: float, plain: float) -> float:
     both = [value for value in (heavy, plain) if np.isnan(value)]
     if both or (np.isinf(heavy) and np.isinf(plain)):
-        return both[0] if both else missing("neither leaves its linearized network")
+        return both[0] if both else missing("neither departs from its linearized network")
     return heavy / plain
 
 
@@ -323,8 +325,9 @@ def _half(dataset: xr.Dataset) -> float:
 
 FIG13 = FigureSpec(
     name="fig13",
-    statement="With momentum the same pattern and more bumps; under AdamW a linearized network "
-    "follows the network at first and is left behind, early where weight decay is strong.",
+    statement="With momentum the dynamics are the same, with more local maxima of the test "
+    "loss; under AdamW the network follows its linearized network at first and "
+    "departs from it, early if weight decay is strong.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
         "authors": "the authors' own draws; (a) D=100, P=550, N=500, ε=0.02, η=N/α²; "

@@ -45,7 +45,11 @@ PRESETS = {
         n_steps=20_000,
     ),
 }
-COUNTS = {1: "one direction groks", 2: "two directions grok", 3: "three directions grok"}
+COUNTS = {
+    1: "grokking with one direction",
+    2: "grokking with two directions",
+    3: "grokking with three directions",
+}
 
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:

@@ -84,13 +84,13 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         return run.delay().ratio
 
     found = {
-        f"degree {word} groks": each_run(panels[f"degree_{degree}"], late)
+        f"grokking at degree {word}": each_run(panels[f"degree_{degree}"], late)
         for degree, word in DEGREES.items()
     }
     return found | {
-        "parities grok": each_run(panels["parity"], late),
+        "grokking on parities": each_run(panels["parity"], late),
         # The variance of a label ±1 is one.
-        "the kernel is at chance on parities": each_run(
+        "kernel regression is at chance on parities": each_run(
             panels["parity"], lambda run: run.start("kernel_regression_loss"), untrained=True
         ),
     }

@@ -81,7 +81,10 @@ def _plot_ratios(axes: Axes, dataset: xr.Dataset) -> None:
         bound = claim.high if claim.low is None else claim.low
         if bound is not None:
             axes.axhline(bound, color="0.6", linestyle=style, linewidth=0.8, label=text)
-    title, xlabel = "not in the paper: is it late?", r"threshold $\theta$ of the squared error"
+    title, xlabel = (
+        "not in the paper: delay against the threshold",
+        r"threshold $\theta$ of the squared error",
+    )
     sweep_axis(axes, title=title, xlabel=xlabel, ylabel="test step/train step")
     legend_below(axes)
 

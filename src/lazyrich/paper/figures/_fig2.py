@@ -116,17 +116,17 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
     runs, sweep = panels["runs"], panels["sweep"]
     return {
-        "accuracy is late": each_run(runs, _ratio),
+        "test accuracy rises late": each_run(runs, _ratio),
         "weight norm grows": each_run(runs, _norm_growth),
-        "weight norm does not dip": each_run(runs, _norm_dip),
+        "weight norm does not decrease": each_run(runs, _norm_dip),
         "losses cross when accuracy rises": each_run(runs, _crossing),
-        "alpha makes it worse": concordances(sweep, "alpha", _delay),
-        "vanishes at small alpha": each_run(sweep, _ratio, alpha=sweep.alpha.values.min()),
-        "weight norm dips nowhere in the sweep": [
+        "delay grows with alpha": concordances(sweep, "alpha", _delay),
+        "delay vanishes at small alpha": each_run(sweep, _ratio, alpha=sweep.alpha.values.min()),
+        "weight norm decreases nowhere in the sweep": [
             least_of(row) for row in rows_along(sweep, "alpha", _norm_dip)
         ],
-        "every modulus is late": _least_along(panels["moduli"], "modulus"),
-        "every width is late": _least_along(panels["widths"], "widths"),
+        "delay at every modulus": _least_along(panels["moduli"], "modulus"),
+        "delay at every width": _least_along(panels["widths"], "widths"),
     }
 
 
@@ -186,8 +186,8 @@ def plot(panels: Panels, caption: str) -> Figure:
         legend_below(axes)
     _plot_steps(steps, sweep)
     for axes, name, axis, claim, xlabel in [
-        (moduli, "moduli", "modulus", "every modulus is late", "modulus p"),
-        (widths, "widths", "widths", "every width is late", "hidden width N"),
+        (moduli, "moduli", "modulus", "delay at every modulus", "modulus p"),
+        (widths, "widths", "widths", "delay at every width", "hidden width N"),
     ]:
         _plot_ratios(axes, panels[name], axis, claims_of("fig2")[claim], xlabel)
     caption_above(figure, caption)
@@ -207,7 +207,7 @@ def _plot_norms(axes: Axes, dataset: xr.Dataset, sweep: xr.Dataset) -> None:
         label = rf"(c), $\alpha$ = {alpha:g}"
         plot_curve(axes, growth.sel(alpha=alpha), "growth", color=color, label=label)
     axes.axhline(1, color="0.6", linewidth=0.8)
-    title = "not in the paper: does the norm dip?"
+    title = "not in the paper: does the weight norm decrease?"
     step_axis(axes, growth, title=title, ylabel="weight norm/its start")
     legend_below(axes)
 
@@ -261,7 +261,7 @@ def _plot_steps(axes: Axes, sweep: xr.Dataset) -> None:
     ]:
         steps = along(sweep, "alpha", lambda run, name=name: getattr(marks(run), name))
         plot_sweep(axes, sweep.alpha, steps, color=COLORS[color], label=label, marker=marker)
-    title = "not in the paper: when each is reached"
+    title = "not in the paper: steps of fit and generalisation"
     sweep_axis(axes, title=title, xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
     legend_below(axes)
 

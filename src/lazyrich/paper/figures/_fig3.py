@@ -8,7 +8,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lazyrich._base import Json
 from lazyrich.curves import ordered_share
 from lazyrich.plots import (
     COLORS,
@@ -110,6 +109,8 @@ _N_MAP_SEEDS = 5
 _DRAWN = 5
 _LEVELS = ((0.1, COLORS["norm"], "o"), (0.5, COLORS["population"], "s"))
 
+Rgba = tuple[float, float, float, float]
+
 
 def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     """Runs along α, along ε, and over both."""
@@ -141,7 +142,7 @@ def _along_alpha(panel: xr.Dataset) -> dict[str, list[float]]:
         ),
         "ratio vanishes at small alpha": [float(v) for v in delays.ratio[0]],
         "final loss grows with alpha": concordances(panel, "alpha", _end),
-        "infinite alpha is the kernel": each_run(
+        "large alpha approaches kernel regression": each_run(
             panel,
             lambda run: run.converged("test_loss") / run.end("kernel_regression_loss"),
             alpha=alphas[-1],
@@ -153,17 +154,17 @@ def _along_epsilon(panel: xr.Dataset) -> dict[str, list[float]]:
     found = {}
     for alpha, said in ((HALF, ""), (ONE, ", alpha 1")):
         for name, function in (
-            ("small epsilon waits longer", lambda run: run.delay().delay),
-            ("small epsilon waits longer relative to training", lambda run: run.delay().ratio),
-            ("small epsilon ends lower", _end),
+            ("small epsilon delays longer", lambda run: run.delay().delay),
+            ("small epsilon delays longer relative to training", lambda run: run.delay().ratio),
+            ("small epsilon has a lower final loss", _end),
             ("epsilon sets the lazy plateau", lazy_share),
         ):
             found[f"{name}{said}"] = concordances(panel, "epsilon", function, alpha=alpha)
     return found | {
-        "epsilon is alignment": concordances(
+        "epsilon increases the initial alignment": concordances(
             panel, "epsilon", _alignment, untrained=True, alpha=ONE
         ),
-        "hard tasks move the kernel": [
+        "kernel change grows with difficulty": [
             concordance_of(*pairs)
             for pairs in zip(
                 rows_along(panel, "epsilon", _difficulty, alpha=ONE),
@@ -184,7 +185,7 @@ def _over_map(panel: xr.Dataset) -> dict[str, list[float]]:
         moved = _ordered(all_at(panel, "kernel_distance", delays.train_step), 0, "falling")
     except NotRecordedError as error:
         moved = [not_recorded(error.args[0])] * panel.sizes["seed"]
-    found["kernel rests when train loss falls"] = list(moved)
+    found["kernel change at the fit falls with alpha"] = list(moved)
     return found
 
 
@@ -234,7 +235,7 @@ def plot(panels: Panels, caption: str) -> Figure:
     for column, (swept, symbol, losses, paths, varied, panel) in enumerate(columns):
         colors = _some(panel[swept].values)
         _plot_losses(axes[column], panel, swept, symbol, colors, f"{losses} losses, {varied}")
-        title = f"{paths} where runs go, {varied}"
+        title = f"{paths} displacement of the parameters, {varied}"
         _plot_paths(axes[m + column], panel, swept, symbol, colors, title)
         label = {"alpha": "laziness α", "epsilon": "initial alignment ε"}[swept]
         _plot_delays(axes[2 * m + column], panel, swept, label, f"delay, {varied}")
@@ -247,14 +248,14 @@ def plot(panels: Panels, caption: str) -> Figure:
     return figure
 
 
-def _some(values: np.ndarray) -> dict[Json, Json]:
+def _some(values: np.ndarray) -> dict[float, Rgba]:
     """Colours of the few values that are drawn as curves, ends included."""
     places = np.unique(np.linspace(0, len(values) - 1, _DRAWN).round().astype(int))
     return sweep_colors(list(values[places]))
 
 
 def _plot_losses(
-    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Json, Json], title: str
+    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[float, Rgba], title: str
 ) -> None:
     names = [f"{who}{part}_loss" for who in ("", "linearized_") for part in ("train", "test")]
     relative = panel[names] / panel[names].isel(step=0)
@@ -276,7 +277,7 @@ def _plot_losses(
 
 
 def _plot_paths(
-    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[Json, Json], title: str
+    axes: Axes, panel: xr.Dataset, swept: str, symbol: str, colors: dict[float, Rgba], title: str
 ) -> None:
     seed = panel.seed.values[0]
     for value, color in colors.items():
@@ -379,7 +380,8 @@ def _kernel_line(panel: xr.Dataset) -> xr.DataArray:
 
 FIG3 = FigureSpec(
     name="fig3",
-    statement="Laziness α and misalignment (small ε) lengthen the delay; rich nets end lower.",
+    statement="Laziness α and misalignment (small ε) lengthen the delay; richer networks have"
+    " a lower final loss.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
         "authors": "the authors' own draw, step by step, N=500, D=100, centred; along α: P=450, "

@@ -1,4 +1,4 @@
-"""Figure 4: learning curves, and the three terms that the test loss is made of."""
+"""Figure 4: learning curves, and the three terms of the test loss."""
 
 from collections.abc import Sequence
 
@@ -67,9 +67,9 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     return by_claim(
         panels["runs"],
         {
-            "three terms are the loss": terms_gap,
+            "three terms sum to the loss": terms_gap,
             "the peaks coincide": _peaks_ratio,
-            "linear power is the rise": linear_share_of_rise,
+            "linear power explains the rise": linear_share_of_rise,
             "alignment improves": lambda run: run.settled(
                 "misalignment_term",
                 claims["alignment improves"],
@@ -78,10 +78,10 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
             "misalignment falls as alignment grows": lambda run: rank_correlation(
                 run["misalignment_term"], run["population_alignment"]
             ),
-            "linear power goes": lambda run: run.settled(
-                "linear_term", claims["linear power goes"], over=float(run["linear_term"].max())
+            "linear power vanishes": lambda run: run.settled(
+                "linear_term", claims["linear power vanishes"], over=float(run["linear_term"].max())
             ),
-            "train falls first": lambda run: run.delay().ratio,
+            "train loss falls first": lambda run: run.delay().ratio,
         },
     )
 
@@ -146,7 +146,7 @@ def plot(panels: Panels, caption: str) -> Figure:
         ("variance_term", "variance", "variance error", False),
     ]:
         plot_curve(terms, relative, name, color=COLORS[color], label=label, dashed=dashed)
-    step_axis(terms, dataset, title="what the test loss is made of", ylabel=ylabel)
+    step_axis(terms, dataset, title="terms of the test loss", ylabel=ylabel)
     for axes in (losses, terms):
         axes.set_ylim(bottom=0)
         legend_below(axes)

@@ -106,22 +106,28 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         return each_run(runs, function, index=middle)
 
     found = {
-        "top eigenvector at once": each_run(runs, late, index=top),
-        "middle eigenvector late": in_the_middle(late),
+        "top eigenvector without delay": each_run(runs, late, index=top),
+        "middle eigenvector with delay": in_the_middle(late),
         "middle eigenvector generalises": in_the_middle(
             end("middle eigenvector generalises", start)
         ),
-        "large eigenvector never": each_run(
-            runs, end("large eigenvector never", start), index=last
+        "last eigenvector does not generalise": each_run(
+            runs, end("last eigenvector does not generalise", start), index=last
         ),
-        "middle case beats the kernel": in_the_middle(end("middle case beats the kernel", line)),
-        "middle case beats its linearized network": in_the_middle(
+        "middle eigenvector below kernel regression": in_the_middle(
+            end("middle eigenvector below kernel regression", line)
+        ),
+        "middle eigenvector below the linearized network": in_the_middle(
             lambda run: run.end("test_loss") / run.end("linearized_test_loss")
         ),
-        "middle case moves the kernel": in_the_middle(
-            lambda run: run.settled("kernel_distance", claims["middle case moves the kernel"])
+        "middle eigenvector changes the kernel": in_the_middle(
+            lambda run: run.settled(
+                "kernel_distance", claims["middle eigenvector changes the kernel"]
+            )
         ),
-        "the kernel fails in the middle": in_the_middle(lambda run: line(run) / start(run)),
+        "kernel regression fails at the middle eigenvector": in_the_middle(
+            lambda run: line(run) / start(run)
+        ),
     }
     if MORE in panels:
         more = panels[MORE]
@@ -136,7 +142,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
             "alignment falls with j": concordances(
                 more, "index", lambda run: run.start("alignment"), untrained=True
             ),
-            "hard tasks move the kernel": [
+            "kernel change grows with difficulty": [
                 concordance_of(*rows) for rows in zip(*pairs, strict=True)
             ],
         }
@@ -194,8 +200,8 @@ def _plot_more(alignment: Axes, movement: Axes, panel: xr.Dataset) -> None:
 
 FIG5 = FigureSpec(
     name="fig5",
-    statement="Labels made from eigenvectors of the initial kernel: the first is learned at "
-    "once, a middle one late, a last one never.",
+    statement="Labels made from eigenvectors of the initial kernel: the first generalises without "
+    "delay, a middle one late, a last one not at all.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
         "authors": "the authors' own draw; D=100, P=100, N=2, ε=0.25, α=1, η=0.5·N/α², centred",

@@ -36,22 +36,30 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     )
     decays = centered.weight_decay.values
     found = {
-        "alpha tunes MNIST": _trend(images, image_ratio),
-        "MNIST vanishes at small alpha": each_run(
+        "delay grows with alpha on MNIST": _trend(images, image_ratio),
+        "delay vanishes at small alpha on MNIST": each_run(
             images, image_ratio, alpha=images.alpha.values[0]
         ),
-        "because of laziness on MNIST": _trend(images, lambda run: -kernel_at_fit(run)),
-        "alpha tunes MNIST, delay in steps": _trend(images, lambda run: image_delay(run).delay),
-        "leaves its linearized network on MNIST": _trend(
+        "kernel change at the fit falls with alpha on MNIST": _trend(
+            images, lambda run: -kernel_at_fit(run)
+        ),
+        "delay in steps grows with alpha on MNIST": _trend(
+            images, lambda run: image_delay(run).delay
+        ),
+        "gap to the linearized network falls with alpha on MNIST": _trend(
             linearized, lambda run: -linearized_gap_at_fit(run)
         ),
-        "alpha tunes MNIST, centred": _trend(centered.sel(weight_decay=decays.max()), image_ratio),
-        "alpha tunes MNIST, centred without decay": _trend(
+        "delay grows with alpha on MNIST, centred": _trend(
+            centered.sel(weight_decay=decays.max()), image_ratio
+        ),
+        "delay grows with alpha on MNIST, centred without decay": _trend(
             centered.sel(weight_decay=decays.min()), image_ratio
         ),
     }
     for name in RULES:
-        found[f"alpha tunes the transformer, {name}"] = _trend(panels[name], transformer_delay)
+        found[f"delay grows with alpha, transformer, {name}"] = _trend(
+            panels[name], transformer_delay
+        )
     return found
 
 
@@ -165,7 +173,7 @@ def _plot_ratios(axes: Axes, panels: Panels) -> None:
         measured = along(panel, "alpha", image_ratio)
         plot_sweep(axes, panel.alpha, measured, color=COLORS[color], label=label, marker=marker)
     axes.axhline(1, color="0.7", linewidth=0.8)
-    _alpha_axis(axes, "how late the images' test accuracy is", "$t$(test) / $t$(train)")
+    _alpha_axis(axes, "delay in accuracy, images", "$t$(test) / $t$(train)")
 
 
 def _plot_laziness(axes: Axes, panels: Panels) -> None:
@@ -184,7 +192,7 @@ def _plot_laziness(axes: Axes, panels: Panels) -> None:
         plot_sweep(
             axes, panels[name].alpha, measured, color=COLORS[color], label=label, marker=marker
         )
-    _alpha_axis(axes, "not in the paper: lazy on images?", "at a train accuracy of 98 %")
+    _alpha_axis(axes, "not in the paper: kernel change, images", "at a train accuracy of 98 %")
 
 
 def _plot_delays(axes: Axes, panels: Panels) -> None:
@@ -193,7 +201,7 @@ def _plot_delays(axes: Axes, panels: Panels) -> None:
         measured = along(panels[name], "alpha", transformer_delay)
         alphas = panels[name].alpha
         plot_sweep(axes, alphas, measured, color=COLORS[color], label=rule[2], marker=marker)
-    _alpha_axis(axes, "how late the transformer's is", "delay in accuracy / steps")
+    _alpha_axis(axes, "delay in accuracy, transformer", "delay in accuracy / steps")
     # Less than a decade: a log axis would label its minor ticks over each other.
     ticks = panels[next(iter(RULES))].alpha.values
     axes.set_xticks(ticks, [f"{alpha:g}" for alpha in ticks])
@@ -211,7 +219,7 @@ def _alpha_axis(axes: Axes, title: str, ylabel: str) -> None:
 
 FIG6 = FigureSpec(
     name="fig6",
-    statement="The output scale α alone tunes grokking, down to none, on MNIST and on a "
+    statement="The output scale α alone controls grokking, down to no delay, on MNIST and on a "
     "one-layer transformer.",
     n_seeds={"quick": 3, "paper": 3},
     captions={

@@ -1,4 +1,4 @@
-"""Figure 7: output scale α, weight scale σ and label scale set one laziness."""
+"""Figure 7: output scale α, weight scale σ and label scale combine into one laziness."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -130,7 +130,7 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     ]
     found = {name: [row[name] for row in rows] for name in rows[0]}
     if "width" in panels:
-        found["width linearizes"] = _slopes(panels["width"])
+        found["width reduces the gap to the linearized network"] = _slopes(panels["width"])
     return with_all_claims("fig7", panels, found)
 
 
@@ -150,8 +150,8 @@ def _linearized_gap(run: Run) -> float:
 def _of_map(panels: Panels, seed: int) -> dict[str, float]:
     change, loss = (cells_of(panels["map"], seed, function) for function in (_change, _final))
     return {
-        "change collapses": _largest_spread(change),
-        "final loss collapses": _largest_spread(loss),
+        "data collapse of the change": _largest_spread(change),
+        "data collapse of the final loss": _largest_spread(loss),
         "change falls": _trend(change),
         "final loss grows": _trend(loss),
     }
@@ -249,9 +249,9 @@ def plot(panels: Panels, caption: str) -> Figure:
     _plot_losses(above[2], panel, "σ = {1:g}, α = {0:g}", equal)
     above[2].set_title(f"(c) σ²α = {middle:g}")
     _plot_collapse(below[0], panel, _change, r"relative change $\|w-w_0\|/\|w_0\|$")
-    below[0].set_title("(d–f) how far the weights go")
+    below[0].set_title("(d–f) relative change of the weights")
     _plot_collapse(below[1], panel, _end, "final / initial test loss")
-    below[1].set_title("(d–f) where the test loss ends")
+    below[1].set_title("(d–f) final test loss")
     _plot_spreads(below[2], panel)
     if "weights" in panels:
         _plot_both_pairs(above[3], below[3], panels)
@@ -351,7 +351,7 @@ def _plot_spreads(axes: Axes, panel: xr.Dataset) -> None:
         spreads = [[relative_spread(one[place]) or np.nan for place in shared] for one in cells]
         plot_sweep(axes, shared, spreads, color=color, label=label)
     axes.set(xscale="log", yscale="log", xlabel="σ²α", ylabel="max/min − 1 within equal σ²α")
-    axes.set_title("how well they collapse")
+    axes.set_title("quality of the collapse")
     legend_below(axes)
 
 

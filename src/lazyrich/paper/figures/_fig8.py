@@ -1,4 +1,4 @@
-"""Figure 8: α tunes the delay of a student's accuracy, counted within a threshold."""
+"""Figure 8: α and the delay of a student's accuracy, counted within a threshold."""
 
 from collections.abc import Sequence
 
@@ -71,8 +71,8 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     """The statistic of each claim."""
     sweep = at_threshold(panels["sweep"], THRESHOLD)
     return {
-        "alpha tunes accuracy": concordances(sweep, "alpha", _delay),
-        "vanishes at small alpha": each_run(sweep, ratio, alpha=sweep.alpha.values.min()),
+        "delay in accuracy grows with alpha": concordances(sweep, "alpha", _delay),
+        "delay vanishes at small alpha": each_run(sweep, ratio, alpha=sweep.alpha.values.min()),
     }
 
 
@@ -119,7 +119,7 @@ def _plot_steps(axes: Axes, sweep: xr.Dataset) -> None:
         steps = along(sweep, "alpha", risen)
         label = f"{part} accuracy {100 * LEVEL:g} %"
         plot_sweep(axes, sweep.alpha, steps, color=COLORS[color], label=label, marker=marker)
-    title = "not in the paper: when each is reached"
+    title = "not in the paper: steps of fit and generalisation"
     sweep_axis(axes, title=title, xlabel=r"output scale $\alpha$", ylabel="optimizer steps")
 
 

@@ -1,4 +1,4 @@
-"""Figure 9: too few, just right and too many points; and where theory puts the edges."""
+"""Figure 9: too few, intermediate and many points; and the edges that theory predicts."""
 
 from collections.abc import Callable, Sequence
 
@@ -33,7 +33,7 @@ from lazyrich.training import CommitteeExperiment, PrintedDraw
 from .._claims import claims_of
 from .._figure_spec import FigureSpec, Panel, Panels
 from .._run_statistics import Run, along, each_run, least_of, log_slope, rows_along
-from .._seed_values import caption_above, shared_setting, steps_label, with_all_claims
+from .._seed_values import caption_above, shared_number, steps_label, with_all_claims
 from .._value import NO_CONTRAST, missing
 from .._verdict import Claim
 
@@ -110,11 +110,15 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
     gaps = rows_along(runs, "n_train", _gap)
     shares = [each_run(runs, _linear_share, n_train=size) for size in (few, many)]
     found: dict[str, Sequence[float]] = {
-        "too little data": final("too little data", few),
-        "just right is late": each_run(runs, _ratio, n_train=right),
-        "just right generalises": final("just right generalises", right),
-        "plenty together": each_run(runs, _ratio, n_train=many),
-        "failure is linear power": shares[0],
+        "no generalisation with too little data": final(
+            "no generalisation with too little data", few
+        ),
+        "late generalisation with intermediate data": each_run(runs, _ratio, n_train=right),
+        "generalisation with intermediate data": final(
+            "generalisation with intermediate data", right
+        ),
+        "no delay with plenty of data": each_run(runs, _ratio, n_train=many),
+        "linear power dominates the failure": shares[0],
         "failure has more linear power": [a - b for a, b in zip(*shares, strict=True)],
         "terms sum to the loss": [-least_of([-gap for gap in row]) for row in gaps],
         "worse than random with too little data": final(
@@ -125,14 +129,14 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         edges = _measured(panels["range"])
         lower, upper = _predicted(panels["range"])
         found |= {
-            "generalises from the predicted edge": [edge / lower for edge in edges["lower"]],
-            "the kernel's edge is where it is predicted": [
+            "generalises from the predicted size": [edge / lower for edge in edges["lower"]],
+            "kernel regression generalises from the predicted size": [
                 edge / upper for edge in edges["kernel"]
             ],
-            "the delay ends at the predicted edge": [edge / upper for edge in edges["upper"]],
+            "delay ends at the predicted size": [edge / upper for edge in edges["upper"]],
         }
     if _kernel_panel(DIMS["quick"][0]) in panels:
-        found["the kernel needs D squared points"] = _dimension_slopes(panels)
+        found["kernel regression needs D squared points"] = _dimension_slopes(panels)
     return with_all_claims("fig9", panels, {name: list(found[name]) for name in found})
 
 
@@ -206,7 +210,7 @@ def _edge(dataset: xr.Dataset, row: Sequence[float], level: float) -> float:
 
 def _spectrum(dataset: xr.Dataset) -> dict[str, jnp.ndarray]:
     """The initial kernel's spectrum and the target's power in it, of whatever direction."""
-    dim, epsilon = (shared_setting(dataset, name) for name in ("dim", "epsilon"))
+    dim, epsilon = int(shared_number(dataset, "dim")), shared_number(dataset, "epsilon")
     return {
         "eigenvalues": jnp.stack(initial_eigenvalues(dim, epsilon=epsilon)),
         "target_power": jnp.stack(target_power(jnp.eye(dim)[0])),
@@ -216,7 +220,7 @@ def _spectrum(dataset: xr.Dataset) -> dict[str, jnp.ndarray]:
 
 def _predicted(dataset: xr.Dataset) -> tuple[float, float]:
     """Both edges of the range of sizes at which late generalisation can be seen."""
-    dim = shared_setting(dataset, "dim")
+    dim = int(shared_number(dataset, "dim"))
     edges = goldilocks_range(**_spectrum(dataset), dim=dim, threshold=GENERALISES)
     return float(edges.lower), float(edges.upper)
 
@@ -227,7 +231,7 @@ def plot(panels: Panels, caption: str) -> Figure:
     kernels = {dim: _kernel_panel(dim) for dim in DIMS["paper"] if _kernel_panel(dim) in panels}
     n = 3 + ("range" in panels) + bool(kernels)
     figure, axes = new_figure(2, n)
-    titles = dict(zip(PRINTED, ("too few points", "just right", "plenty"), strict=True))
+    titles = dict(zip(PRINTED, ("too few points", "intermediate", "plenty"), strict=True))
     for column, size in enumerate(dataset.n_train.values):
         one, title = dataset.sel(n_train=size), titles.get(int(size), "as set")
         above, below = axes[column], axes[n + column]
@@ -340,7 +344,7 @@ def _plot_kernels(above: Axes, below: Axes, panels: dict[int, xr.Dataset]) -> No
     label = f"P that halves it, slope {np.median(slopes):.3g}"
     plot_sweep(below, dims, np.array(halved).T, color=COLORS["norm"], label=label)
     below.axline((20, 0.4 * 20**2), (40, 0.4 * 40**2), color="0.7", zorder=0, label="slope 2")
-    title = "§5: as many points as D²?"
+    title = "§5: number of points needed against D"
     sweep_axis(below, title=title, xlabel="dimension D", ylabel="P, training points")
 
 
@@ -352,8 +356,8 @@ def _plot_predicted(axes: Axes, dataset: xr.Dataset) -> None:
 
 FIG9 = FigureSpec(
     name="fig9",
-    statement="Too little data and the network never generalises, plenty and it does so at "
-    "once; in between it groks.",
+    statement="With too little data the network never generalises, with plenty it does so without "
+    "delay; in between it groks.",
     n_seeds={"quick": 3, "paper": 24, "authors": 1},
     captions={
         "authors": "the authors' own draws; D=40, N=100, ε=0.5, α=1, η=0.5·N/α², centred",

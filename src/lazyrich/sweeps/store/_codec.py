@@ -7,18 +7,18 @@ netCDF4 read it.
 
 import json
 import math
-from functools import cache
+from functools import cache, partial
 from io import BufferedIOBase
 
 import h5py
 import numpy as np
 from h5py import h5a, h5d, h5ds, h5f, h5p, h5s, h5t
 
-from lazyrich._base import FileKind, Json
+from lazyrich._base import FileKind
 from lazyrich.training import Record
 
 from ._key import key_of_parts, present_records
-from ._result import FACTS, Outcome, checksum
+from ._result import Outcome, checksum
 
 FORMAT = 1
 """Number of the file format. A reader refuses a larger one than its own."""
@@ -131,27 +131,36 @@ def decode(content: bytes, key: str) -> Outcome:
 def _read(content: bytes) -> tuple[Outcome, str]:
     file = h5f.open_file_image(content)
     try:
-        number = int(_read_attribute(file, "format", len(content)))
+        number = _number(file, "format", len(content))
         if number > FORMAT:
             raise FutureFormat(f"format {number}")
-        facts = {name: _read_attribute(file, name, len(content)) for name in FACTS}
-        for name in ("numerics", "machine"):
-            facts[name] = json.loads(facts[name])
+        text = partial(_text, most_bytes=len(content))
         records = {}
-        layout = json.loads(_read_attribute(file, "records", len(content)))
+        layout = json.loads(text(file, "records"))
         for name, (variable_name, axes, labels) in layout.items():
             variable = h5d.open(file, variable_name.encode())
             records[name] = Record(
                 _values(variable, len(content)),
-                _read_attribute(variable, "units", len(content)),
+                text(variable, "units"),
                 tuple(axes),
                 tuple(None if one is None else tuple(one) for one in labels),
             )
         former = h5py.File(file).get(FORMER_STEPS)  # a user's record may have this name, too
         found = FORMER_STEPS if isinstance(former, h5py.Dataset) and former.is_scale else STEPS
         steps = _values(h5d.open(file, found.encode()), len(content))
-        outcome = Outcome(**facts, steps=steps, records=records)
-        return outcome, _read_attribute(file, "checksum", len(content))
+        outcome = Outcome(
+            key=text(file, "key"),
+            experiment=text(file, "experiment"),
+            config=text(file, "config"),
+            numerics=json.loads(text(file, "numerics")),
+            status=text(file, "status"),
+            error=text(file, "error"),
+            wall_seconds=_number(file, "wall_seconds", len(content)),
+            machine=json.loads(text(file, "machine")),
+            steps=steps,
+            records=records,
+        )
+        return outcome, text(file, "checksum")
     finally:
         file.close()
 
@@ -166,7 +175,7 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _numbers(labels: tuple[Json, ...]) -> np.ndarray:
+def _numbers(labels: tuple[object, ...]) -> np.ndarray:
     """Labels as a dimension can hold them; names are counted, and stand in the layout."""
     values = np.asarray(labels)
     return values if values.dtype.kind in "fiu" else np.arange(len(labels))
@@ -219,7 +228,21 @@ def _write_attribute(place: object, name: str, value: str | float | int) -> None
     attribute.write(array, mtype=kind)
 
 
-def _read_attribute(place: object, name: str, most_bytes: int) -> Json:
+def _text(place: object, name: str, most_bytes: int) -> str:
+    value = _read_attribute(place, name, most_bytes)
+    if not isinstance(value, str):
+        raise DamagedFile(f"its attribute {name} is no text")
+    return value
+
+
+def _number(place: object, name: str, most_bytes: int) -> float | int:
+    value = _read_attribute(place, name, most_bytes)
+    if isinstance(value, str):
+        raise DamagedFile(f"its attribute {name} is no number")
+    return value
+
+
+def _read_attribute(place: object, name: str, most_bytes: int) -> str | float | int:
     attribute = h5a.open(place, name.encode())
     kind = attribute.get_type()
     if kind.get_size() > most_bytes:

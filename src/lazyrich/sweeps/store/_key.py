@@ -64,12 +64,12 @@ def experiment_key(experiment: Config) -> str:
     return _digest(class_name(experiment), canonical_json(experiment), numerics_of(experiment))
 
 
-def key_of_parts(experiment: str, config: str, numerics: dict[str, Json]) -> str:
+def key_of_parts(experiment: str, config: str, numerics: Mapping[str, int]) -> str:
     """The key again, from what a file says about itself."""
     return _digest(experiment, config, numerics)
 
 
-def _digest(experiment: str, config: str, numerics: dict[str, Json]) -> str:
+def _digest(experiment: str, config: str, numerics: Mapping[str, int]) -> str:
     config = _first_form(config)
     whole = json.dumps([experiment, config, sorted(numerics.items())], ensure_ascii=False)
     return hashlib.sha256(whole.encode()).hexdigest()
@@ -112,8 +112,9 @@ def _first_form(config: str) -> str:
         return config
     first = {now: old for old, now in kind.former_names.items()}
     tree = {first.get(name, name): value for name, value in tree.items()}
-    if _has_own_label_scale(tree) and "label_scale" not in tree["task"]:
-        task, scaling = tree["task"], tree["scaling"]
+    found = _with_own_label_scale(tree)
+    if found is not None and "label_scale" not in found[0]:
+        task, scaling = found
         task["label_scale"], scaling["label_scale"] = scaling["label_scale"], 1.0
     if tree.get("linearized") is True and isinstance(tree.get("probes"), list):
         del tree["linearized"]
@@ -127,7 +128,7 @@ def _place_of_twin(metrics: list[Json]) -> int:
     At the end; beside kernel regression or the terms of the loss after the plain metrics
     with which the list began.
     """
-    kinds = [metric.get("kind") for metric in metrics]
+    kinds = [metric.get("kind") for metric in metrics if isinstance(metric, dict)]
     if not {"kernel_regression", "terms"} & set(kinds):
         return len(kinds)
     others = (k for k, kind in enumerate(kinds) if kind not in ("weight_norm", "parameter_change"))
@@ -160,15 +161,18 @@ def present_form(tree: dict[str, Json]) -> dict[str, Json]:
         return tree
     now = kind.former_names
     tree = {now.get(name, name): value for name, value in tree.items()}
-    if _has_own_label_scale(tree) and "label_scale" in tree["task"]:
-        task, scaling = tree["task"], tree["scaling"]
-        rest = {name: value for name, value in task.items() if name != "label_scale"}
-        product = task["label_scale"] * scaling["label_scale"]
-        tree = tree | {"task": rest, "scaling": scaling | {"label_scale": product}}
-    if isinstance(tree.get("metrics"), list):
-        others = [metric for metric in tree["metrics"] if metric != {"kind": "twin"}]
-        is_named = len(others) < len(tree["metrics"])
-        tree = tree | {"metrics": others, "linearized": is_named or tree.get("linearized", False)}
+    found = _with_own_label_scale(tree)
+    if found is not None:
+        task, scaling = found
+        own, outer = task.get("label_scale"), scaling["label_scale"]
+        if isinstance(own, int | float) and isinstance(outer, int | float):
+            tree["task"] = {name: value for name, value in task.items() if name != "label_scale"}
+            tree["scaling"] = scaling | {"label_scale": own * outer}
+    metrics = tree.get("metrics")
+    if isinstance(metrics, list):
+        others = [metric for metric in metrics if metric != {"kind": "twin"}]
+        is_named = len(others) < len(metrics)
+        tree |= {"metrics": others, "linearized": is_named or tree.get("linearized", False)}
     return tree
 
 
@@ -181,16 +185,18 @@ def present_records(config: str, records: Mapping[str, Record]) -> dict[str, Rec
     return {now.get(name, name): record for name, record in records.items()}
 
 
-def _has_own_label_scale(tree: dict[str, Json]) -> bool:
+def _with_own_label_scale(tree: dict[str, Json]) -> tuple[dict[str, Json], dict[str, Json]] | None:
+    """Task and scaling, if the task is of a kind that once had a label scale of its own."""
     task, scaling = tree.get("task"), tree.get("scaling")
-    are_there = isinstance(task, dict) and isinstance(scaling, dict) and "label_scale" in scaling
-    return are_there and task.get("kind") in _OWN_LABEL_SCALE
+    if not isinstance(task, dict) or not isinstance(scaling, dict) or "label_scale" not in scaling:
+        return None
+    return (task, scaling) if task.get("kind") in _OWN_LABEL_SCALE else None
 
 
 _OWN_LABEL_SCALE = ("hermite", "polynomial")
 
 
-def _compact(tree: Json) -> str:
+def _compact(tree: object) -> str:
     return json.dumps(
         tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

@@ -11,15 +11,15 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from lazyrich._base import BrokenSeal, Json, has_seal, seal, unseal
+from lazyrich._base import BrokenSeal, has_seal, seal, unseal
 from lazyrich.training import Record
 
-from ._result import Outcome
+from ._result import Facts, Outcome
 from ._storage import Token
 
 PACK_FORMAT = 3
@@ -42,7 +42,7 @@ class Packed(NamedTuple):
     """
 
     token: Token
-    facts: dict[str, Json]
+    facts: Facts
     pack: str
     family: int
     start: int
@@ -121,7 +121,7 @@ def read_outcomes(content: bytes, wanted: Iterable[Packed]) -> dict[str, Outcome
         by_family.setdefault(packed.family, []).append(packed)
     with h5py.File(io.BytesIO(unseal(content, _SEAL)), "r") as file:
         for number, members in by_family.items():
-            group: Any = file[str(number)]
+            group = file[str(number)]
             layout = json.loads(group["layout"][()].tobytes())
             steps = group["steps"][()]
             records = [

@@ -6,17 +6,40 @@ import os
 import platform
 from functools import cache
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import jax
 import numpy as np
 
-from lazyrich._base import Config, InputError, Json, Status
+from lazyrich._base import Config, InputError, Status
 from lazyrich.training import History, Record
 
 from ._key import canonical_json, class_name, experiment_key, numerics_of
 
 FAILED = "failed"
+
+
+class Hashed(TypedDict):
+    """What the key of an experiment is made from; the fields are those of ``Outcome``."""
+
+    experiment: str
+    config: str
+    numerics: dict[str, int]
+
+
+class Identity(Hashed):
+    """The same, with the key."""
+
+    key: str
+
+
+class Facts(Identity):
+    """Everything of an ``Outcome`` but its arrays."""
+
+    status: str
+    error: str
+    wall_seconds: float
+    machine: dict[str, str]
 
 
 class Outcome(NamedTuple):
@@ -52,12 +75,18 @@ class Outcome(NamedTuple):
     records: dict[str, Record]
 
     @property
-    def facts(self) -> dict[str, Json]:
+    def facts(self) -> Facts:
         """Everything but the arrays."""
-        return {name: getattr(self, name) for name in FACTS}
-
-
-FACTS = tuple(name for name in Outcome._fields if name not in {"steps", "records"})
+        return {
+            "key": self.key,
+            "experiment": self.experiment,
+            "config": self.config,
+            "numerics": self.numerics,
+            "status": self.status,
+            "error": self.error,
+            "wall_seconds": self.wall_seconds,
+            "machine": self.machine,
+        }
 
 
 def outcome_of(history: History) -> Outcome:
@@ -144,7 +173,7 @@ def package_version() -> str:
     return version("lazyrich")
 
 
-def _identity(experiment: Config) -> dict[str, Json]:
+def _identity(experiment: Config) -> Identity:
     return {
         "key": experiment_key(experiment),
         "experiment": class_name(experiment),
@@ -176,5 +205,5 @@ def _sound_record(name: str, record: Record, steps: np.ndarray) -> Record:
     return Record(values, record.unit, tuple(record.axes), plain)
 
 
-def _plain(label: Json) -> Json:
+def _plain(label: object) -> object:
     return label.item() if isinstance(label, np.generic) else label

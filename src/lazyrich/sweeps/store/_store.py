@@ -6,17 +6,19 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from io import BufferedIOBase
+from typing import NamedTuple, TypeVar
 
-from lazyrich._base import FileKind, InputError, Json, reason_of
+from lazyrich._base import FileKind, InputError, reason_of
 
 from ._cache import PackCache
 from ._codec import FORMAT, DamagedFile, FutureFormat, decode, encode
 from ._merged import Packed
-from ._result import Outcome, package_version
+from ._result import Facts, Outcome, package_version
 from ._storage import MOST_BYTES, Token, place_at
 
 _log = logging.getLogger("lazyrich.sweeps")
+T = TypeVar("T")
 
 _EXPERIMENTS, _ASIDE, _MARK = "experiments", "set-aside", "store.json"
 _FILE_NAME = re.compile(r"[0-9a-f]{64}\.nc")
@@ -35,7 +37,7 @@ class Kept(NamedTuple):
     """
 
     token: Token
-    facts: dict[str, Json]
+    facts: Facts
     packed: Packed | None
 
 
@@ -186,7 +188,7 @@ class Store:
                 self.kept[key] = Kept(self.kept[key].token, row.facts, row)
 
     def _write(self, outcome: Outcome) -> Token:
-        def is_sound(file: Any) -> bool:
+        def is_sound(file: BufferedIOBase) -> bool:
             try:
                 return bool(decode(file.read(MOST_BYTES + 1), outcome.key))
             except (DamagedFile, FutureFormat):
@@ -234,8 +236,14 @@ class Store:
         self.damaged.pop(key, None)
         return outcome
 
+    def _content_of_the_mark(self) -> bytes | None:
+        try:
+            return self.place.read(_MARK)
+        except FileNotFoundError:
+            return None
+
     def _check_mark(self) -> bool:
-        content = self._attempt(lambda: self.place.read(_MARK), "read")
+        content = self._attempt(self._content_of_the_mark, "read")
         try:
             number = FORMAT if content is None else json.loads(content)["format"]
             is_number = isinstance(number, int) and not isinstance(number, bool) and number > 0
@@ -260,14 +268,12 @@ class Store:
             self._attempt(lambda: self.place.write(_MARK, mark.encode(), kind=kind), "write")
             self._is_marked = True
 
-    def _attempt(self, action: Callable[[], Any], what: str) -> Any:
+    def _attempt(self, action: Callable[[], T], what: str) -> T:
         try:
             return action()
         except InputError:
             raise
         except Exception as error:  # storage of every kind raises errors of its own
-            if what == "read" and isinstance(error, FileNotFoundError):
-                return None
             raise self._refusal(error, what) from error
 
     def _refusal(self, error: Exception, what: str) -> InputError:
@@ -282,5 +288,5 @@ def _name_of(key: str) -> str:
     return f"{_EXPERIMENTS}/{key}.nc"
 
 
-def _is_hdf5(file: Any) -> bool:
+def _is_hdf5(file: BufferedIOBase) -> bool:
     return file.read(len(_HDF5)) == _HDF5

@@ -1,4 +1,4 @@
-"""Larger first layers: an initial law that starts nearer the features."""
+"""Larger first layers: a larger initial scale of the first layers."""
 
 from functools import singledispatch
 
@@ -47,8 +47,8 @@ def scale_first_layer(params: Params, scale: ScalarLike) -> Params:
 @singledispatch
 def _scaled(params: PyTree, scale: ScalarLike) -> Params:
     raise InputError(
-        f"first_layer_scale knows no layers of {type(params).__name__}; take an mlp or a "
-        "transformer."
+        f"first_layer_scale is not defined for the layers of {type(params).__name__}; take an "
+        "mlp or a transformer."
     )
 
 
