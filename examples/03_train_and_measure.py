@@ -1,6 +1,7 @@
 """Train from a frozen experiment, with metrics of the library's and one of your own."""
 
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 
 import lazyrich as lz
 
@@ -26,6 +27,13 @@ print(
 for name, record in history.records.items():
     if record.values.ndim == 1:
         print(f"{name:>20} {record.values[0]:.4g} → {record.values[-1]:.4g} ({record.unit})")
+
+figure, (losses, kernel) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+for name, axes in [("train_loss", losses), ("test_loss", losses), ("debiased_alignment", kernel)]:
+    axes.plot(history.steps, history.records[name].values, label=name.replace("_", " "))
+    axes.set(xlabel="optimizer steps", xscale="symlog")
+    axes.legend()
+figure.savefig("train_and_measure.png", dpi=150)
 
 assert found.ratio > 1.5
 assert history.records["debiased_alignment"].values[-1] > 0.03

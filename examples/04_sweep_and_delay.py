@@ -2,6 +2,7 @@
 
 import tempfile
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import lazyrich as lz
@@ -22,6 +23,12 @@ for i, alpha in enumerate(found.alpha.values):
         curves = (run.step.values, run.train_loss.values, run.test_loss.values)
         late[i, j] = lz.grokking_delay(*curves).delay  # inf where the test loss never fell
     print(f"α = {alpha:<4}: delays {np.round(late[i])} steps, median {np.median(late[i]):.0f}")
+
+figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+axes.loglog(found.alpha, late, "o-", label=[f"seed {seed}" for seed in found.seed.values])
+axes.set(xlabel="output scale α", ylabel="delay, steps")
+axes.legend()
+figure.savefig("sweep_and_delay.png", dpi=150)
 
 # Lazier is later, in every seed (a run that was cut off before its end orders last).
 assert all((late[i, j] < late[i + 1, j]) for i in range(2) for j in range(3))

@@ -1,5 +1,6 @@
 """A PyTorch module watched while it is trained, and its diagnosis on one page."""
 
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
@@ -22,6 +23,15 @@ for record in monitor.records:
         f"step {record['step']:4.0f}: gap {record['linearization_gap']:.2f}, "
         f"kernel cosine {record['kernel_cosine']:.3f}"
     )
+
+figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
+steps = [record["step"] for record in monitor.records]
+for name in ("linearization_gap", "kernel_cosine"):
+    axes.semilogx(steps, [record[name] for record in monitor.records], "o-", label=name)
+axes.set(xlabel="optimizer steps", ylim=(0, 1.05))
+axes.legend()
+figure.savefig("watch_pytorch.png", dpi=150)
+
 diagnosis = monitor.diagnosis(x_test, y_test)
 print(diagnosis)
 print("page:", diagnosis.to_html("diagnosis.html"))
