@@ -116,3 +116,41 @@ def test_explanation_names_what_is_not_understood():
     ways = lzt.explain_ntk(lookup, tokens)
     assert ways["unused"].kind == "unused"
     assert len(str(ways).splitlines()) == 5
+
+
+def test_outputs_that_share_a_pattern_over_positions():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Tanh()]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(6), nn.Linear(6, 5)]
+    model = nn.Sequential(*layers).double().eval()
+    x = torch.randn(7, 2, 9, 9, dtype=torch.float64)
+    ways = lzt.explain_ntk(model, x)
+    assert (ways["0.weight"].kind, ways["3.weight"].kind) == ("gradients", "shared")
+    wanted = torch_zoo.kernel(model, x)
+    assert gap(lzt.ntk(model, x), wanted) < 1e-12
+    assert gap(lzt.ntk(model, x, trace_outputs=True), torch.einsum("ijaa->ij", wanted)) < 1e-12
+    assert gap(lzt.ntk(model, x[:3], x[1:]), wanted[:3, 1:]) < 1e-12
+    assert gap(lzt.ntk(model, x, memory=60_000), wanted) < 1e-12
+
+
+class Bag(nn.Module):
+    """A table, read twice, whose rows are seldom the same for two positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(500, 3)
+        self.readout = nn.Linear(3, 2)
+
+    def forward(self, tokens):
+        hidden = torch.tanh(self.table(tokens))
+        return self.readout(hidden.mean(1)) * self.table(tokens[:, :1])[:, 0, :2]
+
+
+def test_tables_whose_rows_are_seldom_looked_up():
+    torch.manual_seed(0)
+    model, tokens = Bag().double(), torch.randint(500, (6, 40))
+    tokens[1, :3] = tokens[0, 0]
+    wanted = torch_zoo.kernel(model, tokens)
+    assert gap(lzt.ntk(model, tokens), wanted) < 1e-12
+    assert gap(lzt.ntk(model, tokens, trace_outputs=True), torch.einsum("ijaa->ij", wanted)) < 1e-12
+    assert gap(lzt.ntk(model, tokens[:2], tokens[1:]), wanted[:2, 1:]) < 1e-12

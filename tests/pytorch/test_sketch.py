@@ -68,6 +68,50 @@ def test_intervals_cover_the_exact_values(m, n_seeds, least, most):
     assert max(covered.values()) <= most, covered
 
 
+class Wide(nn.Module):
+    """Layers of each kind that are contracted, and some that are not."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(6, 8, 3, 2)
+        self.back = nn.ConvTranspose2d(8, 12, 3)
+        self.square, self.twice = nn.Linear(12, 40), nn.Linear(40, 40, bias=False)
+        self.matrix = nn.Parameter(torch.randn(40, 30) / 6)
+        self.scale = nn.Parameter(torch.ones(2, 30))
+        self.readout = nn.Linear(30, 2)
+
+    def forward(self, x):
+        hidden = torch.tanh(self.back(torch.tanh(self.first(x)))).mean((2, 3))
+        hidden = torch.tanh(self.twice(torch.tanh(self.square(hidden))))
+        hidden = torch.tanh(self.twice(hidden)) @ self.matrix
+        return self.readout(hidden * self.scale.sum(0))
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_products_are_those_of_the_exact_kernel_for_its_directions(n):
+    torch.manual_seed(1)
+    model, x = Wide().double(), torch.randn(n, 6, 5, 5, dtype=torch.float64)
+    m, seed = 7, 3
+    signs = torch.randint(0, 2, (m, n, 2), generator=torch.Generator().manual_seed(seed)) * 2.0 - 1
+    u = signs.reshape(m, -1).double().numpy()  # the exact kernel is centred itself
+    found = lzt.sketch(model, x, m, seed=seed, groups=lambda name: name)
+    size = 1e-12 * np.abs(found.products).max()
+    for name, products in found.groups.items():
+        wanted = u @ exact(model, x, params=[name]) @ u.T
+        np.testing.assert_allclose(products, wanted, rtol=1e-11, atol=size, err_msg=name)
+
+
+def test_what_all_rows_have_in_common_is_not_squared_in_single_precision():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(300, 40), nn.Tanh(), nn.Linear(40, 2))
+    with torch.no_grad():
+        model[0].weight.mul_(0.003)
+    x = 30 + torch.randn(20, 300)
+    found = lzt.sketch(model, x, 6, params=["0.weight"]).products
+    wanted = lzt.sketch(model.double(), x.double(), 6, params=["0.weight"]).products
+    assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
 def test_groups_add_up_and_each_is_its_own_kernel():
     model, x = model_and_rows()
     found = lzt.sketch(model, x, 200)

@@ -11,7 +11,7 @@ from ._contract import (
     Total,
     add_products,
     added,
-    is_contracted,
+    cheapest,
     matrix_gradient,
     without_dead_positions,
 )
@@ -170,7 +170,7 @@ def _is_all_products(route: Route) -> bool:
 def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, cotangent: Tensor) -> Factors:
     product = meeting.site
     assert isinstance(product, Product)  # the caller looked
-    activation = by_row(product.activation, block.n, meeting.rows_first)
+    activation = by_row(product.activation(), block.n, meeting.rows_first)
     if activation.is_floating_point():
         activation = activation.to(block.dtype)
     shape = tuple(parameter.shape) if meeting.source is None else value_shape(meeting.source)
@@ -207,7 +207,7 @@ def add_parts(
         mine, yours = left.get(weight), right.get(weight)
         if bias not in names or not isinstance(mine, list) or not isinstance(yours, list):
             continue
-        if is_contracted(mine, yours, traced=total.is_traced):
+        if cheapest(mine, yours, traced=total.is_traced) == "contraction":
             with_bias[weight] = bias
     for name in names - set(with_bias.values()):
         mine, yours = left[name], right[name]

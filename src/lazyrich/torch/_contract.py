@@ -5,16 +5,27 @@ Everything is computed in pieces that stay in the processor's cache and added up
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ._shared import Shared, shared
+
+Method = Literal["contraction", "gradients", "shared"]
+"""How the gradients of two blocks of rows are multiplied: cotangents with cotangents and
+activations with activations; formed for each row and output; formed once for all outputs."""
+
 # Entries of a temporary: what a cache holds, and what keeps an accelerator busy.
 _MOST_ENTRIES = {"cpu": 1 << 20}
 _MOST_ENTRIES_ELSEWHERE = 1 << 26
+# How many times longer it takes to gather entries than to multiply them in a matrix product.
+_SPARSE = 16
 # A symmetric kernel is computed above its diagonal, in this many strips or more.
 _N_STRIPS = 6
+# Lower strips than this are multiplied at a lower rate.
+_LEAST_STRIP = 32
 # Rows that are mirrored at the diagonal at a time.
 _MIRRORED = 256
 
@@ -39,6 +50,11 @@ class Factors:
     def is_lookup(self) -> bool:
         """Whether the activation stands for rows of a table."""
         return not self.activation.is_floating_point()
+
+    @cached_property
+    def shared(self) -> Shared | None:
+        """What all outputs share; None if they do not."""
+        return None if self.is_lookup else shared(self.cotangent)
 
     def flipped(self) -> "Factors":
         """The same for the transposed matrix."""
@@ -69,7 +85,9 @@ class Total:
             left, right = left.flatten(1), right.flatten(1)
         else:
             left, right = left.flatten(0, 1), right.flatten(0, 1)
-        size = -(-len(left) // _N_STRIPS) if self.is_symmetric and len(left) > 64 else len(left)
+        size = len(left)
+        if self.is_symmetric and size >= 2 * _LEAST_STRIP:
+            size = max(_LEAST_STRIP, -(-size // _N_STRIPS))
         for start in range(0, len(left), size):
             first = start if self.is_symmetric else 0
             part = self.values[start : start + size, first:]
@@ -121,9 +139,15 @@ def without_dead_positions(factors: Factors) -> Factors:
     )
 
 
-def is_contracted(left: Sequence[Factors], right: Sequence[Factors], *, traced: bool) -> bool:
-    """Whether contracting costs less than forming the gradient of each row and output."""
-    return gram_cost(left, right, traced=traced) <= gradient_cost(left, right, traced=traced)
+def cheapest(left: Sequence[Factors], right: Sequence[Factors], *, traced: bool) -> Method:
+    """The method that takes the fewest multiplications."""
+    costs: dict[Method, float] = {
+        "contraction": _gram_cost(left, right, traced=traced),
+        "gradients": _gradient_cost(left, right, traced=traced),
+    }
+    if len(left) == len(right) == 1 and left[0].shared and right[0].shared:
+        costs["shared"] = _shared_cost(left[0], right[0], traced=traced)
+    return min(costs, key=costs.__getitem__)
 
 
 def add_products(
@@ -136,9 +160,13 @@ def add_products(
         left: one for each use, n rows.
         right: the same uses, m rows.
         with_bias: whether to add the kernel of a bias that is added to the product, as
-            an activation that is always one; asked for only where `is_contracted`.
+            an activation that is always one; asked for only where they are contracted.
     """
-    if not is_contracted(left, right, traced=total.is_traced):
+    method = cheapest(left, right, traced=total.is_traced)
+    if method == "shared":
+        _add_shared(total, left[0], right[0])
+        return
+    if method == "gradients":
         _add_formed(total, left, right)
         return
     for one in left:
@@ -146,11 +174,14 @@ def add_products(
             _add_pair(total, one, other, with_bias=with_bias)
 
 
-def gram_cost(left: Sequence[Factors], right: Sequence[Factors], *, traced: bool) -> float:
+def _gram_cost(left: Sequence[Factors], right: Sequence[Factors], *, traced: bool) -> float:
     """Multiplications if cotangents and activations are contracted pair by pair."""
     cost = 0.0
     for one in left:
         for other in right:
+            if _is_sparse(one, other):
+                cost += _sparse_cost(one, other, traced=traced)
+                continue
             n, c, s, r = one.cotangent.shape
             m, _, t, _ = other.cotangent.shape
             q = 1 if one.is_lookup or other.is_lookup else one.activation.shape[2]
@@ -161,7 +192,7 @@ def gram_cost(left: Sequence[Factors], right: Sequence[Factors], *, traced: bool
     return cost
 
 
-def gradient_cost(left: Sequence[Factors], right: Sequence[Factors], *, traced: bool) -> float:
+def _gradient_cost(left: Sequence[Factors], right: Sequence[Factors], *, traced: bool) -> float:
     """Multiplications if the gradient of each row and output is formed."""
     size = float(left[0].shape[0]) * left[0].shape[1]
     n, c = left[0].cotangent.shape[:2]
@@ -172,8 +203,20 @@ def gradient_cost(left: Sequence[Factors], right: Sequence[Factors], *, traced: 
     return form + n * m * (c if traced else c * c) * size
 
 
+def _shared_cost(one: Factors, other: Factors, *, traced: bool) -> float:
+    """Multiplications if the gradient of what outputs share is formed."""
+    n, c, s, r = one.cotangent.shape
+    m, _, t, _ = other.cotangent.shape
+    q = one.activation.shape[2]
+    form = float(n) * s * q * r + (0.0 if other is one else float(m) * t * q * r)
+    return form + float(n) * m * r * (q + (c if traced else c + c * c))
+
+
 def _add_pair(total: Total, one: Factors, other: Factors, *, with_bias: bool) -> None:
     """The part of two uses."""
+    if _is_sparse(one, other):
+        _add_equal(total, one, other)
+        return
     c, s = one.cotangent.shape[1:3]
     t = other.cotangent.shape[2]
     is_same = one.activation_first == other.activation_first
@@ -186,6 +229,47 @@ def _add_pair(total: Total, one: Factors, other: Factors, *, with_bias: bool) ->
             _aligned(one.cotangent[rows], other.cotangent[columns], activations, into)
         else:
             _crossed(one, other, rows, columns, into)
+
+
+def _is_sparse(one: Factors, other: Factors) -> bool:
+    """Whether few pairs of positions look the same row of a table up."""
+    if not (one.is_lookup and other.is_lookup and one.activation_first == other.activation_first):
+        return False
+    return _SPARSE * _n_equal(one, other) < one.activation.numel() * other.activation.numel()
+
+
+def _n_equal(one: Factors, other: Factors) -> float:
+    length = one.shape[0] if one.activation_first else one.shape[1]
+    counts = [torch.bincount(f.activation.flatten(), minlength=length) for f in (one, other)]
+    return float(counts[0].double() @ counts[1].double())
+
+
+def _sparse_cost(one: Factors, other: Factors, *, traced: bool) -> float:
+    c, r = one.cotangent.shape[1], one.cotangent.shape[3]
+    return _SPARSE * _n_equal(one, other) * (c if traced else c * c) * r
+
+
+def _add_equal(total: Total, one: Factors, other: Factors) -> None:
+    """Cotangents at every pair of positions that look up the same row of a table."""
+    (_, c, s, r), t = one.cotangent.shape, other.cotangent.shape[2]
+    wanted = one.activation.flatten().contiguous()
+    found, order = other.activation.flatten().sort()
+    first = torch.searchsorted(found, wanted)
+    counts = torch.searchsorted(found, wanted, right=True) - first
+    mine = torch.arange(len(wanted), device=wanted.device).repeat_interleave(counts)
+    skipped = (counts.cumsum(0) - counts - first).repeat_interleave(counts)
+    yours = order[torch.arange(len(mine), device=wanted.device) - skipped]
+    left, right = (f.cotangent.transpose(1, 2).reshape(-1, c, r) for f in (one, other))
+    into = total.values.reshape(total.n, total.c, total.m, total.c).permute(0, 2, 1, 3)
+    most = _MOST_ENTRIES.get(into.device.type, _MOST_ENTRIES_ELSEWHERE)
+    for i, j in zip(
+        mine.split(max(1, most // (c * r))), yours.split(max(1, most // (c * r))), strict=True
+    ):
+        if total.is_traced:
+            part = (left[i] * right[j]).sum((1, 2))[:, None, None]
+        else:
+            part = left[i] @ right[j].transpose(1, 2)
+        into.index_put_((i // s, j // t), part, accumulate=True)
 
 
 def _aligned(mine: Tensor, yours: Tensor, activations: Tensor, into: Tensor) -> None:
@@ -236,6 +320,36 @@ def _mixed_gram(cotangent: Tensor, activation: Tensor) -> Tensor:
     n, c, s, q = cotangent.shape
     m, t, _ = activation.shape
     return (cotangent.reshape(-1, q) @ activation.reshape(-1, q).T).reshape(n, c, s, m, t)
+
+
+def _add_shared(total: Total, one: Factors, other: Factors) -> None:
+    """Form the gradients of patterns, some channels at a time; multiply with the gains."""
+    mine, yours = one.shared, other.shared
+    assert mine is not None  # the caller looked
+    assert yours is not None
+    n, m, q, r = total.n, total.m, one.activation.shape[2], one.cotangent.shape[3]
+    most = _MOST_ENTRIES.get(total.values.device.type, _MOST_ENTRIES_ELSEWHERE)
+    step = max(1, most // (max(n, m) * max(q, m)))
+    for start in range(0, r, step):
+        channels = slice(start, start + step)
+        left = _pattern_gradient(one, mine, channels)
+        right = left if other is one else _pattern_gradient(other, yours, channels)
+        products = left @ right.transpose(1, 2)  # r n m
+        gains, others = mine.gains[..., channels], yours.gains[..., channels]
+        if total.is_traced:
+            total.values += (gains.permute(2, 0, 1) @ others.permute(2, 1, 0) * products).sum(0)
+            continue
+        for rows, columns, into in total.tiles(gains.shape[1] * gains.shape[2]):
+            scaled = products[:, rows, columns].permute(2, 1, 0)[:, :, None] * gains[rows]
+            w, h, c, k = scaled.shape
+            part = scaled.reshape(w, h * c, k) @ others[columns].transpose(1, 2)
+            into += part.reshape(w, h, c, -1).permute(1, 2, 0, 3)
+
+
+def _pattern_gradient(factors: Factors, found: Shared, channels: slice) -> Tensor:
+    """(channels, n, q)."""
+    pattern = found.pattern[..., channels].transpose(1, 2)  # n r s
+    return (pattern @ factors.activation).transpose(0, 1)
 
 
 def _add_formed(total: Total, left: Sequence[Factors], right: Sequence[Factors]) -> None:

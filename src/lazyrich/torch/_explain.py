@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ._block import make_block, parts
-from ._contract import gradient_cost, gram_cost
+from ._contract import cheapest
 from ._model import (
     Chosen,
     parameter_dtype,
@@ -26,8 +26,10 @@ class ModuleWay:
         name: of the parameter.
         shape: its shape.
         kind: ``"contraction"`` (cotangents with cotangents, activations with activations),
-            ``"gradients"`` (the gradients of rows by one batched product), ``"jacobian"``
-            (a backward pass for each row and output) or ``"unused"``.
+            ``"gradients"`` (the gradients of rows by one batched product), ``"shared"``
+            (the same, formed once for all outputs, which differ by a factor for each
+            channel), ``"jacobian"`` (a backward pass for each row and output) or
+            ``"unused"``.
         reason: where the parameter was met, or why it was not understood.
 
     Example:
@@ -124,10 +126,7 @@ def explain_ntk(
         elif not route.meetings:
             kind = "jacobian"
         elif not isinstance(factors := found[name], Tensor):
-            is_gram = gram_cost(factors, factors, traced=trace_outputs) <= gradient_cost(
-                factors, factors, traced=trace_outputs
-            )
-            kind = "contraction" if is_gram else "gradients"
+            kind = cheapest(factors, factors, traced=trace_outputs)
         else:
             kind = "gradients"
         ways.append(ModuleWay(name, tuple(parameter.shape), kind, route.reason))

@@ -30,6 +30,9 @@ from ._rows import (
     rows,
 )
 
+# Rows on which a plan is made and checked.
+_PILOT = 2
+
 
 def ntk(
     model: nn.Module,
@@ -180,11 +183,11 @@ def _by_blocks(
 
 
 def _pilot(model: nn.Module, batches: Sequence[Inputs], output: Output) -> Tensor:
-    """The outputs of three rows, with their graph."""
+    """The outputs of the first rows, with their graph."""
     try:
-        return given_outputs(model, rows(batches[0], 0, 3), output)
+        return given_outputs(model, rows(batches[0], 0, _PILOT), output)
     except Exception:
-        # Whatever is wrong is told of all rows rather than of three, if they show it too.
+        # Whatever is wrong is told of all rows rather than of these, if they show it too.
         for batch in batches:
             with torch.no_grad():
                 refuse_mixed_rows(model, batch, outputs(model, batch, output), output)

@@ -1,7 +1,9 @@
 """Choose a method for each parameter of a batch: through its sites, or through its Jacobian."""
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -78,14 +80,14 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
     graph = Graph(outputs)
     probe = _Probe(outputs)
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
-    probe.compute(dict.fromkeys(first + [r.node for node in first for r in graph.readers(node)]))
-    routes = {name: _route(graph, p, probe.rows_first) for name, p in parameters.items()}
-    checked = {name: route for name, route in routes.items() if route.meetings}
-    exact = probe.of_parameters([parameters[name] for name in checked])
-    for (name, route), wanted in zip(checked.items(), exact, strict=True):
-        found = sum(_total(m, probe, parameters[name]) for m in route.meetings)
-        if wanted is None or not _is_close(found, wanted):
-            routes[name] = Route(reason="its sites do not add up to its gradient")
+    second = [r.node for node in first for r in graph.readers(node)]
+    of_parameters = probe.compute(dict.fromkeys(first + second), parameters.values())
+    routes = {name: follow(graph, p, probe.rows_first) for name, p in parameters.items()}
+    for (name, route), exact in zip(routes.items(), of_parameters, strict=True):
+        if route.meetings:
+            found = sum(_total(m, probe, parameters[name]) for m in route.meetings)
+            if exact is None or not _is_close(found, exact):
+                routes[name] = Route(reason="its sites do not add up to its gradient")
     return routes
 
 
@@ -109,7 +111,7 @@ def replan(
         decisions = iter(route.decisions)
         again[name] = route
         if route.meetings:
-            again[name] = _route(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
+            again[name] = follow(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
             if again[name].decisions != route.decisions or not again[name].meetings:
                 return plan(outputs, parameters)
     return again
@@ -130,16 +132,21 @@ class _Probe:
         self._plain: dict[Node, Tensor | None] = {}
         self._scaled: dict[Node, Tensor | None] = {}
 
-    def of_parameters(self, parameters: list[nn.Parameter]) -> list[Tensor | None]:
-        return gradients(self.outputs, parameters, self.cotangent)
+    def compute(
+        self, nodes: Iterable[Node], parameters: Iterable[nn.Parameter] = ()
+    ) -> list[Tensor | None]:
+        """Compute both gradients at several nodes in one backward pass each.
 
-    def compute(self, nodes: Iterable[Node]) -> None:
-        """Compute both gradients at several nodes in one backward pass each."""
+        Returns:
+            The first of the two at parameters.
+        """
         new = [node for node in nodes if node not in self._plain]
         edges = [edge(node) for node in new]
         scaled = self.cotangent * self.scales[:, None]
-        self._plain |= dict(zip(new, gradients(self.outputs, edges, self.cotangent), strict=True))
+        arrived = gradients(self.outputs, [*edges, *parameters], self.cotangent)
+        self._plain |= dict(zip(new, arrived, strict=False))
         self._scaled |= dict(zip(new, gradients(self.outputs, edges, scaled), strict=True))
+        return arrived[len(new) :]
 
     def at(self, node: Node) -> Tensor | None:
         self.compute([node])
@@ -167,8 +174,14 @@ class _Probe:
         return None
 
 
-def _route(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]) -> Route:
-    """Follow a parameter through values computed from it alone to all its sites."""
+def follow(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]) -> Route:
+    """Follow a parameter through values computed from it alone to all its sites.
+
+    Args:
+        graph: of the outputs.
+        parameter: a parameter of theirs.
+        layout: from a site to whether its rows come first; None to look further.
+    """
     readers = graph.readers_of_parameter(parameter)
     if not readers:
         return Route(reason="no output depends on it", is_used=False)
@@ -227,18 +240,20 @@ def _total(meeting: Meeting, probe: _Probe, parameter: nn.Parameter) -> Tensor |
 
 
 def _product_total(one: Product, g: Tensor, parameter: nn.Parameter, meeting: Meeting) -> Tensor:
-    cotangent = one.cotangent(g).double()
-    if one.activation.is_floating_point():
-        activation = one.activation.double()
-        left, right = activation, cotangent
+    dtype = torch.promote_types(g.dtype, torch.float32)
+    cotangent = one.cotangent(g).to(dtype)
+    if not one.is_lookup:
+        left, right = one.activation().to(dtype), cotangent
         if not one.activation_first:
             left, right = right, left
-        return torch.einsum("nsp,nsq->pq", left, right)
+        if left.shape[1] == 1:
+            return left[:, 0].T @ right[:, 0]
+        return torch.bmm(left.transpose(1, 2), right).sum(0)
     shape = tuple(parameter.shape) if meeting.source is None else value_shape(meeting.source)
     if meeting.is_transposed:
         shape = shape[::-1]
     total = cotangent.new_zeros(shape)
-    return total.index_add_(0, one.activation.reshape(-1), cotangent.reshape(-1, shape[1]))
+    return total.index_add_(0, one.activation().reshape(-1), cotangent.reshape(-1, shape[1]))
 
 
 def pull_back(meeting: Meeting, gradient: Tensor, parameter: nn.Parameter) -> Tensor:
@@ -259,16 +274,27 @@ def pull_back(meeting: Meeting, gradient: Tensor, parameter: nn.Parameter) -> Te
         return gradient.reshape(k, *parameter.shape)
     shape, dtype = value_shape(meeting.source), meeting.source._input_metadata[0].dtype
     cotangents = gradient.reshape(k, *shape).to(dtype)
-    rows = [
-        torch.autograd.grad(edge(meeting.source), parameter, one, retain_graph=True)[0]
-        for one in cotangents
-    ]
-    return torch.stack(rows).to(gradient.dtype)
+    return _pulled_through(meeting.source, cotangents, parameter).to(gradient.dtype)
+
+
+def _pulled_through(node: Node, cotangents: Tensor, parameter: nn.Parameter) -> Tensor:
+    """Gradients (k, …) of a parameter for k cotangents of a node that is computed from it."""
+
+    def pulled(cotangent: Tensor, **how: bool) -> Tensor:
+        (found,) = torch.autograd.grad(edge(node), parameter, cotangent, retain_graph=True, **how)
+        return found
+
+    if len(cotangents) > 1:
+        with suppress(RuntimeError, NotImplementedError), warnings.catch_warnings():
+            # An operation that is not batched is run in a loop, with a warning, or fails.
+            warnings.simplefilter("ignore")
+            return pulled(cotangents, is_grads_batched=True)
+    return torch.stack([pulled(one) for one in cotangents])
 
 
 def _is_close(found: Tensor | float, exact: Tensor) -> bool:
     if not isinstance(found, Tensor):
         return not bool(exact.any())
     tolerance = 50 * torch.finfo(exact.dtype).eps ** 0.75
-    gap = (found - exact.double()).norm()
+    gap = (found.double() - exact.double()).norm()
     return bool(gap <= tolerance * exact.double().norm()) or bool(gap == 0)

@@ -22,16 +22,21 @@ class Product:
 
     Attributes:
         node: whose cotangent is meant.
-        activation: (N, s, q), or whole numbers (N, s) for the rows of a table.
+        n_positions: N · s.
+        activation: makes (N, s, q), or whole numbers (N, s) for the rows of a table; not
+            kept, since the patches of a convolution are larger than its images.
         cotangent: from the node's cotangent to (N, s, r).
         activation_first: whether the matrix is (q, r) and not (r, q).
+        is_lookup: whether activations are rows of a table.
         is_plain: whether (N, s, r) is the node's cotangent itself.
     """
 
     node: Node
-    activation: Tensor
+    n_positions: int
+    activation: Callable[[], Tensor]
     cotangent: Callable[[Tensor], Tensor]
     activation_first: bool
+    is_lookup: bool = False
     is_plain: bool = False
 
 
@@ -90,7 +95,8 @@ def _product(node: Node, activation: Tensor, scale: float | int = 1) -> Product 
     is_plain = scale == 1
     return Product(
         node,
-        activation[:, None],
+        len(activation),
+        lambda: activation[:, None],
         lambda g: g[:, None] if is_plain else scale * g[:, None],
         activation_first=True,
         is_plain=is_plain,
@@ -105,7 +111,11 @@ def _linear(reader: Reader, shape: tuple[int, ...]) -> Site | None:
         if flat is None:
             return None
         return Product(
-            node, flat[:, None], lambda g: g.flatten(0, -2)[:, None], activation_first=False
+            node,
+            len(flat),
+            lambda: flat[:, None],
+            lambda g: g.flatten(0, -2)[:, None],
+            activation_first=False,
         )
     return _sum_to(node, shape, lambda g: g) if reader.position == 2 else None
 
@@ -203,9 +213,11 @@ def _lookup(node: Node, indices: Tensor, padding: int, shape: tuple[int, ...]) -
     keep = (flat != padding)[:, None, None]
     return Product(
         node,
-        flat[:, None],
+        len(flat),
+        lambda: flat[:, None],
         lambda g: g.reshape(-1, 1, width) * keep,
         activation_first=True,
+        is_lookup=True,
     )
 
 
@@ -278,8 +290,14 @@ def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
         return g.flatten(2).transpose(1, 2)
 
     if groups == 1:
-        unfolded = patches(activation, **how)
-        return Product(node, unfolded, pixels, activation_first=False, is_plain=True)
+        return Product(
+            node,
+            _size(value_shape(node)) // shape[0],
+            lambda: patches(activation, **how),
+            pixels,
+            activation_first=False,
+            is_plain=True,
+        )
 
     def per_group(g: Tensor) -> Tensor:
         h = patches(activation, **how)
@@ -299,7 +317,8 @@ def _transposed_convolution(node: Node, shape: tuple[int, ...], how: dict) -> Si
         return transposed_patches(g, positions=positions, **how)
 
     if groups == 1:
-        return Product(node, activation, cut, activation_first=True)
+        n_positions = activation.shape[0] * activation.shape[1]
+        return Product(node, n_positions, lambda: activation, cut, activation_first=True)
 
     def per_group(g: Tensor) -> Tensor:
         n, s, _ = activation.shape

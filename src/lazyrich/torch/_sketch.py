@@ -22,12 +22,12 @@ from lazyrich.diagnosis import (
 from ._memory import budget
 from ._model import (
     Chosen,
-    parameter_dtype,
     refuse_training_mode,
     trainable_parameters,
     unchanged,
     unwrap,
 )
+from ._pullback import pulled_products
 from ._rows import Inputs, Output, n_rows, outputs, refuse_mixed_rows, require_device
 
 _N_PERMUTATIONS = 16
@@ -203,70 +203,28 @@ def sketch(
         values = outputs(model, x, output)
         refuse_mixed_rows(model, x, values, output)
         generator = torch.Generator().manual_seed(seed)
-        directions = torch.randint(0, 2, (m, *values.shape), generator=generator) * 2.0 - 1.0
+        directions = torch.randint(0, 2, (m, *values.shape), generator=generator).double() * 2 - 1
         if center:
             # The projection has variance 1 − 1/n on its diagonal, as the centred kernel asks.
             directions = directions - directions.mean(1, keepdim=True)
-        found = _products(values, directions, parameters, named, scales, budget(memory, parameters))
+
+        def products(of: Tensor) -> dict[str, np.ndarray]:
+            most = budget(memory, parameters)
+            return pulled_products(values, of, parameters, scales=scales, memory=most)
+
+        found = {group: np.zeros((m, m)) for group in named.values()}
+        for name, one in products(directions).items():
+            found[named[name]] += one
         labels = None
         if y is not None:
-            labels = _label_energy(values, _label_matrix(y, values), parameters, scales, generator)
+            energies = sum(products(_permuted(_label_matrix(y, values), generator)).values())
+            value, *null = np.diagonal(energies)
+            labels = LabelEnergy(float(value), tuple(map(float, null)))
     return Sketch(found, len(values), values.shape[1], seed, center, labels)
 
 
 def _module_of(name: str) -> str:
     return name.rsplit(".", 1)[0] if "." in name else name
-
-
-def _products(
-    values: Tensor,
-    directions: Tensor,
-    parameters: dict[str, nn.Parameter],
-    named: dict[str, str],
-    scales: dict[str, Tensor] | None,
-    memory: float,
-) -> dict[str, np.ndarray]:
-    """The products of every group, as many parameters at a time as memory allows."""
-    dtype = parameter_dtype(parameters)
-    m = len(directions)
-    found = {group: np.zeros((m, m)) for group in named.values()}
-    for names in _chunks(parameters, memory / 4 / (8 * m)):
-        chosen = [parameters[name] for name in names]
-        rows = [torch.empty(m, p.numel(), dtype=dtype, device=p.device) for p in chosen]
-        for i, direction in enumerate(directions):
-            pulled = _pulled(values, direction.to(values), chosen, dtype)
-            for into, one in zip(rows, pulled, strict=True):
-                into[i] = one
-        for name, of_name in zip(names, rows, strict=True):
-            if scales is not None:
-                of_name *= scales[name].reshape(1, -1).to(of_name)
-            found[named[name]] += (of_name @ of_name.T).double().cpu().numpy()
-    return found
-
-
-def _chunks(parameters: Mapping[str, nn.Parameter], most: float) -> list[list[str]]:
-    chunks: list[list[str]] = [[]]
-    size = 0
-    for name, parameter in parameters.items():
-        if chunks[-1] and size + parameter.numel() > most:
-            chunks.append([])
-            size = 0
-        chunks[-1].append(name)
-        size += parameter.numel()
-    return chunks
-
-
-def _pulled(
-    values: Tensor, direction: Tensor, chosen: list[nn.Parameter], dtype: torch.dtype
-) -> list[Tensor]:
-    """Jᵀu, flat, for each parameter."""
-    arrived = torch.autograd.grad(values, chosen, direction, retain_graph=True, allow_unused=True)
-    return [
-        torch.zeros(p.numel(), dtype=dtype, device=p.device)
-        if g is None
-        else g.reshape(-1).to(dtype)
-        for p, g in zip(chosen, arrived, strict=True)
-    ]
 
 
 def _label_matrix(y: object, values: Tensor) -> Tensor:
@@ -290,27 +248,10 @@ def _label_matrix(y: object, values: Tensor) -> Tensor:
     return y - y.mean(0)
 
 
-def _label_energy(
-    values: Tensor,
-    y: Tensor,
-    parameters: dict[str, nn.Parameter],
-    scales: dict[str, Tensor] | None,
-    generator: torch.Generator,
-) -> LabelEnergy:
-    chosen, dtype = list(parameters.values()), parameter_dtype(parameters)
-
-    def energy(labels: Tensor) -> float:
-        pulled = _pulled(values, labels, chosen, dtype)
-        if scales is not None:
-            pulled = [
-                g * scales[name].reshape(-1).to(g)
-                for name, g in zip(parameters, pulled, strict=True)
-            ]
-        return float(sum((g.double() ** 2).sum() for g in pulled))
-
+def _permuted(y: Tensor, generator: torch.Generator) -> Tensor:
+    """The labels, and random permutations of their rows."""
     orders = [torch.randperm(len(y), generator=generator) for _ in range(_N_PERMUTATIONS)]
-    null = tuple(energy(y[order.to(y.device)]) for order in orders)
-    return LabelEnergy(energy(y), null)
+    return torch.stack([y, *(y[order.to(y.device)] for order in orders)])
 
 
 def _preconditioner(
