@@ -45,7 +45,7 @@ _POWERS = {"inverse_square": 2, "inverse": 1, "fixed": 0}
 
 
 class Steps(NamedTuple):
-    """When a run fits, and when it generalises; infinite if it never does."""
+    """When a run first fits, and from when on it generalises; infinite if it never does."""
 
     fit: float
     test: float
@@ -66,7 +66,9 @@ def steps_of(history: History, late: LateRun) -> Steps:
             errors = history.records[f"{part}_loss"].values / chance.chance_loss
         else:
             errors = (1 - history.records[f"{part}_accuracy"].values) / chance.chance
-        found[part] = float(fall_step(history.steps, errors, levels[part]))
+        above = np.flatnonzero(~(errors <= levels[part]))
+        begin = above[-1] if part == "test" and len(above) else 0  # it must stay below
+        found[part] = float(fall_step(history.steps[begin:], errors[begin:], levels[part]))
     return Steps(found["train"], found["test"])
 
 
