@@ -11,42 +11,20 @@ so what is measured is a random part of all; the next run goes on with the rest.
     python benchmarks/diagnosis/zoo.py test
 """
 
-import argparse
+import copy
 import itertools
-import json
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
+from cases import DIM, N_STEPS, Case, N, arguments, measure_all, row, shuffled
 from torch import Tensor, nn
 
 import lazyrich.torch as lzt
+from lazyrich.diagnosis import Diagnosis
 
-RESULTS = Path(__file__).parent / "results"
-N, DIM, N_STEPS = 32, 8, 500
-
-
-class Case(NamedTuple):
-    """One network."""
-
-    half: str
-    architecture: str
-    loss: str
-    optimizer: str
-    kind: str  # scaled, linearized, linear, width
-    alpha: float
-    width: int
-    seed: int
-
-    @property
-    def truth(self) -> str:
-        """The regime by construction, or "not judged"."""
-        if self.kind in ("linear", "linearized") or self.alpha >= 1000:
-            return "lazy"
-        return "rich" if self.alpha <= 0.1 else "not judged"
+SEEDS = {"calibrate": (0,), "test": (10,)}
 
 
 class Attention(nn.Module):
@@ -104,10 +82,9 @@ def labels(half: str, loss: str, x: Tensor) -> Tensor:
 
 def cases(half: str) -> list[Case]:
     """All of a half, in a fixed random order."""
-    seeds = (0, 1) if half == "calibrate" else (10, 11)
     found = []
     for architecture, loss, optimizer, seed in itertools.product(
-        ARCHITECTURES[half], ("mse", "cross_entropy"), ("sgd", "momentum", "adam"), seeds
+        ARCHITECTURES[half], ("mse", "cross_entropy"), ("sgd", "momentum", "adam"), SEEDS[half]
     ):
         of = (half, architecture, loss, optimizer)
         found += [Case(*of, "scaled", a, 32, seed) for a in (0.01, 0.1, 1.0, 10.0, 100.0, 1e4)]
@@ -115,8 +92,7 @@ def cases(half: str) -> list[Case]:
         if "MLP" in architecture and optimizer == "sgd":
             found.append(Case(*of, "linear", 1.0, 0, seed))
             found += [Case(*of, "width", 1.0, w, seed) for w in (16, 256, 1024)]
-    order = np.random.default_rng(0).permutation(len(found))
-    return [found[k] for k in order]
+    return shuffled(found)
 
 
 def build(case: Case) -> nn.Module:
@@ -168,54 +144,22 @@ def measured(case: Case) -> list[dict[str, Any]]:
     x = torch.randn(N, DIM)
     y = labels(case.half, case.loss, x)
     model = build(case)
-    start = {k: v.clone() for k, v in model.state_dict().items()}
+    start = copy.deepcopy(model.state_dict())
     fitted, remaining = train(model, case, x, y)
-    rows = []
-    for when, after in (("fit", fitted), ("end", None)):
-        if when == "fit" and fitted is None:
-            continue
-        row = {**case._asdict(), "truth": case.truth, "when": when, "remaining_loss": remaining}
-        try:
-            found = lzt.diagnose(model, before=start, after=after, x=x, y=y, loss=case.loss)
-        except lzt.InputError as error:
-            rows.append({**row, "regime": "refused", "reason": str(error)})
-            continue
-        row |= {"regime": str(found.regime), "reason": found.reason}
-        for name in ("linearization_gap", "kernel_cosine", "kernel_growth", "parameter_change"):
-            one = found.readings[name]
-            row[name] = [
-                round(value, 6) if np.isfinite(value) else None
-                for value in (one.value, one.low, one.high)
-            ]
-        rows.append(row)
-    return rows
 
+    def diagnosed(after: dict | None) -> Diagnosis:
+        return lzt.diagnose(model, before=start, after=after, x=x, y=y, loss=case.loss)
 
-def write(half: str, result: dict[str, Any]) -> None:
-    """Write what there is down, so that a run may be stopped."""
-    text = json.dumps({"torch": torch.__version__, **result}, indent=0)
-    (RESULTS / f"{half}.json").write_text(text + "\n")
+    checkpoints = [("end", None)] if fitted is None else [("fit", fitted), ("end", None)]
+    return [row(case, when, remaining, partial(diagnosed, at)) for when, at in checkpoints]
 
 
 def main() -> None:
     """Measure a half and write it down."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("half", choices=("calibrate", "test"))
-    parser.add_argument("--seconds", type=float, default=120)
-    given = parser.parse_args()
+    given = arguments("calibrate", "test")
     torch.set_num_threads(1)
-    chosen = cases(given.half)
-    path = RESULTS / f"{given.half}.json"
-    before: dict[str, Any] = {"n_cases": 0, "rows": []}
-    if path.exists():
-        before = json.loads(path.read_text())
-    rows: list[dict[str, Any]] = before["rows"]
-    for n, case in enumerate(chosen[before["n_cases"] :], before["n_cases"] + 1):
-        if time.process_time() > given.seconds:
-            break
-        rows += measured(case)
-        write(given.half, {"n_cases": n, "n_all": len(chosen), "rows": rows})
-        print(n, len(chosen), round(time.process_time()), case[1:], rows[-1]["regime"], flush=True)
+    versions = {"torch": torch.__version__}
+    measure_all(given.half, cases(given.half), measured, versions, given.seconds)
 
 
 if __name__ == "__main__":

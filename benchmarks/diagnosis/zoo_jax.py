@@ -7,19 +7,18 @@ processor time and goes on from there the next time.
     python benchmarks/diagnosis/zoo_jax.py
 """
 
-import argparse
 import itertools
-import json
-import time
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from zoo import DIM, N_STEPS, RESULTS, Case, N
+from cases import DIM, N_STEPS, Case, N, arguments, measure_all, row, shuffled
 
 import lazyrich as lz
+from lazyrich.diagnosis import Diagnosis
 from lazyrich.models import CommitteeNet, MLPNet
 
 HALF = "jax"
@@ -40,8 +39,7 @@ def cases() -> list[Case]:
         of = (HALF, architecture, loss, optimizer)
         found += [Case(*of, "scaled", a, 64, seed) for a in (0.01, 0.1, 1.0, 10.0, 100.0, 1e4)]
         found.append(Case(*of, "linearized", 1.0, 64, seed))
-    order = np.random.default_rng(0).permutation(len(found))
-    return [found[k] for k in order]
+    return shuffled(found)
 
 
 def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
@@ -111,42 +109,17 @@ def measured(case: Case) -> list[dict[str, Any]]:
     x, y = data(case)
     predict, params0 = build(case)
     fitted, last, remaining = train(case, predict, params0, jnp.asarray(x), jnp.asarray(y))
-    rows = []
-    for when, params in (("fit", fitted), ("end", last)):
-        if params is None:
-            continue
-        row = {**case._asdict(), "truth": case.truth, "when": when}
-        row["remaining_loss"] = remaining if np.isfinite(remaining) else 1e30
-        try:
-            found = lz.diagnose(predict, params0, params, x, y, loss=case.loss)
-        except lz.InputError as error:
-            rows.append({**row, "regime": "refused", "reason": str(error)})
-            continue
-        row |= {"regime": str(found.regime), "reason": found.reason}
-        for name in ("linearization_gap", "kernel_cosine", "kernel_growth", "parameter_change"):
-            one = found.readings[name]
-            row[name] = [
-                round(value, 6) if np.isfinite(value) else None
-                for value in (one.value, one.low, one.high)
-            ]
-        rows.append(row)
-    return rows
+
+    def diagnosed(params: Any) -> Diagnosis:
+        return lz.diagnose(predict, params0, params, x, y, loss=case.loss)
+
+    checkpoints = [("end", last)] if fitted is None else [("fit", fitted), ("end", last)]
+    return [row(case, when, remaining, partial(diagnosed, at)) for when, at in checkpoints]
 
 
 def main() -> None:
     """Measure, and write down after each case."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=120)
-    given, chosen, path = parser.parse_args(), cases(), RESULTS / f"{HALF}.json"
-    before: Any = json.loads(path.read_text()) if path.exists() else {"n_cases": 0, "rows": []}
-    rows: list[dict[str, Any]] = before["rows"]
-    for n, case in enumerate(chosen[before["n_cases"] :], before["n_cases"] + 1):
-        if time.process_time() > given.seconds:
-            break
-        rows += measured(case)
-        result = {"jax": jax.__version__, "n_cases": n, "n_all": len(chosen), "rows": rows}
-        path.write_text(json.dumps(result, indent=0) + "\n")
-        print(n, len(chosen), round(time.process_time()), case[1:], rows[-1]["regime"], flush=True)
+    measure_all(HALF, cases(), measured, {"jax": jax.__version__}, arguments().seconds)
 
 
 if __name__ == "__main__":

@@ -47,3 +47,13 @@ def test_a_plain_one_is_shown(tmp_path):
     path = tmp_path / "diagnosis.json"
     path.write_text(json.dumps(diagnosis()), encoding="ascii")
     assert read_document(path).curves[0].steps.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("as_page", [False, True])
+def test_a_byte_order_mark_is_no_part_of_it(as_page, tmp_path):
+    text = json.dumps(diagnosis())
+    if as_page:
+        text = f"<!DOCTYPE html>\n<summary>show</summary><pre>{text}</pre>"
+    path = tmp_path / "diagnosis.json"
+    path.write_text(text, encoding="utf-8-sig")
+    assert read_document(path).index["diagnosis"]["regime"] == "rich"

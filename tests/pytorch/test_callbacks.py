@@ -4,6 +4,7 @@ The stand-ins call the hooks in the order of Lightning 2.6 and transformers 5; t
 trainers run where they are installed.
 """
 
+import contextlib
 import copy
 import json
 from types import SimpleNamespace
@@ -132,27 +133,32 @@ def test_without_the_packages_it_is_one_sentence(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # Lightning's own, of a call to PyTorch
 def test_the_real_lightning(tmp_path):
     lightning = pytest.importorskip("lightning")
 
     class Real(lightning.LightningModule):
         def __init__(self):
             super().__init__()
-            self.net = network()
+            self.net = nn.Sequential(network(), nn.Dropout(0.2))
 
         def forward(self, x):
             return self.net(x)
 
         def training_step(self, batch, index):
-            return nn.functional.cross_entropy(self(batch[0]), batch[1])
+            loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
+            losses[-1].append(loss.item())
+            return loss
 
         def configure_optimizers(self):
             return torch.optim.AdamW(self.parameters(), 1e-2)
 
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, Y), batch_size=4)
-    results = []
+    results, losses, states = [], [], []
     for callbacks in ([], [lzt_lightning.Monitor((X, Y), share=1.0)]):
         module = Real()
+        losses.append([])
+        torch.manual_seed(2)
         trainer = lightning.Trainer(
             max_steps=12,
             accumulate_grad_batches=2,
@@ -165,8 +171,12 @@ def test_the_real_lightning(tmp_path):
         )
         trainer.fit(module, data)
         results.append(module)
+        states.append(torch.get_rng_state())
     assert all(map(torch.equal, results[0].parameters(), results[1].parameters()))
+    assert losses[0] == losses[1]
+    assert torch.equal(*states)
     assert [one["step"] for one in callbacks[0].watch.records] == [1, 2, 5, 10]
+    losses.append([])
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     resumed = lzt_lightning.Monitor((X, Y), share=1.0)
     trainer = lightning.Trainer(
@@ -193,7 +203,7 @@ def test_the_real_trainer(tmp_path):
     tokens = torch.randint(11, (16, 6), generator=torch.Generator().manual_seed(3))
     rows = [{"input_ids": one, "labels": one} for one in tokens]
     probe = ({"input_ids": tokens}, tokens[:, 0])
-    results = []
+    results, losses, states = [], [], []
     for callbacks in (
         [],
         [lzt_transformers.Monitor(probe, share=1.0, output=lambda out: out.logits[:, -1])],
@@ -217,6 +227,44 @@ def test_the_real_trainer(tmp_path):
         )
         trainer.train()
         results.append(model)
+        losses.append([one["loss"] for one in trainer.state.log_history if "loss" in one])
+        states.append(torch.get_rng_state())
     assert all(map(torch.equal, results[0].parameters(), results[1].parameters()))
+    assert len(losses[0]) == 12
+    assert losses[0] == losses[1]
+    assert torch.equal(*states)
     assert [one["step"] for one in callbacks[0].records] == [1, 2, 5, 10]
     assert any("lazyrich_kernel_cosine" in one for one in trainer.state.log_history)
+
+
+def accelerated(*, is_watched):
+    """A loop of Accelerate that accumulates two batches to a step."""
+    accelerate = pytest.importorskip("accelerate")
+    torch.manual_seed(0)
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, Y), batch_size=4)
+    model = nn.Sequential(network(), nn.Dropout(0.2))
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    model, wrapped, data = accelerator.prepare(model, optimizer, data)
+    monitor = lzt.watch(model, optimizer, (X, Y), share=1.0, say=None) if is_watched else None
+    losses = []
+    with monitor or contextlib.nullcontext():
+        for _ in range(6):
+            for x, y in data:
+                with accelerator.accumulate(model):
+                    loss = nn.functional.cross_entropy(model(x), y)
+                    accelerator.backward(loss)
+                    wrapped.step()
+                    wrapped.zero_grad()
+                losses.append(loss.item())
+    return list(model.parameters()), losses, torch.get_rng_state(), monitor
+
+
+@pytest.mark.slow
+def test_under_accelerate_nothing_of_a_run_changes():
+    alone, watched = (accelerated(is_watched=one) for one in (False, True))
+    assert all(map(torch.equal, alone[0], watched[0]))
+    assert alone[1] == watched[1]
+    assert torch.equal(alone[2], watched[2])
+    # Twenty-four batches are twelve steps.
+    assert [one["step"] for one in watched[3].records] == [1, 2, 5, 10]

@@ -98,8 +98,9 @@ def _large_initial_output(case: Case) -> Advice | None:
         mechanism="The network starts with large outputs that it has to fit away together with "
         "the labels; in the lazy regime they add noise to every prediction.",
         evidence=f"initial {what}: {size:.3g} (1 or below is small)",
-        knob="subtract the outputs at the start (scale_output with center=True), or initialise "
-        "the last layer smaller",
+        knob="initialise the last layer smaller; or subtract the outputs at the start "
+        "(scale_output with center=True), but then without weight decay, which drags a centred "
+        "network back towards them",
         predicted_effect="the initial loss falls to that of a zero output, and so does the part of "
         "the test error that the initial outputs make",
         source="Chizat, Oyallon and Bach (2019); Kumar et al. (2024), §3",
@@ -134,7 +135,7 @@ def _softmax_collapse(case: Case) -> Advice | None:
 
 
 def _lazy(case: Case) -> Advice | None:
-    if case.verdict.regime is not Regime.LAZY:
+    if case.verdict.regime is not Regime.LAZY and not _has_kept_kernel(case):
         return None
     gap = case.found.gap.gap.value if case.found.gap is not None else math.nan
     cosine = case.found.kernel.cosine.value if case.found.kernel is not None else math.nan
@@ -145,8 +146,8 @@ def _lazy(case: Case) -> Advice | None:
     )
     return Advice(
         cause="lazy training",
-        mechanism="The labels are fitted by the kernel at the start; features that would "
-        "generalise are learned only after, if at all.",
+        mechanism="The labels are fitted with a kernel that has hardly turned since the start; "
+        "features that would generalise are learned only after, if at all.",
         evidence=f"linearization gap {gap:.2g}, kernel cosine {cosine:.3g} (0 and 1 for a lazy "
         "network)",
         knob=f"a smaller output scale α, {rate}; or an initialisation with larger first layers",
@@ -155,6 +156,13 @@ def _lazy(case: Case) -> Advice | None:
         source="Kumar et al. (2024); arXiv:2410.04642 for the rates, arXiv:2406.06158 for the "
         "layers; α with a fixed rate is confounded with rate and decay, arXiv:2602.06702",
     )
+
+
+def _has_kept_kernel(case: Case) -> bool:
+    """Late, and in between lazy and rich by its gap alone."""
+    kernel = case.found.kernel
+    is_between = case.verdict.regime is Regime.IN_BETWEEN and kernel is not None
+    return is_between and case.found.is_late and kernel.cosine.low >= threshold("lazy_cosine")
 
 
 def _norm(case: Case) -> Advice | None:

@@ -113,7 +113,7 @@ def _of_panels(content: bytes, path: Path) -> Document:
 def _of_diagnosis(path: Path) -> Document:
     content = _content(path)
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # editors may put a byte-order mark
         if text.startswith("<!DOCTYPE html>"):
             embedded = _EMBEDDED.search(text)
             text = html.unescape(embedded[1]) if embedded else ""
