@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from oracles.jacobians import kernel_by_jacobians
 
+from lazyrich import InputError
 from lazyrich.kernels import explain_ntk, ntk
 
 # Rounding of float64 sums over a few thousand products of numbers of order one.
@@ -131,3 +132,69 @@ def test_few_positions_are_contracted_and_many_form_jacobians():
     ways = explain_ntk(predict, params, jnp.ones((1, 768)), trace_outputs=True)
     assert ways["['early']"].kind == "jacobian"
     assert ways["['late']"].kind == "contraction"
+
+
+def window(kind, size, strides, padding, **options):
+    largest = kind == "max"
+    operation = jax.lax.max if largest else jax.lax.add
+    start = -jnp.inf if largest else 0.0
+    return lambda x: jax.lax.reduce_window(
+        x, start, operation, (1, *size, 1), (1, *strides, 1), padding, **options
+    )
+
+
+POOLS = {
+    "apart": window("max", (2, 2), (2, 2), "VALID"),
+    "apart, uneven": window("max", (4, 3), (4, 3), "VALID"),
+    "apart, padded": window("max", (4, 4), (4, 4), "SAME"),
+    "overlapping": window("max", (3, 3), (2, 2), "SAME"),
+    "spread": window("max", (3, 3), (2, 2), "SAME", base_dilation=(1, 2, 2, 1)),
+    "mean": window("sum", (3, 2), (3, 2), "VALID"),
+    "overlapping mean": window("sum", (3, 3), (2, 2), "SAME"),
+}
+
+
+QUICK = {"apart, uneven", "overlapping", "mean"}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in POOLS]
+)
+def test_pooling_of_every_kind_with_equal_values(name):
+    """Of equal values in a window the first has the derivative."""
+    params = {"w": jnp.asarray([[1.0, -1.0, 1.0], [0.0, 1.0, 1.0]])[None, None], "v": draw(1, 3, 2)}
+
+    def predict(p, x):
+        return (POOLS[name](conv(x.reshape(-1, 7, 6, 2), p["w"])) ** 2).mean((1, 2)) @ p["v"]
+
+    x = jnp.asarray(np.random.default_rng(2).integers(-1, 2, (3, 84)), float)
+    check(predict, params, x)
+
+
+def test_a_maximum_of_what_is_no_number_is_none(unchecked):
+    def predict(p, x):
+        return POOLS["apart"](x.reshape(-1, 2, 2, 1) * p).sum((1, 2))
+
+    x = jnp.ones((4, 4)).at[jnp.arange(4), jnp.arange(4)].set(jnp.nan)
+    with pytest.raises(InputError, match="begin in 4 of 4 rows"):
+        ntk(predict, jnp.ones(()), x)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "axes"),
+    [(("NHWC", "HWIO", "NHWC"), (1, 2)), (("NCHW", "OIHW", "NHWC"), (1, 2)),
+     (("NHWC", "HOWI", "CNHW"), (2, 3))],
+)  # fmt: skip
+def test_filters_of_one_place_are_matrix_products(numbers, axes):
+    sizes = {"I": 3, "O": 5, "H": 1, "W": 1}
+    filters = draw(0, *(sizes[letter] for letter in numbers[1]))
+    shape = [{"N": -1, "C": 3, "H": 4, "W": 5}[letter] for letter in numbers[0]]
+
+    def predict(w, x):
+        hidden = jax.lax.conv_general_dilated(
+            x.reshape(shape), w, (2, 1), "VALID", dimension_numbers=numbers
+        )
+        hidden = jnp.tanh(hidden).mean(axes)
+        return hidden if numbers[2][0] == "N" else hidden.T
+
+    check(predict, filters, draw(1, 3, 60))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ._trace import Program, Step
+from ._windows import windows
 
 # A filter of more places than this is unfolded by JAX's own (slower) operation.
 _MOST_SLICES = 64
@@ -80,18 +81,8 @@ def _sliced(value: Array, size: Sequence[int], params: PyTree) -> Array:
     ]
     zero = jnp.zeros((), value.dtype)
     value = jax.lax.pad(value, zero, [(0, 0, 0), (0, 0, 0), *spread])
-    strides, steps = params["window_strides"], params["rhs_dilation"]
-    counts = [
-        (n - step * (k - 1) - 1) // stride + 1
-        for n, step, k, stride in zip(value.shape[2:], steps, size, strides, strict=True)
-    ]
-    parts = []
-    for place in np.ndindex(*size):
-        start = [step * k for step, k in zip(steps, place, strict=True)]
-        stop = [
-            a + stride * (n - 1) + 1 for a, stride, n in zip(start, strides, counts, strict=True)
-        ]
-        lows, highs = (0, 0, *start), (*value.shape[:2], *stop)
-        parts.append(jax.lax.slice(value, lows, highs, (1, 1, *strides)))
+    parts = windows(
+        value, (1, 1, *size), (1, 1, *params["window_strides"]), (1, 1, *params["rhs_dilation"])
+    )
     stacked = jnp.stack(parts, 2)
-    return stacked.reshape(stacked.shape[0], -1, *counts)
+    return stacked.reshape(stacked.shape[0], -1, *stacked.shape[3:])

@@ -19,6 +19,7 @@ from ._contractions import without_products, without_scales, without_transposes
 from ._equal_subexpressions import constant_key, operation_key
 from ._loops import open_loop
 from ._program import Program, Step
+from ._windows import open_window
 
 __all__ = ["Program", "Step", "flatten", "trace"]
 
@@ -127,7 +128,7 @@ class _Builder:
             if isinstance(inner, jex.Jaxpr):
                 return self.inline(inner, (), ins)
         if self.opens_loops:
-            opened = open_loop(self, eqn, ins)
+            opened = open_loop(self, eqn, ins) or open_window(self, eqn, ins)
             if opened is not None:
                 return opened
         if self._is_identity(eqn, ins):

@@ -97,10 +97,13 @@ def _are_apart(program: Program, sites: Sequence[Site]) -> bool:
         if site.strides is None:
             return False
         acting = [axis for axis, step in enumerate(site.strides.steps) if step]
-        places = site.strides.start + site.strides.offsets(acting)
-        if is_taken[places].any():
+        sizes = [site.strides.shape[axis] for axis in acting]
+        steps = [site.strides.steps[axis] for axis in acting]
+        # Of one byte an entry, so steps count bytes.
+        places = np.lib.stride_tricks.as_strided(is_taken[site.strides.start :], sizes, steps)
+        if places.any():
             return False
-        is_taken[places] = True
+        places[...] = True
     return True
 
 

@@ -1,0 +1,92 @@
+"""How much memory a traced computation holds at most at the same time, as far as a trace tells.
+
+Results of entrywise operations are fused into what reads them and take memory only where that
+is not possible; rearrangements of no cost share the memory of what they rearrange.
+"""
+
+from collections.abc import Mapping
+
+import jax.extend.core as jex
+import numpy as np
+
+from ._liveness import ENTRYWISE
+from ._work import FREE, programs
+
+
+def peak_bytes(jaxpr: jex.Jaxpr) -> int:
+    """The most bytes that are held besides the arguments, with the results."""
+    owner = _owners(jaxpr)
+    last = _last_reads(jaxpr, owner)
+    held: dict[jex.Var, int] = {}
+    most = total = 0
+    for k, eqn in enumerate(jaxpr.eqns):
+        inner = max((peak_bytes(program) for program in programs(eqn)), default=0)
+        for variable in eqn.outvars:
+            if owner.get(variable) is variable:
+                held[variable] = _bytes(variable)
+                total += held[variable]
+        most = max(most, total + max(0, inner - sum(map(_bytes, eqn.outvars))))
+        for variable in [v for v in held if last.get(v, -1) <= k]:
+            total -= held.pop(variable)
+    return most
+
+
+def _owners(jaxpr: jex.Jaxpr) -> Mapping[jex.Var, jex.Var | None]:
+    """For every value whose memory holds it; None if it is fused, or is an argument's."""
+    readers: dict[jex.Var, list] = {}
+    for eqn in jaxpr.eqns:
+        for variable in eqn.invars:
+            if not isinstance(variable, jex.Literal):
+                readers.setdefault(variable, []).append(eqn)
+    kept = {v for v in jaxpr.outvars if not isinstance(v, jex.Literal)}
+    owner: dict[jex.Var, jex.Var | None] = {}
+    for eqn in jaxpr.eqns:
+        name = eqn.primitive.name
+        for variable in eqn.outvars:
+            if name in FREE:
+                source = next((v for v in eqn.invars if not isinstance(v, jex.Literal)), None)
+                grows = source is None or _bytes(source) < _bytes(variable)
+                is_fused = grows and all(_is_fusible(e) for e in readers.get(variable, ()))
+                of_source = None if source is None else owner.get(source)
+                owner[variable] = (None if is_fused else variable) if grows else of_source
+            elif name in ENTRYWISE and variable not in kept:
+                is_fused = all(_is_fusible(e) for e in readers.get(variable, ()))
+                owner[variable] = None if is_fused else variable
+            else:
+                owner[variable] = variable
+    return owner
+
+
+def _is_fusible(eqn: jex.JaxprEqn) -> bool:
+    name = eqn.primitive.name
+    return name in ENTRYWISE or name in FREE or name.startswith("reduce_")
+
+
+def _last_reads(jaxpr: jex.Jaxpr, owner: Mapping[jex.Var, jex.Var | None]) -> dict[jex.Var, int]:
+    """The number of the last equation that reads each value's memory."""
+    last: dict[jex.Var, int] = {}
+    # What a fused value is made of is read when that value is.
+    sources: dict[jex.Var, set[jex.Var]] = {}
+    for k, eqn in enumerate(jaxpr.eqns):
+        read: set[jex.Var] = set()
+        for variable in eqn.invars:
+            if isinstance(variable, jex.Literal):
+                continue
+            own = owner.get(variable)
+            read |= sources.get(variable, set()) if own is None else {own}
+        for variable in read:
+            last[variable] = k
+        for variable in eqn.outvars:
+            if owner.get(variable) is None:
+                sources[variable] = read
+    for variable in jaxpr.outvars:
+        own = None if isinstance(variable, jex.Literal) else owner.get(variable)
+        if own is not None:
+            last[own] = len(jaxpr.eqns)
+    return last
+
+
+def _bytes(variable: jex.Var) -> int:
+    aval = variable.aval
+    itemsize = getattr(getattr(aval, "dtype", None), "itemsize", 0)
+    return int(np.prod(getattr(aval, "shape", ()))) * itemsize

@@ -1,0 +1,168 @@
+"""What a traced computation has to do, by kinds of operations, and how long that takes.
+
+Products count their multiplications and the numbers that they read and write, because thin
+ones are slow for the sake of the latter. Entrywise operations are fused by XLA with their
+neighbours, so each result costs arithmetic and no memory. All else moves numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from functools import reduce
+
+import jax.extend.core as jex
+import numpy as np
+
+from lazyrich.kernels._equation import Equation
+
+from ._liveness import ENTRYWISE
+
+_DEAR = frozenset({
+    "atan2", "cbrt", "cos", "cosh", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "lgamma",
+    "log", "log1p", "logistic", "pow", "sin", "sinh", "tan", "tanh",
+})  # fmt: skip
+# Of these nothing is left in a compiled program.
+FREE = frozenset({
+    "broadcast_in_dim", "copy", "copy_p", "expand_dims", "iota", "optimization_barrier",
+    "reshape", "squeeze", "stop_gradient",
+})  # fmt: skip
+_REDUCING = ("reduce", "cum", "arg")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How much of each kind of work a device does in a second; numbers have four bytes.
+
+    Attributes:
+        products: multiplications in products of large matrices.
+        operands: numbers that products read and write.
+        batches: products of a batch of small ones, begun.
+        convolutions: multiplications in convolutions.
+        moved: numbers that are rearranged, joined, looked up or summed.
+        entries: results of entrywise arithmetic.
+        functions: results of entrywise functions such as tanh.
+        operations: operations begun.
+    """
+
+    products: float
+    operands: float
+    batches: float
+    convolutions: float
+    moved: float
+    entries: float
+    functions: float
+    operations: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """Counts of what `Rates` are the rates of."""
+
+    products: float = 0.0
+    operands: float = 0.0
+    batches: float = 0.0
+    convolutions: float = 0.0
+    moved: float = 0.0
+    entries: float = 0.0
+    functions: float = 0.0
+    operations: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        """All of both."""
+        return Work(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def times(self, count: float) -> "Work":
+        """The same work several times."""
+        return Work(*(count * a for a in astuple(self)))
+
+    def seconds(self, rates: Rates) -> float:
+        """How long it takes."""
+        pairs = zip(astuple(self), astuple(rates), strict=True)
+        return sum(count / rate for count, rate in pairs)
+
+
+def work_of(jaxpr: jex.Jaxpr) -> Work:
+    """The work of a traced program."""
+    return reduce(Work.__add__, map(_work, jaxpr.eqns), Work())
+
+
+def _work(eqn: Equation) -> Work:
+    name = eqn.primitive.name
+    if name == "dot_general":
+        return _product(eqn)
+    if name == "conv_general_dilated":
+        return _convolution(eqn)
+    if name == "scan":
+        return work_of(eqn.params["jaxpr"].jaxpr).times(eqn.params["length"])
+    if name == "cond":
+        branches = [work_of(branch.jaxpr) for branch in eqn.params["branches"]]
+        return max(branches, key=lambda work: sum(astuple(work)))
+    inner = programs(eqn)
+    if inner:
+        return reduce(Work.__add__, map(work_of, inner))
+    if name in FREE:
+        return Work()
+    results = sum(map(_numbers, eqn.outvars))
+    if name in _DEAR:
+        return Work(functions=results)
+    if name in ENTRYWISE:
+        return Work(entries=results)
+    if name.startswith(_REDUCING):
+        return Work(moved=sum(map(_numbers, eqn.invars)), operations=1)
+    return Work(moved=results, operations=1)
+
+
+def _product(eqn: Equation) -> Work:
+    contracted, batched = eqn.params["dimension_numbers"]
+    shapes = [variable.aval.shape for variable in eqn.invars]
+    n_batches = _size(shapes[0], batched[0])
+    inner = _size(shapes[0], contracted[0])
+    left, right = (int(np.prod(shape)) // (n_batches * inner) for shape in shapes)
+    return Work(
+        products=_width(eqn) * n_batches * left * inner * right,
+        operands=_numbers(eqn.outvars[0]) + sum(map(_numbers, eqn.invars)),
+        batches=n_batches if n_batches > 1 else 0,
+        operations=1,
+    )
+
+
+def _convolution(eqn: Equation) -> Work:
+    spec = eqn.params["dimension_numbers"].rhs_spec
+    shape = eqn.invars[1].aval.shape
+    each = int(np.prod(shape)) // shape[spec[0]]
+    result = eqn.outvars[0].aval.shape
+    count = each * int(np.prod(result)) / int(np.prod(eqn.params["lhs_dilation"]))
+    return Work(
+        convolutions=_width(eqn) * count,
+        moved=_numbers(eqn.outvars[0]) + _numbers(eqn.invars[0]),
+        operations=1,
+    )
+
+
+def programs(eqn: Equation) -> list[jex.Jaxpr]:
+    """The programs inside of an operation."""
+    values = [v for value in eqn.params.values() for v in _items(value)]
+    closed = [v.jaxpr for v in values if isinstance(v, jex.ClosedJaxpr)]
+    return closed + [v for v in values if isinstance(v, jex.Jaxpr)]
+
+
+def _items(value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _size(shape: Sequence[int], axes: Sequence[int]) -> int:
+    return int(np.prod([shape[axis] for axis in axes]))
+
+
+def _numbers(variable: jex.Var) -> float:
+    """How many numbers of four bytes a value has."""
+    shape = getattr(variable.aval, "shape", ())
+    return int(np.prod(shape)) * _width_of(variable)
+
+
+def _width(eqn: Equation) -> float:
+    return _width_of(eqn.outvars[0])
+
+
+def _width_of(variable: jex.Var) -> float:
+    dtype = getattr(variable.aval, "dtype", None)
+    return getattr(dtype, "itemsize", 4) / 4
