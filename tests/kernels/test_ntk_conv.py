@@ -12,6 +12,7 @@ from oracles.jacobians import kernel_by_jacobians
 
 from lazyrich import InputError
 from lazyrich.kernels import explain_ntk, ntk
+from lazyrich.kernels._ntk._plain_convolutions import with_plain_convolutions
 
 # Rounding of float64 sums over a few thousand products of numbers of order one.
 RTOL = 1e-11
@@ -91,14 +92,38 @@ def test_every_way_of_a_convolution(late, margin, monkeypatch, compiles_anew):
     check(*network("same" if late else "grouped"), trace_outputs=not late, block_size=3)
 
 
-@pytest.mark.parametrize("most", [0, 8])
-def test_chunks_in_a_loop_and_written_out(most, monkeypatch, compiles_anew):
+def test_chunks_in_a_loop(monkeypatch, compiles_anew):
     from lazyrich.kernels._ntk import _blocking as blocks
 
     monkeypatch.setattr(blocks, "_WORK_BYTES", 2**10)
-    monkeypatch.setattr(blocks, "_CONVOLUTION_BYTES", 2**10)
-    monkeypatch.setattr(blocks, "_MOST_WRITTEN_OUT", most)
     check(*network("strided"))
+
+
+def with_strides(strides, size, padding, numbers, **options):
+    """The derivatives of a convolution: from x and filters (a tuple) to those of both."""
+
+    def convolve(x, w):
+        return jax.lax.conv_general_dilated(
+            x, w, strides, padding, dimension_numbers=numbers, **options
+        )
+
+    return lambda x, w: jax.vjp(convolve, x, w)[1](jnp.cos(convolve(x, w)))
+
+
+@pytest.mark.parametrize(
+    ("strides", "size", "padding"),
+    [((2, 2), (3, 3), ((1, 1), (1, 1))), ((3, 2), (2, 4), ((0, 2), (3, 1))),
+     ((2, 3), (1, 2), ((0, 0), (2, 0)))],
+)  # fmt: skip
+def test_convolutions_in_one_form_are_the_same(strides, size, padding):
+    for options in ({}, {"feature_group_count": 2}):
+        groups = options.get("feature_group_count", 1)
+        derivatives = with_strides(strides, size, padding, PLANES, **options)
+        x, w = draw(0, 2, 4, 7, 8), draw(1, 6, 4 // groups, *size)
+        for found, wanted in zip(
+            with_plain_convolutions(derivatives, x, w), derivatives(x, w), strict=True
+        ):
+            np.testing.assert_allclose(found, wanted, rtol=RTOL, atol=RTOL)
 
 
 def conv(x, kernel, stride=1):

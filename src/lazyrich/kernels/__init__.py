@@ -1,7 +1,8 @@
 """Diagnostics of laziness for any predictor: its tangent kernel and quantities derived from it.
 
 Takes a ``Predictor`` or a kernel matrix and gives arrays back. Never trains, never
-knows a network, a task or a file; works on every pure ``predict(params, x)``.
+knows a network, a task or a file; works on every pure ``predict(params, x)``. Only
+``measure_rates`` reads the clock and writes a file, from which plans of kernels are made.
 
 Vocabulary: the *kernel* is the empirical NTK K (n, n) on training rows, a *query
 kernel* (m, n) pairs query rows with them; *traced* means summed over outputs; the *linearized*
@@ -40,6 +41,8 @@ from ._ntk._entry import explain_ntk as explain_ntk
 from ._ntk._entry import ntk as ntk
 from ._ntk._explain import Explanation as Explanation
 from ._ntk._explain import Way as Way
+from ._ntk._rates import measure_rates as measure_rates
+from ._ntk._work import Rates as Rates
 from ._operator import NTKOperator as NTKOperator
 from ._operator import OperatorRegression as OperatorRegression
 from ._operator import ntk_operator as ntk_operator

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,23 +12,27 @@ from jaxtyping import Array, PyTree
 
 from ._contract import contract
 from ._factors import Factors, factors, product_dtype
+from ._liveness import ENTRYWISE
 from ._plan import Plan, multiplies_cotangents_first
+from ._work import FREE
 
-# Factors of all rows are kept if they fit here; else each block makes its own again. The
-# larger value holds where much is free; two values, lest each run has its own rounding.
+# Factors of all rows are kept if they take less than this or a fifth of what is free; else each
+# block makes its own again. In powers of two, lest each run has its own rounding.
 _FACTOR_BYTES = 512 * 2**20
-_MORE_FACTOR_BYTES = 4 * _FACTOR_BYTES
-_MUCH_FREE = 16 * _FACTOR_BYTES
+_SHARE_OF_FREE = 5
 # What one backward pass, or one block of the kernel with its temporaries, may take.
 _WORK_BYTES = 256 * 2**20
-# XLA compiles convolutions inside loops to code that is up to thirty times slower on
-# processors, so their chunks are larger, and so many of them are written out.
-_CONVOLUTION_BYTES = 2**30
-_MOST_WRITTEN_OUT = 8
 # Rows × outputs of a block: large enough for fast matrix products, small enough for the
 # block to be mirrored and summed while it is in the cache.
 _FULL_EXTENT = 512
 _TRACED_EXTENT = 512
+
+
+def _kept_bytes(free: int | None) -> int:
+    most = _FACTOR_BYTES
+    while free is not None and 2 * most * _SHARE_OF_FREE <= free:
+        most *= 2
+    return most
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,9 @@ def make_layout(
     program, c = plan.program, plan.n_outputs
     item = product_dtype(program).itemsize
     row_bytes = _factor_bytes(plan)
-    rowwise = program.depends_on(program.inputs[-1:])
-    every = sum(int(np.prod(program.shapes[slot].shape)) for slot in rowwise)
-    work = max(_WORK_BYTES, _CONVOLUTION_BYTES) if _convolves(plan) else _WORK_BYTES
-    work = work if part is None else min(work, part)
+    work = _WORK_BYTES if part is None else min(_WORK_BYTES, part)
     block_work = _WORK_BYTES if part is None else min(_WORK_BYTES, part)
-    chunk = max(1, work // max(1, (c + 1) * every * item + row_bytes))
+    chunk = max(1, work // max(1, _pass_bytes(plan) + row_bytes))
     if block_size is not None:
         chunk = min(chunk, block_size)
         block = block_size
@@ -83,10 +85,8 @@ def make_layout(
         extent = _TRACED_EXTENT if traced else max(1, _FULL_EXTENT // c)
         widest = max(1, int((block_work / (item * _pair_numbers(plan, traced))) ** 0.5))
         block = min(extent, widest)
-    has_much = free is not None and free >= _MUCH_FREE
-    most = _MORE_FACTOR_BYTES if has_much else _FACTOR_BYTES
-    most = most if part is None else part
-    kept = n_rows * row_bytes <= (_FACTOR_BYTES if part is None else part)
+    most = _kept_bytes(free) if part is None else part
+    kept = n_rows * row_bytes <= most
     if not kept:
         block = min(block, max(1, most // (4 * row_bytes)))
     return Layout(block, chunk, kept, part)
@@ -118,8 +118,11 @@ def blocked_kernel(
     sizes = (_even(len(x), layout.block_size), _even(len(other), layout.block_size))
     shape = (len(x), len(other)) + (() if traced else (plan.n_outputs,) * 2)
     dtype = plan.program.shapes[plan.program.outputs[0]].dtype
-    left = _source(plan, leaves, x, sizes[0], layout)
-    right = left if x2 is None else _source(plan, leaves, x2, sizes[1], layout)
+    # Traced once, however often blocks make factors anew.
+    make = jax.jit(lambda leaves, rows: _chunked_factors(plan, leaves, rows, layout.chunk_size))
+    made = partial(make, list(leaves))
+    left = _source(plan, made, x, sizes[0], layout)
+    right = left if x2 is None else _source(plan, made, x2, sizes[1], layout)
 
     def block(held: Factors, b: int | Array) -> Array:
         value = contract(plan, held, right(b), traced=traced, jacobian_bytes=layout.jacobian_bytes)
@@ -201,22 +204,17 @@ def _starts(n: int, size: int) -> list[int]:
 
 
 def _source(
-    plan: Plan, leaves: Sequence[Array], rows: Array, size: int, layout: Layout
+    plan: Plan, made: Callable[[Array], Factors], rows: Array, size: int, layout: Layout
 ) -> Callable[[int | Array], Factors]:
     """Where a block's factors come from: kept ones, or a new backward pass."""
     if layout.has_kept_factors:
-        kept = _chunked_factors(plan, leaves, rows, layout.chunk_size)
+        kept = made(rows)
         if size == len(rows):
             return lambda start: kept
         return lambda start: _map_rows(
             plan, lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), kept
         )
-
-    def fresh(start: int | Array) -> Factors:
-        chosen = jax.lax.dynamic_slice_in_dim(rows, start, size)
-        return _chunked_factors(plan, leaves, chosen, layout.chunk_size)
-
-    return fresh
+    return lambda start: made(jax.lax.dynamic_slice_in_dim(rows, start, size))
 
 
 def _chunked_factors(plan: Plan, leaves: Sequence[Array], rows: Array, chunk: int) -> Factors:
@@ -227,22 +225,10 @@ def _chunked_factors(plan: Plan, leaves: Sequence[Array], rows: Array, chunk: in
     n_chunks = -(-n // chunk)
     padding = jnp.repeat(rows[-1:], n_chunks * chunk - n, axis=0)
     chunks = jnp.concatenate([rows, padding]).reshape(n_chunks, chunk, *rows.shape[1:])
-    if _convolves(plan) and n_chunks <= _MOST_WRITTEN_OUT:
-        made = []
-        for part in chunks:
-            # One after the other, for memory's sake.
-            part, made = jax.lax.optimization_barrier((part, made))
-            made.append(factors(plan, leaves, part))
-        stacked = jax.tree.map(lambda *a: jnp.stack(a), *made)
-    else:
-        stacked = jax.lax.map(lambda part: factors(plan, leaves, part), chunks)
+    stacked = jax.lax.map(lambda part: factors(plan, leaves, part), chunks)
     joined = _map_rows(plan, lambda a: a.reshape(-1, *a.shape[2:])[:n], stacked)
     # What is the same for every row was made once for each chunk.
     return _map_constants(plan, lambda a: a[0], joined)
-
-
-def _convolves(plan: Plan) -> bool:
-    return any(step.name == "conv_general_dilated" for step in plan.program.steps)
 
 
 def _map_rows(plan: Plan, function: Callable[[Array], Array], given: Factors) -> Factors:
@@ -278,7 +264,7 @@ def _factor_bytes(plan: Plan) -> int:
     """Bytes of the factors of one row."""
     shapes, c = plan.program.shapes, plan.n_outputs
     count = sum(c * int(np.prod(shapes[plan.program.inputs[p]].shape)) for p in plan.explicit)
-    for group in (*plan.groups, *plan.formed):
+    for group in plan.groups:
         count += c * group.n_batches * group.n_positions * group.n_units
         for member in group.members:
             count += group.n_batches * group.n_positions * (member.n_inner or member.depth())
@@ -290,14 +276,34 @@ def _factor_bytes(plan: Plan) -> int:
     return count * product_dtype(plan.program).itemsize
 
 
+def _pass_bytes(plan: Plan) -> int:
+    """Bytes that the forward pass and the backward passes of one row take for a while."""
+    program, c = plan.program, plan.n_outputs
+    rowwise = program.depends_on(program.inputs[-1:])
+    sizes = {slot: int(np.prod(program.shapes[slot].shape)) for slot in rowwise}
+    kept: set[int] = set()
+    for step in program.steps:
+        if step.name not in ENTRYWISE and step.name not in FREE:
+            kept.update(slot for slot in (*step.ins, *step.outs) if slot in rowwise)
+    groups = (*plan.groups, *plan.formed)
+    cotangents = sum(sizes.get(tap.slot, 0) for group in groups for tap in group.taps)
+    patches = [g.n_batches * g.n_positions * m.n_inner for g in plan.formed for m in g.members]
+    count = sum(sizes[slot] for slot in kept) + 2 * max(patches, default=0)
+    count += c * (cotangents + 3 * max(sizes.values(), default=0))
+    return count * product_dtype(program).itemsize
+
+
 def _pair_numbers(plan: Plan, traced: bool) -> int:
     """Temporary numbers for each pair of rows in a block."""
     c = 1 if traced else plan.n_outputs
     count = c * c
     for group in plan.groups:
         batches, positions = group.n_batches, group.n_positions
-        count += batches * positions**2 + c * c
-        if traced or group.is_plain or group.is_constant or group.forms_jacobians:
+        count += c * c
+        if group.forms_jacobians:
+            continue
+        count += batches * positions**2
+        if traced or group.is_plain or group.is_constant:
             continue
         if multiplies_cotangents_first(group, c):
             count += c * c * batches * positions**2

@@ -140,6 +140,7 @@ def _by_jacobians(
         assert h is not None
         sides.append((jnp.broadcast_to(g, (len(h), *g.shape[-4:])), h))
     (g, h), (f, e) = sides
+    is_same = left is right
     unit_bytes = g.itemsize * group.n_batches * group.members[0].n_inner * g.shape[1]
     n_units = max(1, most // (unit_bytes * (len(g) + len(f))))
     n_parts = -(-group.n_units // n_units)
@@ -149,7 +150,8 @@ def _by_jacobians(
         return jnp.einsum("icbto,ibtk->icbok", g, h)
 
     if n_parts == 1:
-        return _product(part(g, h), part(f, e), traced=traced)
+        first = part(g, h)
+        return _product(first, first if is_same else part(f, e), traced=traced)
     missing = n_parts * size - group.n_units
     g, f = (
         jnp.moveaxis(
@@ -157,8 +159,13 @@ def _by_jacobians(
         )
         for a in (g, f)
     )
-    terms = jax.lax.map(lambda a: _product(part(a[0], h), part(a[1], e), traced=traced), (g, f))
-    return terms.sum(0)
+
+    def add(k: Array, total: Array) -> Array:
+        first = part(g[k], h)
+        return total + _product(first, first if is_same else part(f[k], e), traced=traced)
+
+    start = jax.eval_shape(lambda: add(jnp.zeros((), int), jnp.zeros(())))
+    return jax.lax.fori_loop(0, n_parts, add, jnp.zeros(start.shape, start.dtype))
 
 
 def _mix(kernel: Array, cotangents: Array) -> Array:

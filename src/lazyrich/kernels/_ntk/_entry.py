@@ -8,7 +8,6 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from lazyrich._base import InputError, Params, Predictor, memory_size
@@ -22,8 +21,12 @@ from .._rows._checks import RowChange, check_change, check_draws
 from ._blocking import blocked_kernel, make_layout, work_bytes
 from ._budget import Budget, budgets, refusal
 from ._explain import Explanation, explanation
-from ._planner import make_plan
+from ._planner import make_plan, with_jacobians_alone
+from ._prediction import predicted
 from ._program_key import Cache
+from ._rates import are_measured, current_rates
+from ._sharing import device_of, free_devices, shared_kernel
+from ._work import Rates
 
 
 def ntk(
@@ -98,7 +101,7 @@ def ntk(
         raise InputError(f"block_size is {block_size}; it must be one row or more, or None.")
     most = None if memory is None else memory_size(memory)
     call = predictor_call(predict, params, x, x2)
-    fixed = _Fixed(trace_outputs, block_size, _devices(call.arrays))
+    fixed = _Fixed(trace_outputs, block_size, free_devices(call.arrays), current_rates())
     _require_room_for_kernel(call, is_traced=trace_outputs)
     if most is not None:
         fixed = _fixed_within(call, fixed, most)
@@ -123,13 +126,16 @@ def explain_ntk(
 ) -> Explanation:
     """How `ntk` would treat each parameter array, and what that costs.
 
-    Nothing is computed but the plan. Costs count multiplications for each pair of rows;
-    the backward passes, which grow with the number of rows only, are left out.
+    Nothing is computed but the plan, which is the one that takes the least time by the
+    rates of the device (`measure_rates`). Costs count multiplications for each pair of rows;
+    the predicted seconds and bytes are of the whole computation with its backward passes.
+    They are estimates: seconds are mostly within a factor of two, bytes are what a trace tells
+    of what XLA will hold.
 
     Args:
         predict: a predictor.
         params: θ, any pytree of arrays.
-        x: rows; one is enough.
+        x: the rows for which seconds and bytes are predicted; for the ways one is enough.
         trace_outputs: whether the traced kernel is meant.
 
     Returns:
@@ -149,14 +155,26 @@ def explain_ntk(
     check_draws(call.row, call.batch)
     summed = trace_outputs or call.n_outputs in (None, 1)
     row_predict, rows, _ = _on_single_rows(call, call.arrays)
-    plan = make_plan(row_predict, call.arrays.leaves, rows[0], traced=summed)
+    arrays, rates = call.arrays.leaves, current_rates()
+    plan = make_plan(row_predict, arrays, rows[0], traced=summed, n_rows=call.n_rows, rates=rates)
+    free = free_bytes(device_of(call.arrays))
+    predict_time = partial(
+        predicted, leaves=arrays, rows=rows, rates=rates, traced=summed, free=free
+    )
     leaves = jax.tree_util.tree_leaves_with_path(as_parameters(params))
     moves = is_moving([leaf for _, leaf in leaves])
     named = [
         (jax.tree_util.keystr(path) or "params", np.shape(leaf), moves[k])
         for k, (path, leaf) in enumerate(leaves)
     ]
-    return explanation(plan, named, traced=summed)
+    return explanation(
+        plan,
+        named,
+        (predict_time(plan), predict_time(with_jacobians_alone(plan))),
+        traced=summed,
+        n_rows=call.n_rows,
+        has_measured_rates=are_measured(),
+    )
 
 
 Made = TypeVar("Made")
@@ -168,6 +186,7 @@ class _Fixed(NamedTuple):
     is_traced: bool
     block_size: int | None
     devices: tuple[jax.Device, ...]
+    rates: Rates
     budget: Budget | None = None
 
 
@@ -266,22 +285,23 @@ def _kernel_of_outputs(
 ) -> Array:
     """The kernel of all outputs of a predictor of single rows."""
     x, x2 = rows
-    plan = make_plan(row_predict, leaves, x[0], traced=summed)
     n_rows = len(x) + (0 if x2 is None else len(x2))
+    one_side = n_rows if x2 is None else -(-n_rows // 2)
+    plan = make_plan(row_predict, leaves, x[0], traced=summed, n_rows=one_side, rates=fixed.rates)
     layout = make_layout(
         plan,
         n_rows,
         traced=summed,
         block_size=fixed.block_size,
-        free=free_bytes(_device(call.arrays)),
+        free=free_bytes(device_of(call.arrays)),
         work_bytes=None if fixed.budget is None else fixed.budget.work,
     )
     work = work_bytes(plan, layout, call.n_rows, call.n_query, traced=summed)
-    require_room(work, "One block of the kernel", _device(call.arrays), "make block_size smaller")
+    require_room(work, "One block of the kernel", device_of(call.arrays), "make block_size smaller")
     compute = partial(blocked_kernel, plan, traced=summed, layout=layout)
     if len(fixed.devices) == 1:
         return compute(leaves, x, x2)
-    return _shared(compute, fixed.devices, leaves, x, x if x2 is None else x2)
+    return shared_kernel(compute, fixed.devices, leaves, x, x if x2 is None else x2)
 
 
 def _over_output_blocks(
@@ -334,53 +354,9 @@ def _require_room_for_kernel(call: PredictorCall, *, is_traced: bool) -> None:
     size = _kernel_bytes(call, is_traced=is_traced)
     outputs = f" with {c}² entries each" if c > 1 and not is_traced else ""
     what = f"A kernel of {n} × {m} rows{outputs}"
-    require_room(size, what, _device(call.arrays))
+    require_room(size, what, device_of(call.arrays))
 
 
 def _kernel_bytes(call: PredictorCall, *, is_traced: bool) -> int:
     entries = 1 if is_traced else (call.n_outputs or 1) ** 2
     return call.n_rows * call.n_query * entries * np.dtype(call.dtype).itemsize
-
-
-def _device(arrays: Arrays) -> jax.Device:
-    """Where the kernel is to be."""
-    for value in arrays.each():
-        if is_concrete(value) and isinstance(value, jax.Array):
-            return next(iter(value.devices()))
-    return jax.local_devices()[0]
-
-
-def _shared(
-    compute: Callable[..., Array],
-    devices: tuple[jax.Device, ...],
-    leaves: Sequence[Array],
-    x: Array,
-    x2: Array,
-) -> Array:
-    """The kernel with its rows shared among devices; all of them hold all of ``x2``."""
-    rows, whole = PartitionSpec("rows"), PartitionSpec()
-    share = -(-len(x) // len(devices))
-    padding = jnp.repeat(x[-1:], share * len(devices) - len(x), axis=0)
-    spread = jax.shard_map(
-        compute,
-        mesh=Mesh(np.asarray(devices), ("rows",)),
-        in_specs=(whole, rows, whole),
-        out_specs=rows,
-        # Nothing is summed over devices, so there is nothing for this check to guard.
-        check_vma=False,
-    )
-    return spread(list(leaves), jnp.concatenate([x, padding]), x2)[: len(x)]
-
-
-def _devices(arrays: Arrays) -> tuple[jax.Device, ...]:
-    """The devices to share the rows among.
-
-    Those of this process, if the caller put nothing on a device of their own choice, and
-    set no mesh, and there is a row for each. Rows of several arrays stay together.
-    """
-    local = tuple(jax.local_devices())
-    is_free = len(arrays.rows) == 1 and jax.sharding.get_abstract_mesh().empty
-    is_free = is_free and all(
-        is_concrete(a) and not getattr(a, "committed", False) for a in arrays.each()
-    )
-    return local if is_free and len(arrays.rows[0]) >= len(local) else local[:1]

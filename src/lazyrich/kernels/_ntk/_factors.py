@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 
 from ._bottlenecks import Bottleneck
 from ._convolutions import patches
+from ._plain_convolutions import with_plain_convolutions
 from ._plan import Entry, Group, Member, Plan, Tap
 from ._sites import Site
 from ._trace import Program
@@ -61,7 +62,13 @@ def factors(plan: Plan, leaves: Sequence[Array], rows: Array) -> Factors:
     jacobian_axes = tuple(None if is_constant else 0 for is_constant in plan.constant)
     narrow_axes = (0,) * len(plan.bottlenecks)
     axes = Factors._make((cotangent_axes, member_axes, member_axes, jacobian_axes, narrow_axes))
-    return jax.vmap(lambda row: row_factors(plan, leaves, row), out_axes=axes)(rows)
+
+    def made(leaves: Sequence[Array], rows: Array) -> Factors:
+        return jax.vmap(lambda row: row_factors(plan, leaves, row), out_axes=axes)(rows)
+
+    if any(step.name == "conv_general_dilated" for step in plan.program.steps):
+        return with_plain_convolutions(made, list(leaves), rows)
+    return made(leaves, rows)
 
 
 def row_factors(plan: Plan, leaves: Sequence[Array], row: Array) -> Factors:

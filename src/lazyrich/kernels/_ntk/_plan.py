@@ -169,6 +169,13 @@ class Plan:
         return [(group, m) for group in groups for m in group.members if m.param == param]
 
 
+def factor_numbers(group: Group, member: Member, c: int) -> int:
+    """How many numbers the factors of a member have for each row."""
+    places = group.n_batches * group.n_positions
+    own = places * (member.n_inner or member.depth())
+    return own + (0 if group.is_constant else c * places * group.n_units)
+
+
 def jacobian_cost(size: int, c: int, traced: bool) -> int:
     """Multiplications for each pair of rows if the Jacobian of a parameter is formed."""
     return size * (c if traced else c * c)

@@ -12,37 +12,41 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from ._costs import Setting, cross_seconds, factor_seconds, jacobian_seconds
 from ._factors import Factors, row_factors
 from ._groups import gather, restrict
-from ._plan import (
-    Cross,
-    Group,
-    Member,
-    Plan,
-    jacobian_cost,
-    member_cost,
-    structured_cost,
-)
+from ._plan import Cross, Group, Member, Plan
 from ._sites import Entries, entries
 from ._trace import Program, trace
 from ._weight_sharing import Overlap, classes, overlaps
+from ._work import Rates
 
 # Near a tie the structured way is better: it needs less memory.
-_MARGIN = 1.5
+_MARGIN = 1.2
+# Kernels of fewer rows take little time in any way, and are planned like those of so many.
+_FEWEST_ROWS = 64
 
 _Overlaps = Mapping[int, Mapping[tuple[int, int], Overlap]]
 
 
 def make_plan(
-    row_predict: Callable[..., Array], leaves: Sequence[PyTree], row: PyTree, *, traced: bool
+    row_predict: Callable[..., Array],
+    leaves: Sequence[PyTree],
+    row: PyTree,
+    *,
+    traced: bool,
+    n_rows: int,
+    rates: Rates,
 ) -> Plan:
-    """Decide the way of every parameter.
+    """Decide the way of every parameter: the one that takes less time, as predicted.
 
     Args:
         row_predict: (leaves, row) -> (c,).
         leaves: the parameter arrays or their shapes.
         row: one row of the input or its shape.
         traced: whether only the sum over equal outputs is wanted.
+        n_rows: how many rows the kernel is of.
+        rates: how fast the device is.
     """
     program = trace(row_predict, list(leaves), row, opens_loops=True)
     found = entries(program, len(leaves))
@@ -57,7 +61,8 @@ def make_plan(
         replace(group, is_constant=not varies)
         for group, varies in zip(groups, varying.cotangents, strict=True)
     )
-    structured, formed = _ways(draft, groups, shared, traced=traced)
+    setting = Setting(n_outputs, traced, max(n_rows, _FEWEST_ROWS), rates)
+    structured, formed = _ways(draft, groups, shared, setting)
     kept, early, late = _split(groups, structured, formed, n_outputs)
     structured = {m.param for g in (*kept, *early, *late) for m in g.members}
     explicit = tuple(p for p in used if p not in structured)
@@ -71,6 +76,15 @@ def make_plan(
         constant=tuple(same),
         crosses=_crosses(kept, shared),
         bottlenecks=tuple(found.bottlenecks[p] for p in found.bottlenecks if p in structured),
+    )
+
+
+def with_jacobians_alone(plan: Plan) -> Plan:
+    """The plan in which the Jacobian of every parameter is formed by differentiation."""
+    used = tuple(p for p in range(plan.n_params) if plan.entries.is_used[p])
+    same = (False,) * len(used)
+    return replace(
+        plan, groups=(), explicit=used, formed=(), constant=same, crosses=(), bottlenecks=()
     )
 
 
@@ -104,26 +118,29 @@ def _row_dependence(plan: Plan) -> PyTree:
 
 
 def _ways(
-    draft: Plan, groups: Sequence[Group], shared: _Overlaps, *, traced: bool
+    draft: Plan, groups: Sequence[Group], shared: _Overlaps, setting: Setting
 ) -> tuple[set[int], set[tuple[int, int]]]:
-    """By cost: the structured parameters, and of them the uses that form Jacobians."""
-    program, c, narrow = draft.program, draft.n_outputs, draft.entries.bottlenecks
+    """By time: the structured parameters, and of them the uses that form Jacobians."""
+    program, narrow = draft.program, draft.entries.bottlenecks
     structured, formed = set(), set()
     for param, pairs in shared.items():
         size = int(np.prod(program.shapes[program.inputs[param]].shape))
+        own = [(g, m) for g in groups for m in g.members if m.param == param]
         crosses = _crosses(groups, {param: pairs})
-        cost = structured_cost(groups, crosses, param, c=c, traced=traced)
-        cost += jacobian_cost(2 * narrow[param].size, c, traced) if param in narrow else 0
-        if cost <= _MARGIN * jacobian_cost(size, c, traced):
+        seconds = sum(factor_seconds(g, m, setting) for g, m in own)
+        seconds += sum(cross_seconds(groups, cross, setting) for cross in crosses)
+        if param in narrow:
+            seconds += jacobian_seconds(2 * narrow[param].size, setting, [])
+        if seconds <= _MARGIN * jacobian_seconds(size, setting, own):
             structured.add(param)
             continue
-        own = [(g, m) for g in groups for m in g.members if m.param == param]
         if pairs or param in narrow or any(m.kind != "contraction" for _, m in own):
             continue
         structured.add(param)
         for g, m in own:
             n_entries = g.n_batches * g.n_units * m.n_inner
-            if member_cost(g, m, c, traced) > _MARGIN * jacobian_cost(n_entries, c, traced):
+            dear = jacobian_seconds(n_entries, setting, [(g, m)])
+            if factor_seconds(g, m, setting) > _MARGIN * dear:
                 formed.add((param, m.use))
     return structured, formed
 
