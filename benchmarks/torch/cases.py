@@ -65,7 +65,7 @@ def resnet():
 
 
 def resnet18():
-    """The architecture of torchvision's, which does not load beside a CPU build of PyTorch."""
+    """That of torchvision, which does not load beside PyTorch built for the CPU alone."""
     layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     layers += [nn.MaxPool2d(3, 2, 1)]
     for n_in, n_out in ((64, 64), (64, 128), (128, 256), (256, 512)):

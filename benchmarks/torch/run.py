@@ -1,14 +1,15 @@
 """Benchmark the kernels of PyTorch modules against ``torch.func``, nngeometry and curvlinops.
 
-    python benchmarks/torch/run.py [--case NAME ...] [--rounds 5] [--peers DIR]
+    python benchmarks/torch/run.py [--case NAME ...] [--rounds 5] [--threads 1 2] [--peers DIR]
 
-Everything runs in one process on the same inputs. First our kernel in float64 must equal
-that of explicit Jacobians on a few rows, and every side's kernel in float32 must equal
-ours; what differs is reported and not timed. Then calls of all sides are interleaved, so
-that a busy machine is busy for all; the first call of each side is its warm-up. Times are
-of the processor for one thread, which other programs disturb little, and of the clock for
-two. nngeometry and curvlinops are installed into a folder of their own and are no
-dependency of the project. Results are merged into ``results/cpu.json``.
+First our kernel in float64 must equal that of explicit Jacobians on a few rows, and every
+side's kernel in float32 must equal ours; what differs is reported and not timed. Then calls
+of all sides are interleaved, so that a busy machine is busy for all; the first call of each
+side is its warm-up, and the only one of a slow side. Times are of the processor for one
+thread, which other programs disturb little, and of the clock for two. No side may take more
+than 8 GiB beyond what the process has at its start. nngeometry and curvlinops are installed
+into a folder of their own and are no dependency of the project. Results are merged into
+``results/cpu.json``.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,8 +38,10 @@ PEER_PACKAGES += ["backpack-for-pytorch==1.7.1", "einconv==0.1.0", "einops==0.8.
 PEER_PACKAGES += ["linear_operator==0.6.1", "unfoldNd==0.2.3"]
 # Sums of many float32 products in different orders; and of float64 ones.
 TOLERANCE, TOLERANCE_64 = 1e-4, 1e-10
-# A side whose call takes longer (seconds) is timed once.
+# A side whose call takes longer (seconds) is timed once, on one thread.
 SLOW = 3
+# Memory that a side may take, beyond what the process has.
+MOST_MEMORY = 8 * 2**30
 
 
 def sides_of(name, model, x):
@@ -74,50 +78,86 @@ def timed(call, clock):
     return clock() - start
 
 
-def run_case(name, rounds):
+@contextmanager
+def bounded_memory():
+    """What takes more than is allowed fails, and does not end the process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = pages * resource.getpagesize() + MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def first_call(call, reference):
+    """The kernel of a side's first call, and what is known of the side afterwards."""
+    torch.set_num_threads(1)
+    start = time.process_time()
+    try:
+        with bounded_memory():
+            kernel = call().detach()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return None, {"verdict": "failed", "error": reason[:200]}
+    seconds = time.process_time() - start
+    reference = kernel if reference is None else reference
+    off = float((kernel - reference).abs().max() / reference.abs().max())
+    verdict = "equal" if off < TOLERANCE else "wrong"
+    row = {"verdict": verdict, "relative_error": off, "first_call_seconds": seconds}
+    row["seconds"] = {"1": [seconds]} if seconds > SLOW else {}
+    return kernel, row
+
+
+def peak():
+    """GiB that the process has had since the peak was set back."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 2**20
+
+
+def run_case(name, rounds, threads):
     gap = equal_to_jacobians(name)
     if gap > TOLERANCE_64:
         raise SystemExit(f"{name}: our kernel is off from explicit Jacobians by {gap}")
     model, x = cases.made(name)
     sides, rows, reference = sides_of(name, model, x), {}, None
-    torch.set_num_threads(2)
-    for side, call in list(sides.items()):
-        start = time.perf_counter()
-        try:
-            kernel = call().detach()
-        except Exception as error:
-            rows[side] = {"verdict": "failed", "error": f"{type(error).__name__}: {error}"[:200]}
-            continue
+    for side, call in sides.items():
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        kernel, rows[side] = first_call(call, reference)
+        rows[side]["peak_gib"] = peak()
         reference = kernel if reference is None else reference
-        off = float((kernel - reference).abs().max() / reference.abs().max())
-        rows[side] = {"verdict": "equal" if off < TOLERANCE else "wrong", "relative_error": off}
-        rows[side] |= {"first_call_seconds": time.perf_counter() - start, "seconds": {}}
-        rows[side]["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         del kernel
-    right = [side for side, row in rows.items() if row["verdict"] == "equal"]
-    for n_threads, clock in ((1, time.process_time), (2, time.perf_counter)):
+    quick = [side for side, row in rows.items() if row.get("seconds") == {}]
+    quick = [side for side in quick if rows[side]["verdict"] == "equal"]
+    for n_threads in threads:
+        clock = time.process_time if n_threads == 1 else time.perf_counter
         torch.set_num_threads(n_threads)
-        seconds = {side: [] for side in right}
+        seconds = {side: [] for side in quick}
         for _ in range(rounds):
-            for side in right:
-                if not seconds[side] or seconds[side][0] < SLOW:
-                    seconds[side].append(timed(sides[side], clock))
-        for side in right:
+            for side in quick:
+                seconds[side].append(timed(sides[side], clock))
+        for side in quick:
             rows[side]["seconds"][str(n_threads)] = sorted(seconds[side])
     return {"gap_float64": gap, "sides": rows, "ratios": ratios(name, rows)}
 
 
 def ratios(name, rows):
-    """How many times longer the best of each kind of peer takes."""
+    """How many times longer the best of each kind of peer takes; None if none finishes."""
     found = {}
+    timed_on = [k for k in ("1", "2") if k in rows["lazyrich"]["seconds"]]
     for kind, wanted in cases.CASES[name].wanted.items():
         mine = {"torch.func": "torch.func", "loop": "loop"}.get(kind, ("nngeometry", "curvlinops"))
-        chosen = [s for s, r in rows.items() if s.startswith(mine) and r["verdict"] == "equal"]
-        for n_threads in ("1", "2"):
-            ours = np.median(rows["lazyrich"]["seconds"][n_threads])
-            theirs = {s: float(np.median(rows[s]["seconds"][n_threads])) for s in chosen}
+        for n_threads in timed_on:
+            medians = {
+                side: float(np.median(row["seconds"][n_threads]))
+                for side, row in rows.items()
+                if n_threads in row.get("seconds", {}) and row["verdict"] == "equal"
+            }
+            theirs = {side: t for side, t in medians.items() if side.startswith(mine)}
             best = min(theirs, key=theirs.__getitem__) if theirs else None
-            ratio = theirs[best] / float(ours) if best else None
+            ratio = theirs[best] / medians["lazyrich"] if best else None
             found[f"{kind}, {n_threads} threads"] = {"best": best, "ratio": ratio, "wanted": wanted}
     return found
 
@@ -152,11 +192,14 @@ def show(name, result):
         if row["verdict"] != "equal":
             print(f"  {side:30s} {row['verdict']} {row.get('error', row.get('relative_error'))}")
             continue
-        one, two = (1e3 * float(np.median(row["seconds"][k])) for k in ("1", "2"))
-        print(f"  {side:30s} {one:9.1f} ms, {two:9.1f} ms with two threads")
+        times = {k: 1e3 * float(np.median(v)) for k, v in row["seconds"].items()}
+        two = f", {times['2']:9.1f} ms with two threads" if "2" in times else ""
+        print(f"  {side:30s} {times['1']:9.1f} ms{two}")
     for kind, row in result["ratios"].items():
         if row["ratio"] is not None:
-            print(f"  {row['ratio']:.2f} times as fast as {kind} (wanted {row['wanted']})")
+            print(
+                f"  {row['ratio']:.2f} times as fast as {kind} (wanted {row['wanted']})", flush=True
+            )
 
 
 def machine():
@@ -171,6 +214,7 @@ def machine():
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("lazyrich", "torch", "numpy")},
         "peers": PEER_PACKAGES,
+        "load": os.getloadavg()[0],
         "commit": commit.stdout.strip(),
     }
 
@@ -188,18 +232,24 @@ def main():
     everything = [*cases.CASES, "sketch"]
     parser.add_argument("--case", nargs="*", choices=everything, default=everything)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="*", choices=[1, 2], default=[1, 2])
     default = Path(tempfile.gettempdir()) / "lazyrich-torch-peers"
     parser.add_argument("--peers", type=Path, default=default)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "cpu.json")
     given = parser.parse_args()
     add_peers(given.peers)
     results = json.loads(given.out.read_text()) if given.out.exists() else {"cases": {}}
-    results["machine"] = machine()
     for name in given.case:
-        result = run_sketch(given.rounds) if name == "sketch" else run_case(name, given.rounds)
+        print(name, flush=True)
+        on = machine()
+        result = (
+            run_sketch(given.rounds)
+            if name == "sketch"
+            else run_case(name, given.rounds, given.threads)
+        )
         if name != "sketch":
             show(name, result)
-        results["cases"][name] = result
+        results["cases"][name] = {"machine": on, **result}
         given.out.parent.mkdir(exist_ok=True)
         given.out.write_text(json.dumps(results, indent=1) + "\n")
 

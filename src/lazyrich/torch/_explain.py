@@ -15,7 +15,7 @@ from ._model import (
     unwrap,
 )
 from ._plan import plan
-from ._rows import Inputs, Output, n_rows, outputs, require_device, rows
+from ._rows import Inputs, Output, n_rows, outputs, require_device, rows, usable
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def explain_ntk(
     require_device(x, parameters)
     refuse_training_mode(model)
     with unchanged(model):
-        few = rows(x, 0, 3)
+        few = rows(usable(x), 0, 3)
         routes = plan(outputs(model, few, output), parameters)
         block = make_block(model, few, output, parameters, routes, parameter_dtype(parameters))
         found = parts(block, 0, block.values.shape[1] if not trace_outputs else 1)

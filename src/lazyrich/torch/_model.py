@@ -1,6 +1,6 @@
 """The module behind its wrappers, its trainable parameters, and a state that stays as it was."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -76,6 +76,12 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
         ['1.weight', '1.bias']
     """
     every = dict(model.named_parameters())
+    params = _names(params)
+    for name, parameter in every.items():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise InputError(
+                f"The parameter {name!r} has no shape yet; run the model on a batch first."
+            )
     chosen = {name: p for name, p in every.items() if p.requires_grad and _is_chosen(name, params)}
     if params is not None and not callable(params):
         for name in params:
@@ -98,6 +104,23 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
                 "is not defined here; train its real and imaginary parts as real parameters."
             )
     return chosen
+
+
+def _names(params: Chosen) -> Chosen:
+    """Names as a list, from any iterable of them."""
+    if params is None or callable(params):
+        return params
+    names = list(params) if isinstance(params, Iterable) and not isinstance(params, str) else []
+    if (
+        not isinstance(params, Iterable)
+        or isinstance(params, str)
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise InputError(
+            "params must be a list of names or beginnings of names of parameters, such as "
+            f"['layer4'], or a test of a name; a {type(params).__name__} was given."
+        )
+    return names
 
 
 def _is_chosen(name: str, params: Chosen) -> bool:

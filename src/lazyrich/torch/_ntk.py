@@ -28,6 +28,7 @@ from ._rows import (
     refuse_mixed_rows,
     require_device,
     rows,
+    usable,
 )
 
 # Rows on which a plan is made and checked.
@@ -91,6 +92,7 @@ def ntk(
     batches = _batches(x, x2, parameters)
     refuse_training_mode(model)
     with unchanged(model):
+        batches = [usable(batch) for batch in batches]
         return _kernel(
             model, batches, output, parameters, trace_outputs, budget(memory, parameters)
         )

@@ -72,11 +72,7 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
     Returns:
         A route for each name.
     """
-    if outputs.grad_fn is None:
-        raise InputError(
-            "The outputs carry no gradient; the model detaches them or runs under no_grad inside, "
-            "so there is no tangent kernel: choose other outputs with output=."
-        )
+    require_graph(outputs)
     graph = Graph(outputs)
     probe = _Probe(outputs)
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
@@ -89,6 +85,19 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
             if exact is None or not _is_close(found, exact):
                 routes[name] = Route(reason="its sites do not add up to its gradient")
     return routes
+
+
+def require_graph(outputs: Tensor) -> None:
+    """Refuse outputs without a gradient.
+
+    Raises:
+        InputError: saying where it may have been lost.
+    """
+    if outputs.grad_fn is None:
+        raise InputError(
+            "The outputs carry no gradient; the model detaches them or runs under no_grad inside, "
+            "so there is no tangent kernel: choose other outputs with output=."
+        )
 
 
 @torch.no_grad()

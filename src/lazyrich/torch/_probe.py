@@ -30,7 +30,8 @@ from lazyrich.diagnosis import (
 
 from ._model import trainable_parameters, unchanged, unwrap
 from ._ntk import ntk
-from ._rows import Inputs, Output, n_rows, outputs
+from ._plan import require_graph
+from ._rows import Inputs, Output, n_rows, outputs, require_device
 from ._sketch import Sketch, sketch
 
 _STEPS = (0.01, 0.03)
@@ -68,13 +69,14 @@ class ModuleProbe:
         """Look at the module as it is now."""
         require_kind(settings, Settings, "settings")
         self.model, self.output, self.settings = unwrap(model), output, settings
-        trainable_parameters(self.model)
+        parameters = self.parameters()
         self.x = on_device(probe.inputs, self.model)
         n = n_rows(self.x)
+        require_device(self.x, parameters)
         require_rows(n)
         is_tested = probe.test_inputs is not None
         self.test_x = on_device(probe.test_inputs, self.model) if is_tested else None
-        self.require_finite(self.parameters(), "model")
+        self.require_finite(parameters, "model")
         with measuring(self.model), torch.no_grad():
             with rows_taken("x"):
                 self.shape = tuple(outputs(self.model, self.x, output).shape)
@@ -159,6 +161,7 @@ class ModuleProbe:
         depend on the other rows if that were judged by their own size.
         """
         values = outputs(model, self.x, self.output)
+        require_graph(values)
         chosen = [p for p in model.parameters() if p.requires_grad]
         mean = torch.full_like(values, 1 / len(values))
         found = torch.autograd.grad(values, chosen, mean, allow_unused=True)

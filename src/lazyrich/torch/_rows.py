@@ -23,7 +23,8 @@ def n_rows(x: Inputs, name: str = "x") -> int:
     """The common length of the leading axes of a batch.
 
     Raises:
-        InputError: if there is no tensor, no row, or if the lengths differ.
+        InputError: if there is no tensor, no row, if a tensor is not dense or finite, or if
+            the lengths differ.
     """
     tensors = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
     if not tensors:
@@ -31,6 +32,8 @@ def n_rows(x: Inputs, name: str = "x") -> int:
             f"{name} is a {type(x).__name__} without a tensor; give a tensor, a tuple of tensors, "
             "or a dict of tensors by the names of the model's arguments."
         )
+    if any(t.is_nested or t.layout != torch.strided for t in tensors):
+        raise InputError(f"{name} holds a sparse or nested tensor; give a dense one, padded.")
     lengths = {int(t.shape[0]) if t.ndim else -1 for t in tensors}
     if len(lengths) > 1 or -1 in lengths:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
@@ -47,17 +50,34 @@ def n_rows(x: Inputs, name: str = "x") -> int:
     return lengths.pop()
 
 
+def usable(x: Inputs) -> Inputs:
+    """The same batch, with copies of tensors that inference mode made, which have no graph."""
+    return pytree.tree_map(
+        lambda leaf: leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf, x
+    )
+
+
 def rows(x: Inputs, start: int, stop: int) -> Inputs:
     """Some rows of a batch, of every tensor in it."""
     return pytree.tree_map(lambda leaf: leaf[start:stop] if isinstance(leaf, Tensor) else leaf, x)
 
 
 def require_device(x: Inputs, parameters: dict[str, nn.Parameter], name: str = "x") -> None:
-    """Refuse inputs on another device than the model.
+    """Refuse inputs on another device than the model, and a model without values.
 
     Raises:
         InputError: naming both devices.
     """
+    _refuse_other_devices(x, parameters, name)
+    for one, parameter in parameters.items():
+        if parameter.is_meta:
+            raise InputError(
+                f"The parameter {one!r} is on the device 'meta' and has no values; load them first "
+                "(model.to_empty, then load_state_dict)."
+            )
+
+
+def _refuse_other_devices(x: Inputs, parameters: dict[str, nn.Parameter], name: str) -> None:
     devices = {p.device for p in parameters.values()}
     for leaf in pytree.tree_leaves(x):
         if isinstance(leaf, Tensor) and len(devices) == 1 and leaf.device not in devices:
@@ -88,7 +108,7 @@ def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
     Raises:
         InputError: if that is not a real tensor of shape (n,) or (n, c).
     """
-    value = output(call(model, x)) if output is not None else call(model, x)
+    value = _chosen(_called(model, x), output)
     if not isinstance(value, Tensor):
         where = "output= returned" if output is not None else "The model returned"
         raise InputError(
@@ -110,13 +130,54 @@ def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
     return value
 
 
-def call(model: nn.Module, x: Inputs) -> PyTree:
-    """The model on a batch: a tensor, a tuple of arguments, or a dict of named ones."""
-    if isinstance(x, dict):
-        return model(**x)
-    if isinstance(x, list | tuple):
-        return model(*x)
-    return model(x)
+def _called(model: nn.Module, x: Inputs) -> PyTree:
+    """What the model returns for a batch: a tensor, a tuple of arguments, or named ones."""
+    try:
+        if isinstance(x, dict):
+            return model(**x)
+        if isinstance(x, list | tuple):
+            return model(*x)
+        return model(x)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"The model cannot take these rows ({_said(error)}); give a tensor, a tuple of "
+            "arguments or a dict of named ones, in the types and shapes that it takes"
+            f"{_other_types(model, x)}."
+        ) from error
+
+
+def _other_types(model: nn.Module, x: Inputs) -> str:
+    """In words, that floating-point inputs have another type than the parameters."""
+    leaves = [*pytree.tree_leaves(x)]
+    given = {t.dtype for t in leaves if isinstance(t, Tensor) and t.is_floating_point()}
+    wanted = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if not given or not wanted or given <= wanted:
+        return ""
+    names = [" and ".join(sorted(str(one) for one in kinds)) for kinds in (given, wanted)]
+    return f": they hold {names[0]}, and the parameters {names[1]}"
+
+
+def _chosen(made: PyTree, output: Output) -> PyTree:
+    if output is None:
+        return made
+    if not callable(output):
+        raise InputError(
+            f"output is a {type(output).__name__}; give a function from what the model returns to "
+            "a tensor, such as output=lambda out: out.logits."
+        )
+    try:
+        return output(made)
+    except (AttributeError, KeyError, IndexError, TypeError) as error:
+        raise InputError(
+            f"output= fails on what the model returned, a {type(made).__name__} ({_said(error)}); "
+            "give a function from that to a tensor (n,) or (n, c)."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
@@ -151,19 +212,31 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
         try:
             with torch.no_grad():
                 alone = outputs(model, _take(x, index), output)
-        except RuntimeError as error:
+        except InputError as error:
+            reason = error if error.__cause__ is None else _said(error.__cause__)
             raise InputError(
-                f"The model runs on {n} rows and not on {len(index)} of them alone ({error}), so "
+                f"The model runs on {n} rows and not on {len(index)} of them alone ({reason}), so "
                 "its output for one row depends on the other rows; give inputs whose first axis "
                 "is the batch."
             ) from error
         gap = float((alone - whole[index]).abs().max())
         if gap > 1e3 * torch.finfo(whole.dtype).eps * scale:
+            _refuse_changing(model, x, whole, output)
             raise InputError(
                 f"The model's output for one row depends on the other rows (by {gap / scale:.1g} "
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
                 "give inputs whose first axis is the batch."
             )
+
+
+def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
+    with torch.no_grad():
+        again = outputs(model, x, output)
+    if again.shape == whole.shape and not torch.allclose(again, whole, rtol=1e-3, equal_nan=True):
+        raise InputError(
+            "The model's outputs for the same rows change from call to call (it draws random "
+            "numbers, or updates buffers), so there is no tangent kernel; call model.eval()."
+        )
 
 
 def _parts(n: int) -> list[Tensor]:

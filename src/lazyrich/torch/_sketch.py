@@ -27,8 +27,9 @@ from ._model import (
     unchanged,
     unwrap,
 )
+from ._plan import require_graph
 from ._pullback import pulled_products
-from ._rows import Inputs, Output, n_rows, outputs, refuse_mixed_rows, require_device
+from ._rows import Inputs, Output, n_rows, outputs, refuse_mixed_rows, require_device, usable
 
 _N_PERMUTATIONS = 16
 
@@ -200,7 +201,9 @@ def sketch(
     scales = None if optimizer is None else _preconditioner(optimizer, parameters)
     named = {name: (groups or _module_of)(name) for name in parameters}
     with unchanged(model):
+        x = usable(x)
         values = outputs(model, x, output)
+        require_graph(values)
         refuse_mixed_rows(model, x, values, output)
         generator = torch.Generator().manual_seed(seed)
         directions = torch.randint(0, 2, (m, *values.shape), generator=generator).double() * 2 - 1
