@@ -78,7 +78,7 @@ def trained(experiment: Experiment, late: LateRun, seeds: tuple[int, ...]) -> li
     return [steps_of(one, late) for one in histories]
 
 
-def diagnosed(experiment: Experiment, step: int) -> dict[str, Any]:
+def diagnosed(experiment: Experiment, step: int, settings: Settings) -> dict[str, Any]:
     """What is said of a run at a step, and all numbers that the advice is given from."""
     short = experiment.changed({"n_steps": step, "n_evals": 2})
     params, inputs = lz.train(short).params, experiment.sample({})
@@ -89,7 +89,7 @@ def diagnosed(experiment: Experiment, step: int) -> dict[str, Any]:
     )
     rows = [np.asarray(one[:n]) for n, pair in _parts(data) for one in pair]
     probe = ProbeBatch(*rows, loss=experiment.loss)
-    network = Network(predict, inputs.params0, probe, Settings())
+    network = Network(predict, inputs.params0, probe, settings)
     evidence = network.evidence(params, optimization=optimization_of(experiment))
     found, said = measure(evidence), diagnosis_of(evidence, {})
     return {
@@ -162,7 +162,7 @@ def run(late: LateRun, seeds: tuple[int, ...] = SEEDS) -> dict[str, Any]:
     for seed, steps in zip(seeds, before, strict=True):
         end = min(steps.test, base.n_steps)
         middle = math.ceil(max(steps.fit, math.sqrt(steps.fit * end)))
-        said.append(diagnosed(base.changed({"seed": seed}), middle))
+        said.append(diagnosed(base.changed({"seed": seed}), middle, late.settings))
     changed = {}
     for cause, (what, changes) in late.changes.items():
         after = trained(late.with_changes(changes), late, seeds)
@@ -190,13 +190,12 @@ def main() -> None:
     """Run what is named, or all; write down after each."""
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", nargs="*", default=list(RUNS))
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in parser.parse_args().runs:
         began = time.process_time()
-        results[name] = run(RUNS[name])
-        text = json.dumps(results, indent=1, ensure_ascii=False)
-        RESULTS.write_text(text + "\n")
-        one = results[name]
+        one = run(RUNS[name])
+        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        results = {key: {**known, name: one}[key] for key in RUNS if key in {**known, name: one}}
+        RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
         causes = [said["causes"][:1] for said in one["diagnoses"]]
         print(name, round(time.process_time() - began), one["steps"], causes, flush=True)
         for cause, change in one["changes"].items():

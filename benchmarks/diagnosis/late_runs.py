@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 
 from lazyrich import preset
-from lazyrich.diagnosis import THRESHOLDS
+from lazyrich.diagnosis import THRESHOLDS, Settings
 from lazyrich.tasks import ImageTask, ModularTask
 from lazyrich.training import AdamW, Experiment, Inputs
 
@@ -39,12 +39,14 @@ class LateRun(NamedTuple):
         experiment: its settings.
         changes: by cause, what is done about it, in words and as settings.
         test_level: test error, relative to chance, below which it generalises.
+        settings: how it is diagnosed.
     """
 
     title: str
     experiment: Experiment
     changes: Mapping[str, tuple[str, dict[str, Any]]]
     test_level: float = THRESHOLDS["late_error"].value
+    settings: Settings = Settings()
 
     def with_changes(self, changes: dict[str, Any]) -> Experiment:
         """The experiment with some settings changed."""
@@ -98,7 +100,7 @@ _MODULAR = _PARITY.changed(
 _TRANSFORMER = preset("transformer").changed(
     _ALONE
     | {"modulus": 23, "fraction": 0.7, "d_model": 32, "d_mlp": 64}
-    | {"optimizer": _adamw(2e-3, 0.5), "n_steps": 4000}
+    | {"optimizer": _adamw(2e-3, 1.0), "n_steps": 4000}
 )
 _TEACHER = preset("teacher").changed(_ALONE | {"optimizer": _adamw(1e-3, 0.05), "n_steps": 10_000})
 _DIGITS = preset("digits").changed(
@@ -112,7 +114,13 @@ RUNS = {
     "polynomial": _late("committee machine, ½(β·x)², α = 8, AdamW", _POLYNOMIAL, _LAZY, _NORM),
     "parity": _late("parity of 3 of 20 signs, MLP, AdamW", _PARITY, _NORM, _LAZY),
     "modular": _late("addition mod 23, MLP, cross-entropy, AdamW", _MODULAR, _NORM, _LAZY),
-    "transformer": _late("addition mod 23, transformer, AdamW", _TRANSFORMER, _NORM, _LAZY),
+    "transformer": _late(
+        "addition mod 23, transformer, AdamW",
+        _TRANSFORMER,
+        _NORM,
+        _LAZY,
+        settings=Settings(kernel="sketch"),
+    ),
     "teacher": _late(
         "student and teacher 5-100-100-5, initial weights × 2, AdamW",
         _TEACHER,

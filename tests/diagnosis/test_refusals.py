@@ -59,6 +59,22 @@ CASES = {
         "mixes the rows",
     ),
     "one row": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X[:1], Y[:1]), "x has 1 row;"),
+    "one row, repeated": (
+        lambda: lz.diagnose(predict, PARAMS0, PARAMS, np.repeat(X[:1], 8, 0), Y),
+        "x has 8 rows, of which 1 differ;",
+    ),
+    "a checkpoint of complex numbers": (
+        lambda: lz.diagnose(predict, PARAMS0, jax.tree.map(lambda a: a + 0j, PARAMS), X, Y),
+        "complex.* where params0",
+    ),
+    "rows that the network cannot take": (
+        lambda: lz.diagnose(predict, PARAMS0, PARAMS, X[:, :2], Y),
+        "cannot take x",
+    ),
+    "features that are no function": (
+        lambda: lz.diagnose(predict, PARAMS0, PARAMS, X, Y, features=3),
+        "features is a int",
+    ),
     "no row": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X[:0], Y[:0]), "one or more"),
     "rows with NaN": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X * np.nan, Y), "x holds NaN"),
     "labels for other rows": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X, Y[:5]), "5 rows"),
@@ -95,6 +111,16 @@ def test_without_labels_nothing_is_said_of_fit():
     assert found.advice == ()
     assert "train_error" not in found.readings
     assert any("No labels" in note for note in found.notes)
+
+
+def test_one_hot_labels_without_a_loss_are_named():
+    def two(params, x):
+        return predict(params, x).reshape(-1, 1) * jnp.array([1.0, -1.0])
+
+    y = np.eye(2)[np.arange(8) % 2]
+    assert any("one-hot" in note for note in lz.diagnose(two, PARAMS0, PARAMS, X, y).notes)
+    told = lz.diagnose(two, PARAMS0, PARAMS, X, y, loss="mse")
+    assert not any("one-hot" in note for note in told.notes)
 
 
 def test_identical_checkpoints_are_undecided():

@@ -133,7 +133,7 @@ def test_without_the_packages_it_is_one_sentence(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # Lightning's own, of a call to PyTorch
+@pytest.mark.filterwarnings("ignore")  # Lightning's own: workers, calls to PyTorch
 def test_the_real_lightning(tmp_path):
     lightning = pytest.importorskip("lightning")
 

@@ -171,6 +171,14 @@ BAD = {
     "numbers": (lambda p: saved(p, {"a": 1}), "without parameters"),
     "a list": (lambda p: [1, 2], "without parameters"),
     "code": (lambda p: saved(p, nn.Linear(3, 2)), "running code"),
+    "whole numbers": (
+        lambda p: {"weight": torch.ones(2, 3).int(), "bias": torch.zeros(2)},
+        "torch.int32 numbers",
+    ),
+    "complex numbers": (
+        lambda p: {"weight": torch.ones(2, 3) + 0j, "bias": torch.zeros(2)},
+        "torch.complex64 numbers",
+    ),
     "diverged": (
         lambda p: {"weight": torch.full((2, 3), torch.nan), "bias": torch.zeros(2)},
         "NaN or infinite entries: the run had diverged",
@@ -232,6 +240,9 @@ REFUSED = {
     "labels that are NaN": ({"y": torch.full((8, 2), torch.nan)}, "y holds NaN"),
     "a loss of no kind": ({"loss": "hinge"}, "'hinge'"),
     "no rows": ({"x": torch.zeros(0, 3), "y": None}, "no rows"),
+    "one row, repeated": ({"x": torch.ones(8, 3)}, "8 rows, of which 1 differ"),
+    "no test rows": ({"x_test": torch.zeros(0, 3), "y_test": None}, "x_test has no rows"),
+    "outputs without a derivative": ({"output": lambda out: out.detach()}, "derivative"),
 }
 
 

@@ -27,8 +27,8 @@ from ._evidence import Loss as Loss
 from ._evidence import Optimization as Optimization
 from ._evidence import ProbeBatch as ProbeBatch
 from ._evidence import Snapshot as Snapshot
+from ._evidence import loss_taken as loss_taken
 from ._evidence import read_labels as read_labels
-from ._evidence import require_rows as require_rows
 from ._fit import Fit as Fit
 from ._fit import cosine_of as cosine_of
 from ._fit import fit_of as fit_of
@@ -36,7 +36,9 @@ from ._fit import loss_gradient as loss_gradient
 from ._forecast import hankel_residual as hankel_residual
 from ._forecast import log_slope as log_slope
 from ._forecast import roughness as roughness
+from ._given import require_different_rows as require_different_rows
 from ._given import require_kind as require_kind
+from ._given import require_rows as require_rows
 from ._given import rows_taken as rows_taken
 from ._given import whole_step as whole_step
 from ._jax import Settings as Settings

@@ -182,7 +182,10 @@ def _is_trained(found: Measurements) -> bool:
 def _notes(found: Measurements) -> tuple[str, ...]:
     notes = []
     if found.fit is None:
-        notes.append("No labels were given, so nothing is said of fit and generalisation.")
+        notes.append(
+            "No labels were given, so nothing is said of fit and generalisation, nor of whether "
+            "the network has diverged."
+        )
     elif found.test_fit is None:
         notes.append("No test rows were given, so nothing is said of generalisation.")
     if found.gap is not None and found.gap.rounding > threshold("lazy_gap") / 2:

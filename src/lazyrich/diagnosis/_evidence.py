@@ -13,8 +13,6 @@ from lazyrich._base import InputError
 Loss = Literal["mse", "cross_entropy"]
 """What a network is trained on: the mean squared error, or softmax cross-entropy."""
 
-_FEWEST_ROWS = 4
-
 
 @dataclass(frozen=True)
 class Labels:
@@ -274,23 +272,29 @@ def read_labels(
     return Labels(values, loss)
 
 
-def require_rows(n: int) -> None:
-    """Refuse so few rows that a kernel centred over them has hardly any entries left.
+def loss_taken(labels: Labels | None, loss: Loss | None) -> tuple[str, ...]:
+    """What to mind where the loss was told by labels that could belong to either.
 
     Args:
-        n: number of rows.
+        labels: as they were read.
+        loss: as it was given.
 
-    Raises:
-        InputError: with fewer than 4 rows.
+    Returns:
+        A sentence about one-hot rows, or nothing.
 
     Example:
-        >>> require_rows(4)
+        >>> loss_taken(Labels(np.eye(2), "mse"), None)[0][:24]
+        'The labels are one-hot r'
     """
-    if n < _FEWEST_ROWS:
-        raise InputError(
-            f"x has {n} row{'s' if n > 1 else ''}; a kernel that is centred over rows takes "
-            f"{_FEWEST_ROWS} or more, and some dozens say more."
-        )
+    if loss is not None or labels is None or labels.loss != "mse" or labels.values.shape[1] < 2:
+        return ()
+    values = labels.values
+    if not _is_one_hot(values):
+        return ()
+    return (
+        "The labels are one-hot rows and no loss was given, so the squared error was taken; if the "
+        "outputs are logits, give loss='cross_entropy' or classes as whole numbers.",
+    )
 
 
 def _numbers(given: PyTree, name: str) -> np.ndarray:
@@ -314,11 +318,15 @@ def _require_one_hot(values: np.ndarray, name: str) -> None:
             "loss is 'cross_entropy' and the network has one output; it must have a logit for "
             "each of two classes or more: give output= two logits, (0, z), or loss='mse'."
         )
-    if not (np.isin(values, (0.0, 1.0)).all() and (values.sum(1) == 1).all()):
+    if not _is_one_hot(values):
         raise InputError(
             f"loss is 'cross_entropy' and {name} holds rows that are not one-hot; give classes "
             "as whole numbers or one-hot rows, or loss='mse'."
         )
+
+
+def _is_one_hot(values: np.ndarray) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all() and (values.sum(1) == 1).all())
 
 
 def random_directions(n_directions: int, shape: tuple[int, int], seed: int) -> np.ndarray:

@@ -1,10 +1,14 @@
 """What a caller gives, checked before anything is measured with it."""
 
 import operator
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+
 from lazyrich._base import InputError
+
+_FEWEST_ROWS = 4
 
 
 def whole_step(step: object, name: str = "step") -> int:
@@ -31,6 +35,46 @@ def whole_step(step: object, name: str = "step") -> int:
     if number < 0:
         raise InputError(f"{name} is {step!r}; it must be a whole number of steps from 0.")
     return number
+
+
+def require_rows(n: int) -> None:
+    """Refuse so few rows that a kernel centred over them has hardly any entries left.
+
+    Args:
+        n: number of rows.
+
+    Raises:
+        InputError: with fewer than 4 rows.
+
+    Example:
+        >>> require_rows(4)
+    """
+    if n < _FEWEST_ROWS:
+        raise InputError(
+            f"x has {n} row{'s' if n > 1 else ''}; a kernel that is centred over rows takes "
+            f"{_FEWEST_ROWS} or more, and some dozens say more."
+        )
+
+
+def require_different_rows(leaves: Sequence[np.ndarray]) -> None:
+    """Refuse a batch that repeats so few rows: its centred kernel would be rounding alone.
+
+    Args:
+        leaves: arrays with one row for each example.
+
+    Raises:
+        InputError: with fewer than 4 rows that differ.
+
+    Example:
+        >>> require_different_rows([np.eye(4)])
+    """
+    n = len(leaves[0])
+    seen = {b"".join(np.asarray(leaf[k]).tobytes() for leaf in leaves) for k in range(n)}
+    if len(seen) < _FEWEST_ROWS:
+        raise InputError(
+            f"x has {n} rows, of which {len(seen)} differ; a kernel that is centred over rows "
+            f"takes {_FEWEST_ROWS} different ones or more, and some dozens say more."
+        )
 
 
 def require_kind(value: object, kind: type, name: str) -> None:

@@ -20,13 +20,13 @@ from ._evidence import (
     Optimization,
     ProbeBatch,
     Snapshot,
+    loss_taken,
     permuted,
     random_directions,
     read_labels,
-    require_rows,
 )
 from ._fit import cosine_of, loss_gradient
-from ._given import require_kind, rows_taken
+from ._given import require_different_rows, require_kind, require_rows, rows_taken
 from ._label_energy import N_PERMUTATIONS
 from ._trees import (
     Diverged,
@@ -36,6 +36,7 @@ from ._trees import (
     doubled,
     group_names,
     host,
+    is_moving,
     moving,
     n_rows,
     rebuilt,
@@ -109,8 +110,10 @@ class Network:
         self.names = group_names(self.params0)
         n = n_rows(self.x)
         require_rows(n)
+        require_different_rows([np.asarray(leaf) for leaf in jax.tree.leaves(self.x)])
         linearize(predict, self.params0)  # which says clearly what cannot be parameters
-        outputs = self.outputs(self.params0, self.x, name)
+        with rows_taken("x"):
+            outputs = self.outputs(self.params0, self.x, name)
         self.shape = (n, outputs.shape[1])
         if self.test_x is not None:
             with rows_taken("x_test"):
@@ -168,14 +171,13 @@ class Network:
                 f"{name} has structure {jax.tree.structure(params)} and params0 "
                 f"{jax.tree.structure(self.params0)}; give two checkpoints of one network."
             )
-        shapes = [jnp.shape(a) for a in jax.tree.leaves(params)]
-        shapes0 = [jnp.shape(a) for a in jax.tree.leaves(self.params0)]
-        if shapes != shapes0:
-            k = next(i for i, (a, b) in enumerate(zip(shapes, shapes0, strict=True)) if a != b)
-            raise InputError(
-                f"{name} has a leaf of shape {shapes[k]} where params0 has {shapes0[k]}; give two "
-                "checkpoints of one network."
-            )
+        for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(self.params0), strict=True):
+            if jnp.shape(a) != jnp.shape(b) or is_moving(a) != is_moving(b):
+                given, wanted = (f"shape {jnp.shape(c)}, {jnp.result_type(c)}," for c in (a, b))
+                raise InputError(
+                    f"{name} has a leaf of {given} where params0 has one of {wanted} so they do "
+                    "not fit; give two checkpoints of one network."
+                )
         return params
 
     def _pull_back(self, leaves: list[Array], directions: Array, which: tuple[int, ...]) -> PyTree:
@@ -321,7 +323,7 @@ class Network:
             test_labels=self.test_labels,
             gradient_cosine=self.gradient_cosine(params, now.outputs),
             optimization=optimization or Optimization(),
-            notes=notes,
+            notes=loss_taken(self.labels, self.probe.loss) + notes,
             n_parameters=self.n_parameters,
         )
 
@@ -340,6 +342,11 @@ class Network:
 
 
 def _features(features: Features, params: Params, x: PyTree) -> np.ndarray:
+    if not callable(features):
+        raise InputError(
+            f"features is a {type(features).__name__}; give a function of parameters and rows that "
+            "returns the inputs of the last layer, (n, p)."
+        )
     given = np.asarray(features(params, x))
     if given.dtype.kind not in "biuf" and given.dtype != jnp.bfloat16:
         raise InputError(f"features returned {given.dtype} values; wanted real numbers (n, p).")

@@ -82,26 +82,27 @@ def n_rows(x: PyTree) -> int:
     return len(jax.tree.leaves(x)[0])
 
 
-def _is_moving(leaf: PyTree) -> bool:
+def is_moving(leaf: PyTree) -> bool:
+    """Whether a leaf is floating, so that it is trained."""
     return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
 
 
 def moving(params: Params) -> list[Array]:
     """The floating leaves."""
-    return [leaf for leaf in jax.tree.leaves(params) if _is_moving(leaf)]
+    return [leaf for leaf in jax.tree.leaves(params) if is_moving(leaf)]
 
 
 def rebuilt(params0: Params, new: list[Array]) -> Params:
     """A tree like the reference with other floating leaves."""
     fresh = iter(new)
-    return jax.tree.map(lambda leaf: next(fresh) if _is_moving(leaf) else leaf, params0)
+    return jax.tree.map(lambda leaf: next(fresh) if is_moving(leaf) else leaf, params0)
 
 
 def group_names(params: Params) -> list[str]:
     """The group of every floating leaf: the branch of the tree that it hangs on."""
     names = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if _is_moving(leaf):
+        if is_moving(leaf):
             branch = path[:-1] if len(path) > 1 else path
             text = jax.tree_util.keystr(branch, simple=True, separator=".")
             names.append(text or "parameters")
@@ -124,6 +125,6 @@ def chunks(sizes: list[int]) -> list[tuple[int, ...]]:
 def doubled(tree: PyTree) -> PyTree:
     """Floating leaves in double precision, from the host so that no bit is lost."""
     return jax.tree.map(
-        lambda leaf: jnp.asarray(np.asarray(leaf).astype(np.float64)) if _is_moving(leaf) else leaf,
+        lambda leaf: jnp.asarray(np.asarray(leaf).astype(np.float64)) if is_moving(leaf) else leaf,
         tree,
     )

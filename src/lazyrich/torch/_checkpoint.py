@@ -49,6 +49,11 @@ def read_checkpoint(checkpoint: Checkpoint, model: nn.Module, name: str) -> dict
                 f"{name} does not fit the model: {key!r} has shape {tuple(state[key].shape)} "
                 f"there and {tuple(parameter.shape)} in the model."
             )
+        if state[key].is_floating_point() != parameter.is_floating_point():
+            raise InputError(
+                f"{name} does not fit the model: {key!r} holds {state[key].dtype} numbers there "
+                f"and {parameter.dtype} in the model; give a checkpoint of this model."
+            )
         if not bool(torch.isfinite(state[key]).all()):
             raise InputError(
                 f"The parameter {key!r} of {name} holds NaN or infinite entries: the run had "

@@ -22,7 +22,9 @@ from lazyrich.diagnosis import (
     Snapshot,
     cosine_of,
     loss_gradient,
+    loss_taken,
     read_labels,
+    require_different_rows,
     require_kind,
     require_rows,
     rows_taken,
@@ -74,8 +76,12 @@ class ModuleProbe:
         n = n_rows(self.x)
         require_device(self.x, parameters)
         require_rows(n)
+        tensors = [one for one in pytree.tree_leaves(self.x) if isinstance(one, Tensor)]
+        flat = [one.reshape(n, -1).contiguous() for one in tensors]
+        require_different_rows([one.view(torch.uint8).cpu().numpy() for one in flat])
         is_tested = probe.test_inputs is not None
         self.test_x = on_device(probe.test_inputs, self.model) if is_tested else None
+        n_test = n_rows(self.test_x, "x_test") if is_tested else 0
         self.require_finite(parameters, "model")
         with measuring(self.model), torch.no_grad():
             with rows_taken("x"):
@@ -83,12 +89,12 @@ class ModuleProbe:
             if is_tested:
                 with rows_taken("x_test"):
                     outputs(self.model, self.test_x, output)
+        self.loss = probe.loss
         c, loss = self.shape[1], probe.loss
         self.labels = read_labels(_host(probe.targets), c, n, loss)
         self.test_labels = None
         if is_tested:
             loss = self.labels.loss if self.labels is not None else loss
-            n_test = n_rows(self.test_x, "x_test")
             self.test_labels = read_labels(_host(probe.test_targets), c, n_test, loss, "y_test")
         self.n_parameters = sum(p.numel() for p in self.parameters().values())
 
@@ -313,7 +319,7 @@ class ModuleProbe:
             test_labels=self.test_labels,
             gradient_cosine=self.gradient_cosine(now.outputs),
             optimization=optimization or Optimization(),
-            notes=notes,
+            notes=loss_taken(self.labels, self.loss) + notes,
             n_parameters=self.n_parameters,
         )
 
