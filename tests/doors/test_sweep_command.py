@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from pydantic import create_model
 
 from lazyrich import cli
-from lazyrich.sweeps import open_dataset
-from lazyrich.training import Experiment, preset, train
+from lazyrich._base import Config, Status
+from lazyrich.sweeps import Store, open_dataset, outcome_of
+from lazyrich.training import Experiment, History, Record, preset, train
 
 BASE = {
     "task": {"kind": "polynomial", "dim": 4, "n_train": 12, "n_test": 20},
@@ -193,3 +195,25 @@ def test_tidy_sets_aside_what_is_damaged(base, tmp_path, capsys):
     run("sweep", base, "--store", str(where), "--tidy")
     assert "set aside as damaged: 1" in capsys.readouterr().out
     assert [path.read_text() for path in (where / "set-aside").iterdir()] == ["half"]
+
+
+def test_a_table_shows_the_settings_that_fit_and_counts_the_rest(tmp_path, capsys, monkeypatch):
+    fields = [f"setting_{k}" for k in range(50)]
+    kind = create_model("Wide", __base__=Config, **dict.fromkeys(fields, (float, 0.0)))
+    store = Store(tmp_path / "s")
+    for value in (1.0, 123456.0):
+        records = {f"{part}_loss": Record(np.ones(1)) for part in ("train", "test")}
+        one = kind(**dict.fromkeys(fields, value))
+        store.save(outcome_of(History(one, np.zeros(1, int), records, Status.ok, None, 0.1)))
+    monkeypatch.setenv("COLUMNS", "100")
+    run("show", str(store.where))
+    printed = capsys.readouterr().out
+    head = next(line for line in printed.splitlines() if line.startswith("┏"))
+    widths = [len(column) - 2 for column in head.strip("┏┓").split("┳")]
+    assert len(head) == len(head.rstrip()) <= 100
+    assert head.endswith("┓")
+    assert min(widths) >= 4
+    n_settings = len(widths) - 6
+    assert n_settings >= 2
+    assert f"{50 - n_settings} more settings differ" in printed
+    assert "1.235e+05" in printed  # no cell is folded

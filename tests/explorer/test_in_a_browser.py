@@ -1,14 +1,13 @@
 """Oracle: Chromium opening the page: its console, its sliders, its address, its layout."""
 
 import json
-import os
-import shutil
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from browser import chromium, lowest_contrast, media, resize
 from explorer.stored import exponential_store
 from lazyrich.explorer import ExplorerServer, page_text, read_document
 from lazyrich.explorer._page import FIGURES, SLIDERS
@@ -16,34 +15,8 @@ from lazyrich.explorer._page import FIGURES, SLIDERS
 pytestmark = pytest.mark.slow  # Chromium takes seconds to start
 
 ROOT = Path(__file__).parents[2]
-ARGUMENTS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--enable-precise-memory-info",
-)
 VIEWS = ("play", "map", "runs", "learn")
-CONTRAST = """
-const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-const light = (text) => rgb(text).slice(0, 3)
-  .map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-  .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
-const ground = (node) => {
-  for (let one = node; one; one = one.parentElement) {
-    const color = getComputedStyle(one).backgroundColor;
-    if (rgb(color).length === 3) return light(color);
-  }
-  return 1;
-};
-const lowest = [21, ""];
-const words = "p, a, td, th, b, button, span, li, code, label, output, select, legend, figcaption";
-for (const node of document.querySelectorAll(words)) {
-  if (!node.innerText?.trim() || !node.offsetParent || node.disabled) continue;
-  const [a, b] = [light(getComputedStyle(node).color), ground(node)].sort((x, y) => y - x);
-  const ratio = (a + 0.05) / (b + 0.05);
-  if (ratio < lowest[0]) lowest.splice(0, 2, ratio, node.outerHTML.slice(0, 120));
-}
-return lowest;
-"""
+WORDS = "p, a, td, th, b, button, span, li, code, label, output, select, legend, figcaption"
 UNNAMED = """
 return [...document.querySelectorAll("input, select, button, [role=slider], [role=img]")]
   .filter((node) => node.checkVisibility())
@@ -54,31 +27,14 @@ return [...document.querySelectorAll("input, select, button, [role=slider], [rol
 
 
 @pytest.fixture(scope="module")
-def browser(require_extra, tmp_path_factory):
-    """One Chromium for all tests; skips where there is none, unless it was promised."""
-    require_extra("selenium")
-    from selenium import webdriver
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
 
-    programs = (
-        shutil.which("chromium") or shutil.which("google-chrome"),
-        shutil.which("chromedriver"),
-    )
-    if not all(programs):
-        said = "no chromium with its chromedriver here (Debian: chromium, chromium-driver)"
-        if os.environ.get("LAZYRICH_REQUIRE_CHROMIUM") == "1":
-            pytest.fail(said)
-        pytest.skip(said)
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(programs[0])
-    downloads = tmp_path_factory.mktemp("downloads")
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
-    driver.downloads = downloads  # ty: ignore[missing-attribute]
-    yield driver
-    driver.quit()
+
+@pytest.fixture(scope="module")
+def browser(require_extra, downloads, tmp_path_factory):
+    """One Chromium for all tests."""
+    yield from chromium(require_extra, tmp_path_factory.mktemp("profile"), downloads)
 
 
 @pytest.fixture(scope="module")
@@ -105,25 +61,12 @@ def server(tmp_path_factory):
 @pytest.fixture
 def page(browser):
     """A window of 1280 pixels; at the end the console must be empty."""
-    resize(browser, 1280)
+    resize(browser, 1280, 900)
     media(browser)
     browser.get("about:blank")
     browser.get_log("browser")
     yield browser
     assert browser.get_log("browser") == []
-
-
-def resize(browser, width, height=900):
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def media(browser, *, scheme="light", motion="no-preference"):
-    features = [
-        {"name": "prefers-color-scheme", "value": scheme},
-        {"name": "prefers-reduced-motion", "value": motion},
-    ]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 def js(page, script, *arguments):
@@ -270,7 +213,7 @@ def test_it_pauses_and_goes_on(page, file):
     assert js(page, f"return {PLAY}.worker") is None
 
 
-def test_curves_can_be_kept_and_saved(page, file, browser):
+def test_curves_can_be_kept_and_saved(page, file, downloads):
     open_view(page, file, "play", "&dim=5&n_train=20&n_steps=1000")
     wait_for(page, DONE)
     first = drawn(page)
@@ -287,15 +230,15 @@ def test_curves_can_be_kept_and_saved(page, file, browser):
     for name, ending in (("play-csv", "csv"), ("play-png", "png")):
         page.find_element("id", name).click()
         for _ in range(600):
-            if list(browser.downloads.glob(f"*.{ending}")):
+            if list(downloads.glob(f"*.{ending}")):
                 break
             time.sleep(0.05)
-    [table] = browser.downloads.glob("*.csv")
+    [table] = downloads.glob("*.csv")
     header, *rows = table.read_text().splitlines()
     assert header.startswith("steps,train_loss,test_loss")
     assert rows[0].startswith("0,")
     assert rows[-1].startswith("1000,")
-    [picture] = browser.downloads.glob("*.png")
+    [picture] = downloads.glob("*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -448,7 +391,7 @@ def test_lessons_set_the_sliders(page, file):
 def test_no_width_makes_it_scroll_sideways(page, file, view):
     open_view(page, file, view)
     for width in (320, 360, 740, 1280):
-        resize(page, width)
+        resize(page, width, 900)
         time.sleep(0.2)
         content, window = js(
             page,
@@ -480,7 +423,7 @@ def test_text_stands_out_and_controls_have_names(page, server, view, scheme):
     time.sleep(0.5)
     ground = js(page, "return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(21, 24, 27)") == (scheme == "dark")
-    ratio, where = js(page, CONTRAST)
+    ratio, where = lowest_contrast(page, WORDS)
     assert ratio >= 4.5, where  # WCAG AA for text
     assert js(page, UNNAMED) == []
 

@@ -1,48 +1,17 @@
 """Oracle: Chromium opening the page: its console, its layout, its keyboard, its downloads."""
 
-import os
-import shutil
 import time
 
 import pytest
 
+from browser import chromium, lowest_contrast, media, resize
 from lazyrich.paper import CLAIMS, write_report
 from paper.reproduced import reproduced
 
 pytestmark = pytest.mark.slow  # Chromium takes seconds to start
 
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 COLUMNS = {"figure": 1, "quick": 7}
-CONTRAST = """
-const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-const light = (text) => rgb(text).slice(0, 3)
-  .map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-  .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
-const ground = (node) => {
-  for (let one = node; one; one = one.parentElement) {
-    const color = getComputedStyle(one).backgroundColor;
-    if (rgb(color).length === 3) return light(color);
-  }
-  return 1;
-};
-const lowest = [21, ""];
-for (const node of document.querySelectorAll("p, a, td, th, b, button, span, li, dt, dd, code")) {
-  if (!node.innerText?.trim() || node.closest("dialog") || !node.offsetParent) continue;
-  const [a, b] = [light(getComputedStyle(node).color), ground(node)].sort((x, y) => y - x);
-  const ratio = (a + 0.05) / (b + 0.05);
-  if (ratio < lowest[0]) lowest.splice(0, 2, ratio, node.outerHTML.slice(0, 120));
-}
-return lowest;
-"""
+WORDS = "p, a, td, th, b, button, span, li, dt, dd, code"
 
 
 @pytest.fixture(scope="module")
@@ -54,49 +23,18 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(folder, require_extra, tmp_path_factory):
-    """One Chromium for all tests; skips where there is none, unless it was promised."""
-    require_extra("selenium")
-    from selenium import webdriver
-
-    programs = (
-        shutil.which("chromium") or shutil.which("google-chrome"),
-        shutil.which("chromedriver"),
-    )
-    if not all(programs):
-        said = "no chromium with its chromedriver here (Debian: chromium, chromium-driver)"
-        if os.environ.get("LAZYRICH_REQUIRE_CHROMIUM") == "1":
-            pytest.fail(said)
-        pytest.skip(said)
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(programs[0])
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
-        options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(folder / "got")})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
-    yield driver
-    driver.quit()
+    """One Chromium for all tests."""
+    yield from chromium(require_extra, tmp_path_factory.mktemp("profile"), folder / "got")
 
 
 @pytest.fixture
 def page(browser, folder):
     """The page freshly opened, 1280 pixels wide; at the end the console must be empty."""
-    resize(browser, 1280)
-    media(browser)
+    resize(browser, 1280, 844)
+    media(browser, kind="screen")
     browser.get((folder / "report.html").as_uri())
     yield browser
     assert browser.get_log("browser") == []
-
-
-def resize(browser, width, height=844):
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def media(browser, *, scheme="light", kind="screen"):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": kind, "features": features})
 
 
 def press(browser, *keys):
@@ -133,7 +71,7 @@ def test_it_loads_by_itself(page):
 
 def test_no_width_makes_it_scroll_sideways(page):
     for width in (320, 390, 740, 800, 1280):
-        resize(page, width)
+        resize(page, width, 844)
         script = (
             "const page = document.documentElement; return [page.scrollWidth, page.clientWidth]"
         )
@@ -180,7 +118,7 @@ def test_pictures_open_by_keyboard(page):
         const isWide = image.getBoundingClientRect().width > innerWidth;
         return [viewer.open, image.alt.slice(0, 8), isWide, document.activeElement.className]"""
     page.execute_script('document.querySelector(".picture").focus()')
-    resize(page, 390)
+    resize(page, 390, 844)
     press(page, Keys.ENTER)
     assert page.execute_script(state) == [True, "Figure 1", False, "stage"]
     press(page, Keys.ARROW_RIGHT, "z")
@@ -202,10 +140,10 @@ def test_the_data_are_saved_as_they_are(page, folder):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out(page, scheme):
-    media(page, scheme=scheme)
+    media(page, kind="screen", scheme=scheme)
     ground = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(21, 24, 27)") == (scheme == "dark")
-    ratio, where = page.execute_script(CONTRAST)
+    ratio, where = lowest_contrast(page, WORDS)
     assert ratio >= 4.5, where  # WCAG AA for text
 
 

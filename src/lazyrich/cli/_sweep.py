@@ -11,7 +11,7 @@ from lazyrich._base import Json
 from ._arguments import WholeNumber
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
-from ._output import json_value, say, say_json, say_table
+from ._output import json_value, say, say_columns, say_json
 from ._train import _read
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lazyrich.sweeps import Outcome
 
 _MOST_ROWS = 60
+_LONG = 16
+_RESULTS = ("status", "last_step", "train_loss", "test_loss", "wall_seconds", "key")
 
 Where = Annotated[
     list[str] | None,
@@ -173,12 +175,20 @@ def _row(outcome: "Outcome", settings: dict[str, list[object]], i: int) -> dict[
 
 
 def _print_rows(rows: list[dict[str, Json]], store: str, most: int) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "error"))
-    say_table(
-        f"{len(rows)} experiments in {store}",
-        [name.replace("_", " ") for name in names],
-        [[_cell(name, row.get(name)) for name in names] for row in rows[:most]],
-    )
+    settings = {name for row in rows for name in row} - {*_RESULTS, "error"}
+    n_rows = {name: sum(row.get(name) is not None for row in rows) for name in settings}
+    cells = {
+        name: [_cell(name, row.get(name)) for row in rows[:most]]
+        for name in dict.fromkeys(name for row in rows for name in row if name != "error")
+    }
+    # The kind first, then what most experiments have and is short, in the order of the fields.
+    is_long = {name: max(map(len, cells[name])) > _LONG for name in cells}
+    order = [name for name in cells if name in settings]
+    order.sort(key=lambda name: (name != "experiment", -n_rows[name], is_long[name]))
+    columns = [(name.replace("_", " "), cells[name]) for name in (*order, *_RESULTS)]
+    n_left = say_columns(f"{len(rows)} experiments in {store}", columns, always=len(_RESULTS))
+    if n_left:
+        say(f"{n_left} more settings differ; --json lists them all")
     if len(rows) > most:
         say(f"and {len(rows) - most} more; --all lists them, --where picks some")
     for row in rows:
@@ -191,6 +201,8 @@ def _cell(name: str, value: Json) -> str:
         return ""
     if name == "key":
         return str(value)[:8]
+    if name == "experiment":
+        return str(value).rsplit(".", 1)[-1]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

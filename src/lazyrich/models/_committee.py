@@ -157,7 +157,7 @@ class CommitteeNet(Net):
         vocabulary: int | None = None,
         weight_scale: ScalarLike = 1.0,
     ) -> CommitteeParams:
-        """Parameters at initialisation, every one of them times ``weight_scale`` (σ).
+        """Parameters at initialisation, as described in ``Net``.
 
         Raises:
             InputError: if more than one number is to come out, or tokens go in.

@@ -112,7 +112,7 @@ class MLPNet(Net):
         vocabulary: int | None = None,
         weight_scale: ScalarLike = 1.0,
     ) -> MLP:
-        """Parameters at initialisation, every one of them times ``weight_scale`` (σ).
+        """Parameters at initialisation, as described in ``Net``.
 
         Raises:
             InputError: if tokens go in.

@@ -50,7 +50,18 @@ class Net(Config):
         vocabulary: int | None = None,
         weight_scale: ScalarLike = 1.0,
     ) -> Params:
-        """Parameters at initialisation, every one of them times ``weight_scale`` (σ)."""
+        """Parameters at initialisation.
+
+        Args:
+            key: random key.
+            n_inputs: inputs of a row, or tokens in it.
+            n_outputs: outputs, or classes; None is one number without an axis.
+            vocabulary: how many different tokens there are; None means vectors.
+            weight_scale: σ, which multiplies every parameter, dimensionless.
+
+        Raises:
+            InputError: if the net does not take such inputs or give such outputs.
+        """
 
     @abstractmethod
     def predictor(self, **hyperparameters: ScalarLike) -> Predictor:

@@ -155,14 +155,7 @@ class TransformerNet(Net):
         vocabulary: int | None = None,
         weight_scale: ScalarLike = 1.0,
     ) -> Transformer:
-        """Parameters at initialisation, every one of them times ``weight_scale`` (σ).
-
-        Args:
-            key: random key.
-            n_inputs: number of tokens in a row.
-            n_outputs: number of classes.
-            vocabulary: how many different tokens there are.
-            weight_scale: σ, dimensionless.
+        """Parameters at initialisation, as described in ``Net``.
 
         Raises:
             InputError: if vectors go in, or one number is to come out.

@@ -110,22 +110,11 @@ def open_dataset(store: str | os.PathLike[str], where: Iterable[str] = ()) -> xr
         InputError: as for ``find``.
 
     Example:
-        >>> import tempfile
-        >>> import numpy as np
-        >>> from lazyrich._base import Config, Status
-        >>> from lazyrich.sweeps import outcome_of
-        >>> from lazyrich.training import History, Record
-        >>> class Walk(Config):
-        ...     length: float = 1.0
-        >>> def outcome(length):
-        ...     records = {"height": Record(np.array([length]))}
-        ...     return outcome_of(
-        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
-        >>> store = Store(tempfile.mkdtemp())
-        >>> store.save(outcome(1.0)), store.save(outcome(2.0))
-        (None, None)
-        >>> dict(open_dataset(store.where).sizes)
-        {'length': 2, 'step': 1}
+        >>> open_dataset("nowhere", ["alpha<=1", "status=ok"])
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: There are no experiments in nowhere; give the folder
+        of a store.
     """
     return to_dataset(find(store, where))
 
@@ -144,17 +133,9 @@ def differing(
         For each such setting its value in every experiment; None where it has none.
 
     Example:
-        >>> import numpy as np
-        >>> from lazyrich._base import Config, Status
-        >>> from lazyrich.sweeps import outcome_of
-        >>> from lazyrich.training import History, Record
-        >>> class Walk(Config):
-        ...     length: float = 1.0
-        >>> def outcome(length):
-        ...     records = {"height": Record(np.array([length]))}
-        ...     return outcome_of(
-        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
-        >>> differing([outcome(1.0), outcome(2.0)])
+        >>> short = Outcome("", "Walk", '{"length": 1.0}', {}, "ok", "", 0.1, {}, np.zeros(0), {})
+        >>> long = short._replace(config='{"length": 2.0}')
+        >>> differing([short, long])
         {'length': [1.0, 2.0]}
     """
     rows = [settings_of(outcome.facts) for outcome in outcomes]
@@ -193,17 +174,10 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
 
     Example:
         >>> import tempfile
-        >>> import numpy as np
-        >>> from lazyrich._base import Config, Status
-        >>> from lazyrich.sweeps import outcome_of
-        >>> from lazyrich.training import History, Record
-        >>> class Walk(Config):
-        ...     length: float = 1.0
-        >>> def outcome(length):
-        ...     records = {"height": Record(np.array([length]))}
-        ...     return outcome_of(
-        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
-        >>> export([outcome(1.0), outcome(2.0)], Path(tempfile.mkdtemp()) / "walks.csv")
+        >>> from lazyrich.training import Record
+        >>> steps, records = np.arange(2), {"height": Record(np.array([0.0, 1.0]))}
+        >>> walk = Outcome("", "Walk", '{"length": 1.0}', {}, "ok", "", 0.1, {}, steps, records)
+        >>> export([walk], Path(tempfile.mkdtemp()) / "walks.csv")  # a row for each step
         2
     """
     import pandas as pd

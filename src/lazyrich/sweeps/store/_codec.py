@@ -44,18 +44,11 @@ def encode(outcome: Outcome) -> bytes:
         The content of the file.
 
     Example:
-        >>> import numpy as np
-        >>> from lazyrich._base import Config, Status
-        >>> from lazyrich.sweeps.store._result import outcome_of
-        >>> from lazyrich.training import History, Record
-        >>> class Walk(Config):
-        ...     length: float = 1.0
-        >>> def outcome(length):
-        ...     records = {"height": Record(np.array([length]))}
-        ...     return outcome_of(
-        ...         History(Walk(length=length), np.array([0]), records, Status.ok, None, 0.1))
-        >>> content = encode(outcome(1.0))
-        >>> content[1:4], decode(content, outcome(1.0).key).records["height"].values
+        >>> steps, records = np.array([0]), {"height": Record(np.array([1.0]))}
+        >>> key = key_of_parts("Walk", "{}", {})
+        >>> walk = Outcome(key, "Walk", "{}", {}, "ok", "", 0.1, {}, steps, records)
+        >>> content = encode(walk)
+        >>> content[1:4], decode(content, key).records["height"].values
         (b'HDF', array([1.]))
     """
     access = h5p.create(h5p.FILE_ACCESS)
