@@ -8,7 +8,10 @@ from lazyrich.paper._files import read_panels
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "src" / "lazyrich" / "explorer" / "page" / "example.json"
-TITLE = "Delay over α and ε, the map of Figure 3 (D = 50, P = 400, N = 500, gradient flow)"
+TITLE = (
+    "An example that comes with lazyrich, none of your runs: delay over α and ε, the map of "
+    "Figure 3 (D = 50, P = 400, N = 500, gradient flow)"
+)
 
 COMMON = ("dim", "n_train", "width", "learning_rate", "n_steps", "dynamics")
 

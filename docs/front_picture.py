@@ -33,8 +33,8 @@ def draw() -> None:
         figure, [axes] = new_figure(1, 1)
         figure.set_size_inches(6.4, 3.4)
         for name, color, dashed, label, place in CURVES:
-            style = {"color": COLORS[color], "linestyle": "--" if dashed else "-", "linewidth": 2}
-            axes.plot(run.step, run[name] / start, **style)
+            dash = "--" if dashed else "-"
+            axes.plot(run.step, run[name] / start, dash, color=COLORS[color], linewidth=2)
             axes.annotate(label, place, color=COLORS[color], fontsize=11)
         line = float(run.kernel_regression_loss[0]) / start
         axes.axhline(line, color="0.4", linestyle=":")

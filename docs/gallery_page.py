@@ -113,9 +113,10 @@ def _folded(summary: str, lines: list[str]) -> list[str]:
 _HEAD = """\
 # Gallery
 
-Scripts of 20 to 50 lines to start from, in `examples/` of the repository. Each runs in less than a minute on a laptop
-without a GPU and ends with assertions on its own result. This page is written by running them: the text of
-each is its docstring, and pictures and outputs are what came out.
+Scripts of 20 to 50 lines to start from, in `examples/` of the repository. Each runs in less than
+a minute on a laptop without a GPU and ends with assertions on its own result. This page is
+written by running them: the text of each is its docstring, and pictures and outputs are what came
+out.
 
 | script | framework | processor time |
 |---|---|---|"""

@@ -2,7 +2,7 @@
 
 A block of the README stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The
 claims, and the pages in ``docs/figures``, come from ``results/claims.json``; the performance
-tables from ``benchmarks``.
+tables from ``benchmarks``; the gallery from what ``docs/gallery_page.py`` recorded.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import calibration_page
 import claims_pages
+import gallery_page
 import race_page
 
 ROOT = Path(__file__).parents[1]
@@ -142,5 +143,6 @@ if __name__ == "__main__":
         (ROOT / "docs" / "figures" / file_name).write_text(page, encoding="utf-8")
     calibration = ROOT / "docs" / "how-to" / "diagnosis-calibration.md"
     calibration.write_text(calibration_page.page(), encoding="utf-8")
+    gallery_page.PAGE.write_text(gallery_page.page(), encoding="utf-8")
     race_page.PAGE.write_text(race_page.page(), encoding="utf-8")
     race_page.MEASURED.write_text(race_page.measured(), encoding="utf-8")

@@ -15,6 +15,7 @@ from mkdocs.structure.files import File
 
 from lazyrich.explorer import Document, figure_links, page_text, read_document
 from lazyrich.explorer._document import Curves
+from lazyrich.explorer._page import FIGURES
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,21 +71,29 @@ def command_line() -> str:
     from lazyrich.cli import app
 
     text = app.generate_docs(output_format="markdown")
+    # The name of a module that is run by ``python -m``, such as MkDocs itself.
+    text = text.replace(" -m mkdocs", "")
     # The theme has a table of contents of its own.
     text = re.sub(r"## Table of Contents\n.*?(?=\*\*Commands)", "", text, flags=re.DOTALL)
     return re.sub(r"\A# lazyrich", "# Command line", text)
 
 
 def on_page_markdown(markdown, page, **_):
-    """Point links into ``results`` to where its pictures are; link figures to the explorer."""
+    """Point links into ``results`` to where its pictures are; link figures to the explorer.
+
+    Pictures of several panels open at full size, which a phone needs.
+    """
     markdown = markdown.replace("](../../results/", "](../results/")
+    markdown = re.sub(r"^(!\[[^\]]*\]\(([^)]+\.png)\))$", r"[\1](\2)", markdown, flags=re.MULTILINE)
     name = re.fullmatch(r"figures/(fig\d+)\.md", page.file.src_uri)
     if name is None or f"{name[1]}.nc" not in [path.name for path in recorded_figures()]:
         return markdown
     page_of = f"../explore/{name[1]}.html"
     links = [f"[Look into the recorded runs in the browser]({page_of}#view=runs)"]
     if name[1] in figure_links():
-        links.insert(0, f"[Train it in the browser]({page_of}{figure_links()[name[1]]})")
+        is_printed = all(one["is_printed"] for one in FIGURES if one["figure"] == name[1])
+        words = "Train the authors' own draw" if is_printed else "Train a smaller version"
+        links.insert(0, f"[{words} in the browser]({page_of}{figure_links()[name[1]]})")
     title, _, rest = markdown.partition("\n")
     return f"{title}\n\n{' · '.join(links)}\n{rest}"
 

@@ -1,4 +1,4 @@
-"""Oracle: the page itself; its snippets run as printed, and every answer is short and shows where."""
+"""Oracle: the page itself; snippets run as printed, every answer is short and shows where."""
 
 import re
 from pathlib import Path
