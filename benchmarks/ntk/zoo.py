@@ -5,6 +5,7 @@
 The plain side is what one writes by hand: Jacobians of all parameters by ``jacrev`` under ``vmap``,
 contracted parameter by parameter, in one ``jit``. Kernels are first compared in float64 on a
 few rows. Then both sides take turns in float32, so that other work on the machine slows both.
+What `explain_ntk` predicts is compared with processor time and with the memory that XLA reports.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ratios import plain, structured
+
+from lazyrich.kernels import explain_ntk
 
 # Float64 sums of up to a million products, in different orders.
 TOLERANCE = 1e-9
@@ -348,20 +351,43 @@ def measure(name, seconds):
     if not error < TOLERANCE:
         raise SystemExit(f"{name}: wrong by {error}")
     given = inputs(name, jnp.float32)
-    sides, times = (plain(predict, traced), structured(predict, traced)), ([], [])
+    explained = explain_ntk(predict, *given, trace_outputs=traced)
+    sides = [
+        side.lower(*given).compile()
+        for side in (plain(predict, traced), structured(predict, traced))
+    ]
+    times, processor = ([], []), []
     for side in sides:
         jax.block_until_ready(side(*given))
     begin = time.perf_counter()
     while len(times[0]) < 5 or (time.perf_counter() - begin < seconds and len(times[0]) < 50):
         for side, own in zip(sides, times, strict=True):
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             jax.block_until_ready(side(*given))
             own.append(time.perf_counter() - start)
+            used = time.process_time() - used
+        processor.append(used)
     before, after = (float(np.median(own)) for own in times)
-    ratio = before / after
-    print(f"{name}: {1e3 * before:.1f} ms by Jacobians, {1e3 * after:.1f} ms, {ratio:.2f} times",
-          flush=True)  # fmt: skip
-    return {"plain_seconds": before, "seconds": after, "speedup": ratio, "error": error}
+    memory = sides[1].memory_analysis()
+    found = {
+        "plain_seconds": before,
+        "seconds": after,
+        "speedup": before / after,
+        "error": error,
+        "processor_seconds": float(np.median(processor)),
+        "predicted_seconds": explained.seconds,
+        "bytes": memory.temp_size_in_bytes + memory.output_size_in_bytes,
+        "predicted_bytes": explained.n_bytes,
+    }
+    of_time = found["predicted_seconds"] / found["processor_seconds"]
+    of_memory = found["predicted_bytes"] / found["bytes"]
+    print(
+        f"{name}: {1e3 * before:.1f} ms by Jacobians, {1e3 * after:.1f} ms, "
+        f"{before / after:.2f} times; "
+        f"predicted {of_time:.2f} of the time, {of_memory:.2f} of the memory",
+        flush=True,
+    )
+    return found
 
 
 if __name__ == "__main__":
@@ -374,5 +400,11 @@ if __name__ == "__main__":
     speedups = [found["speedup"] for found in results.values()]
     mean = float(np.exp(np.mean(np.log(speedups))))
     print(f"{len(results)} networks: at least {min(speedups):.2f}, geometric mean {mean:.2f}")
+    for kind, measured in (("seconds", "processor_seconds"), ("bytes", "bytes")):
+        far = [
+            name for name, found in results.items()
+            if not 0.5 <= found[f"predicted_{kind}"] / found[measured] <= 2
+        ]  # fmt: skip
+        print(f"{kind} predicted within a factor of two, but for: {', '.join(far) or 'none'}")
     if given.out:
         given.out.write_text(json.dumps(results, indent=1) + "\n")

@@ -9,6 +9,8 @@ from lazyrich import InputError, ntk
 from lazyrich._base import memory_size
 from lazyrich.kernels._ntk import _entry
 from lazyrich.kernels._ntk._budget import budgets
+from lazyrich.kernels._ntk._program_key import Cache
+from lazyrich.kernels._predictor_call import predictor_call
 
 RNG = np.random.default_rng(0)
 MLP = {
@@ -74,6 +76,25 @@ def test_outputs_are_taken_some_at_a_time_where_nothing_else_helps(compiles_anew
     np.testing.assert_allclose(kernel, wanted, rtol=1e-9)
     traced = jax.jit(lambda p: ntk(predict, p, X, X[:5], trace_outputs=True, memory="1GiB"))
     np.testing.assert_allclose(traced(params), wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_share_of_what_is_free_is_the_budget_where_none_is_given(
+    case, compiles_anew, monkeypatch
+):
+    predict, params = CASES[case]
+    wanted = ntk(predict, params, X, trace_outputs=True)
+    free, chosen, within = 120_000, [], _entry._fixed_within
+    monkeypatch.setattr(_entry, "_COMPILED", Cache(8))
+    monkeypatch.setattr(_entry, "free_bytes", lambda device: free)
+    monkeypatch.setattr(_entry, "_fixed_within", lambda *a: chosen.append(within(*a)) or chosen[-1])
+    kernel = ntk(predict, params, X, trace_outputs=True)
+    np.testing.assert_allclose(kernel, wanted, rtol=1e-9, atol=1e-9)
+    (fixed,) = chosen
+    call = predictor_call(predict, params, X)
+    assert _entry._compiled(call, fixed).bytes_taken(call) <= 0.75 * free
+    kernel = jax.jit(lambda p: ntk(predict, p, X, trace_outputs=True))(params)
+    np.testing.assert_allclose(kernel, wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_budgets_become_smaller_and_end_with_one_output_at_a_time():

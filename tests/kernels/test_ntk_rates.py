@@ -35,7 +35,8 @@ COUNTS = {
     "sum": (lambda a: a.sum(0), [(6, 5)], Work(operands=30, operations=1)),
     # Two numbers count the turns.
     "loop": (
-        lambda a: jax.lax.fori_loop(0, 7, lambda _, x: x * x, a), [(6,)], Work(entries=7 * (6 + 2))),
+        lambda a: jax.lax.fori_loop(0, 7, lambda _, x: x * x, a), [(6,)],
+        Work(entries=7 * (6 + 2))),
     "convolution": (
         lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), "VALID"),
         [(2, 3, 5, 5), (4, 3, 2, 2)],

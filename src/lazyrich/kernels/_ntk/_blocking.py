@@ -320,3 +320,10 @@ def work_bytes(plan: Plan, layout: Layout, n: int, m: int, *, traced: bool) -> i
     """Bytes that one block of an n × m kernel and its temporaries take."""
     pairs = min(layout.block_size, n) * min(layout.block_size, m)
     return pairs * _pair_numbers(plan, traced) * product_dtype(plan.program).itemsize
+
+
+def layout_bytes(plan: Plan, layout: Layout, n_rows: int, *, traced: bool) -> int:
+    """An estimate of all that is held at once beside the kernel."""
+    held = n_rows if layout.has_kept_factors else 2 * min(layout.block_size, n_rows)
+    block = work_bytes(plan, layout, n_rows, n_rows, traced=traced)
+    return held * _factor_bytes(plan) + min(layout.chunk_size, n_rows) * _pass_bytes(plan) + block

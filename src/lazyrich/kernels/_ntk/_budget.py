@@ -16,6 +16,14 @@ from .._memory import spelled
 _SHARES = (16.0, 4.0, 1.0, 0.5, 0.25, 0.1, 0.04)
 
 
+# Of what is free, where no memory is given.
+DEFAULT_SHARE = 0.75
+
+
+class NoRoomError(Exception):
+    """A kernel that would take too much of what is free, as its trace says."""
+
+
 class Budget(NamedTuple):
     """What the pieces of a kernel may take.
 

@@ -18,8 +18,8 @@ from .._memory import free_bytes, require_room
 from .._parameters import is_moving
 from .._predictor_call import Arrays, PredictorCall, is_concrete, predictor_call
 from .._rows._checks import RowChange, check_change, check_draws
-from ._blocking import blocked_kernel, make_layout, work_bytes
-from ._budget import Budget, budgets, refusal
+from ._blocking import blocked_kernel, layout_bytes, make_layout, work_bytes
+from ._budget import DEFAULT_SHARE, Budget, NoRoomError, budgets, refusal
 from ._explain import Explanation, explanation
 from ._planner import make_plan, with_jacobians_alone
 from ._prediction import predicted
@@ -66,11 +66,14 @@ def ntk(
         trace_outputs: whether to sum over equal outputs, Σ_a Θ[i, j, a, a].
         block_size: rows for which the kernel and its temporaries are computed at once;
             None chooses it so that they stay within a few hundred megabytes.
-        memory: bytes, or text such as "2GiB", within which the kernel and everything that
-            it takes to compute it stay: the compiled program is measured before it runs,
-            and cut into smaller blocks of rows, units and outputs until it fits. Under
-            ``jit``, where there is no compiled program yet, it is aimed at. None takes
-            what is fast, and refuses what does not fit the memory that is free.
+        memory: bytes, or text such as "2GiB", within which the compiled program stays. What
+            counts is what XLA says that the program takes for its temporaries and its
+            result, before it runs; the inputs, what tracing and compiling take, and Python
+            itself come on top (some hundred megabytes). The kernel is cut into smaller
+            blocks of rows, units and outputs until it fits. Under ``jit``, where there is no
+            compiled program yet, it is aimed at by an estimate. None takes what is fast, and
+            where that is estimated to take more than three quarters of the memory that is
+            free, those three quarters are the budget.
 
     Returns:
         Θ of shape (n, m, c, c); of shape (n, m) if traced or if ``predict`` returns
@@ -105,16 +108,24 @@ def ntk(
     _require_room_for_kernel(call, is_traced=trace_outputs)
     if most is not None:
         fixed = _fixed_within(call, fixed, most)
-    if call.arrays.are_concrete:
-        kernel, total, change = _compiled(call, fixed)(call)
-    else:
-        kernel, total, change = _kernel(call, fixed, call.is_row_wise(), call.arrays)
+    try:
+        kernel, total, change = _computed(call, fixed)
+    except NoRoomError:
+        free = free_bytes(device_of(call.arrays)) or 1
+        fixed = _fixed_within(call, fixed, max(1, int(DEFAULT_SHARE * free)))
+        kernel, total, change = _computed(call, fixed)
     if not is_concrete(kernel):
         return kernel if change is None else jnp.where(change.is_mixed(), jnp.nan, kernel)
     if change is not None:
         check_change(change)
     check_finite(kernel, total, call)
     return kernel
+
+
+def _computed(call: PredictorCall, fixed: "_Fixed") -> tuple[Array, Array, RowChange | None]:
+    if call.arrays.are_concrete:
+        return _compiled(call, fixed)(call)
+    return _kernel(call, fixed, call.is_row_wise(), call.arrays)
 
 
 def explain_ntk(
@@ -288,14 +299,19 @@ def _kernel_of_outputs(
     n_rows = len(x) + (0 if x2 is None else len(x2))
     one_side = n_rows if x2 is None else -(-n_rows // 2)
     plan = make_plan(row_predict, leaves, x[0], traced=summed, n_rows=one_side, rates=fixed.rates)
+    free = free_bytes(device_of(call.arrays))
     layout = make_layout(
         plan,
         n_rows,
         traced=summed,
         block_size=fixed.block_size,
-        free=free_bytes(device_of(call.arrays)),
+        free=free,
         work_bytes=None if fixed.budget is None else fixed.budget.work,
     )
+    is_free = fixed.budget is None and fixed.block_size is None and free is not None
+    most = DEFAULT_SHARE * free if is_free else np.inf
+    if layout_bytes(plan, layout, n_rows, traced=summed) > most:
+        raise NoRoomError
     work = work_bytes(plan, layout, call.n_rows, call.n_query, traced=summed)
     require_room(work, "One block of the kernel", device_of(call.arrays), "make block_size smaller")
     compute = partial(blocked_kernel, plan, traced=summed, layout=layout)
