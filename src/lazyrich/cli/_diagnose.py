@@ -171,7 +171,7 @@ def _built(target: str) -> Any:
         return function()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{target} failed ({type(error).__name__}: {error}); it must run by itself and return "
             "the network."
