@@ -135,6 +135,17 @@ def matrix(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def right(rows: list[dict[str, Any]]) -> str:
+    """How many of the networks of known regime get it, as a sentence; undecided is wrong."""
+    known = [row for row in rows if truth(row) != "not judged" and regime(row) != "refused"]
+    n = sum(truth(row) == regime(row) for row in known)
+    opposite = sum({truth(row), regime(row)} == {"lazy", "rich"} for row in known)
+    return (
+        f"{n} of {len(known)} of known regime are called what they are ({n / len(known):.1%}), "
+        f"{opposite} the opposite."
+    )
+
+
 def wrong(rows: list[dict[str, Any]]) -> str:
     """Every network of known regime that gets another verdict."""
     lines = [
@@ -307,7 +318,7 @@ def page() -> str:
         result = _read(half)
         if result["n_cases"] < result["n_all"]:
             parts.append(f"{result['n_cases']} of {result['n_all']}")
-        halves += f"## {title}\n\n{matrix(result['rows'])}\n\n"
+        halves += f"## {title}\n\n{matrix(result['rows'])}\n\n{right(result['rows'])}\n\n"
         everything += result["rows"]
     thresholds = ", ".join(f"`{name}` {THRESHOLDS[name].value:g}" for name in DECIDING)
     history = "\n".join(

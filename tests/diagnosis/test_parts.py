@@ -334,6 +334,19 @@ def test_steps_are_one_two_five():
     assert steps == [0, 1, 2, 5, 10, 20, 50, 100, 200]
 
 
+def test_a_reference_that_took_the_share_leaves_nothing_for_a_measurement():
+    now = [0.0]
+    throttle = Throttle(0.02, clock=lambda: now[0])
+    throttle.referenced(0.1)
+    for step in range(1, 1001):  # of 10 ms each
+        now[0] += 0.01
+        if throttle.is_due(step):
+            throttle.measured(step, 0.09)
+    assert throttle.spent <= 0.02 * throttle.run_time
+    now[0] += 5.0
+    assert throttle.is_due(1001)
+
+
 def test_a_throttle_keeps_its_share_and_makes_up_for_what_was_put_off():
     now = [0.0]
     throttle = Throttle(0.02, clock=lambda: now[0])

@@ -33,6 +33,9 @@ def broken():
 
 def nothing():
     return 3
+
+def leaves():
+    raise SystemExit(0)
 """
 
 
@@ -92,6 +95,7 @@ BAD = {
     "a folder": ([".:build", *GIVEN], "cannot be read"),
     "no such function": (["model.py:make", *GIVEN], "no function 'make'"),
     "a function that fails": (["model.py:broken", *GIVEN], "no weights here"),
+    "a function that ends the program": (["model.py:leaves", *GIVEN], "SystemExit"),
     "a function that returns no network": (["model.py:nothing", *GIVEN], "returned a int"),
     "no rows at all": (["model.py", "--before", "before.eqx"], "--data is missing"),
     "conditions without a store": (["model.py", *GIVEN, "--where", "alpha=1"], "runs of a store"),
@@ -126,6 +130,62 @@ def test_bad_input_is_a_sentence_and_exit_code_two(case, folder, capsys):
     assert message in said
     assert "Traceback" not in said
     assert (folder / "model.py").read_text() == FILE
+
+
+@pytest.fixture
+def with_torch(folder):
+    """The same folder with a module of PyTorch, and checkpoints good and bad."""
+    torch = pytest.importorskip("torch")
+    (folder / "net.py").write_text(
+        "import torch\ndef build():\n    return torch.nn.Linear(3, 2).double()\n"
+    )
+    model = torch.nn.Linear(3, 2).double()
+    states = {"a": 0.5, "b": 1.0, "nan": np.nan}
+    for name, value in states.items():
+        torch.nn.init.constant_(model.weight, value)
+        torch.save(model.state_dict(), f"{name}.pt")
+    torch.save(torch.nn.Linear(4, 2).state_dict(), "wide.pt")
+    torch.save(model, "code.pt")
+    np.savez("two.npz", x=X, y=np.arange(12) % 2)
+    np.savez("same.npz", x=np.repeat(X[:1], 12, 0), y=np.arange(12) % 2)
+    np.savez("six.npz", x=X, y=np.arange(12) % 6)
+    return folder
+
+
+TORCH = ["--before", "a.pt", "--after", "b.pt", "--data", "two.npz"]
+BAD_TORCH = {
+    "a checkpoint of another width": (["--before", "wide.pt"], "has shape"),
+    "a checkpoint of JAX": (["--before", "before.eqx"], "no checkpoint"),
+    "a checkpoint with code": (["--after", "code.pt"], "running code"),
+    "a diverged model": (["--after", "nan.pt"], "diverged"),
+    "a diverged start": (["--before", "nan.pt"], "diverged"),
+    "one row": (["--data", "one.npz"], "1 row"),
+    "one row, repeated": (["--data", "same.npz"], "of which 1 differ"),
+    "classes that there are none of": (["--data", "six.npz"], "classes from 0 to 5"),
+    "labels of another loss": (["--loss", "mse"], "holds classes and loss is 'mse'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TORCH)
+def test_bad_input_of_pytorch_is_a_sentence_and_exit_code_two(case, with_torch, capsys):
+    (flag, value), message = BAD_TORCH[case]
+    given = {**dict(zip(TORCH[::2], TORCH[1::2], strict=True)), flag: value}
+    assert run("net.py:build", *[part for pair in given.items() for part in pair]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_what_pytorch_cannot_judge_is_undecided(with_torch, capsys):
+    for given, reason in (
+        (["--before", "a.pt", "--after", "a.pt"], "identical"),
+        (["--after", "b.pt"], "one checkpoint only"),
+    ):
+        assert run("net.py:build", *given, "--data", "two.npz", "--json") == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["regime"] == "undecided"
+        assert reason in said["reason"]
 
 
 def test_a_module_of_pytorch_goes_the_same_way(folder, capsys):

@@ -188,7 +188,7 @@ def _built(target: str) -> object:
         return function()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{target} failed ({type(error).__name__}: {error}); it must run without "
             "arguments and return the network."

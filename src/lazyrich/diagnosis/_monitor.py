@@ -77,7 +77,7 @@ class Monitor:
         self._start = self._seen(self._network.params0)
         self._last_params: Params | None = None
         self.records: list[dict[str, float]] = []
-        self._throttle.spent = time.perf_counter() - began
+        self._throttle.referenced(time.perf_counter() - began)
 
     def __call__(
         self, step: SupportsIndex, params: Params, opt_state: Any = None

@@ -144,7 +144,7 @@ class Watch:
         if act == self._measure:
             self._throttle.measured(self.step, seconds)
         else:
-            self._throttle.spent += seconds
+            self._throttle.referenced(seconds)
 
     def _seen(self) -> Snapshot:
         probe = self._probe
