@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import lazyrich
-from lazyrich import InputError, curves, kernels, theory
+from lazyrich import InputError, curves, kernels, models, tasks, theory, training
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -47,6 +47,11 @@ COMMITTEE = {
     "counts": [1, 3, 20],
 }
 STEPS = {"steps": [0, 1, 2, 4, 8, 16], "few": [0, 1, 3], "one": [5], "more": [7]}
+SCORES = {
+    "scores": [[4, 1, 0], [2, 3, 1], [0, 5, 4], [1, 0, 2]],
+    "one_hot": [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "levels": [1, 4, 20],
+}
 SHARES = {"rising": [0, 0, 1, 1, 1, 1], "late": [0, 0, 0, 0, 1, 1]}
 
 # One row for each function: the arrays that it is given, and how it is called with them.
@@ -180,6 +185,14 @@ ROWS = {
         )[:4],
     ),
 }
+ROWS |= {
+    **dict.fromkeys(
+        ("mean_squared_error", "cross_entropy", "stablemax_cross_entropy", "accuracy"),
+        ("scores one_hot", lambda f, a, b: f(a, b)),
+    ),
+    "threshold_accuracy": ("scores one_hot levels", lambda f, a, b, k: f(a, b, k)),
+    "hermite": ("scores", lambda f, h: f(h, 5)),
+}
 # These take a predictor with its parameters, or settings, and are tested with those; the flow
 # stops where its solver's tolerance lets it, and takes its input as the descent does.
 OTHERS = {
@@ -202,20 +215,48 @@ OTHERS = {
     "gradient_flow",
     "flow_interpolant",
     "diagnose",
+    # Settings, updates of optimizers, and data and outputs that other functions made.
+    "log_steps",
+    "experiment_from_json",
+    "require_memory",
+    "train_committee",
+    "data_folder",
+    "download_mnist",
+    "polynomial_regression",
+    "scale_labels",
+    "committee_machine",
+    "init_committee_machine",
+    "scaled_output",
+    "centred",
+    "scale_first_layer",
+    "constrain_norm",
+    "egalitarian_gradient",
+    "grokfast_ema",
+    "grokfast_ma",
+    "jacobian_penalty",
+    "late_l2",
+    "normalize_columns",
+    "orthogonal_gradient",
 }
 
 
 def public_functions():
-    rooms = (kernels, curves, theory, lazyrich)
-    names = {(name, getattr(room, name)) for room in rooms for name in dir(room) if name[0] != "_"}
-    return {name: value for name, value in names if inspect.isfunction(value)}
+    rooms = (kernels, curves, theory, tasks, models, training, lazyrich)
+    names = {name: getattr(room, name) for room in rooms for name in dir(room) if name[0] != "_"}
+    return {
+        name: value
+        for name, value in names.items()
+        if callable(value)  # also what jit has made of a function
+        and not inspect.isclass(value)
+        and getattr(value, "__module__", "").startswith("lazyrich.")
+    }
 
 
 FUNCTIONS = public_functions()
 
 
 def numbers(word, problem):
-    values = problem | STEPS | SHARES | COMMITTEE
+    values = problem | STEPS | SHARES | COMMITTEE | SCORES
     if word == "blocks":
         return np.asarray(values["kernel"], float)[:4, :4].reshape(2, 2, 2, 2)
     return np.asarray(values[word], float)
@@ -318,3 +359,41 @@ def test_true_and_false_count_as_one_and_zero(name):
 def test_what_is_no_array_of_real_numbers_gets_one_sentence(name, junk):
     with pytest.raises(InputError, match=r"^[^\n]*\.$"):
         results(name, WHOLE, junk)
+
+
+def misshapen(array):
+    """The numbers in shapes that a caller may give by mistake, and no numbers at all."""
+    for axis in range(array.ndim):
+        yield np.concatenate([array, np.take(array, [0], axis)], axis)
+        yield np.take(array, [], axis)
+    yield array[..., None]
+    yield np.float64(1)
+    yield None
+
+
+# What may be left out: None stands for the first inputs, for equal multiplicities, and so on.
+MAY_BE_NONE = {
+    *((name, "x") for name in ROWS),
+    ("learning_curve", "counts"),
+    ("goldilocks_range", "counts"),
+    ("weight_moments", "readouts"),
+    ("lazy_dynamics", "query_kernel"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_wrong_shape_gets_one_sentence_or_a_result_without_nan(name):
+    words, call = ROWS[name]
+    words = words.split()
+    given = [numbers(word, WHOLE) for word in words]
+    for place, word in enumerate(words):
+        for odd in misshapen(given[place]):
+            arrays = [*given[:place], odd, *given[place + 1 :]]
+            try:
+                found = jax.tree.leaves(call(FUNCTIONS[name], *arrays))
+            except InputError:
+                continue
+            assert odd is not None or (name, word) in MAY_BE_NONE
+            if name == "ordered_share":  # NaN where there is no pair to compare
+                continue
+            assert not any(np.isnan(np.asarray(array, float)).any() for array in found)

@@ -164,3 +164,17 @@ def test_no_two_arrays_come_from_one_key(kind):
             if n >= 40:
                 correlation = np.corrcoef(one[:n], other[:n])[0, 1]
                 assert abs(correlation) < 5 / n**0.5
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**40, 1.0, True, "1", None, [3]])
+@each
+def test_a_seed_that_would_stand_for_another_is_refused(kind, fields, seed):
+    with pytest.raises(InputError, match=r"^seed is"):
+        sample(kind, fields, seed=seed)
+
+
+@pytest.mark.usefixtures("unchecked")
+@each
+def test_a_seed_of_any_whole_type_is_the_same_seed(kind, fields):
+    assert_same(sample(kind, fields, seed=3), sample(kind, fields, seed=np.int64(3)))

@@ -19,6 +19,7 @@ from lazyrich.kernels import (
     kernel_spectrum,
     lazy_dynamics,
     lazy_parameter_change,
+    low_rank_measure,
     permutation_null,
 )
 from lazyrich.kernels._arrays import kernel_arrays
@@ -175,6 +176,56 @@ def test_no_square_leaves_the_range_of_single_precision(scale, label_scale):
     np.testing.assert_allclose(
         kernel_distance(large, 3 * large), kernel_distance(kernel, 3 * kernel), **close
     )
+
+
+SINGLE = LABELS.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda k: alignment(k, SINGLE),
+        lambda k: centered_alignment(k, SINGLE),
+        lambda k: column_centered_alignment(k, SINGLE),
+        lambda k: debiased_alignment(k, SINGLE),
+        chance_alignment,
+        lambda k: low_rank_measure(k[:, :3], SINGLE),
+        lambda k: condition_report(k).condition_number,
+        lambda k: kernel_regression(k, SINGLE, k),
+        lambda k: kernel_spectrum(k, SINGLE).power.sum(),
+    ],
+)
+def test_entries_near_the_largest_number_count_as_others_do(measure):
+    # The inverse of such an entry is a subnormal number, which processors take for zero.
+    kernel = rotated([4, 3, 2, 1, 1, 0.5])
+    kernel /= np.linalg.norm(kernel, 2)
+    large = (3.3e38 * kernel).astype(np.float32)
+    np.testing.assert_allclose(measure(large), measure(kernel), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cutoff", [1.0, 2, np.float32(1e6)])
+def test_a_cutoff_that_leaves_no_mode_is_refused(cutoff):
+    for call in (
+        lambda: kernel_regression(np.eye(N), LABELS, np.eye(N), cutoff=cutoff),
+        lambda: lazy_dynamics(np.eye(N), LABELS, [3], learning_rate=0.1, cutoff=cutoff),
+        lambda: condition_report(np.eye(N), cutoff=cutoff),
+    ):
+        with pytest.raises(InputError, match="leaves no mode"):
+            call()
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2"])
+def test_a_type_whose_rounding_leaves_no_mode_is_refused(kind):
+    coarse = jnp.eye(N).astype(kind)
+    for call in (
+        lambda: kernel_regression(coarse, LABELS, np.eye(N)),
+        lambda: lazy_dynamics(coarse, LABELS, [3], learning_rate=0.1),
+        lambda: difficulty(coarse, LABELS),
+        lambda: kernel_spectrum(coarse, LABELS),
+        lambda: condition_report(coarse),
+    ):
+        with pytest.raises(InputError, match=kind):
+            call()
 
 
 def test_numbers_that_single_precision_cannot_hold_are_refused():

@@ -7,7 +7,13 @@ import pytest
 from oracles import torch_nets
 
 from lazyrich._base import InputError
-from lazyrich.training import accuracy, cross_entropy, mean_squared_error, threshold_accuracy
+from lazyrich.training import (
+    accuracy,
+    cross_entropy,
+    mean_squared_error,
+    stablemax_cross_entropy,
+    threshold_accuracy,
+)
 
 RNG = np.random.default_rng(0)
 LOGITS, LABELS = 3 * RNG.normal(size=(9, 5)), RNG.integers(0, 5, 9)
@@ -117,3 +123,40 @@ def test_threshold_accuracy_at_and_beside_the_threshold():
 def test_an_unknown_error_gets_one_sentence(unchecked):
     with pytest.raises(InputError, match="of is 'relative'; choose"):
         threshold_accuracy(jnp.ones(2), jnp.ones(2), jnp.ones(1), of="relative")
+
+
+SCORES = np.array([[2.0, 1.0, 0.0], [0.5, 3.0, 1.0]])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "function", [mean_squared_error, cross_entropy, stablemax_cross_entropy, accuracy]
+)
+@pytest.mark.parametrize(
+    "targets",
+    [
+        np.array([0, 1]),
+        np.eye(3)[0],
+        np.eye(3)[:1],
+        np.eye(3),
+        np.eye(2),
+        None,
+        "a",
+        [["a"] * 3] * 2,
+    ],
+)
+def test_targets_of_other_rows_or_outputs_are_refused(function, targets):
+    # NumPy's rules would pair each row with all others, or an output with all others.
+    for outputs, others in ((SCORES, targets), (SCORES[:, :1], np.array([0.0, 1.0]))):
+        with pytest.raises(InputError):
+            function(outputs, others)
+    with pytest.raises(InputError):
+        function(SCORES[:0], np.eye(3)[:0])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("function", [cross_entropy, stablemax_cross_entropy, accuracy])
+@pytest.mark.parametrize("labels", [np.full((2, 3), 1 / 3), np.ones((2, 3)), 2 * np.eye(3)[:2]])
+def test_labels_that_are_not_one_hot_are_refused(function, labels):
+    with pytest.raises(InputError, match="single one among zeros"):
+        function(SCORES, labels)

@@ -19,11 +19,13 @@ from ._arrays import real_arrays as real_arrays
 from ._arrays import real_like as real_like
 from ._arrays import real_scalars as real_scalars
 from ._checks import require_finite as require_finite
+from ._checks import require_instance as require_instance
 from ._checks import require_key as require_key
 from ._checks import require_nonnegative as require_nonnegative
 from ._checks import require_positive as require_positive
 from ._checks import require_shapes as require_shapes
 from ._checks import require_steps as require_steps
+from ._checks import require_whole as require_whole
 from ._concrete import concrete as concrete
 from ._config import AddedLater as AddedLater
 from ._config import Config as Config

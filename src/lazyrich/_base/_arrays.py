@@ -202,7 +202,9 @@ def _from_tensor(tensor: PyTree) -> np.ndarray:
 
 
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:
-    """Python's own numbers (fractions, decimals, large integers); None becomes NaN."""
+    """Python's own numbers (fractions, decimals, large integers); a None among them is NaN."""
+    if array.ndim == 0 and array.item() is None:
+        raise InputError(f"{name} is None; give real numbers.")
     kinds = sorted({type(entry).__name__ for entry in array.flat})
     try:
         if "str" not in kinds and "bytes" not in kinds:  # float() would read these

@@ -137,6 +137,52 @@ def _spelled(word: str) -> str:
     return f"({word},)" if len(word) == 1 else f"({', '.join(word)})"
 
 
+def require_whole(**values: object) -> None:
+    """Refuse numbers that are not whole, such as 2.5, 2.0 and True; traced values pass.
+
+    Args:
+        **values: single numbers by the name that the caller knows them by.
+
+    Raises:
+        InputError: naming the first value that is something else.
+
+    Example:
+        >>> require_whole(width=500, seed=np.int64(3))
+        >>> require_whole(width=2.5)
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: width is 2.5; give a whole number.
+    """
+    for name, value in values.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            continue  # also one that no array could hold
+        array = concrete(value)
+        if array is not None and (array.ndim or array.dtype.kind not in "iu"):
+            raise InputError(f"{name} is {shown(value)}; give a whole number.")
+
+
+def require_instance(kind: type, **values: object) -> None:
+    """Refuse values that are no instances of a class, such as weights for their moments.
+
+    Args:
+        kind: the class.
+        **values: by the name that the caller knows them by.
+
+    Raises:
+        InputError: naming the first value that is something else.
+
+    Example:
+        >>> require_instance(list, steps=[1])
+        >>> require_instance(list, steps=(1,))
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: steps is a tuple; give list.
+    """
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise InputError(f"{name} is a {type(value).__name__}; give {kind.__name__}.")
+
+
 def require_key(key: object) -> None:
     """Refuse what is no JAX random key: a number, several keys, or nothing.
 

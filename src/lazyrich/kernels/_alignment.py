@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from lazyrich._base import InputError, real_like, require_key, shown
 
-from ._arrays import CHECKED_ROWS, kernel_arrays
+from ._arrays import CHECKED_ROWS, kernel_arrays, unit_scaled
 
 MOST_PERMUTATIONS = 1_000_000
 """More than are ever needed, and fewer than would fill the memory."""
@@ -174,7 +174,7 @@ def debiased_alignment(
 @jax.jit
 def _debiased_cosine(kernel: Array, targets: Array) -> Array:
     n = len(kernel)
-    kernel, targets = _unit(kernel), _unit(targets)
+    kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
     # Means drop out of HSIC₁; taken out first they cost no digits.
     targets, hollow = _centered(targets), _hollow(_double_centered(kernel))
     sums = hollow.sum(0)
@@ -221,7 +221,7 @@ def chance_alignment(kernel: Float[Array, "n n"]) -> Float[Array, ""]:
 
 @jax.jit
 def _chance(kernel: Array) -> Array:
-    kernel = _unit(kernel)
+    kernel = unit_scaled(kernel)[0]
     return jnp.trace(kernel) / (len(kernel) * jnp.linalg.norm(kernel))
 
 
@@ -292,28 +292,22 @@ def _prepare(kernel: Array, targets: Array) -> tuple[Array, Array]:
     return kernel, targets
 
 
-def _unit(values: Array) -> Array:
-    """Scaled to entries of order one: squares must stay in float32's range."""
-    largest = jax.lax.stop_gradient(jnp.abs(values).max())
-    return values / jnp.where(largest > 0, largest, 1)
-
-
 @jax.jit
 def _cosine(kernel: Array, targets: Array) -> Array:
     """⟨K, YYᵀ⟩ / (‖K‖_F ‖YYᵀ‖_F) without forming YYᵀ."""
-    kernel, targets = _unit(kernel), _unit(targets)
+    kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
     return jnp.sum(targets * (kernel @ targets)) / (jnp.linalg.norm(kernel) * _gram_norm(targets))
 
 
 @jax.jit
 def _column_centered_cosine(kernel: Array, targets: Array) -> Array:
-    kernel = _unit(kernel)
+    kernel = unit_scaled(kernel)[0]
     return _cosine(kernel - kernel.mean(0), targets)
 
 
 @jax.jit
 def _centered_cosine(kernel: Array, targets: Array) -> Array:
-    kernel, targets = _unit(kernel), _unit(targets)
+    kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
     return _cosine(_double_centered(kernel), _centered(targets))
 
 

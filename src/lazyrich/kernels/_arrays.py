@@ -16,6 +16,7 @@ from ._checks import require_kernel, require_query_kernel
 # Asymmetry relative to the largest entry. Both triangles of a float32 kernel agree to about
 # 1e-5, also on accelerators with ten-bit products to about 5e-4; K(x, x2) differs by its size.
 ASYMMETRY = 1e-3
+_LEFT_OUT = object()  # other than None, which somebody may pass by mistake
 # Of kernels of which no eigenvalue is needed so many rows are checked, in a few
 # milliseconds. (Each principal submatrix of a semidefinite matrix is semidefinite.)
 CHECKED_ROWS = 300
@@ -23,8 +24,8 @@ CHECKED_ROWS = 300
 
 def kernel_arrays(
     kernel: object,
-    targets: object = None,
-    query_kernel: object = None,
+    targets: object = _LEFT_OUT,
+    query_kernel: object = _LEFT_OUT,
     *,
     is_definite: bool = True,
     checked_rows: int | None = None,
@@ -35,24 +36,24 @@ def kernel_arrays(
 
     Args:
         kernel: K (n, n), symmetric.
-        targets: (n,) or (n, c), or None.
-        query_kernel: (m, n), or None.
+        targets: (n,) or (n, c); left out where there are none.
+        query_kernel: (m, n); left out where there is none.
         is_definite: whether the kernel must be positive semidefinite.
         checked_rows: of how many rows this is checked; None means all.
 
     Returns:
-        The kernel and those of the others that are not None.
+        The kernel and those of the others that were given.
 
     Raises:
         InputError: if something is not real, not finite or of the wrong shape, or if the
             kernel is not symmetric or not positive semidefinite beyond rounding.
     """
     given = {"kernel": kernel, "targets": targets, "query_kernel": query_kernel}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not _LEFT_OUT}
     arrays = dict(zip(given, real_arrays(**given), strict=True))
     matrix = arrays["kernel"]
     require_kernel(matrix, arrays.get("targets"))
-    if query_kernel is not None:
+    if "query_kernel" in arrays:
         require_query_kernel(arrays["query_kernel"], matrix)
     rounding = 4 * given_rounding(kernel)
     known = concrete(matrix)
@@ -76,11 +77,16 @@ def unit_scaled(values: Array) -> tuple[Array, Array]:
 
 
 def unit_of(*arrays: Array) -> Array:
-    """The power of two at the size of the largest entry of some arrays of one type."""
+    """The power of two at the size of the largest entry of some arrays of one type.
+
+    At most the largest whose inverse is a normal number too: compilers multiply by it, and
+    processors take smaller ones for zero.
+    """
     sizes = [jnp.abs(array).max(initial=0) for array in arrays]
     largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, sizes))
     is_sized = (largest > 0) & jnp.isfinite(largest)
     exponent = jnp.frexp(jnp.where(is_sized, largest, 1))[1] - 1
+    exponent = jnp.minimum(exponent, -int(jnp.finfo(largest.dtype).minexp))
     return jnp.ldexp(jnp.ones((), largest.dtype), exponent)
 
 

@@ -25,6 +25,8 @@ def require_kernel(kernel: Array, targets: Array | None = None) -> None:
             f"The targets have shape {labels}; a kernel of shape {shape} needs ({shape[0]},), "
             f"or ({shape[0]}, c) for c outputs."
         )
+    if 0 in labels:
+        raise InputError(f"The targets have shape {labels}; give one output or more.")
     require_finite(targets=targets)
 
 

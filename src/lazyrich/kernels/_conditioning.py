@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from lazyrich._base import real_scalars, require_nonnegative
+from lazyrich._base import InputError, concrete, real_scalars, require_nonnegative
 from lazyrich.numerics import inverse_eigenvalues, rounding_cutoff
 
-from ._arrays import kernel_arrays
+from ._arrays import kernel_arrays, scaled_back, unit_scaled, within_range
 
 
 class ConditionReport(NamedTuple):
@@ -46,11 +46,18 @@ def scalars_of(
     """Ridge and cutoff in the matrix's type; the default cutoff is of the kernel as given.
 
     Raises:
-        InputError: if one of them is negative, not finite or not a single number.
+        InputError: if one of them is negative, not finite or not a single number, or if the
+            cutoff, or the rounding of the kernel's type, leaves no mode.
     """
     require_nonnegative(ridge=ridge, cutoff=cutoff)
     if cutoff is None:
         cutoff = rounding_cutoff(kernel, matrix)
+    known = concrete(cutoff)
+    if known is not None and (known >= 1).any():
+        raise InputError(
+            f"cutoff is {cutoff}; it is a share of the largest eigenvalue, of which one or more "
+            "leaves no mode: give less than one."
+        )
     ridge, cutoff = real_scalars(matrix, ridge=ridge, cutoff=cutoff)
     return ridge, cutoff
 
@@ -72,7 +79,7 @@ def condition_report(
 
     Raises:
         InputError: if the kernel is not square, not finite or not symmetric, or ridge or
-            cutoff is negative.
+            cutoff is negative, or if an eigenvalue is beyond the range of its type.
 
     Example:
         >>> report = condition_report(jnp.diag(jnp.array([4.0, 1.0, 0.0])))
@@ -80,11 +87,19 @@ def condition_report(
         (2, 4.0, True)
     """
     [matrix] = kernel_arrays(kernel, is_definite=False)
-    return _report(matrix, *scalars_of(kernel, matrix, ridge, cutoff))
+    matrix, unit = unit_scaled(matrix)
+    ridge, relative = scalars_of(kernel, matrix, ridge, cutoff)
+    report = _report(matrix, ridge / unit, relative)
+    sizes = {
+        name: within_range(scaled_back(getattr(report, name), unit))
+        for name in ("largest", "smallest", "cutoff")
+    }
+    return report._replace(**sizes)
 
 
 @jax.jit
 def _report(kernel: Array, ridge: Array, relative: Array) -> ConditionReport:
+    """The report on a kernel with entries of order one, in its units."""
     eigenvalues = jnp.linalg.eigvalsh((kernel + kernel.T) / 2)
     largest, smallest = eigenvalues[-1], eigenvalues[0]
     absolute = relative * jnp.maximum(largest, 0)

@@ -96,7 +96,8 @@ def lazy_dynamics(
     References:
         Kumar et al. (2024), §3 and Figure 1 (linearised curves); §14 for momentum.
     """
-    matrix, targets, *rest = kernel_arrays(kernel, targets, query_kernel)
+    given = (targets,) if query_kernel is None else (targets, query_kernel)
+    matrix, targets, *rest = kernel_arrays(kernel, *given)
     require_positive(learning_rate=learning_rate)
     require_nonnegative(learning_rate=learning_rate, momentum=momentum)
     rate, strength = real_scalars(matrix, learning_rate=learning_rate, momentum=momentum)

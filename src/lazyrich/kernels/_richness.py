@@ -125,7 +125,8 @@ def low_rank_measure(
         they have no mean or if constants are in their span.
     """
     features, outputs = real_arrays(features=features, outputs=outputs)
-    if features.ndim != 2 or outputs.ndim not in (1, 2) or len(features) != len(outputs):
+    is_matched = features.ndim == 2 and outputs.ndim in (1, 2) and len(features) == len(outputs)
+    if not is_matched or 0 in features.shape + outputs.shape:
         raise InputError(
             f"The features have shape {features.shape} and the outputs {outputs.shape}; wanted "
             "(n, p) and (n,) or (n, c) on the same rows."

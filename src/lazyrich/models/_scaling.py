@@ -61,7 +61,8 @@ def scaled_output(
         >>> scaled_output(jnp.array([2.0]), 10.0, jnp.array([0.5])).tolist()
         [15.0]
     """
-    return jnp.multiply(alpha, output if output0 is None else centred(output, output0))
+    # 1.0: whole numbers would be multiplied in their own type, in which they may overflow.
+    return jnp.multiply(1.0 * alpha, output if output0 is None else centred(output, output0))
 
 
 def centred(output: Float[Array, "n ..."], output0: Float[Array, "n ..."]) -> Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, ScalarLike
 
-from lazyrich._base import given_rounding
+from lazyrich._base import InputError, given_rounding
 
 NEGATIVE = 1e-4
 """The most negative eigenvalue relative to ‖K‖_F that rounding explains: a thousand times
@@ -30,11 +30,20 @@ def rounding_cutoff(given: object, matrix: Float[Array, "n n"]) -> float:
     Returns:
         The cutoff relative to λ_max: 2.2e-15 in float64, 1.2e-6 in float32, more for half types.
 
+    Raises:
+        InputError: if the numbers are of a type of eight bits, whose rounding is above λ_max.
+
     Example:
         >>> float(f"{rounding_cutoff([[1]], jnp.eye(1, dtype=jnp.float32)):.1e}")
         1.2e-06
     """
-    return 10 * max(given_rounding(given), float(jnp.finfo(matrix.dtype).eps))
+    cutoff = 10 * max(given_rounding(given), float(jnp.finfo(matrix.dtype).eps))
+    if cutoff >= 1:
+        raise InputError(
+            f"The numbers are of the type {getattr(given, 'dtype', 'given')}, too coarse to tell "
+            "eigenvalues from rounding; compute them in half precision or better."
+        )
+    return cutoff
 
 
 def decompose(

@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, PRNGKeyArray, PyTree, Shaped
 from pydantic import Field
 
-from lazyrich._base import Config
+from lazyrich._base import Config, InputError, concrete, require_whole, shown
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -133,7 +133,16 @@ class Task(Config):
         """
 
     def keys(self, seed: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-        """Keys of the data and of the split, apart even where both seeds are equal."""
+        """Keys of the data and of the split, apart even where both seeds are equal.
+
+        Raises:
+            InputError: if the seed is no whole number from 0 to 2³² − 1; JAX would take some
+                others for one of these.
+        """
+        require_whole(seed=seed)
+        known = concrete(seed)
+        if known is not None and not 0 <= int(known) < 2**32:
+            raise InputError(f"seed is {shown(seed)}; give a whole number from 0 to {2**32 - 1}.")
         data = self.data_seed if self.data_seed is not None else seed
         split = self.split_seed if self.split_seed is not None else seed
         return (

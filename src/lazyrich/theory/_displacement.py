@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._base import real_arrays, real_scalars, require_shapes
+from lazyrich._base import InputError, real_arrays, real_scalars, require_instance, require_shapes
 from lazyrich.numerics import eigenmodes, inverse_eigenvalues, rounding_cutoff
 
 from ._kernel import committee_kernel
-from ._weight_moments import WeightMoments, floating
+from ._weight_moments import WeightMoments, floating, require_rows
 
 
 class DisplacementMoments(NamedTuple):
@@ -71,6 +71,7 @@ def displacement_moments(
     """
     rows, displacements = real_arrays(rows=rows, displacements=displacements)
     require_shapes("rd rd", rows=rows, displacements=displacements)
+    require_rows(rows=rows)
     n_rows = len(rows)
     return DisplacementMoments(
         displacements.mean(0),
@@ -120,9 +121,12 @@ def tangent_split(
     References:
         Kumar et al. (2024), §1 (the affine subspace of the linearized model) and Figure 3(c, d).
     """
+    require_instance(DisplacementMoments, displacement=displacement)
     [x] = real_arrays(x=x)
     start, moments = floating(start), DisplacementMoments(*real_arrays(**displacement._asdict()))
     require_shapes("nd d dd", x=x, mean_weight=start.mean_weight, second_moment=start.second_moment)
+    require_rows(x=x)
+    _require_moments(moments, x.shape[1])
     kernel = committee_kernel(start, x, alpha=alpha, epsilon=epsilon, width=width)
     alpha, epsilon, width = real_scalars(kernel, alpha=alpha, epsilon=epsilon, width=width)
     cutoff = rounding_cutoff(x, kernel)
@@ -134,3 +138,14 @@ def tangent_split(
     inside = (jnp.square(modes) * scale).sum(-1)
     outside = jnp.maximum(width * moments.square - inside, 0)
     return TangentSplit(jnp.sqrt(inside), jnp.sqrt(outside))
+
+
+def _require_moments(moments: DisplacementMoments, dim: int) -> None:
+    """Refuse moments whose last axes are not D and D × D, leading axes alike."""
+    batch = moments.square.shape
+    if moments.mean.shape != (*batch, dim) or moments.cross.shape != (*batch, dim, dim):
+        raise InputError(
+            f"The shapes mean {moments.mean.shape}, cross {moments.cross.shape}, square {batch} "
+            f"of the displacement disagree with {dim} inputs; wanted (..., {dim}), "
+            f"(..., {dim}, {dim}) and (...) with the same leading axes."
+        )

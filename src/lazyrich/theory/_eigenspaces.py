@@ -9,9 +9,16 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, ScalarLike
 from scipy.linalg import helmert
 
-from lazyrich._base import real_arrays, require_finite, require_positive, require_shapes
+from lazyrich._base import (
+    real_arrays,
+    require_finite,
+    require_instance,
+    require_positive,
+    require_shapes,
+)
 
 from ._kernel import Coefficients, initial_coefficients, readout_coefficients
+from ._weight_moments import whole_dim
 
 
 class Modes(NamedTuple):
@@ -57,7 +64,7 @@ def initial_eigenvalues(
         ``eigenspace_sizes`` says how often each occurs.
 
     Raises:
-        InputError: if D is not above zero, or ε, σ or the scale is not finite.
+        InputError: if D is no whole number above zero, or ε, σ or the scale is not finite.
 
     Example:
         >>> print(initial_eigenvalues(10, epsilon=1.0))
@@ -94,7 +101,7 @@ def initial_readout_eigenvalues(
         ``eigenspace_sizes`` says how often each occurs.
 
     Raises:
-        InputError: if D is not above zero, or ε, σ or the scale is not finite.
+        InputError: if D is no whole number above zero, or ε, σ or the scale is not finite.
 
     Example:
         >>> round(float(initial_readout_eigenvalues(10, epsilon=1.0).squared_norm), 6)
@@ -121,7 +128,7 @@ def eigenspace_sizes(dim: int) -> Modes:
         The three numbers; they sum to D(D + 3)/2, the rank of the kernel.
 
     Raises:
-        InputError: if D is not above zero.
+        InputError: if D is no whole number above zero.
 
     Example:
         >>> eigenspace_sizes(100)
@@ -130,7 +137,7 @@ def eigenspace_sizes(dim: int) -> Modes:
     References:
         Kumar et al. (2024), after Eqs. 14 and 15, corrected.
     """
-    require_positive(dim=dim)
+    dim = whole_dim(dim)
     return Modes(dim, dim * (dim + 1) // 2 - 1, 1)
 
 
@@ -148,6 +155,9 @@ def sample_sizes(eigenvalues: Modes) -> Modes:
     Returns:
         P for each eigenspace, dimensionless; infinite where the eigenvalue is zero.
 
+    Raises:
+        InputError: if the eigenvalues are no ``Modes`` of real numbers.
+
     Example:
         >>> sizes = sample_sizes(initial_eigenvalues(100, epsilon=0.5))
         >>> [round(float(size), 1) for size in sizes]
@@ -156,6 +166,7 @@ def sample_sizes(eigenvalues: Modes) -> Modes:
     References:
         Kumar et al. (2024), §5 and §11.1, corrected.
     """
+    require_instance(Modes, eigenvalues=eigenvalues)
     return Modes(*(1.0 / value for value in real_arrays(**eigenvalues._asdict())))
 
 
@@ -187,6 +198,7 @@ def eigenfunctions(x: Float[Array, "n d"]) -> Modes:
     require_shapes("nd", x=x)
     require_finite(x=x)
     dim = x.shape[1]
+    require_positive(dim=dim)
     rows, columns = np.triu_indices(dim, 1)
     cross = dim * x[:, rows] * x[:, columns]
     # Helmert's rows are orthonormal and orthogonal to the vector of ones.
@@ -208,8 +220,7 @@ def _eigenvalues(
     epsilon, weight_scale, scale = real_arrays(
         epsilon=epsilon, weight_scale=weight_scale, kernel_scale=scale
     )
-    require_positive(dim=dim)
-    size = float(dim)  # D² of an integer may exceed int32
+    size = float(whole_dim(dim))  # D² of an integer may exceed int32
     abc = coefficients(epsilon, weight_scale)
     dtype = jnp.result_type(float, scale, *abc)
     linear, square, norms = (jnp.asarray(scale * factor, dtype) for factor in abc)

@@ -11,7 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, ScalarLike
 from numpy.typing import ArrayLike
 
-from lazyrich._base import InputError, Status, require_finite, require_positive
+from lazyrich._base import (
+    InputError,
+    Status,
+    host_array,
+    real_scalars,
+    require_finite,
+    require_positive,
+)
 from lazyrich.numerics import RungeKuttaChebyshev
 
 from ._displacement import DisplacementMoments
@@ -86,6 +93,8 @@ def gradient_flow(
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
     problem = sound_problem(start, objective, query, hyperparameters)
+    require_finite(rtol=rtol)
+    require_positive(rtol=rtol)
     recording = Recording(centered, observe, observe_displacement)
     return _flow(problem, _require_times(eval_t), rtol, recording=recording)
 
@@ -111,7 +120,7 @@ def flow_interpolant(
 
     Returns:
         A function from flow time to the weight_moments, jit- and vmap-safe. Its values are not
-        finite after the time at which the solver failed, if it did.
+        finite outside of [0, t_end], nor after the time at which the solver failed, if it did.
 
     Raises:
         InputError: as ``gradient_flow``.
@@ -128,9 +137,10 @@ def flow_interpolant(
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
     problem = sound_problem(start, objective, None, hyperparameters)
-    require_finite(t_end=t_end)
-    require_positive(t_end=t_end)
+    require_finite(t_end=t_end, rtol=rtol)
+    require_positive(t_end=t_end, rtol=rtol)
     initial = start_of(problem.start)
+    [t_end] = real_scalars(initial.rows, t_end=t_end)
     saveat = diffrax.SaveAt(dense=True)
     velocity = _velocity(problem, initial, centered=centered)
     solution = _solve(
@@ -138,7 +148,8 @@ def flow_interpolant(
     )
 
     def at(t: ScalarLike) -> WeightMoments:
-        displacements = solution.evaluate(jnp.asarray(t))
+        [t] = real_scalars(initial.rows, t=t)
+        displacements = solution.evaluate(t)
         return jax.tree.map(jnp.add, initial.moments, moment_change(initial.rows, displacements))
 
     return at
@@ -217,7 +228,7 @@ def _solve(
 
 
 def _require_times(eval_t: ArrayLike) -> Float[Array, " s"]:
-    times = np.asarray(eval_t, dtype=float)
+    times = host_array("eval_t", eval_t)
     if times.ndim != 1 or times.size == 0 or times[0] < 0 or not (np.diff(times) > 0).all():
         raise InputError(
             f"eval_t is {eval_t!r}; it must be a one-dimensional array of flow times "

@@ -6,11 +6,12 @@ from lazyrich._base import (
     real_arrays,
     real_scalars,
     require_finite,
+    require_instance,
     require_positive,
     require_shapes,
 )
 
-from ._weight_moments import WeightMoments
+from ._weight_moments import WeightMoments, require_symmetric
 
 
 def committee_kernel(
@@ -54,7 +55,9 @@ def committee_kernel(
     References:
         Kumar et al. (2024), Eqs. 2, 5 and 18; the factor α²/N is missing in the paper.
     """
+    require_instance(WeightMoments, stats=stats)
     x, x2, mean, second = _inputs(x, x2, **stats._asdict())
+    require_symmetric(second_moment=second)
     alpha, epsilon, width, _ = _scalars(x, alpha=alpha, epsilon=epsilon, width=width)
     require_shapes("nd d dd", x=x, mean_weight=mean, second_moment=second)
     projection, projection2 = x @ mean, x2 @ mean

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Real, ScalarLike
 
 from lazyrich._base import (
+    InputError,
     real_arrays,
     real_like,
     real_scalars,
@@ -198,6 +199,8 @@ def _regression(
         [counts] = real_like(values, multiplicities=multiplicities)
     arrays = {"eigenvalues": values, "target_power": power, "multiplicities": counts}
     require_shapes("k k k", **arrays)
+    if values.size == 0:
+        raise InputError("eigenvalues holds nothing; give one eigenvalue or more.")
     require_nonnegative(**arrays, noise=noise, ridge=ridge)
     return _Regression(values, power, counts, *real_scalars(values, noise=noise, ridge=ridge))
 

@@ -17,12 +17,19 @@ from lazyrich._base import (
     InputError,
     real_arrays,
     require_finite,
+    require_instance,
     require_positive,
     require_shapes,
 )
 
 from ._loss_terms import quadratic_loss_terms
-from ._weight_moments import WeightMoments, committee_output, moment_change, weight_moments
+from ._weight_moments import (
+    WeightMoments,
+    committee_output,
+    moment_change,
+    require_symmetric,
+    weight_moments,
+)
 
 # XLA spreads a product of this size over the cores of a CPU and loses time by it (a
 # step at P=550, D=100 took 340 µs on two cores, 265 µs on one); two halves are left alone.
@@ -249,9 +256,11 @@ def require_sound(objective: Objective, start: WeightMoments | Float[Array, "N d
     Raises:
         InputError: naming what disagrees.
     """
+    require_instance(Objective, objective=objective)
     if isinstance(start, WeightMoments):
         require_shapes("d dd", mean_weight=start.mean_weight, second_moment=start.second_moment)
         require_finite(mean_weight=start.mean_weight, second_moment=start.second_moment)
+        require_symmetric(second_moment=start.second_moment)
         mean_weight = start.mean_weight
     else:
         require_shapes("Nd", weights=start)
@@ -266,3 +275,4 @@ def require_sound(objective: Objective, start: WeightMoments | Float[Array, "N d
     elif isinstance(objective, PopulationLoss):
         require_shapes("dd d", target_matrix=objective.target_matrix, weight_row=mean_weight)
         require_finite(target_matrix=objective.target_matrix)
+        require_symmetric(target_matrix=objective.target_matrix)

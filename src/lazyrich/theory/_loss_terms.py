@@ -87,6 +87,11 @@ def loss_terms(
     if start is not None:
         start = floating(start)
         require_weight_moments(start, len(target))
+        if start.mean_weight.ndim > 1 and start.mean_weight.shape != mean_weight.shape:
+            raise InputError(
+                f"mean_weight has shape {mean_weight.shape} and that of the start "
+                f"{start.mean_weight.shape}; give one start, or one for each."
+            )
         mean_weight, second_moment = mean_weight - start.mean_weight, second_moment - start[1]
     trained = WeightMoments(mean_weight, second_moment)
     return quadratic_loss_terms(trained, target, alpha=alpha, epsilon=epsilon)

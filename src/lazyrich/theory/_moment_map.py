@@ -4,8 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ScalarLike
 
-from ._loss import Objective, ResidualMoments, floating_problem
-from ._trajectory import DynamicHyperparameters, floating_hyperparameters
+from lazyrich._base import require_instance
+
+from ._loss import Objective, ResidualMoments, floating_problem, require_sound
+from ._trajectory import (
+    DynamicHyperparameters,
+    floating_hyperparameters,
+    require_hyperparameters,
+)
 from ._weight_moments import WeightMoments
 
 
@@ -33,7 +39,8 @@ def gradient_step(
         w̄ and M after the step.
 
     Raises:
-        InputError: if a moment, label or input is no real number.
+        InputError: if a moment, label or input is no real number or not finite, if shapes
+            disagree, or if α is not above zero.
 
     Example:
         >>> from lazyrich.theory import EmpiricalLoss, infinite_width
@@ -47,8 +54,7 @@ def gradient_step(
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
-    stats, objective, origin = floating_problem(stats=stats, objective=objective, origin=origin)
-    hyperparameters = floating_hyperparameters(hyperparameters, stats.second_moment)
+    stats, objective, hyperparameters, origin = _sound(stats, objective, hyperparameters, origin)
     moments = _moments(stats, objective, hyperparameters, origin)
     change = _increment(stats, moments, hyperparameters.rate, hyperparameters.epsilon)
     return jax.tree.map(jnp.add, stats, change)
@@ -76,7 +82,8 @@ def gradient_velocity(
         dw̄/dt and dM/dt, each in the units of its moment.
 
     Raises:
-        InputError: if a moment, label or input is no real number.
+        InputError: if a moment, label or input is no real number or not finite, if shapes
+            disagree, or if α is not above zero.
 
     Example:
         >>> from lazyrich.theory import EmpiricalLoss, infinite_width
@@ -90,14 +97,30 @@ def gradient_velocity(
     References:
         Kumar et al. (2024), §5; the closure is derived in docs/theory.md.
     """
-    stats, objective, origin = floating_problem(stats=stats, objective=objective, origin=origin)
-    hyperparameters = floating_hyperparameters(hyperparameters, stats.second_moment)
+    stats, objective, hyperparameters, origin = _sound(stats, objective, hyperparameters, origin)
     g, G = _moments(stats, objective, hyperparameters, origin)
     half = hyperparameters.epsilon * G @ stats.second_moment + jnp.outer(g, stats.mean_weight)
     rate = jnp.divide(2, hyperparameters.alpha)
     return WeightMoments(
         -rate * (g + hyperparameters.epsilon * G @ stats.mean_weight), -rate * (half + half.T)
     )
+
+
+def _sound(
+    stats: WeightMoments,
+    objective: Objective,
+    hyperparameters: DynamicHyperparameters,
+    origin: WeightMoments | None,
+) -> tuple[WeightMoments, Objective, DynamicHyperparameters, WeightMoments | None]:
+    """The arguments as arrays of one floating type, refused as ``gradient_descent`` does."""
+    require_instance(WeightMoments, stats=stats)
+    stats, objective, origin = floating_problem(stats=stats, objective=objective, origin=origin)
+    require_sound(objective, stats)
+    if origin is not None:
+        require_instance(WeightMoments, origin=origin)
+        require_sound(objective, origin)
+    require_hyperparameters(hyperparameters)
+    return stats, objective, floating_hyperparameters(hyperparameters, stats[1]), origin
 
 
 def _moments(

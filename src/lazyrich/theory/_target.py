@@ -29,7 +29,7 @@ def target_matrix(directions: Float[Array, "*k d"]) -> Float[Array, "d d"]:
     """
     [directions] = real_arrays(directions=directions)
     require_finite(directions=directions)
-    if directions.ndim not in (1, 2):
+    if directions.ndim not in (1, 2) or directions.shape[-1] == 0:
         raise InputError(
             f"directions has shape {directions.shape}; give (d,), or (k, d) with one row each."
         )

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
-from lazyrich._base import real_scalars, require_finite, require_positive
+from lazyrich._base import (
+    InputError,
+    concrete,
+    real_scalars,
+    require_finite,
+    require_instance,
+    require_nonnegative,
+    require_positive,
+)
 
 from ._displacement import DisplacementMoments, displacement_moments
 from ._loss import Objective, floating_problem, require_sound
@@ -142,14 +150,29 @@ def sound_problem(
     require_sound(objective, start)
     if query is not None:
         require_sound(query, start)
-    require_finite(**hyperparameters._asdict())
-    require_positive(alpha=hyperparameters.alpha, learning_rate=hyperparameters.learning_rate)
+    require_hyperparameters(hyperparameters)
+    require_positive(learning_rate=hyperparameters.learning_rate)
     return Problem(
         start,
         objective,
         query,
         floating_hyperparameters(hyperparameters, jax.tree.leaves(start)[0]),
     )
+
+
+def require_hyperparameters(hyperparameters: DynamicHyperparameters) -> None:
+    """Refuse scalars that are not finite or out of their range.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    require_instance(DynamicHyperparameters, hyperparameters=hyperparameters)
+    require_finite(**hyperparameters._asdict())
+    require_positive(alpha=hyperparameters.alpha)
+    require_nonnegative(momentum=hyperparameters.momentum)
+    momentum = concrete(hyperparameters.momentum)
+    if momentum is not None and (momentum >= 1).any():
+        raise InputError(f"momentum is {hyperparameters.momentum}; it must be below one.")
 
 
 def floating_hyperparameters(

@@ -3,10 +3,24 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, ScalarLike
 from scipy.linalg import helmert
 
-from lazyrich._base import InputError, concrete, real_arrays, real_scalars, require_shapes
+from lazyrich._base import (
+    InputError,
+    concrete,
+    real_arrays,
+    real_scalars,
+    require_finite,
+    require_instance,
+    require_positive,
+    require_shapes,
+    require_whole,
+)
+
+# Asymmetry relative to the largest entry that rounding explains, as of measured kernels.
+_ASYMMETRY = 1e-3
 
 
 class WeightMoments(NamedTuple):
@@ -33,8 +47,48 @@ class WeightMoments(NamedTuple):
 
 
 def floating(stats: WeightMoments) -> WeightMoments:
-    """Moments given as any numbers, as arrays of one floating type."""
-    return WeightMoments(*real_arrays(**stats._asdict()))
+    """Moments given as any numbers, as arrays of one floating type.
+
+    Raises:
+        InputError: if they are no ``WeightMoments``, no real numbers, or M is not symmetric.
+    """
+    require_instance(WeightMoments, stats=stats)
+    stats = WeightMoments(*real_arrays(**stats._asdict()))
+    require_symmetric(second_moment=stats.second_moment)
+    return stats
+
+
+def require_symmetric(**matrices: Array) -> None:
+    """Refuse matrices (*b, d, d) that are not symmetric; of other shapes nothing is said."""
+    for name, matrix in matrices.items():
+        known = concrete(matrix)
+        if known is None or known.ndim < 2 or known.shape[-1] != known.shape[-2]:
+            continue
+        known = np.where(np.isfinite(known), known, 0)
+        gap = np.abs(known / 2 - np.swapaxes(known, -1, -2) / 2).max(initial=0)
+        if gap > _ASYMMETRY * np.abs(known / 2).max(initial=0):
+            raise InputError(
+                f"{name} is not symmetric, two of its entries differ by {2 * gap:.4g}; give a "
+                "sum of outer products of vectors with themselves."
+            )
+
+
+def whole_dim(dim: int) -> int:
+    """D as Python's own number, whose products do not overflow.
+
+    Raises:
+        InputError: if it is no whole number above zero.
+    """
+    require_positive(dim=dim)
+    require_whole(dim=dim)
+    return int(dim)
+
+
+def require_rows(**arrays: Array) -> None:
+    """Refuse arrays without a row, over which no mean can be taken."""
+    for name, array in arrays.items():
+        if array.shape[0] == 0:
+            raise InputError(f"{name} has shape {array.shape}; give one row or more.")
 
 
 def weight_moments(
@@ -50,7 +104,7 @@ def weight_moments(
         w̄ = (1/N) Σ v_i w_i and M = (1/N) Σ v_i w_i w_iᵀ.
 
     Raises:
-        InputError: if the shapes disagree.
+        InputError: if the shapes disagree, or there are no rows.
 
     Example:
         >>> weights = jnp.array([[1.0, 0.0], [0.0, 3.0]])
@@ -64,6 +118,7 @@ def weight_moments(
         weights=weights, **({} if readouts is None else {"readouts": readouts})
     )
     require_shapes("Nd", weights=weights)
+    require_rows(weights=weights)
     weighted = weights
     if rest:
         require_shapes("Nd N", weights=weights, readouts=rest[0])
@@ -81,6 +136,9 @@ def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> WeightMoments
     Returns:
         w̄ and M, in the precision that JAX works in.
 
+    Raises:
+        InputError: if D is no whole number above zero, or σ is not finite.
+
     Example:
         >>> infinite_width(2, weight_scale=2.0).second_moment.tolist()
         [[4.0, 0.0], [0.0, 4.0]]
@@ -88,7 +146,9 @@ def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> WeightMoments
     References:
         Kumar et al. (2024), §5.
     """
-    scale = jnp.asarray(weight_scale, jnp.result_type(float))
+    dim = whole_dim(dim)
+    require_finite(weight_scale=weight_scale)
+    [scale] = real_scalars(jnp.zeros(()), weight_scale=weight_scale)
     return WeightMoments(jnp.zeros(dim, scale.dtype), scale**2 * jnp.eye(dim, dtype=scale.dtype))
 
 
@@ -113,6 +173,7 @@ def moment_change(rows: Float[Array, "r d"], displacements: Float[Array, "r d"])
     """
     rows, displacements = real_arrays(rows=rows, displacements=displacements)
     require_shapes("rd rd", rows=rows, displacements=displacements)
+    require_rows(rows=rows)
     half = displacements.T @ (rows + 0.5 * displacements) / len(rows)
     return WeightMoments(displacements.mean(0), half + half.T)
 
@@ -182,10 +243,10 @@ def committee_output(
         epsilon: ε, strength of the quadratic part of φ(h) = h + (ε/2) h².
 
     Returns:
-        f, one value for each row, in label units.
+        f, one value for each row, in label units; NaN where moments or inputs are.
 
     Raises:
-        InputError: if the shapes disagree.
+        InputError: if the shapes disagree, or α or ε is not finite.
 
     Example:
         >>> stats = infinite_width(2)
@@ -195,6 +256,8 @@ def committee_output(
     References:
         Kumar et al. (2024), Eqs. 3 and 21.
     """
+    require_instance(WeightMoments, stats=stats)
+    require_finite(alpha=alpha, epsilon=epsilon)
     x, mean, second = real_arrays(
         x=x, mean_weight=stats.mean_weight, second_moment=stats.second_moment
     )

@@ -5,9 +5,10 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, concrete, real_arrays, real_like, require_shapes
 
 Loss = Callable[[Array, Array], Array]
 """From outputs and targets of equal shape (n, ...) to one number."""
@@ -27,10 +28,14 @@ def mean_squared_error(
     Returns:
         The loss, label units², zero or above.
 
+    Raises:
+        InputError: if the shapes differ, there are no rows, or something is no real number.
+
     Example:
         >>> float(mean_squared_error(jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0])))
         2.0
     """
+    outputs, targets = matched(outputs=outputs, targets=targets)
     return jnp.square(outputs - targets).mean()
 
 
@@ -50,11 +55,16 @@ def cross_entropy(logits: Float[Array, "n c"], one_hot: Float[Array, "n c"]) -> 
     Returns:
         The loss in nats, zero or above.
 
+    Raises:
+        InputError: if the shapes differ, there are no rows, something is no real number, or
+            a label is anything else than a single one among zeros.
+
     Example:
         >>> loss = cross_entropy(jnp.array([[50.0, 0.0]]), jnp.array([[1.0, 0.0]]))
         >>> f"{loss:.3g}"
         '1.93e-22'
     """
+    logits, one_hot = matched_classes(logits=logits, one_hot=one_hot)
     return jax.nn.softplus(_log_odds_against(logits, one_hot)).mean()
 
 
@@ -79,14 +89,20 @@ def accuracy(outputs: Float[Array, "n c"], one_hot: Float[Array, "n c"]) -> Floa
     Returns:
         Between 0 and 1, in the precision of the outputs.
 
+    Raises:
+        InputError: as ``cross_entropy``.
+
     Example:
         >>> scores = jnp.array([[2.0, 1.0], [2.0, 1.0]])
         >>> float(accuracy(scores, jnp.eye(2)))
         0.5
     """
+    [outputs] = real_arrays(outputs=outputs)
+    dtype = outputs.dtype
+    outputs, one_hot = matched_classes(outputs=outputs, one_hot=one_hot)
     is_right = jnp.argmax(outputs, -1) == jnp.argmax(one_hot, -1)
     is_right &= ~jnp.isnan(outputs).any(-1)
-    return is_right.mean(dtype=outputs.dtype)
+    return is_right.mean(dtype=dtype)
 
 
 def threshold_accuracy(
@@ -113,7 +129,8 @@ def threshold_accuracy(
         Between 0 and 1 for each threshold; NaN errors count as above.
 
     Raises:
-        InputError: if ``of`` is neither.
+        InputError: if ``of`` is neither, if the thresholds have not one axis, or as
+            ``mean_squared_error``.
 
     Example:
         >>> outputs, targets = jnp.array([0.0, 0.05, 0.5]), jnp.zeros(3)
@@ -125,8 +142,45 @@ def threshold_accuracy(
     """
     if of not in ("squared", "absolute"):
         raise InputError(f'of is {of!r}; choose "squared" or "absolute".')
+    outputs, targets = matched(outputs=outputs, targets=targets)
+    [thresholds] = real_like(outputs, thresholds=thresholds)
+    require_shapes("k", thresholds=thresholds)
     squared = jnp.square(outputs - targets)
     errors = squared.reshape(len(squared), -1).mean(-1)
     if of == "absolute":
         errors = jnp.sqrt(errors)
     return (errors[:, None] <= thresholds).mean(0, dtype=errors.dtype)
+
+
+def matched(**pair: object) -> tuple[Array, ...]:
+    """Outputs and targets as arrays of one floating type.
+
+    Raises:
+        InputError: if their shapes differ, where NumPy would pair each row with all others,
+            if there are no rows, or if something is no real number.
+    """
+    outputs, targets = real_arrays(**pair)
+    if outputs.shape != targets.shape or outputs.ndim == 0 or outputs.size == 0:
+        (name, of), (other, others) = zip(pair, (outputs.shape, targets.shape), strict=True)
+        raise InputError(
+            f"The shapes {name} {of}, {other} {others} are not those of the same rows; give one "
+            "row or more of each, with as many outputs."
+        )
+    return outputs, targets
+
+
+def matched_classes(**pair: object) -> tuple[Array, ...]:
+    """Scores and labels of classes, (n, c) each.
+
+    Raises:
+        InputError: as ``matched``, or if labels that are known are not one-hot.
+    """
+    scores, labels = matched(**pair)
+    known = concrete(labels)
+    is_one_hot = known is None or (np.isin(known, (0, 1)).all() and (np.sum(known, -1) == 1).all())
+    if scores.ndim != 2 or not is_one_hot:
+        raise InputError(
+            f"The labels have the shape {labels.shape}; give one row for each, of a single one "
+            "among zeros, such as jax.nn.one_hot(classes, n_classes)."
+        )
+    return scores, labels

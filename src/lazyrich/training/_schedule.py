@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Int
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, require_whole
 
 
 def log_steps(n_steps: int, n_evals: int) -> Int[np.ndarray, " s"]:
@@ -20,12 +20,13 @@ def log_steps(n_steps: int, n_evals: int) -> Int[np.ndarray, " s"]:
         rounding makes neighbours equal.
 
     Raises:
-        InputError: if ``n_steps`` is below 1 or ``n_evals`` below 2.
+        InputError: if one of them is not whole, ``n_steps`` below 1 or ``n_evals`` below 2.
 
     Example:
         >>> log_steps(1000, 5).tolist()
         [0, 1, 10, 100, 1000]
     """
+    require_whole(n_steps=n_steps, n_evals=n_evals)
     if n_steps < 1 or n_evals < 2:
         raise InputError(
             f"An evaluation schedule of {n_evals} points up to step {n_steps} is empty; "

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PyTree
 from lazyrich._base import InputError
 from lazyrich.tasks import Task
 
+from .._losses import matched_classes
 from ._objective import Batch, Objective
 
 
@@ -26,6 +27,9 @@ def stablemax_cross_entropy(
     Returns:
         The loss in nats, zero or above.
 
+    Raises:
+        InputError: as ``cross_entropy``.
+
     Example:
         >>> loss = stablemax_cross_entropy(jnp.array([[2.0, -1.0]]), jnp.array([[1.0, 0.0]]))
         >>> round(float(jnp.exp(-loss)), 4)  # 3/(3 + ½)
@@ -34,6 +38,7 @@ def stablemax_cross_entropy(
     References:
         Prieto et al. (2025), arXiv:2501.04697, StableMax.
     """
+    logits, one_hot = matched_classes(logits=logits, one_hot=one_hot)
     is_positive = logits >= 0
     # Each branch sees numbers that it can take, so no gradient is NaN.
     up, down = jnp.where(is_positive, logits, 0), jnp.where(is_positive, 0, logits)
