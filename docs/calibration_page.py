@@ -58,9 +58,9 @@ Each run is late: its training rows are fitted (error below {fitted_error:g} of 
 its test rows are predicted (below {late_error:g}, unless stated otherwise). It is diagnosed in
 the middle of its plateau and trained again with what the first cause names changed and nothing
 else; as a control, with what another cause names ({n_seeds} seeds; they and all settings were
-fixed on other seeds before; `benchmarks/diagnosis/interventions.py`). Sooner: steps until the
-test rows are predicted for good, before over after, geometric mean over seeds with its 95 % interval; a
-run that never gets there counts with its last step (↑).
+fixed on other seeds before; `benchmarks/diagnosis/interventions.py`). Sooner: steps until
+the test rows are predicted for good, before over after, geometric mean over seeds with its 95 %
+interval; a run that never gets there counts with its last step (↑).
 
 {interventions}
 
