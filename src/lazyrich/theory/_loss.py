@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._base import (
@@ -156,18 +157,25 @@ class EmpiricalLoss(NamedTuple):
                 strict=True,
             )
         )
+        # A pytree: what is computed here, once, can be kept and handed to compiled functions.
+        return Partial(_backpropagated, parts, alpha, epsilon)
 
-        def gradient(displacements: Float[Array, "r d"]) -> Float[Array, "r d"]:
-            sums = []
-            for x, target, slope in parts:
-                change = displacements @ x.T
-                # φ(h + δ) − φ(h) = δ(1 + εh) + (ε/2)δ², without cancellation for small δ.
-                output = (change * (slope + 0.5 * epsilon * change)).mean(0)
-                residual = (alpha * output - target) / n_points
-                sums.append((residual * (slope + epsilon * change)) @ x)
-            return functools.reduce(jnp.add, sums)
 
-        return gradient
+def _backpropagated(
+    parts: list[tuple[Array, Array, Array]],
+    alpha: ScalarLike,
+    epsilon: ScalarLike,
+    displacements: Float[Array, "r d"],
+) -> Float[Array, "r d"]:
+    n_points = sum(len(x) for x, *_ in parts)
+    sums = []
+    for x, target, slope in parts:
+        change = displacements @ x.T
+        # φ(h + δ) − φ(h) = δ(1 + εh) + (ε/2)δ², without cancellation for small δ.
+        output = (change * (slope + 0.5 * epsilon * change)).mean(0)
+        residual = (alpha * output - target) / n_points
+        sums.append((residual * (slope + epsilon * change)) @ x)
+    return functools.reduce(jnp.add, sums)
 
 
 class PopulationLoss(NamedTuple):

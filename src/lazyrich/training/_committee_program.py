@@ -1,5 +1,6 @@
 """The program of a ``CommitteeExperiment``: exact dynamics of the rows, and what is measured."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -117,6 +118,8 @@ class Constants(NamedTuple):
         start: w̄ and M of the initial weights.
         rows: the weights that move, those of the equivalent machine.
         kernel: the initial tangent kernel on the probe inputs; None if none is measured.
+        gradient: of the train loss on the rows, from their displacement, in the precision of
+            the flow's solver; None for descent, which makes many steps in a call.
     """
 
     data: TaskData
@@ -124,6 +127,7 @@ class Constants(NamedTuple):
     start: WeightMoments
     rows: Array
     kernel: Array | None
+    gradient: Callable[[Array], Array] | None
 
 
 def committee_program(key: CommitteeKey) -> Program:
@@ -142,15 +146,24 @@ def _init(key: CommitteeKey, inputs: Inputs) -> tuple[Constants, PyTree]:
     width, dim = weights.shape
     rows = weights if width <= dim + 1 else equivalent_weights(start)
     kernel = _kernel(key, hyper, start, data) if key.n_probe else None
-    constants = Constants(data, hyper, start, rows, kernel)
+    constants = Constants(data, hyper, start, rows, kernel, None)
+    if key.dynamics == "flow":
+        precision = inputs.hyper.learning_rate.dtype
+        gradient = jax.tree.map(lambda a: a.astype(precision), _gradient(key, constants))
+        constants = constants._replace(gradient=gradient)
     return constants, _dynamics(key, inputs, constants).start()
+
+
+def _gradient(key: CommitteeKey, constants: Constants) -> Callable[[Array], Array]:
+    hyper, data = constants.hyper, constants.data
+    return EmpiricalLoss(data.x, data.y).gradient_from(
+        constants.rows, alpha=hyper.alpha, epsilon=hyper.epsilon, centered=key.center
+    )
 
 
 def _dynamics(key: CommitteeKey, inputs: Inputs, constants: Constants) -> DescentSteps | FlowSteps:
     hyper, rows = constants.hyper, constants.rows
-    objective = EmpiricalLoss(constants.data.x, constants.data.y)
-    scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
-    gradient = objective.gradient_from(rows, centered=key.center, **scales)
+    gradient = constants.gradient or _gradient(key, constants)
     if key.dynamics == "descent":
         rate = DynamicHyperparameters(hyper.alpha, hyper.epsilon, hyper.learning_rate).rate
         return DescentSteps(rows, gradient, rate, hyper.momentum if key.has_momentum else None)
@@ -205,7 +218,7 @@ def _measure(
     key: CommitteeKey, inputs: Inputs, constants: Constants, state: PyTree, step: ScalarLike
 ) -> tuple[dict[str, Array], CommitteeSnapshot]:
     """Everything that the weight moments decide; a diverged run is measured as it is."""
-    data, hyper, start, rows, _ = constants
+    data, hyper, start, rows, *_ = constants
     dynamics = _dynamics(key, inputs, constants)
     displacements = dynamics.displacement(state, step)
     change, stats = _weight_moments(constants, displacements)
@@ -229,7 +242,7 @@ def _measure(
 def _of_test_points(
     key: CommitteeKey, constants: Constants, stats: WeightMoments
 ) -> dict[str, Array]:
-    data, hyper, start, _, kernel0 = constants
+    data, hyper, start, _, kernel0, _ = constants
     scales = {"alpha": hyper.alpha, "epsilon": hyper.epsilon}
     seen = jax.tree.map(jnp.subtract, stats, start) if key.center else stats
     squares = jnp.square(committee_output(seen, data.x_test, **scales) - data.y_test)
