@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 SHOWN = ("train_loss", "test_loss", "test_accuracy", "weight_norm", "population_alignment")
 MOST_RECORDS = 60
 
+LONG = 60  # characters of a formula that do not fit on a phone
+
 # MathML draws script letters by their own characters only.
 SCRIPT = {"L": "ℒ", "E": "ℰ", "N": "𝒩"}
 
@@ -108,10 +110,16 @@ def on_page_content(content, **_):
     )
     return re.sub(
         r'<span class="arithmatex">\\\((.*?)\\\)</span>',
-        lambda found: as_mathml(found[1], "inline"),
+        lambda found: in_a_line(found[1]),
         content,
         flags=re.DOTALL,
     )
+
+
+def in_a_line(formula: str) -> str:
+    """A formula within text as MathML; a long one scrolls by itself on a phone."""
+    text = as_mathml(formula, "inline")
+    return f'<span class="long-formula">{text}</span>' if len(formula) > LONG else text
 
 
 def as_mathml(formula: str, display: str) -> str:

@@ -69,8 +69,11 @@ def test_it_loads_by_itself(page):
     assert all(complete and width > 0 and alt for complete, width, alt in pictures)
 
 
-def test_no_width_makes_it_scroll_sideways(page):
-    for width in (320, 390, 740, 800, 1280):
+@pytest.mark.parametrize("presets", [("quick",), ("quick", "paper", "authors")])
+def test_no_width_makes_it_scroll_sideways(presets, page, tmp_path):
+    write_report(reproduced(tmp_path, presets=presets), tmp_path / "report.html")
+    page.get((tmp_path / "report.html").as_uri())
+    for width in (320, 390, 740, 800, 1000, 1200, 1217, 1280):
         resize(page, width, 844)
         script = (
             "const page = document.documentElement; return [page.scrollWidth, page.clientWidth]"
