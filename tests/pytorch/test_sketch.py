@@ -105,7 +105,7 @@ def test_what_all_rows_have_in_common_is_not_squared_in_single_precision():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(300, 40), nn.Tanh(), nn.Linear(40, 2))
     with torch.no_grad():
-        model[0].weight.mul_(0.003)
+        model.get_parameter("0.weight").mul_(0.003)
     x = 30 + torch.randn(20, 300)
     found = lzt.sketch(model, x, 6, params=["0.weight"]).products
     wanted = lzt.sketch(model.double(), x.double(), 6, params=["0.weight"]).products
