@@ -130,23 +130,27 @@ def statistics(panels: Panels) -> dict[str, list[float]]:
         ),
     }
     if MORE in panels:
-        more = panels[MORE]
-        pairs = (
-            rows_along(more, "index", function)
-            for function in (
-                lambda run: run.start("difficulty"),
-                lambda run: run.converged("kernel_distance", floor=0.0),
-            )
-        )
-        found |= {
-            "alignment falls with j": concordances(
-                more, "index", lambda run: run.start("alignment"), untrained=True
-            ),
-            "kernel change grows with difficulty": [
-                concordance_of(*rows) for rows in zip(*pairs, strict=True)
-            ],
-        }
+        found |= _over_indices(panels[MORE])
     return with_all_claims("fig5", panels, found)
+
+
+def _over_indices(more: xr.Dataset) -> dict[str, list[float]]:
+    """The statistics of the panel with more indices."""
+    pairs = (
+        rows_along(more, "index", function)
+        for function in (
+            lambda run: run.start("difficulty"),
+            lambda run: run.converged("kernel_distance", floor=0.0),
+        )
+    )
+    return {
+        "alignment falls with j": concordances(
+            more, "index", lambda run: run.start("alignment"), untrained=True
+        ),
+        "kernel change grows with difficulty": [
+            concordance_of(*rows) for rows in zip(*pairs, strict=True)
+        ],
+    }
 
 
 def plot(panels: Panels, caption: str) -> Figure:
