@@ -1,7 +1,7 @@
 """How long each way of a parameter takes, predicted from the rates of the device.
 
 Multiplications for each pair of rows are those of `_plan`; what else counts is what pairs of
-positions move through memory, and what each row takes by itself.
+positions hold in memory, and what each row takes by itself.
 """
 
 from collections.abc import Sequence
@@ -59,24 +59,24 @@ def factor_seconds(group: Group, member: Member, setting: Setting) -> float:
     """The time of one member if its factors are contracted."""
     c, pairs = setting.c, group.n_batches * group.n_positions**2
     products = member_cost(group, member, c, setting.traced)
-    moved = 2 * pairs if member.kind == "contraction" else member.depth() ** 2 * pairs
-    if group.is_plain:
-        moved = 0
+    held = 3 * pairs if member.kind == "contraction" else member.depth() ** 2 * pairs
+    if group.is_plain or (member.kind == "addition" and not member.is_weighted()):
+        held = 0  # which entries an addition uses at which positions is the same for all rows
     elif not setting.traced and not group.is_constant:
         is_first = multiplies_cotangents_first(group, c)
-        moved += c * (c * pairs if is_first else group.n_units * group.n_positions)
+        held += c * (c * pairs if is_first else group.n_units * group.n_positions)
     patches = any(entry.site.convolution is not None for entry in member.entries)
     own = group.n_batches * group.n_positions * member.n_inner if patches else 0
-    return setting.seconds(Work(products=products, moved=moved), Work(moved=own))
+    return setting.seconds(Work(products=products, operands=held), Work(moved=own))
 
 
 def cross_seconds(groups: Sequence[Group], cross: Cross, setting: Setting) -> float:
     """The time of the products between two members."""
     k, q = cross.left[0], cross.right[0]
     outputs = setting.c if setting.traced else setting.c**2
-    moved = outputs * groups[k].n_positions * groups[q].n_positions
+    held = outputs * groups[k].n_positions * groups[q].n_positions
     products = cross_cost(groups, cross, setting.c, setting.traced)
-    return setting.seconds(Work(products=products, moved=moved), Work())
+    return setting.seconds(Work(products=products, operands=held), Work())
 
 
 def _formed_size(group: Group, member: Member) -> int:

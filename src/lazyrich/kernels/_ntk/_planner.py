@@ -22,7 +22,7 @@ from ._weight_sharing import Overlap, classes, overlaps
 from ._work import Rates
 
 # Near a tie the structured way is better: it needs less memory.
-_MARGIN = 1.2
+_MARGIN = 1.5
 # Kernels of fewer rows take little time in any way, and are planned like those of so many.
 _FEWEST_ROWS = 64
 
