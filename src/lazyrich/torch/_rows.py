@@ -176,7 +176,7 @@ def _chosen(made: PyTree, output: Output) -> PyTree:
         ) from error
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
