@@ -39,6 +39,13 @@ class FullyShardedDataParallel(nn.Module):
     """Only the name counts."""
 
 
+class Noisy(Centred):
+    """Draws random numbers at each call."""
+
+    def forward(self, x):
+        return self.layer(x) + torch.randn(2)
+
+
 X = torch.randn(4, 3)
 LINEAR = nn.Linear(3, 2)
 REFUSED = {
@@ -70,17 +77,53 @@ REFUSED = {
     "NaN in x": (LINEAR, X * torch.nan, {}, "NaN or infinite"),
     "memory": (LINEAR, X, {"memory": "2 apples"}, "'2GiB'"),
     "too large": (LINEAR, X, {"memory": 100}, "sketch"),
+    "output is text": (Named(), X, {"output": "logits"}, "output is a str"),
+    "output fails": (Named(), X, {"output": lambda out: out.logits}, "a dict (AttributeError"),
+    "other width": (LINEAR, torch.randn(4, 5), {}, "cannot take these rows"),
+    "other type": (LINEAR, X.double(), {}, "they hold torch.float64, and the parameters"),
+    "labels among the rows": (LINEAR, (X, torch.zeros(4)), {}, "cannot take these rows"),
+    "other names": (LINEAR, {"rows": X}, {}, "cannot take these rows"),
+    "other width of x2": (LINEAR, X, {"x2": X[:, :2]}, "cannot take these rows"),
+    "sparse": (LINEAR, X.to_sparse(), {}, "give a dense one"),
+    "noise": (Noisy(), X, {}, "change from call to call"),
+    "encoder in training": (
+        nn.Sequential(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), nn.Flatten()),
+        torch.randn(4, 2, 4),
+        {},
+        "model.eval()",
+    ),
+    "no shape yet": (nn.LazyLinear(2), X, {}, "run the model on a batch first"),
+    "no values": (nn.Linear(3, 2, device="meta"), X.to("meta"), {}, "has no values"),
+    "names as text": (LINEAR, X, {"params": "weight"}, "list of names"),
+    "parameters for names": (LINEAR, X, {"params": list(LINEAR.parameters())}, "list of names"),
+    "one number for names": (LINEAR, X, {"params": 1}, "list of names"),
     "another device": (nn.Linear(3, 2, device="meta"), X, {}, "x is on cpu and the model on meta"),
 }
 
+# What three rows do not show.
+SEEN_ON_ALL_ROWS = {"mixed rows", "mixed pairs", "noise"}
+
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_in_one_sentence(name):
+def test_refused_in_one_sentence(name, unchecked):
     model, x, kwargs, words = REFUSED[name]
     with pytest.raises(lzt.InputError) as caught:
         lzt.ntk(model, x, **kwargs)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_sketches_and_explanations_are_refused_alike(name, unchecked):
+    model, x, kwargs, words = REFUSED[name]
+    if "x2" not in kwargs and name not in ("too large", "memory"):
+        with pytest.raises(lzt.InputError) as caught:
+            lzt.sketch(model, x, 3, **kwargs)
+        assert words in str(caught.value)
+    if kwargs.keys().isdisjoint({"x2", "memory"}) and name not in SEEN_ON_ALL_ROWS:
+        with pytest.raises(lzt.InputError) as caught:
+            lzt.explain_ntk(model, x, **kwargs)
+        assert words in str(caught.value).replace("3", "4")
 
 
 @pytest.mark.parametrize("model", [nn.Linear, {"weight": X}, None])

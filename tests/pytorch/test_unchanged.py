@@ -96,6 +96,43 @@ def test_nothing_of_a_module_changes(name):
         assert_unchanged(before, model)
 
 
+def watched(model, x):
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with lzt.watch(model, optimizer, (x, None), share=1.0, say=None) as monitor:
+        optimizer.step()
+    assert len(monitor.records) == 1
+
+
+def diagnosed(model, x):
+    start = {name: 0.9 * p.detach() for name, p in model.named_parameters()}
+    lzt.diagnose(model, before=start, x=x)
+
+
+def compared(model, x):
+    weights = dict(model.state_dict())
+    lzt.compare(model, {"a": weights, "b": weights}, x)
+
+
+@pytest.mark.parametrize("name", ["resnet", "tied", "shared parts"])
+@pytest.mark.parametrize("call", [watched, diagnosed, compared])
+def test_nothing_changes_when_a_module_is_diagnosed(name, call):
+    model, x = torch_zoo.made(name)
+    model.train()
+    model(x).sum().backward()
+    next(iter(model.parameters())).register_hook(lambda g: g)
+    model.register_forward_hook(lambda *_: None)
+    list(model.parameters())[-1].requires_grad_(False)
+    torch.use_deterministic_algorithms(True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        before = state(model)
+        call(model, x)
+        assert_unchanged(before, model)
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_default_dtype(torch.float32)
+
+
 def test_modes_of_submodules_and_buffers_that_change():
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3))
     model = nn.Sequential(layer, nn.Tanh(), nn.Sequential(nn.Linear(3, 2)).eval()).double()

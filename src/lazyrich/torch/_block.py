@@ -6,20 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ._contract import (
-    Factors,
-    Total,
-    add_products,
-    added,
-    cheapest,
-    matrix_gradient,
-    without_dead_positions,
-)
+from ._contract import add_products, added, cheapest, matrix_gradient
+from ._factors import Factors, without_dead_positions
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._jacobian import jacobian
 from ._plan import Meeting, Route, pull_back, replan
 from ._rows import Inputs, Output, outputs
 from ._sites import Product
+from ._total import Total
 
 
 @dataclass

@@ -3,140 +3,21 @@
 Everything is computed in pieces that stay in the processor's cache and added up in place.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, reduce
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ._shared import Shared, shared
+from ._factors import Factors
+from ._lookups import add_equal, is_sparse, sparse_cost
+from ._shared import Shared
+from ._total import Total, most_entries
 
 Method = Literal["contraction", "gradients", "shared"]
 """How the gradients of two blocks of rows are multiplied: cotangents with cotangents and
 activations with activations; formed for each row and output; formed once for all outputs."""
-
-# Entries of a temporary: what a cache holds, and what keeps an accelerator busy.
-_MOST_ENTRIES = {"cpu": 1 << 20}
-_MOST_ENTRIES_ELSEWHERE = 1 << 26
-# How many times longer it takes to gather entries than to multiply them in a matrix product.
-_SPARSE = 16
-# A symmetric kernel is computed above its diagonal, in this many strips or more.
-_N_STRIPS = 6
-# Lower strips than this are multiplied at a lower rate.
-_LEAST_STRIP = 32
-# Rows that are mirrored at the diagonal at a time.
-_MIRRORED = 256
-
-
-@dataclass(frozen=True)
-class Factors:
-    """The gradient of a matrix for every row and output, as a product over positions.
-
-    Attributes:
-        cotangent: (n, c, s, r).
-        activation: (n, s, q), or rows of a table as whole numbers (n, s).
-        activation_first: whether the matrix is (q, r) and not (r, q).
-        shape: of the matrix.
-    """
-
-    cotangent: Tensor
-    activation: Tensor
-    activation_first: bool
-    shape: tuple[int, int]
-
-    @property
-    def is_lookup(self) -> bool:
-        """Whether the activation stands for rows of a table."""
-        return not self.activation.is_floating_point()
-
-    @cached_property
-    def shared(self) -> Shared | None:
-        """What all outputs share; None if they do not."""
-        return None if self.is_lookup else shared(self.cotangent)
-
-    def flipped(self) -> "Factors":
-        """The same for the transposed matrix."""
-        return Factors(self.cotangent, self.activation, not self.activation_first, self.shape[::-1])
-
-
-class Total:
-    """The kernel of two blocks of rows, summed up in place.
-
-    Attributes:
-        values: (n·c, m·c), or (n, m) if traced; of a symmetric kernel what stands above
-            the diagonal, until `whole` is asked for.
-        is_traced: whether equal outputs are summed.
-        is_symmetric: whether both blocks are the same.
-    """
-
-    def __init__(
-        self, n: int, m: int, c: int, *, is_traced: bool, is_symmetric: bool, like: Tensor
-    ) -> None:
-        """Start at zero, with the type and device of a tensor."""
-        self.n, self.m, self.c = n, m, 1 if is_traced else c
-        self.is_traced, self.is_symmetric = is_traced, is_symmetric
-        self.values = like.new_zeros(n * self.c, m * self.c)
-
-    def add_gradients(self, left: Tensor, right: Tensor) -> None:
-        """Add what gradients (n, c, p) and (m, c, p) contribute."""
-        if self.is_traced:
-            left, right = left.flatten(1), right.flatten(1)
-        else:
-            left, right = left.flatten(0, 1), right.flatten(0, 1)
-        size = len(left)
-        if self.is_symmetric and size >= 2 * _LEAST_STRIP:
-            size = max(_LEAST_STRIP, -(-size // _N_STRIPS))
-        for start in range(0, len(left), size):
-            first = start if self.is_symmetric else 0
-            part = self.values[start : start + size, first:]
-            part.addmm_(left[start : start + size], right[first:].T)
-
-    def tiles(self, per_pair: int) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Rows of both blocks whose pairs fit a temporary, and where their part is added.
-
-        Args:
-            per_pair: entries of the temporary for each pair of rows.
-        """
-        most = _MOST_ENTRIES.get(self.values.device.type, _MOST_ENTRIES_ELSEWHERE)
-        height = max(1, min(-(-self.n // _N_STRIPS), int((most / per_pair) ** 0.5)))
-        width = max(1, most // (per_pair * height))
-        whole = self.values.reshape(self.n, self.c, self.m, self.c)
-        for i in range(0, self.n, height):
-            for j in range(i if self.is_symmetric else 0, self.m, width):
-                rows, columns = slice(i, i + height), slice(j, j + width)
-                yield rows, columns, whole[rows, :, columns]
-
-    def whole(self) -> Tensor:
-        """(n, c, m, c), or (n, m) if traced."""
-        if self.is_symmetric:
-            for start in range(0, len(self.values), _MIRRORED):
-                stop = start + _MIRRORED
-                block = self.values[start:stop, start:stop]
-                block.copy_(block.triu() + block.triu(1).T)
-                self.values[stop:, start:stop] = self.values[start:stop, stop:].T
-        if self.is_traced:
-            return self.values
-        return self.values.reshape(self.n, self.c, self.m, self.c)
-
-
-def without_dead_positions(factors: Factors) -> Factors:
-    """Leave out positions at which no cotangent of any row arrives."""
-    cotangent = factors.cotangent
-    if cotangent.shape[2] < 2 or bool(cotangent[0, 0].any(1).all()):
-        return factors
-    alive = cotangent.any(3).any(1).any(0)
-    if bool(alive.all()):
-        return factors
-    alive[0] |= not bool(alive.any())  # the gradient is zero, and has its shape
-    keep = alive.nonzero()[:, 0]
-    return Factors(
-        cotangent[:, :, keep],
-        factors.activation[:, keep],
-        factors.activation_first,
-        factors.shape,
-    )
 
 
 def cheapest(left: Sequence[Factors], right: Sequence[Factors], *, traced: bool) -> Method:
@@ -179,8 +60,8 @@ def _gram_cost(left: Sequence[Factors], right: Sequence[Factors], *, traced: boo
     cost = 0.0
     for one in left:
         for other in right:
-            if _is_sparse(one, other):
-                cost += _sparse_cost(one, other, traced=traced)
+            if is_sparse(one, other):
+                cost += sparse_cost(one, other, traced=traced)
                 continue
             n, c, s, r = one.cotangent.shape
             m, _, t, _ = other.cotangent.shape
@@ -214,8 +95,8 @@ def _shared_cost(one: Factors, other: Factors, *, traced: bool) -> float:
 
 def _add_pair(total: Total, one: Factors, other: Factors, *, with_bias: bool) -> None:
     """The part of two uses."""
-    if _is_sparse(one, other):
-        _add_equal(total, one, other)
+    if is_sparse(one, other):
+        add_equal(total, one, other)
         return
     c, s = one.cotangent.shape[1:3]
     t = other.cotangent.shape[2]
@@ -229,47 +110,6 @@ def _add_pair(total: Total, one: Factors, other: Factors, *, with_bias: bool) ->
             _aligned(one.cotangent[rows], other.cotangent[columns], activations, into)
         else:
             _crossed(one, other, rows, columns, into)
-
-
-def _is_sparse(one: Factors, other: Factors) -> bool:
-    """Whether few pairs of positions look the same row of a table up."""
-    if not (one.is_lookup and other.is_lookup and one.activation_first == other.activation_first):
-        return False
-    return _SPARSE * _n_equal(one, other) < one.activation.numel() * other.activation.numel()
-
-
-def _n_equal(one: Factors, other: Factors) -> float:
-    length = one.shape[0] if one.activation_first else one.shape[1]
-    counts = [torch.bincount(f.activation.flatten(), minlength=length) for f in (one, other)]
-    return float(counts[0].double() @ counts[1].double())
-
-
-def _sparse_cost(one: Factors, other: Factors, *, traced: bool) -> float:
-    c, r = one.cotangent.shape[1], one.cotangent.shape[3]
-    return _SPARSE * _n_equal(one, other) * (c if traced else c * c) * r
-
-
-def _add_equal(total: Total, one: Factors, other: Factors) -> None:
-    """Cotangents at every pair of positions that look up the same row of a table."""
-    (_, c, s, r), t = one.cotangent.shape, other.cotangent.shape[2]
-    wanted = one.activation.flatten().contiguous()
-    found, order = other.activation.flatten().sort()
-    first = torch.searchsorted(found, wanted)
-    counts = torch.searchsorted(found, wanted, right=True) - first
-    mine = torch.arange(len(wanted), device=wanted.device).repeat_interleave(counts)
-    skipped = (counts.cumsum(0) - counts - first).repeat_interleave(counts)
-    yours = order[torch.arange(len(mine), device=wanted.device) - skipped]
-    left, right = (f.cotangent.transpose(1, 2).reshape(-1, c, r) for f in (one, other))
-    into = total.values.reshape(total.n, total.c, total.m, total.c).permute(0, 2, 1, 3)
-    most = _MOST_ENTRIES.get(into.device.type, _MOST_ENTRIES_ELSEWHERE)
-    for i, j in zip(
-        mine.split(max(1, most // (c * r))), yours.split(max(1, most // (c * r))), strict=True
-    ):
-        if total.is_traced:
-            part = (left[i] * right[j]).sum((1, 2))[:, None, None]
-        else:
-            part = left[i] @ right[j].transpose(1, 2)
-        into.index_put_((i // s, j // t), part, accumulate=True)
 
 
 def _aligned(mine: Tensor, yours: Tensor, activations: Tensor, into: Tensor) -> None:
@@ -328,7 +168,7 @@ def _add_shared(total: Total, one: Factors, other: Factors) -> None:
     assert mine is not None  # the caller looked
     assert yours is not None
     n, m, q, r = total.n, total.m, one.activation.shape[2], one.cotangent.shape[3]
-    most = _MOST_ENTRIES.get(total.values.device.type, _MOST_ENTRIES_ELSEWHERE)
+    most = most_entries(total.values.device)
     step = max(1, most // (max(n, m) * max(q, m)))
     for start in range(0, r, step):
         channels = slice(start, start + step)
@@ -359,7 +199,7 @@ def _add_formed(total: Total, left: Sequence[Factors], right: Sequence[Factors])
         left, right = [f.flipped() for f in left], [f.flipped() for f in right]
     height, width = left[0].shape
     n_rows = max(left[0].cotangent.shape[0], right[0].cotangent.shape[0])
-    most = _MOST_ENTRIES.get(total.values.device.type, _MOST_ENTRIES_ELSEWHERE)
+    most = most_entries(total.values.device)
     step = max(1, most // max(1, n_rows * left[0].cotangent.shape[1] * width))
     for start in range(0, height, step):
         stop = min(start + step, height)

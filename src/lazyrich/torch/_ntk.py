@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
-from ._contract import Total
 from ._memory import budget
 from ._model import (
     Chosen,
@@ -30,6 +29,7 @@ from ._rows import (
     rows,
     usable,
 )
+from ._total import Total
 
 # Rows on which a plan is made and checked.
 _PILOT = 2
