@@ -59,8 +59,8 @@ its test rows are predicted (below {late_error:g}, unless stated otherwise). It 
 the middle of its plateau and trained again with what the first cause names changed and nothing
 else; as a control, with what another cause names ({n_seeds} seeds; they and all settings were
 fixed on other seeds before; `benchmarks/diagnosis/interventions.py`). Sooner: steps until the
-test rows are predicted for good, before over after, geometric mean over seeds with its 95 % interval; a
-run that never gets there counts with its last step (↑).
+test rows are predicted for good, before over after, geometric mean over seeds with its 95 %
+interval; a run that never gets there counts with its last step (↑).
 
 {interventions}
 
@@ -72,6 +72,8 @@ By `lazyrich diagnose STORE` from what the runs had recorded, one seed, at most 
 each panel, at the fit and at the end (`benchmarks/diagnosis/stored.py`).
 
 {stored}
+
+{reasons}
 
 ## Early warnings and the delay law (experimental)
 
@@ -307,6 +309,15 @@ def stored(panels: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def reasons(panels: list[dict[str, Any]]) -> str:
+    """Why runs are undecided at their end, the most frequent reasons."""
+    ends = [run["end"] for one in panels for run in one["runs"]]
+    counts = Counter(end["reason"] for end in ends if end["regime"] == "undecided")
+    lines = [f"- {n}: {reason}" for reason, n in counts.most_common(5)]
+    n = sum(counts.values())
+    return "\n".join([f"Why {n} of {len(ends)} are undecided at their end, mostly:", "", *lines])
+
+
 def page() -> str:
     """The whole page."""
     halves, parts, everything = "", [], []
@@ -334,6 +345,7 @@ def page() -> str:
         confirmed=confirmed(late),
         n_seeds=len(next(iter(late.values()))["seeds"]),
         stored=stored(_read("stored")),
+        reasons=reasons(_read("stored")),
         fitted_error=THRESHOLDS["fitted_error"].value,
         late_error=THRESHOLDS["late_error"].value,
         halves=halves,

@@ -1,6 +1,6 @@
 """What watching a run of 1000 steps costs: as the watch says, and processor time, in turns.
 
-    python benchmarks/diagnosis/overhead.py
+python benchmarks/diagnosis/overhead.py
 """
 
 import json
