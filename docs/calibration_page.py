@@ -73,6 +73,8 @@ each panel, at the fit and at the end (`benchmarks/diagnosis/stored.py`).
 
 {stored}
 
+{reasons}
+
 ## Early warnings and the delay law (experimental)
 
 Does anything in the past of a run that has fitted its training rows tell that it is about to
@@ -307,6 +309,15 @@ def stored(panels: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def reasons(panels: list[dict[str, Any]]) -> str:
+    """Why runs are undecided at their end, the most frequent reasons."""
+    ends = [run["end"] for one in panels for run in one["runs"]]
+    counts = Counter(end["reason"] for end in ends if end["regime"] == "undecided")
+    lines = [f"- {n}: {reason}" for reason, n in counts.most_common(5)]
+    n = sum(counts.values())
+    return "\n".join([f"Why {n} of {len(ends)} are undecided at their end, mostly:", "", *lines])
+
+
 def page() -> str:
     """The whole page."""
     halves, parts, everything = "", [], []
@@ -334,6 +345,7 @@ def page() -> str:
         confirmed=confirmed(late),
         n_seeds=len(next(iter(late.values()))["seeds"]),
         stored=stored(_read("stored")),
+        reasons=reasons(_read("stored")),
         fitted_error=THRESHOLDS["fitted_error"].value,
         late_error=THRESHOLDS["late_error"].value,
         halves=halves,
