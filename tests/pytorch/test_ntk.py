@@ -154,3 +154,42 @@ def test_tables_whose_rows_are_seldom_looked_up():
     assert gap(lzt.ntk(model, tokens), wanted) < 1e-12
     assert gap(lzt.ntk(model, tokens, trace_outputs=True), torch.einsum("ijaa->ij", wanted)) < 1e-12
     assert gap(lzt.ntk(model, tokens[:2], tokens[1:]), wanted[:2, 1:]) < 1e-12
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_an_encoder_without_dropout_has_its_kernel_in_both_modes(is_training):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+    model = nn.Sequential(layer, nn.Flatten(), nn.Linear(12, 2)).double().train(is_training)
+    x = torch.randn(4, 3, 4, dtype=torch.float64)
+    assert gap(lzt.ntk(model, x), torch_zoo.kernel(model, x)) < 1e-12
+
+
+def published_vision_models():
+    """Makers of torchvision's models; none where it is missing or does not load."""
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError, OSError):  # built for another PyTorch
+        return {}
+    return {
+        "resnet18": lambda: (models.resnet18(num_classes=2), torch.randn(2, 3, 32, 32)),
+        "vit": lambda: (
+            models.VisionTransformer(16, 8, 2, 2, 8, 16, num_classes=2),
+            torch.randn(3, 3, 16, 16),
+        ),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "vit"])
+def test_models_of_torchvision(name):
+    found = published_vision_models()
+    if not found:
+        pytest.skip("torchvision is not here, or does not load beside this PyTorch")
+    torch.manual_seed(0)
+    model, x = found[name]()
+    model, x = model.double().eval(), x.double()
+    if name == "vit":
+        nn.init.normal_(model.heads[0].weight)  # zero by default, which hides the rest
+    assert gap(lzt.ntk(model, x), torch_zoo.kernel(model, x)) < 1e-12
+    assert not [way for way in lzt.explain_ntk(model, x).ways if way.kind == "jacobian"]
