@@ -9,8 +9,8 @@ from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
-# So few rows are run one by one; of more than so many, one of this number of neighbours.
-_FEW, _MANY, _NEIGHBOURS = 8, 16, 4
+# So few rows are run one by one, more of them as two random halves.
+_FEW = 8
 
 Inputs = PyTree
 """A tensor, a tuple of tensors (positional), or a dict of tensors (by keyword)."""
@@ -183,9 +183,8 @@ def _said(error: BaseException) -> str:
 def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
     """Refuse a model whose output for one row depends on the other rows.
 
-    Up to eight rows are computed one by one; up to 16, two random halves; of more, one row
-    of each four neighbours, at random, which is a quarter of the cost and shows whatever
-    mixes many rows.
+    Up to eight rows are computed one by one, more of them as two random halves, which costs
+    one forward pass and sees one dependent pair in two.
 
     Args:
         model: a module without wrappers.
@@ -244,11 +243,6 @@ def _parts(n: int) -> list[Tensor]:
     if n <= _FEW:
         return list(torch.arange(n)[:, None])
     generator = torch.Generator().manual_seed(0)
-    if n > _MANY:
-        first = torch.arange(0, n, _NEIGHBOURS)
-        return [
-            (first + torch.randint(_NEIGHBOURS, first.shape, generator=generator)).clamp(max=n - 1)
-        ]
     order = torch.randperm(n, generator=generator)
     return [order[: n // 2], order[n // 2 :]]
 
