@@ -109,7 +109,7 @@ def test_claims_that_came_after_something_had_been_seen_are_counted_and_marked(p
     text = pages.overview({})
     assert f"except {len(late)} of {len(CLAIMS)}, marked †" in text
     assert text.count(" † |") == len(late)
-    assert "alignment beats chance † |" in text
+    assert "alignment over random labels grows † |" in text
     assert "(after runs): Written down as ≥ 2" in pages.page("fig1", {})
 
 

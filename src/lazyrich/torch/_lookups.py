@@ -24,6 +24,7 @@ def _n_equal(one: Factors, other: Factors) -> float:
 
 
 def sparse_cost(one: Factors, other: Factors, *, traced: bool) -> float:
+    """Multiplications that pairs of positions with equal rows cost, in units of dense ones."""
     c, r = one.cotangent.shape[1], one.cotangent.shape[3]
     return _SPARSE * _n_equal(one, other) * (c if traced else c * c) * r
 
