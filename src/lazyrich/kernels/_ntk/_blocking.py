@@ -88,7 +88,7 @@ def make_layout(
     most = _kept_bytes(free) if part is None else part
     kept = n_rows * row_bytes <= most
     if not kept:
-        block = min(block, max(1, most // (4 * row_bytes)))
+        block = min(block, max(1, most // (2 * row_bytes)))
     return Layout(block, chunk, kept, part)
 
 
