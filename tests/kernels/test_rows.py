@@ -213,3 +213,22 @@ def test_captured_arrays_leave_nothing_to_be_tried_under_jit():
 
     jax.make_jaxpr(ask)(jnp.ones(3))
     assert shown == [True]
+
+
+@pytest.mark.parametrize("first", [lambda n: 0, lambda n: 1, lambda n: n // 2])
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_rows_may_be_taken_apart_if_all_are_treated_alike(first, factor):
+    """Alone, a row leaves one of the parts without any row."""
+    x = jax.random.normal(jax.random.key(0), (6, 3))
+    w = jax.random.normal(jax.random.key(1), (3, 4))
+
+    def predict(w, x):
+        k = first(len(x))
+        return jnp.concatenate([x[:k] @ w, factor * x[k:] @ w]).sum(1)
+
+    if factor == 1.0 or first(6) == 0:
+        exact = factor**2 * 4 * x @ x.T
+        np.testing.assert_allclose(ntk(predict, w, x), exact, rtol=1e-6, atol=1e-6)
+    else:
+        with pytest.raises(InputError, match="by itself otherwise"):
+            ntk(predict, w, x)

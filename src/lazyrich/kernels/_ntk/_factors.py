@@ -195,7 +195,10 @@ def _activation(
         value = value.transpose(entry.order)
         if tap.n_groups > 1:
             value = value.reshape(tap.n_positions, group.n_batches, -1).swapaxes(0, 1)
-        value = _live(tap, value.reshape(group.n_batches, tap.n_positions, -1), 1).astype(dtype)
+        # A program that takes apart the rows can meet none, from which no length follows.
+        n_features = -1 if value.size else value.shape[-1]
+        value = value.reshape(group.n_batches, tap.n_positions, n_features)
+        value = _live(tap, value, 1).astype(dtype)
         if member.is_weighted():
             value = value * entry.site.scale.value(values, dtype)
         present = parts[entry.tap]
