@@ -536,3 +536,30 @@ def test_the_report_carries_the_page_along(page, tmp_path):
     finally:
         page.close()
         page.switch_to.window(first)
+
+
+FRAMES = """
+globalThis.frameTimes = [];
+const note = (now) => { frameTimes.push(now); requestAnimationFrame(note); };
+requestAnimationFrame(note);
+"""
+
+
+def test_it_is_there_at_once_and_stays_so_while_it_trains(page, file):
+    """One second until the first picture; D = 40, P = 120, 20 000 steps in three."""
+    page.get("about:blank")
+    page.get(f"{file}#view=play&dim=5&n_train=20&n_steps=1000")
+    wait_for(page, f"globalThis.{PLAY}?.charts.losses.data?.at(-1)?.length")
+    first = js(page, "return performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    open_view(page, file, "play", "&dim=40&n_train=120&n_steps=20000&seed=1")
+    js(page, FRAMES)
+    begin = time.monotonic()
+    wait_for(page, DONE, seconds=60)
+    seconds = time.monotonic() - begin
+    frames = js(page, "return frameTimes")
+    rate = 1000 * (len(frames) - 1) / (frames[-1] - frames[0])
+    print(f"first paint {first:.0f} ms, 20 000 steps {seconds:.2f} s, {rate:.0f} frames a second")
+    assert first < 1000
+    assert seconds < 3
+    assert rate > 30
+    assert len(page_text(server={}).encode()) < 400_000
