@@ -196,6 +196,7 @@ ROWS |= {
 # These take a predictor with its parameters, or settings, and are tested with those; the flow
 # stops where its solver's tolerance lets it, and takes its input as the descent does.
 OTHERS = {
+    "measure_rates",
     "ntk",
     "explain_ntk",
     "ntk_operator",

@@ -146,7 +146,7 @@ def test_the_page_of_one_run(store, tmp_path, capsys):
 
 BAD = {
     "a folder without runs": ([], "no experiments"),
-    "rows beside a store": (["--data", "x.npz"], "--data cannot go with a store"),
+    "rows beside a store": (["--data", "x.npz"], "--data cannot be used with a store"),
     "a condition that nothing meets": (["--where", "alpha=7"], "None of"),
 }
 

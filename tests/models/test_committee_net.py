@@ -62,7 +62,7 @@ def test_epsilon_may_be_traced_and_stands_in_for_the_setting():
         (lambda: committee_machine(0.1, degree=0), "degree is 0; take a Hermite degree"),
         (
             lambda: CommitteeNet().init(jax.random.key(0), n_inputs=3, n_outputs=10),
-            "gives one number and the task wants 10",
+            "gives one number and the task needs 10",
         ),
         (
             lambda: CommitteeNet().init(

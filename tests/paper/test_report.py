@@ -100,8 +100,8 @@ def test_nothing_is_fetched(text, page):
 
 def test_pictures_say_what_they_show(page):
     own, wide = page.all("img")
-    assert "train falls first: 3, met" in own["alt"]
-    assert "train falls first: 8 (4 to 9), holds" in wide["alt"]
+    assert "train loss falls first: 3, met" in own["alt"]
+    assert "train loss falls first: 8 (4 to 9), holds" in wide["alt"]
     for image in (own, wide):
         assert "Figure 1" in image["alt"]
         assert int(image["width"]) > 100

@@ -29,9 +29,15 @@ DAMAGES = {  # a change to the content, and what the sentence must name
     "verdicts that are null": (lambda f: f["fig1"]["quick"].update(verdicts=None), "verdicts"),
     "a median that is text": (lambda f: first(f).update(median="abc"), "verdicts.0.median"),
     "a median that is changed": (lambda f: first(f).update(median=5.0), "train loss falls first"),
-    "a value that is changed": (lambda f: first(f).update(values=[1.0, 4.0, 9.0]), "train falls"),
+    "a value that is changed": (
+        lambda f: first(f).update(values=[1.0, 4.0, 9.0]),
+        "loss falls",
+    ),
     "a value that is null": (lambda f: first(f).update(values=[None, 4.0]), "verdicts.0.values.0"),
-    "an outcome that is changed": (lambda f: first(f).update(outcome="undecided"), "train falls"),
+    "an outcome that is changed": (
+        lambda f: first(f).update(outcome="undecided"),
+        "train loss falls",
+    ),
     "an outcome that is unknown": (lambda f: first(f).update(outcome="maybe"), "outcome"),
     "a threshold that is text": (lambda f: first(f)["claim"].update(low="x"), "claim.low"),
     "a threshold that is gone": (lambda f: first(f)["claim"].pop("low"), "low"),

@@ -242,7 +242,7 @@ REFUSED = {
     "no rows": ({"x": torch.zeros(0, 3), "y": None}, "no rows"),
     "one row, repeated": ({"x": torch.ones(8, 3)}, "8 rows, of which 1 differ"),
     "no test rows": ({"x_test": torch.zeros(0, 3), "y_test": None}, "x_test has no rows"),
-    "outputs without a derivative": ({"output": lambda out: out.detach()}, "derivative"),
+    "outputs without a derivative": ({"output": lambda out: out.detach()}, "carry no gradient"),
 }
 
 

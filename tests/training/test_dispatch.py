@@ -100,7 +100,7 @@ class _Pairs(dict):
         ([("mine", loss)], "give a mapping"),
     ],
 )
-def test_metrics_that_are_none_are_refused(metrics, words):
+def test_metrics_that_are_none_are_refused(metrics, words, unchecked):
     with pytest.raises(InputError, match=words):
         train(STEPPED, metrics=metrics)
 
@@ -147,7 +147,7 @@ def test_a_folder_is_no_checkpoint_and_stays_where_it_is(tmp_path):
         (lambda: experiment_from_json(json.dumps([1])), "no object"),
     ],
 )
-def test_what_is_no_experiment_gets_a_sentence(call, words):
+def test_what_is_no_experiment_gets_a_sentence(call, words, unchecked):
     with pytest.raises(InputError, match=words):
         call()
 

@@ -1,6 +1,5 @@
 """The step at which a loss falls to a level, and the delay of the test loss."""
 
-import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import NamedTuple, ParamSpec
@@ -114,9 +113,7 @@ def with_precise_difference(measure: Callable[P, GrokkingDelay]) -> Callable[P, 
     @wraps(measure)
     def measure_precisely(*args: P.args, **kwargs: P.kwargs) -> GrokkingDelay:
         rough = measure(*args, **kwargs)
-        given = inspect.signature(measure).bind(*args, **kwargs).arguments
-        leaves = jax.tree.leaves((given, rough))
-        if any(concrete(leaf) is None for leaf in leaves) or not _is_rounded(rough):
+        if any(concrete(value) is None for value in rough) or not _is_rounded(rough):
             return rough
         with jax.enable_x64(True):
             precise = measure(*args, **kwargs)

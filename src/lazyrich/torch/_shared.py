@@ -37,10 +37,10 @@ def shared(cotangent: Tensor) -> Shared | None:
         cotangent: (n, c, s, r).
 
     Example:
-        >>> gains, pattern = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 0.0, 5.0])
+        >>> gains, pattern = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 4.0, 5.0])
         >>> found = shared(torch.outer(gains, pattern)[None, :, :, None])
         >>> (found.gains[0, :, :1] * found.pattern[0, :, 0]).tolist()
-        [[3.0, 0.0, 5.0], [-6.0, 0.0, -10.0]]
+        [[3.0, 4.0, 5.0], [-6.0, -8.0, -10.0]]
         >>> shared(torch.eye(2)[None, :, :, None]) is None
         True
     """
