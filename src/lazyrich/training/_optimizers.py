@@ -141,6 +141,16 @@ class DecoupledDecay(_Adaptive):
             weight_decay=self._decay(hyper),
         )
 
+    def decayed(
+        self, direction: optax.GradientTransformation, hyper: Hyperparameters
+    ) -> optax.GradientTransformation:
+        """θ ← θ − η(direction + λθ): steps along another direction with AdamW's decay."""
+        return optax.chain(
+            direction,
+            optax.add_decayed_weights(self._decay(hyper)),
+            optax.scale_by_learning_rate(self._rate(hyper)),
+        )
+
     def _decay(self, hyper: Hyperparameters) -> Array:
         decay = jnp.asarray(hyper.optimizer.weight_decay)
         if self.matched_decay:

@@ -55,8 +55,4 @@ class ColumnNormalization(DecoupledDecay):
     kind: Literal["column_normalization"] = "column_normalization"
 
     def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
-        return optax.chain(
-            normalize_columns(),
-            optax.add_decayed_weights(self._decay(hyper)),
-            optax.scale_by_learning_rate(self._rate(hyper)),
-        )
+        return self.decayed(normalize_columns(), hyper)

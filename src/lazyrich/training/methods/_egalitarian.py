@@ -84,8 +84,4 @@ class EGD(DecoupledDecay):
     polar: Polar = "newton_schulz"
 
     def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
-        return optax.chain(
-            egalitarian_gradient(self.polar),
-            optax.add_decayed_weights(self._decay(hyper)),
-            optax.scale_by_learning_rate(self._rate(hyper)),
-        )
+        return self.decayed(egalitarian_gradient(self.polar), hyper)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from lazyrich._base import Config
+from lazyrich._base import Config, InputError
 from lazyrich.tasks import Task
 
 
@@ -40,6 +40,8 @@ class Objective(Config):
     Attributes:
         dynamic_hyperparameters: fields that runs of one compilation may differ in.
         gradient_evaluations: cost of a step, in gradients of the plain loss.
+        loss_needed: the one loss of an experiment that this can take; None for any.
+        instead: what to do where the loss is another.
 
     Example:
         >>> Plain.gradient_evaluations
@@ -51,8 +53,17 @@ class Objective(Config):
 
     kind: str
 
+    loss_needed: ClassVar[str | None] = None
+    instead: ClassVar[str] = ""
+
     def check(self, task: Task, loss: str) -> None:
         """Refuse, with an ``InputError``, a task or loss that this does not fit."""
+        del task
+        if self.loss_needed not in (None, loss):
+            raise InputError(
+                f"the objective {self.kind} needs the loss {self.loss_needed}, and the loss is "
+                f"{loss}; {self.instead}"
+            )
 
     @abstractmethod
     def value(self, batch: Batch, numbers: PyTree) -> Array:

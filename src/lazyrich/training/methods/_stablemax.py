@@ -1,12 +1,9 @@
 """StableMax: a softmax without exponentials."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
-
-from lazyrich._base import InputError
-from lazyrich.tasks import Task
 
 from .._losses import matched_classes
 from ._objective import Batch, Objective
@@ -63,14 +60,8 @@ class StableMax(Objective):
     """
 
     kind: Literal["stablemax"] = "stablemax"
-
-    def check(self, task: Task, loss: str) -> None:
-        del task
-        if loss != "cross_entropy":
-            raise InputError(
-                f"the objective stablemax needs the loss cross_entropy, and the loss is {loss}; "
-                "leave it out"
-            )
+    loss_needed: ClassVar[str | None] = "cross_entropy"
+    instead: ClassVar[str] = "leave it out"
 
     def value(self, batch: Batch, numbers: PyTree) -> Array:
         del numbers

@@ -5,9 +5,6 @@ from typing import ClassVar, Literal
 from jaxtyping import Array, PyTree
 from pydantic import Field
 
-from lazyrich._base import InputError
-from lazyrich.tasks import Task
-
 from ._objective import Batch, Objective
 
 
@@ -35,14 +32,8 @@ class Temperature(Objective):
     kind: Literal["temperature"] = "temperature"
     dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("temperature",)
     temperature: float = Field(1.0, gt=0)
-
-    def check(self, task: Task, loss: str) -> None:
-        del task
-        if loss != "cross_entropy":
-            raise InputError(
-                f"the objective temperature needs the loss cross_entropy, and the loss is {loss}; "
-                "for mse change scaling.alpha"
-            )
+    loss_needed: ClassVar[str | None] = "cross_entropy"
+    instead: ClassVar[str] = "for mse change scaling.alpha"
 
     def value(self, batch: Batch, numbers: PyTree) -> Array:
         return batch.loss(batch.outputs(batch.x) / numbers.temperature, batch.y)
