@@ -1,8 +1,9 @@
 """Write what is made from recorded results; ``make readme`` and ``make docs`` run it.
 
-A block of the README stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The
-claims, and the pages in ``docs/figures``, come from ``results/claims.json``; the performance
-tables from ``benchmarks``; the gallery from what ``docs/gallery_page.py`` recorded.
+A block of the README, or of the site's first page, stands between
+``<!-- generated: NAME -->`` and ``<!-- end -->``. The claims, and the pages in
+``docs/figures``, come from ``results/claims.json``; the performance tables from
+``benchmarks``; the gallery from what ``docs/gallery_page.py`` recorded.
 """
 
 import json
@@ -15,6 +16,18 @@ import gallery_page
 import race_page
 
 ROOT = Path(__file__).parents[1]
+
+
+def cost_sentence() -> str:
+    """What ``make demo`` takes in a fresh environment."""
+    path = ROOT / "benchmarks" / "results" / "first_run.json"
+    cost = json.loads(path.read_text(encoding="utf-8"))
+    minutes, megabytes = cost["processor_seconds"] / 60, cost["environment_bytes"] / 1e6
+    return (
+        f"This takes about {max(1, round(minutes))} min of processor time and "
+        f"{round(megabytes, -1):.0f} MB for the folder `.venv`, besides downloads (Python "
+        f"{cost['python']}, {cost['system']})."
+    )
 
 
 def performance_table() -> str:
@@ -117,6 +130,7 @@ STEPS = {
     "transformer": "one-layer transformer, p=113, 3831 pairs, AdamW",
 }
 BLOCKS = {
+    "cost": cost_sentence,
     "survives": claims_pages.survives,
     "claims": claims_pages.summary,
     "performance": performance_table,
@@ -137,8 +151,8 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for front in (ROOT / "README.md", ROOT / "docs" / "index.md"):
+        front.write_text(filled(front.read_text(encoding="utf-8")), encoding="utf-8")
     for file_name, page in claims_pages.pages().items():
         (ROOT / "docs" / "figures" / file_name).write_text(page, encoding="utf-8")
     calibration = ROOT / "docs" / "how-to" / "diagnosis-calibration.md"

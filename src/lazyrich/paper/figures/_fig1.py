@@ -176,7 +176,7 @@ def _plot_printed(axes: Axes, dataset: xr.Dataset) -> None:
     right.spines["right"].set_visible(True)
     for name, label, dashed in [
         ("printed_alignment", "alignment, columns and labels centred", False),
-        ("chance_alignment", "a random label's", True),
+        ("chance_alignment", "the same for random labels", True),
     ]:
         plot_curve(right, dataset, name, color=COLORS["alignment"], label=label, dashed=dashed)
     right.set_ylabel("alignment of $K_t$, test points")
