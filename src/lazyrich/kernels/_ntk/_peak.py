@@ -10,7 +10,8 @@ import jax.extend.core as jex
 import numpy as np
 
 from ._liveness import ENTRYWISE
-from ._work import FREE, programs
+from ._program import programs
+from ._work import FREE
 
 
 def peak_bytes(jaxpr: jex.Jaxpr) -> int:
