@@ -19,9 +19,11 @@ def generator(monkeypatch):
 
 
 def test_generated_blocks_are_what_the_results_say(generator):
-    assert generator.filled(README) == README
+    pages = [path.read_text(encoding="utf-8") for path in generator.PAGES]
+    assert [generator.filled(page) for page in pages] == pages
     for name in generator.BLOCKS:
-        assert f"<!-- generated: {name} -->\n<!-- end -->" not in README
+        assert sum(f"<!-- generated: {name} -->\n" in page for page in pages) == 1
+        assert f"<!-- generated: {name} -->\n<!-- end -->" not in "".join(pages)
 
 
 def test_figure_pages_are_what_the_results_say(generator):
