@@ -192,7 +192,7 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
     """Refuse a model whose output for one row depends on the other rows.
 
     Up to eight rows are computed one by one, more of them as two random halves, which costs
-    one forward pass and sees one dependent pair in two.
+    one forward pass and detects a dependence between two given rows in half of the cases.
 
     Args:
         model: a module without wrappers.
