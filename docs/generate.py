@@ -132,9 +132,10 @@ def _best(sides: dict, kind: str) -> str:
 
 
 def watching_table() -> str:
-    """What watching a run costs."""
+    """What watching a run costs, and the diagnosis of a large network."""
     path = ROOT / "benchmarks" / "diagnosis" / "results" / "overhead.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    result = json.loads(path.read_text(encoding="utf-8"))
+    rows, large = result["rows"], result["large"]
     titles = ("not watched", "the default share, 0.02", "`share=1.0`")
     lines = [
         "| 1000 steps | measurements | reported by the watch | processor time | added |",
@@ -147,6 +148,12 @@ def watching_table() -> str:
             (row["measurements"], said, seconds, added) if row["share"] else ("", "", seconds, "")
         )
         lines.append(f"| {title} | {' | '.join(map(str, cells))} |")
+    lines += [
+        "",
+        f"One diagnosis of ResNet-18 ({large['n_parameters'] / 1e6:.0f} million parameters) on 64 "
+        f"images of 32 × 32 takes {large['seconds']:.0f} s of processor time on one "
+        f"thread, in a process of at most {large['peak_gib']:.1f} GiB.",
+    ]
     return "\n".join(lines)
 
 
