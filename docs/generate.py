@@ -1,13 +1,13 @@
 """Write what is made from recorded results; ``make readme`` and ``make docs`` run it.
 
-A block of the README, or of the site's first page, stands between
-``<!-- generated: NAME -->`` and ``<!-- end -->``. The claims, and the pages in
-``docs/figures``, come from ``results/claims.json``; the performance tables from
-``benchmarks``; the gallery from what ``docs/gallery_page.py`` recorded.
+A block of a page stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The
+claims, and the pages in ``docs/figures``, come from ``results/claims.json``; the performance
+tables from ``benchmarks``; the gallery from what ``docs/gallery_page.py`` recorded.
 """
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import calibration_page
@@ -112,6 +112,63 @@ def training_table() -> str:
     return "\n".join(lines)
 
 
+def modules_table() -> str:
+    """Kernels of PyTorch modules: processor seconds of one thread, by kind of peer."""
+    path = ROOT / "benchmarks" / "torch" / "results" / "cpu.json"
+    cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
+    lines = [
+        "| network | rows | outputs | this package | `torch.func` | nngeometry | curvlinops |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, title in MODULES.items():
+        sides = cases[name]["sides"]
+        cells = [
+            _best(sides, kind) for kind in ("lazyrich", "torch.func", "nngeometry", "curvlinops")
+        ]
+        if any(side["verdict"] == "failed" for side in sides.values()):
+            cells[0] += f", {sides['lazyrich']['peak_gib']:.1f} GiB"
+        if loop := _best(sides, "loop"):
+            cells[1] = f"{loop} (a loop over rows)"
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _best(sides: dict, kind: str) -> str:
+    """The time of the fastest of a kind; empty if there is none."""
+    some = [side for name, side in sides.items() if name.startswith(kind)]
+    times = [statistics.median(s["seconds"]["1"]) for s in some if s["verdict"] == "equal"]
+    if times:
+        return f"{_readable(min(times))} s"
+    is_too_large = some and all("alloc" in side.get("error", "") for side in some)
+    return "more than 8 GiB" if is_too_large else ""
+
+
+def watching_table() -> str:
+    """What watching a run costs, and the diagnosis of a large network."""
+    path = ROOT / "benchmarks" / "diagnosis" / "results" / "overhead.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    rows, large = result["rows"], result["large"]
+    titles = ("not watched", "the default share, 0.02", "`share=1.0`")
+    lines = [
+        "| 1000 steps | measurements | reported by the watch | processor time | added |",
+        "|---|---|---|---|---|",
+    ]
+    for title, row in zip(titles, rows, strict=True):
+        said, added = (f"{round(100 * row[name], 1) + 0.0:.1f} %" for name in ("said", "added"))
+        seconds = f"{_readable(row['seconds'])} s"
+        cells = (
+            (row["measurements"], said, seconds, added) if row["share"] else ("", "", seconds, "")
+        )
+        lines.append(f"| {title} | {' | '.join(map(str, cells))} |")
+    lines += [
+        "",
+        f"One diagnosis of ResNet-18 ({large['n_parameters'] / 1e6:.0f} million parameters) on 64 "
+        f"images of 32 × 32 takes {large['seconds']:.0f} s of processor time on one "
+        f"thread, in a process of at most {large['peak_gib']:.1f} GiB.",
+    ]
+    return "\n".join(lines)
+
+
 def _readable(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
@@ -129,6 +186,15 @@ STEPS = {
     "mnist_mlp": "MLP 784-200-200-10, batches of 200, AdamW",
     "transformer": "one-layer transformer, p=113, 3831 pairs, AdamW",
 }
+MODULES = {
+    "mlp": "MLP 784-200-200-10 | 200 | 10",
+    "cnn": "convolutional network, 28 × 28 | 64 | 10",
+    "cnn_traced": "the same, traced over outputs | 64 | 10",
+    "resnet": "residual network with batch norm, 32 × 32 | 32 | 10",
+    "resnet_traced": "the same, traced over outputs | 32 | 10",
+    "resnet18": "ResNet-18, 64 × 64, traced | 64 | 10",
+    "gpt2": "GPT-2 of two layers, one logit | 64 | 1",
+}
 BLOCKS = {
     "cost": cost_sentence,
     "survives": claims_pages.survives,
@@ -136,13 +202,23 @@ BLOCKS = {
     "performance": performance_table,
     "kernels": kernels_table,
     "training": training_table,
+    "modules": modules_table,
+    "watching": watching_table,
 }
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "index.md",
+    ROOT / "docs" / "how-to" / "pytorch.md",
+    ROOT / "docs" / "how-to" / "diagnose.md",
+]
 
 
 def filled(text: str) -> str:
     """The text with every generated block filled anew."""
     for name, table in BLOCKS.items():
         pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
+        if not re.search(pattern, text, re.DOTALL):
+            continue
         content = table()
         text = re.sub(
             pattern, lambda found, c=content: f"{found[1]}{c}\n{found[2]}", text, flags=re.DOTALL
@@ -151,8 +227,8 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for front in (ROOT / "README.md", ROOT / "docs" / "index.md"):
-        front.write_text(filled(front.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
     for file_name, page in claims_pages.pages().items():
         (ROOT / "docs" / "figures" / file_name).write_text(page, encoding="utf-8")
     calibration = ROOT / "docs" / "how-to" / "diagnosis-calibration.md"

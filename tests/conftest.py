@@ -14,6 +14,8 @@ os.environ.setdefault(
 )
 # PyTorch's threads wait for each other in a loop: slow where several tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Kernels are planned with the package's rates, whatever was measured on this machine.
+os.environ["LAZYRICH_CACHE"] = os.path.join(os.devnull, "nothing")
 
 import jax
 import jaxtyping

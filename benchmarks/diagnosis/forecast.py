@@ -180,7 +180,7 @@ def delay_law(runs: list[Run]) -> dict[str, Any]:
         if run.law is not None and run.event is not None:
             groups[run.settings].append(run)
     errors: dict[str, list[float]] = defaultdict(list)
-    n_infinite = 0
+    n_zero = 0
     for same in groups.values():
         for run in same:
             others = [other for other in same if other is not run]
@@ -195,7 +195,7 @@ def delay_law(runs: list[Run]) -> dict[str, Any]:
                 learning_rate=rate,
                 weight_decay=decay,
             )
-            n_infinite += law == 0
+            n_zero += law == 0
             seeds = np.median(
                 [other.steps[other.event] - other.steps[other.fit] for other in others]
             )
@@ -204,7 +204,7 @@ def delay_law(runs: list[Run]) -> dict[str, Any]:
             errors["as long as the fit took"].append(abs(math.log10(run.steps[run.fit] / truth)))
     return {
         "n": len(errors["law"]),
-        "n_zero": n_infinite,
+        "n_zero": n_zero,
         "median_error": {k: float(10 ** np.median(v)) for k, v in errors.items()},
         "worse_than_seeds": float(
             np.mean(np.array(errors["law"]) > np.array(errors["other seeds"]))

@@ -41,7 +41,6 @@ from lazyrich.training import Experiment, History, train_many
 RESULTS = Path(__file__).parent / "results" / "interventions.json"
 SEEDS = (10, 11, 12, 13)
 N_ROWS, N_TEST_ROWS = 48, 200
-_POWERS = {"inverse_square": 2, "inverse": 1, "fixed": 0}
 
 
 class Steps(NamedTuple):
@@ -108,10 +107,7 @@ def _parts(data: Any) -> tuple[tuple[int, tuple[Any, Any]], ...]:
 def optimization_of(experiment: Experiment) -> Optimization:
     """Rate and decay as the optimizer has them."""
     optimizer = experiment.optimizer
-    rate = (
-        optimizer.learning_rate / experiment.scaling.alpha ** _POWERS[optimizer.learning_rate_rule]
-    )
-    decay = getattr(optimizer, "weight_decay", 0.0)
+    rate, decay = optimizer.rate_and_decay(experiment.scaling.alpha)
     return Optimization(rate, decay, optimizer.kind != "gradient_descent")
 
 

@@ -284,7 +284,7 @@ def test_a_long_parameter_vector_is_a_matter_of_decay():
     )
     [advice] = diagnosis_of(late, {}).advice
     assert advice.cause == "parameters that are longer than needed"
-    assert "steps" not in advice.predicted_effect  # the law does not tell how many
+    assert "steps" not in advice.predicted_effect  # the law predicts their number badly
 
 
 def test_logits_that_grow_are_told():

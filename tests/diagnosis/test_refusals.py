@@ -129,7 +129,7 @@ def test_identical_checkpoints_are_undecided():
     assert "identical" in found.reason
 
 
-def test_one_checkpoint_tells_what_it_can_and_is_named_as_given():
+def test_one_checkpoint_is_described_alone_and_named_as_given():
     found = lz.diagnose(predict, None, PARAMS, X, Y)
     assert found.regime == "undecided"
     assert "one checkpoint only" in found.reason

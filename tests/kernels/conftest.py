@@ -1,14 +1,9 @@
 """Compilations are kept by program; tests of other settings of a program need their own."""
 
-import os
-
 import pytest
 
 from lazyrich.kernels._ntk import _entry as _ntk
 from lazyrich.kernels._ntk._program_key import Cache
-
-# Plans are made with the package's rates, whatever was measured on this machine.
-os.environ["LAZYRICH_CACHE"] = os.path.join(os.devnull, "nothing")
 
 
 @pytest.fixture

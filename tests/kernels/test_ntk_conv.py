@@ -99,7 +99,7 @@ def test_chunks_in_a_loop(monkeypatch, compiles_anew):
     check(*network("strided"))
 
 
-def with_strides(strides, size, padding, numbers, **options):
+def with_strides(strides, padding, numbers, **options):
     """The derivatives of a convolution: from x and filters (a tuple) to those of both."""
 
     def convolve(x, w):
@@ -118,7 +118,7 @@ def with_strides(strides, size, padding, numbers, **options):
 def test_convolutions_in_one_form_are_the_same(strides, size, padding):
     for options in ({}, {"feature_group_count": 2}):
         groups = options.get("feature_group_count", 1)
-        derivatives = with_strides(strides, size, padding, PLANES, **options)
+        derivatives = with_strides(strides, padding, PLANES, **options)
         x, w = draw(0, 2, 4, 7, 8), draw(1, 6, 4 // groups, *size)
         for found, wanted in zip(
             with_plain_convolutions(derivatives, x, w), derivatives(x, w), strict=True

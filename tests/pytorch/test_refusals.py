@@ -1,5 +1,7 @@
 """Oracle: law, what has no kernel of a row is refused in one sentence that says what to do."""
 
+from functools import partial
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -124,6 +126,15 @@ def test_sketches_and_explanations_are_refused_alike(name, unchecked):
         with pytest.raises(lzt.InputError) as caught:
             lzt.explain_ntk(model, x, **kwargs)
         assert words in str(caught.value).replace("3", "4")
+
+
+@pytest.mark.parametrize("name", ["output is text", "output fails", "tuple", "dict"])
+@pytest.mark.parametrize("wrap", [lzt.linearize, partial(lzt.scale_output, alpha=2.0)])
+def test_wrapped_modules_refuse_outputs_alike(name, wrap, unchecked):
+    model, x, kwargs, words = REFUSED[name]
+    with pytest.raises(lzt.InputError) as caught:
+        wrap(model, **kwargs)(x)
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("model", [nn.Linear, {"weight": X}, None])

@@ -1,5 +1,7 @@
 """Oracle: the sentences that bad settings are answered with; JSON and back is the identity."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from lazyrich import InputError
@@ -10,6 +12,7 @@ from lazyrich.training import (
     Alignment,
     Experiment,
     GradientDescent,
+    Hyperparameters,
     Scaling,
     Stop,
     Terms,
@@ -75,6 +78,22 @@ def test_more_settings_that_do_not_go_together():
 def test_neutral_rules_are_the_defaults():
     assert GradientDescent(learning_rate=1.0).learning_rate_rule == "inverse_square"
     assert AdamW(learning_rate=1.0, weight_decay=0.0).learning_rate_rule == "inverse"
+
+
+@pytest.mark.parametrize("rule", ["inverse_square", "inverse", "fixed"])
+@pytest.mark.parametrize("matched", [True, False])
+def test_rate_and_decay_are_those_of_a_step(rule, matched):
+    optimizer = AdamW(
+        learning_rate=0.1, weight_decay=0.5, learning_rate_rule=rule, matched_decay=matched
+    )
+    step = optimizer.transformation(Hyperparameters(3.0, 1.0, None, optimizer))
+    params = {"still": jnp.array(2.0), "moved": jnp.array(0.0)}
+    update, _ = step.update(
+        {"still": jnp.array(0.0), "moved": jnp.array(1e9)}, step.init(params), params
+    )
+    rate, decay = optimizer.rate_and_decay(3.0)
+    np.testing.assert_allclose(-update["moved"], rate, rtol=1e-6)
+    np.testing.assert_allclose(-update["still"], 2 * rate * decay, rtol=1e-6)
 
 
 def test_the_plan_is_dense_at_the_start():

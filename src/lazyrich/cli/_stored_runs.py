@@ -116,11 +116,7 @@ def _of_network(experiment: Experiment, inputs: Inputs, run: RunRecords) -> RunR
         x = data.x_test if metric.points == "test" else data.x
         share = _centered_share(ntk(predict, params0, x[: metric.n_points], trace_outputs=True))
     optimizer = experiment.optimizer
-    power = {"inverse_square": 2, "inverse": 1, "fixed": 0}[optimizer.learning_rate_rule]
-    decay = getattr(optimizer, "weight_decay", 0.0)
-    if getattr(optimizer, "matched_decay", False):
-        decay *= scaling.alpha**power
-    rate = optimizer.learning_rate / scaling.alpha**power
+    rate, decay = optimizer.rate_and_decay(scaling.alpha)
     return replace(
         run,
         labels=labels,

@@ -2,7 +2,7 @@
 
 Each cause names its mechanism, the evidence for it in this network, what to change, the
 effect that theory predicts, and where that is from. How well each change does at equal
-tuning budget is what the race has measured of it; where it has not, it says so.
+tuning budget is taken from the results of the race, if it was part of it.
 """
 
 import math
@@ -65,7 +65,7 @@ def advise(case: Case) -> tuple[Advice, ...]:
         case: measurements, verdict and optimizer.
 
     Returns:
-        The causes; empty if the network generalises already, or if there are no labels to tell.
+        The causes; empty if the network generalises already, or if there are no labels.
 
     Example:
         >>> verdict = Verdict(Regime.UNDECIDED, "There are no labels.")
@@ -128,8 +128,8 @@ def _softmax_collapse(case: Case) -> Advice | None:
         f"of descent and parameters {found.gradient_cosine:.2f}",
         knob="a temperature on the logits, a gradient without its part along the parameters, or "
         "weight decay",
-        predicted_effect="the gradient stays alive after the fit, and generalisation does not wait "
-        "for weight decay to shrink the logits",
+        predicted_effect="the gradient does not vanish after the fit, and generalisation does not "
+        "wait for weight decay to shrink the logits",
         source="Prieto et al. (2025), arXiv:2501.04697; arXiv:2606.18465",
     )
 
@@ -172,7 +172,7 @@ def _norm(case: Case) -> Advice | None:
     evidence = f"‖θ‖ is {found.norm_growth:.3g} times that at the start"
     effect = "the time to generalise goes as 1/(rate × decay)"
     if known.learning_rate and known.weight_decay:
-        # How many steps are left is not said: `decay_steps` missed that on recorded runs.
+        # Not the number of steps left, which `decay_steps` predicted badly on recorded runs.
         evidence += f"; rate × decay is {known.learning_rate * known.weight_decay:.2g} a step"
     elif known.weight_decay == 0:
         evidence += "; there is no weight decay"
@@ -219,7 +219,7 @@ def _undecided(case: Case) -> Advice:
         cause, wanted = (
             "unknown",
             "measure once more at the step where the training rows are fitted, with that "
-            "checkpoint as the later one: it tells lazy training from what comes after",
+            "checkpoint as the later one: it separates lazy training from what comes after",
         )
     error = "" if found.fit is None else f"error on the probe rows {found.fit.error:.3g}"
     return Advice(

@@ -18,7 +18,8 @@ def decay_steps(
     log(V/V*)/(2κ·η·λ) with V = ‖θ‖², if the loss adds nothing: a fitted network whose
     gradient is small. Experimental: the law is derived for late phases of simple models,
     and the norm that a task needs is seldom known. On the recorded runs of the paper's
-    figures it missed the remaining steps by a factor of 30 (median), so no advice uses it.
+    figures it missed the remaining steps by more than an order of magnitude in the median
+    (the page on networks of known regime has the numbers), so no advice uses it.
 
     Args:
         norm: ‖θ‖ now.

@@ -31,14 +31,14 @@ def diagnose(
 
     Args:
         predict: a predictor; its outputs are logits for cross-entropy.
-        params0: θ₀, at the start or another reference; with None only what one checkpoint
-            tells is said.
+        params0: θ₀, at the start or another reference; None describes
+            ``params`` alone: fit, logits and features, without a regime.
         params: θ, later, a tree like it.
         x: training rows, some dozens to some hundreds.
         y: their labels: values of the outputs' shape, or classes as whole numbers.
         x_test: rows that it was not trained on.
         y_test: their labels.
-        loss: ``"mse"`` or ``"cross_entropy"``; None tells it by the labels.
+        loss: ``"mse"`` or ``"cross_entropy"``; None infers it from the labels.
         features: from parameters and rows to the inputs of the last layer, (n, p).
         optimization: learning rate, weight decay and kind of the optimizer.
         settings: number of random directions, kind of kernel, seed.

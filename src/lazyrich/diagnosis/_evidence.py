@@ -45,7 +45,7 @@ class ProbeBatch:
         targets: their labels as given; None if there are none.
         test_inputs: other rows, which it was not trained on.
         test_targets: their labels.
-        loss: ``"mse"``, ``"cross_entropy"``, or None to tell it by the labels: whole
+        loss: ``"mse"``, ``"cross_entropy"``, or None to infer it from the labels: whole
             numbers (n,) for c > 1 outputs are classes.
 
     Example:
@@ -273,7 +273,7 @@ def read_labels(
 
 
 def loss_taken(labels: Labels | None, loss: Loss | None) -> tuple[str, ...]:
-    """What to mind where the loss was told by labels that could belong to either.
+    """A note where the loss was inferred from labels that could belong to either.
 
     Args:
         labels: as they were read.

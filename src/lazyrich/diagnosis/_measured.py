@@ -1,4 +1,4 @@
-"""What the race of methods has measured of the changes that the advice names."""
+"""Results of the race of methods for the changes that the advice names."""
 
 import json
 from functools import cache

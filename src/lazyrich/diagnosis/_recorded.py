@@ -28,13 +28,13 @@ _TO_RECORD = "record the metric linearization, or give the parameters of both en
 
 
 def diagnose_records(run: RunRecords, when: When = "end") -> Diagnosis:
-    """Is a run lazy or rich, and is it late, by what was recorded while it was trained.
+    """Whether a run is lazy or rich, and whether it is late, from what it recorded.
 
     Parameters at the end are not needed. Where linearization gap and kernel cosine were not
-    recorded themselves, bounds from losses, distances and alignments stand for them, and the
-    verdict is given if both ends of both give the same one. Upper ends of the gap take the
+    recorded themselves, bounds from losses, distances and alignments replace them, and a
+    verdict is given if both ends of both agree on it. Upper ends of the gap take the
     losses of all evaluations: two networks whose train and test losses agree all along are
-    taken to be near each other.
+    assumed to be close.
 
     Args:
         run: the records.

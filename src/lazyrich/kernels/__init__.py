@@ -2,7 +2,7 @@
 
 Takes a ``Predictor`` or a kernel matrix and gives arrays back. Never trains, never
 knows a network, a task or a file; works on every pure ``predict(params, x)``. Only
-``measure_rates`` reads the clock and writes a file, from which plans of kernels are made.
+``measure_rates`` reads the clock and writes a file: the rates by which kernels are planned.
 
 Vocabulary: the *kernel* is the empirical NTK K (n, n) on training rows, a *query
 kernel* (m, n) pairs query rows with them; *traced* means summed over outputs; the *linearized*

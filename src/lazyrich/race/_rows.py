@@ -153,10 +153,10 @@ def target_time(trial: Trial, steps: np.ndarray, records: Mapping[str, np.ndarra
 
 def rate_times_decay(trial: Trial) -> float | None:
     """Rate × decay as the optimizer takes them, at this α; None without decay."""
-    optimizer, alpha = trial.experiment.optimizer, trial.experiment.scaling.alpha
-    power = {"inverse_square": 2, "inverse": 1, "fixed": 0}[optimizer.learning_rate_rule]
-    decay = getattr(optimizer, "weight_decay", None)
-    return None if decay is None else optimizer.learning_rate / alpha**power * decay
+    optimizer = trial.experiment.optimizer
+    if not hasattr(optimizer, "weight_decay"):
+        return None
+    return math.prod(optimizer.rate_and_decay(trial.experiment.scaling.alpha))
 
 
 _KEPT = (

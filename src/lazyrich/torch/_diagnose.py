@@ -34,20 +34,20 @@ def diagnose(
     """Is a module lazy or rich, does it generalise late, and what would make it sooner?
 
     As `lazyrich.diagnose`, for PyTorch. The module is measured in evaluation mode with its
-    present buffers (running statistics at the start have seen no data) and is left as it
-    was. The linearization gap is computed by central differences in double precision.
+    present buffers (at the start, running statistics are not yet estimated from data) and is
+    left as it was. The linearization gap is computed by central differences in double precision.
 
     Args:
         model: the module, in DDP or ``torch.compile`` wrappers or not.
         before: the reference: a file that ``torch.save`` wrote, a state dict, or a module.
-            With None only what one checkpoint tells is said.
+            None describes ``after`` alone: fit, logits and features, without a regime.
         after: the later checkpoint; None takes the parameters that ``model`` has.
         x: training rows, some dozens to some hundreds: a tensor, a tuple of arguments or a
             dict of named ones.
         y: their labels: values of the outputs' shape, or classes as whole numbers.
         x_test: rows that it was not trained on.
         y_test: their labels.
-        loss: ``"mse"`` or ``"cross_entropy"``; None tells it by the labels.
+        loss: ``"mse"`` or ``"cross_entropy"``; None infers it from the labels.
         output: from what the model returns to outputs (n,) or (n, c), such as
             ``lambda out: out.logits[:, -1]``.
         optimizer: the optimizer, or what is known of it.

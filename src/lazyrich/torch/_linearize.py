@@ -11,8 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lazyrich._base import InputError
 
 from ._model import trainable_parameters, unwrap
-from ._rows import Output
-from ._scale import chosen_output, frozen_copy
+from ._rows import Output, chosen_output
+from ._scale import frozen_copy
 
 _ModelFunction = Callable[..., Tensor]
 

@@ -110,12 +110,9 @@ def _names(params: Chosen) -> Chosen:
     """Names as a list, from any iterable of them."""
     if params is None or callable(params):
         return params
-    names = list(params) if isinstance(params, Iterable) and not isinstance(params, str) else []
-    if (
-        not isinstance(params, Iterable)
-        or isinstance(params, str)
-        or not all(isinstance(name, str) for name in names)
-    ):
+    is_list = isinstance(params, Iterable) and not isinstance(params, str)
+    names = list(params) if is_list else []
+    if not is_list or not all(isinstance(name, str) for name in names):
         raise InputError(
             "params must be a list of names or beginnings of names of parameters, such as "
             f"['layer4'], or a test of a name; a {type(params).__name__} was given."

@@ -53,7 +53,7 @@ def ntk(
     contracted, (g·g′)∘(h·h′), or the gradients of rows are formed by one batched product,
     whichever costs less; a parameter used several times is taken at all its places. A
     parameter used in a way that is not understood has its Jacobian formed row by row,
-    that parameter alone (`explain_ntk` tells). The model is left as it was: modes,
+    that parameter alone (`explain_ntk` names it). The model is left as it was: modes,
     buffers, gradients, random numbers.
 
     Args:
@@ -189,7 +189,7 @@ def _pilot(model: nn.Module, batches: Sequence[Inputs], output: Output) -> Tenso
     try:
         return given_outputs(model, rows(batches[0], 0, _PILOT), output)
     except Exception:
-        # Whatever is wrong is told of all rows rather than of these, if they show it too.
+        # An error is reported for all rows rather than for these, if it occurs there too.
         for batch in batches:
             with torch.no_grad():
                 refuse_mixed_rows(model, batch, outputs(model, batch, output), output)

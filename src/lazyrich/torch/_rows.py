@@ -108,13 +108,7 @@ def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
     Raises:
         InputError: if that is not a real tensor of shape (n,) or (n, c).
     """
-    value = _chosen(_called(model, x), output)
-    if not isinstance(value, Tensor):
-        where = "output= returned" if output is not None else "The model returned"
-        raise InputError(
-            f"{where} a {type(value).__name__}, not a tensor; give "
-            "output=lambda out: out.logits (or out[0], out['logits']) to choose one."
-        )
+    value = chosen_output(_called(model, x), output)
     n = n_rows(x)
     if value.ndim not in (1, 2) or len(value) != n or 0 in value.shape:
         raise InputError(
@@ -159,9 +153,23 @@ def _other_types(model: nn.Module, x: Inputs) -> str:
     return f": they hold {names[0]}, and the parameters {names[1]}"
 
 
-def _chosen(made: PyTree, output: Output) -> PyTree:
-    if output is None:
-        return made
+def chosen_output(made: PyTree, output: Output) -> Tensor:
+    """A tensor out of what a model returned.
+
+    Raises:
+        InputError: if it is none, or if ``output`` fails.
+    """
+    value = made if output is None else _chosen(made, output)
+    if not isinstance(value, Tensor):
+        where = "output= returned" if output is not None else "The model returned"
+        raise InputError(
+            f"{where} a {type(value).__name__}, not a tensor; give "
+            "output=lambda out: out.logits (or out[0], out['logits']) to choose one."
+        )
+    return value
+
+
+def _chosen(made: PyTree, output: Callable[[object], object]) -> PyTree:
     if not callable(output):
         raise InputError(
             f"output is a {type(output).__name__}; give a function from what the model returns to "
@@ -184,7 +192,7 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
     """Refuse a model whose output for one row depends on the other rows.
 
     Up to eight rows are computed one by one, more of them as two random halves, which costs
-    one forward pass and sees one dependent pair in two.
+    one forward pass and detects a dependence between two given rows in half of the cases.
 
     Args:
         model: a module without wrappers.

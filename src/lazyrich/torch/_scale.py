@@ -5,10 +5,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from lazyrich._base import InputError, require_finite, require_positive
+from lazyrich._base import require_finite, require_positive
 
 from ._model import unwrap
-from ._rows import Output
+from ._rows import Output, chosen_output
 
 
 class ScaledModule(nn.Module):
@@ -86,18 +86,3 @@ def frozen_copy(model: nn.Module) -> nn.Module:
     for parameter in copied.parameters():
         parameter.requires_grad_(False)
     return copied
-
-
-def chosen_output(value: object, output: Output) -> Tensor:
-    """A tensor out of what a model returned.
-
-    Raises:
-        InputError: if it is none.
-    """
-    value = output(value) if output is not None else value
-    if not isinstance(value, Tensor):
-        raise InputError(
-            f"The model returned a {type(value).__name__}, not a tensor; give "
-            "output=lambda out: out.logits (or out[0], out['logits']) to choose one."
-        )
-    return value

@@ -54,6 +54,15 @@ class Optimizer(Config):
         """How many arrays of the size of the parameters the optimizer's state holds."""
         return 1
 
+    def rate_and_decay(self, alpha: float) -> tuple[float, float]:
+        """Learning rate (after warmup) and decoupled weight decay at this α.
+
+        Example:
+            >>> AdamW(learning_rate=0.5, weight_decay=0.1, matched_decay=True).rate_and_decay(2.0)
+            (0.25, 0.2)
+        """
+        return self.learning_rate / alpha ** _POWERS[self.learning_rate_rule], 0.0
+
     def _rate(self, hyper: Hyperparameters) -> optax.Schedule | Array:
         alpha = jnp.asarray(hyper.alpha)
         rate = hyper.optimizer.learning_rate / alpha ** _POWERS[self.learning_rate_rule]
@@ -130,6 +139,11 @@ class DecoupledDecay(_Adaptive):
     dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
     weight_decay: float = Field(ge=0)
     matched_decay: bool = False
+
+    def rate_and_decay(self, alpha: float) -> tuple[float, float]:
+        rate, _ = super().rate_and_decay(alpha)
+        power = _POWERS[self.learning_rate_rule] if self.matched_decay else 0
+        return rate, self.weight_decay * alpha**power
 
     def adamw(self, hyper: Hyperparameters) -> optax.GradientTransformation:
         """The step of AdamW."""

@@ -15,7 +15,6 @@ from .._memory import spelled
 # Above 1 because estimates of many outputs are far too high; what compiles is measured.
 _SHARES = (16.0, 4.0, 1.0, 0.5, 0.25, 0.1, 0.04)
 
-
 # Of what is free, where no memory is given.
 DEFAULT_SHARE = 0.75
 

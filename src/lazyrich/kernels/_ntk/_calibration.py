@@ -20,7 +20,7 @@ def measured_rates(clock: Callable[[], float] = time.perf_counter) -> Rates:
     measured before is taken off.
 
     Args:
-        clock: tells the seconds, such as those of the processor on a busy machine.
+        clock: returns seconds; on a busy machine, for example, `time.process_time`.
     """
     known = {field.name: float("inf") for field in fields(Rates)}
     with jax.default_matmul_precision("highest"):

@@ -49,7 +49,7 @@ def ntk(
     through a dense contraction, a table lookup or an addition, the cotangents g of the
     value it enters and the activations h there are contracted, (g·g′)∘(h·h′). A parameter
     that enters in any other way has its Jacobian formed, that parameter alone;
-    `explain_ntk` tells which went which way. Works under ``jit``, ``vmap`` and ``grad``.
+    `explain_ntk` lists the method of each. Works under ``jit``, ``vmap`` and ``grad``.
     The predictor is traced at each call, so it may have changed since the last one (a
     ``jax.jit`` is traced once, because JAX takes it for unchanging, which saves that time).
     Called with concrete arrays the kernel is compiled once for each traced program, whatever
@@ -140,8 +140,8 @@ def explain_ntk(
     Nothing is computed but the plan, which is the one that takes the least time by the
     rates of the device (`measure_rates`). Costs count multiplications for each pair of rows;
     the predicted seconds and bytes are of the whole computation with its backward passes.
-    They are estimates: seconds are mostly within a factor of two, bytes are what a trace tells
-    of what XLA will hold.
+    They are estimates, made from the trace before XLA compiles it; seconds are mostly within
+    a factor of two.
 
     Args:
         predict: a predictor.

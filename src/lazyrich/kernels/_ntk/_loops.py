@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 
 from lazyrich.kernels._equation import Equation
 
-from ._program import Step
+from ._program import Step, programs
 
 # A loop is written out if it has few turns, or goes over the parameters, and the result
 # stays a program that compiles in seconds.
@@ -138,24 +138,14 @@ def _in_turn(
 
 
 def _count_steps(jaxpr: jex.Jaxpr) -> int:
-    return sum(_repeats(eqn) * sum(map(_count_steps, _inside(eqn))) + 1 for eqn in jaxpr.eqns)
+    return sum(_repeats(eqn) * sum(map(_count_steps, programs(eqn))) + 1 for eqn in jaxpr.eqns)
 
 
 def _count_numbers(jaxpr: jex.Jaxpr) -> int:
     equations: list[Equation] = jaxpr.eqns
     own = sum(int(np.prod(v.aval.shape)) for eqn in equations for v in eqn.outvars)
-    return own + sum(_repeats(eqn) * sum(map(_count_numbers, _inside(eqn))) for eqn in jaxpr.eqns)
+    return own + sum(_repeats(eqn) * sum(map(_count_numbers, programs(eqn))) for eqn in jaxpr.eqns)
 
 
 def _repeats(eqn: Equation) -> int:
     return eqn.params["length"] if eqn.primitive.name == "scan" else 1
-
-
-def _inside(eqn: Equation) -> list[jex.Jaxpr]:
-    values = [v for value in eqn.params.values() for v in _items(value)]
-    closed = [v.jaxpr for v in values if isinstance(v, jex.ClosedJaxpr)]
-    return closed + [v for v in values if isinstance(v, jex.Jaxpr)]
-
-
-def _items(value: object) -> tuple[object, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)

@@ -1,4 +1,4 @@
-"""How much memory a traced computation holds at most at the same time, as far as a trace tells.
+"""The most memory that a traced computation holds at the same time, estimated from its trace.
 
 Results of entrywise operations are fused into what reads them and take memory only where that
 is not possible; rearrangements of no cost share the memory of what they rearrange.
@@ -10,7 +10,8 @@ import jax.extend.core as jex
 import numpy as np
 
 from ._liveness import ENTRYWISE
-from ._work import FREE, programs
+from ._program import programs
+from ._work import FREE
 
 
 def peak_bytes(jaxpr: jex.Jaxpr) -> int:

@@ -144,6 +144,17 @@ def holds_program(value: object) -> bool:
     return isinstance(value, (jex.Jaxpr, jex.ClosedJaxpr)) or callable(value)
 
 
+def programs(eqn: Equation) -> list[jex.Jaxpr]:
+    """The programs inside of an operation."""
+    found = []
+    for value in eqn.params.values():
+        for inner in value if isinstance(value, tuple | list) else (value,):
+            inner = inner.jaxpr if isinstance(inner, jex.ClosedJaxpr) else inner
+            if isinstance(inner, jex.Jaxpr):
+                found.append(inner)
+    return found
+
+
 def _nested(eqn: Equation) -> Callable[..., list[PyTree]]:
     """An operation with programs inside, by JAX's own evaluation of a one-step program.
 

@@ -36,17 +36,35 @@ _FORMAT = 1
 
 # Measured on one core of an AMD EPYC (Zen 4), and guessed from the data sheet of an H100.
 _PACKAGED = {
-    "cpu": Rates(5e10, 4.6e9, 2.1e6, 4.5e10, 5e8, 7e9, 7.2e8, 1e6),
-    "gpu": Rates(2e13, 4e11, 1e9, 1e13, 4e11, 4e12, 1e12, 2e5),
+    "cpu": Rates(
+        products=5e10,
+        operands=4.6e9,
+        batches=2.1e6,
+        convolutions=4.5e10,
+        moved=5e8,
+        entries=7e9,
+        functions=7.2e8,
+        operations=1e6,
+    ),
+    "gpu": Rates(
+        products=2e13,
+        operands=4e11,
+        batches=1e9,
+        convolutions=1e13,
+        moved=4e11,
+        entries=4e12,
+        functions=1e12,
+        operations=2e5,
+    ),
 }
 
 
 def measure_rates() -> Rates:
     """Measure how fast this device computes, and keep that for plans of tangent kernels.
 
-    `ntk` chooses among exact methods by predicted time, with the rates of the machine on which
-    lazyrich was made. After this they are those of the device on which JAX computes: in this
-    process, and in later ones, from the file ``ntk-rates.json`` in the cache folder of the
+    `ntk` chooses among exact methods by predicted time, by default with the rates that come
+    with the package. After this it uses those of the device on which JAX computes, in this
+    process and in later ones, from the file ``ntk-rates.json`` in the cache folder of the
     user (``LAZYRICH_CACHE`` names another folder). A file that is damaged, or of another
     device or another version of JAX, is ignored. Takes some seconds; nothing else should run
     meanwhile.

@@ -14,6 +14,7 @@ from lazyrich._base import InputError, Params, Predictor
 from lazyrich.kernels._equation import Equation
 
 from .._inputs import Rows
+from ._program import programs
 from ._program_key import program_key
 
 
@@ -110,11 +111,8 @@ def equations(jaxpr: jex.Jaxpr) -> Iterator[Equation]:
     """The operations of a program and of the programs inside of it."""
     for eqn in jaxpr.eqns:
         yield eqn
-        for value in eqn.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                inner = inner.jaxpr if isinstance(inner, jex.ClosedJaxpr) else inner
-                if isinstance(inner, jex.Jaxpr):
-                    yield from equations(inner)
+        for inner in programs(eqn):
+            yield from equations(inner)
 
 
 def operations(closed: jex.ClosedJaxpr) -> list[str]:

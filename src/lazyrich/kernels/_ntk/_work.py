@@ -15,6 +15,7 @@ import numpy as np
 from lazyrich.kernels._equation import Equation
 
 from ._liveness import ENTRYWISE
+from ._program import programs
 
 _DEAR = frozenset({
     "atan2", "cbrt", "cos", "cosh", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "lgamma",
@@ -143,17 +144,6 @@ def _convolution(eqn: Equation) -> Work:
         operands=_numbers(eqn.outvars[0]) + _numbers(eqn.invars[0]),
         operations=1,
     )
-
-
-def programs(eqn: Equation) -> list[jex.Jaxpr]:
-    """The programs inside of an operation."""
-    values = [v for value in eqn.params.values() for v in _items(value)]
-    closed = [v.jaxpr for v in values if isinstance(v, jex.ClosedJaxpr)]
-    return closed + [v for v in values if isinstance(v, jex.Jaxpr)]
-
-
-def _items(value: object) -> tuple[object, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def _size(shape: Sequence[int], axes: Sequence[int]) -> int:
