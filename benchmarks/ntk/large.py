@@ -45,7 +45,7 @@ def network(memory, n_rows, row, *, tokens=0, most_gib=None, **sizes):
 
 
 @network("6GiB", 64, (32, 32, 3), most_gib=6, widths=(64, 128, 256, 512))
-def resnet18(widths=(4, 6, 8, 8), n_outputs=10):
+def resnet18(widths=(4, 6, 8, 10), n_outputs=10):
     """Batch norm in inference mode, and a stem for small images."""
     shapes, before = {"stem": (3, 3, 3, widths[0]), "g": (widths[0],), "h": (widths[0],)}, widths[0]
     for k, width in enumerate(widths):
