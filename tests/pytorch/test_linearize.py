@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from oracles import torch_zoo  # noqa: E402
 from torch import nn  # noqa: E402
 
+import lazyrich as lz  # noqa: E402
 import lazyrich.torch as lzt  # noqa: E402
 
 NAMES = ["mlp", "tied", "siamese", "lstm", "vision transformer", "resnet", "parametrized"]
@@ -89,3 +90,70 @@ def test_scaled_output_trains_only_the_model():
 def test_scale_has_to_be_a_positive_number(alpha):
     with pytest.raises(lzt.InputError, match="alpha"):
         lzt.scale_output(nn.Linear(2, 1), alpha)
+
+
+class Halved(nn.Module):
+    """Its inner layer is computed without gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        with torch.no_grad():
+            inner = torch.tanh(self.layer(x))
+        return self.layer(inner)
+
+
+class Table(nn.Module):
+    """A table whose row 0 stands for padding and gets no gradient, and a readout tied to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(5, 4, padding_idx=0)
+
+    def forward(self, x):
+        return torch.tanh(self.table(x)).sum(1) @ self.table.weight.T
+
+
+def cut():
+    return Halved().double(), torch.randn(3, 4, dtype=torch.float64)
+
+
+def padded():
+    return Table().double(), torch.tensor([[1, 2, 0], [3, 0, 0], [4, 4, 1]])
+
+
+@pytest.mark.parametrize("made", [cut, padded])
+def test_kernel_is_that_of_a_model_whose_gradients_are_cut(made):
+    torch.manual_seed(0)
+    model, x = made()
+    linearized = lzt.linearize(model)
+    values = linearized(x)
+    torch.testing.assert_close(values, model(x), rtol=1e-12, atol=1e-12)
+    rows = [
+        torch.autograd.grad(value, linearized.parameters_now, retain_graph=True)
+        for value in values.flatten()
+    ]
+    jacobian = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+    kernel = lzt.ntk(model, x)
+    n, _, c, _ = kernel.shape
+    found = (jacobian @ jacobian.T).reshape(n, c, n, c).permute(0, 2, 1, 3)
+    torch.testing.assert_close(found, kernel, rtol=1e-9, atol=1e-12)
+    assert linearized.way == "double backward"
+
+
+def test_gradients_that_a_hook_changes_on_the_way():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    model[1].register_full_backward_hook(lambda module, given, got: (-given[0],))
+    x = torch.randn(3, 4, dtype=torch.float64)
+    linearized = lzt.linearize(model)
+    (found,) = torch.autograd.grad(linearized(x)[0, 0], linearized.parameters_now[0])
+    (wanted,) = torch.autograd.grad(model(x)[0, 0], model[0].weight)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_without_any_second_derivative_refused_in_a_sentence():
+    linearized = lzt.linearize(nn.EmbeddingBag(5, 4, mode="sum"))
+    with pytest.raises(lz.InputError, match="no second derivative"):
+        linearized(torch.tensor([[1, 2], [0, 3]]))

@@ -180,3 +180,24 @@ def test_sketches_of_other_directions_are_not_compared():
     model, x = model_and_rows()
     with pytest.raises(lzt.InputError, match="same rows"):
         lzt.sketch(model, x, 8).cosine(lzt.sketch(model, x, 8, seed=1))
+
+
+def test_sparse_gradients_of_a_table():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Flatten(), nn.Linear(12, 2)).double()
+    x = torch.randint(0, 5, (6, 3))
+    found = lzt.sketch(model, x, 8)
+    model[0].sparse = False
+    wanted = lzt.sketch(model, x, 8)
+    for name, products in wanted.groups.items():
+        np.testing.assert_allclose(found.groups[name], products)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_layer_without_units():
+    model = nn.Sequential(nn.Linear(6, 0), nn.Linear(0, 2)).double()
+    x = torch.randn(5, 6, dtype=torch.float64)
+    same = torch.eye(2, dtype=torch.float64).expand(5, 5, 2, 2)  # the bias alone
+    torch.testing.assert_close(lzt.ntk(model, x), same)
+    torch.testing.assert_close(lzt.ntk(model, x, trace_outputs=True), same.sum((2, 3)))
+    assert lzt.sketch(model, x, 4, center=False).groups

@@ -206,3 +206,12 @@ def test_training_with_measurements_is_training_without():
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     assert torch.equal(trained(True), trained(False))
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+@pytest.mark.parametrize("function", ["ntk", "explain_ntk", "sketch"])
+def test_a_table_that_shortens_its_rows_when_read(kind, function):
+    model = nn.Sequential(kind(5, 4, max_norm=0.5), nn.Flatten())
+    before = state(model)
+    getattr(lzt, function)(model, torch.tensor([[0, 1], [2, 3], [1, 1], [4, 0]]))
+    assert_unchanged(before, model)

@@ -131,11 +131,11 @@ def _by_row(block: Block, meeting: Meeting, g: Tensor | None) -> Tensor:
 
 def by_row(values: Tensor, n: int, rows_first: bool) -> Tensor:
     """(N, s, …) to (n, N/n · s, …)."""
-    size, *rest = values.shape
+    size, s, *rest = values.shape
     if rows_first:
-        return values.reshape(n, -1, *rest[1:])
-    moved = values.reshape(size // n, n, *rest).transpose(0, 1)
-    return moved.reshape(n, -1, *rest[1:])
+        return values.reshape(n, size // n * s, *rest)
+    moved = values.reshape(size // n, n, s, *rest).transpose(0, 1)
+    return moved.reshape(n, size // n * s, *rest)
 
 
 def _part(block: Block, route: Route, parameter: nn.Parameter, stacks: dict[int, Tensor]) -> Part:

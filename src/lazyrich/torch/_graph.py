@@ -89,12 +89,11 @@ def value_shape(node: Node) -> tuple[int, ...]:
 
 
 def gradients(outputs: Tensor, edges: Iterable[Node], cotangent: Tensor) -> list[Tensor | None]:
-    """Gradients at edges for a cotangent of the outputs; None where nothing flows."""
+    """Gradients at edges for a cotangent of the outputs, dense; None where nothing flows."""
     edges = list(edges)
     if not edges:
         return []
-    return list(
-        torch.autograd.grad(
-            outputs, edges, grad_outputs=cotangent, retain_graph=True, allow_unused=True
-        )
+    arrived = torch.autograd.grad(
+        outputs, edges, grad_outputs=cotangent, retain_graph=True, allow_unused=True
     )
+    return [g.to_dense() if g is not None and g.is_sparse else g for g in arrived]

@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lazyrich._base import InputError
 
+from ._graph import gradients
 from ._model import trainable_parameters, unwrap
 from ._rows import Output, chosen_output
 from ._scale import frozen_copy
@@ -36,7 +37,9 @@ class LinearizedModule(nn.Module):
         self.parameters_now = nn.ParameterList(
             [nn.Parameter(values[name].detach().clone()) for name in self.names]
         )
-        self.way = "jvp"
+        # The gradient of a padded row is left out, which forward mode does not know.
+        self.way = "double backward" if _has_padding(self.initial) else "jvp"
+        self._is_compared = False
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The linearized outputs of a batch."""
@@ -51,6 +54,10 @@ class LinearizedModule(nn.Module):
 
         # Fused attention has no derivative of the derivative; the plain way has.
         with sdpa_kernel(SDPBackend.MATH):
+            if self.way == "jvp" and not self._is_compared:
+                self._is_compared = True
+                if not _is_forward_mode_right(function, start):
+                    self.way = "double backward"
             if self.way == "jvp":
                 try:
                     with warnings.catch_warnings():
@@ -71,26 +78,74 @@ class LinearizedModule(nn.Module):
         return self
 
 
+def _has_padding(model: nn.Module) -> bool:
+    return any(
+        getattr(module, "padding_idx", None) is not None
+        or getattr(module, "scale_grad_by_freq", False)
+        for module in model.modules()
+    )
+
+
+@torch.enable_grad()
+def _is_forward_mode_right(function: _ModelFunction, start: tuple[Tensor, ...]) -> bool:
+    """Whether u·(Jv) is (Jᵀu)·v for random u and v, as far as both can be computed.
+
+    They differ where the model computes something under ``torch.no_grad``, which forward
+    mode differentiates all the same, and where a hook changes a gradient.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(like)
+
+    leaves = tuple(p.detach().requires_grad_() for p in start)
+    try:
+        v = tuple(drawn(p) for p in start)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            slope = jvp(function, start, v)[1]
+        u = drawn(slope)
+        pulled = gradients(function(*leaves), leaves, u)
+    except (RuntimeError, NotImplementedError):
+        return True  # what cannot be compared is found out where it is used
+    pairs = [(g, w) for g, w in zip(pulled, v, strict=True) if g is not None]
+    terms = [(g.detach() * w).double().flatten() for g, w in pairs]
+    backward = torch.cat([t.cpu() for t in terms]) if terms else torch.zeros(1)
+    forward = (u * slope).double().cpu()
+    size = max(float(backward.norm()), float(forward.norm()))
+    gap = abs(float(backward.sum()) - float(forward.sum()))
+    return gap <= 50 * torch.finfo(slope.dtype).eps ** 0.75 * size
+
+
 def _double_backward(
     function: _ModelFunction, start: tuple[Tensor, ...], change: tuple[Tensor, ...]
 ) -> Tensor:
     """Jv as the derivative of Jᵀu with respect to u, which is linear in u."""
+    message = (
+        "The model has no second derivative that PyTorch can form, so it cannot be "
+        "linearized; replace the operation without one, or use lazyrich.torch.ntk, which "
+        "needs first derivatives only."
+    )
     with torch.enable_grad():
         leaves = tuple(p.detach().requires_grad_() for p in start)
         value = function(*leaves)
         u = torch.zeros_like(value, requires_grad=True)
-        pulled = torch.autograd.grad(value, leaves, u, create_graph=True, allow_unused=True)
-        pairs = [(g, v) for g, v in zip(pulled, change, strict=True) if g is not None]
-        if not pairs or not any(g.requires_grad for g, _ in pairs):
-            raise InputError(
-                "The model has no second derivative that PyTorch can form, so it cannot be "
-                "linearized; replace the operation without one, or use lazyrich.torch.ntk, which "
-                "needs first derivatives only."
+        try:
+            pulled = torch.autograd.grad(value, leaves, u, create_graph=True, allow_unused=True)
+            kept = [
+                (g, v)
+                for g, v in zip(pulled, change, strict=True)
+                if g is not None and g.requires_grad
+            ]
+            if not kept:
+                raise InputError(message)
+            (slope,) = torch.autograd.grad(
+                [g for g, _ in kept], u, [v for _, v in kept], create_graph=True
             )
-        kept = [(g, v) for g, v in pairs if g.requires_grad]
-        (slope,) = torch.autograd.grad(
-            [g for g, _ in kept], u, [v for _, v in kept], create_graph=True
-        )
+        except (RuntimeError, NotImplementedError) as error:
+            if "out of memory" in str(error):
+                raise
+            raise InputError(f"{message} PyTorch said: {str(error)[:200]}") from error
     return value.detach() + slope
 
 

@@ -137,7 +137,8 @@ def unchanged(model: nn.Module) -> Generator[None]:
     """Run the model with gradients on, and leave nothing of it changed.
 
     Buffers, modes, random number generators and autocast are as before afterwards, also
-    after an error. Gradients are never accumulated into ``.grad``: callers use
+    after an error, and so are tables whose layer shortens their rows as it reads them
+    (``max_norm``). Gradients are never accumulated into ``.grad``: callers use
     ``torch.autograd.grad``.
     """
     modes = {module: module.training for module in model.modules()}
@@ -145,6 +146,11 @@ def unchanged(model: nn.Module) -> Generator[None]:
         (module, name, value, None if value is None else value.detach().clone())
         for module in model.modules()
         for name, value in module._buffers.items()
+    ]
+    tables = [
+        (module.weight, module.weight.detach().clone())
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
     ]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
     with ExitStack() as stack:
@@ -164,6 +170,9 @@ def unchanged(model: nn.Module) -> Generator[None]:
                 if value is not None and copy is not None and not _is_same(value, copy):
                     with torch.no_grad():
                         value.copy_(copy)
+            for value, copy in tables:
+                if not _is_same(value, copy):
+                    value.data.copy_(copy)
 
 
 def _is_same(value: Tensor, copy: Tensor) -> bool:

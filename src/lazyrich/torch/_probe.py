@@ -30,6 +30,7 @@ from lazyrich.diagnosis import (
     rows_taken,
 )
 
+from ._graph import gradients
 from ._model import trainable_parameters, unchanged, unwrap
 from ._ntk import ntk
 from ._plan import require_graph
@@ -170,7 +171,7 @@ class ModuleProbe:
         require_graph(values)
         chosen = [p for p in model.parameters() if p.requires_grad]
         mean = torch.full_like(values, 1 / len(values))
-        found = torch.autograd.grad(values, chosen, mean, allow_unused=True)
+        found = gradients(values, chosen, mean)
         size = sum(
             float((g.double() * p.detach().double()).abs().sum())
             for g, p in zip(found, chosen, strict=True)
@@ -277,7 +278,7 @@ class ModuleProbe:
         with measuring(self.model):
             made = outputs(self.model, self.x, self.output)
             cotangent = torch.as_tensor(loss_gradient(values, self.labels)).to(made)
-            arrived = torch.autograd.grad(made, chosen, cotangent, allow_unused=True)
+            arrived = gradients(made, chosen, cotangent)
         gradient = np.concatenate(
             [_flat(p if g is None else g, g is None) for p, g in zip(chosen, arrived, strict=True)]
         )

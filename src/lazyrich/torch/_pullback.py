@@ -5,6 +5,7 @@ positions of cotangents and activations. Where these are few, tr(G_iáµ€G_j) = âŸ
 takes far fewer multiplications than forming G_i.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -180,6 +181,6 @@ def _matrix(meeting: Meeting, parameter: nn.Parameter) -> _Matrix | None:
     site = meeting.site
     if not isinstance(site, Product) or site.is_lookup or meeting.source is not None:
         return None
-    sides = (parameter.shape[0], parameter[0].numel())
+    sides = (parameter.shape[0], math.prod(parameter.shape[1:]))
     r, q = sides if site.activation_first == meeting.is_transposed else sides[::-1]
     return _Matrix(site, r, q)
