@@ -123,6 +123,23 @@ UNEVEN = {
     "power": lambda w, x: (x @ w) ** len(x),
     "turns of a loop": lambda w, x: jax.lax.fori_loop(0, len(x), lambda _, z: 2 * z, x @ w),
     "one row otherwise": lambda w, x: x @ w if len(x) == 1 else jnp.sin(x @ w),
+    "sum of twice as many ones": lambda w, x: jnp.ones(2 * len(x)).sum() * (x @ w),
+    "sum of one more": lambda w, x: jnp.ones(len(x) + 1).sum() * (x @ w),
+    "sum of squares": lambda w, x: jnp.ones((len(x), len(x) + 1)).sum() * (x @ w),
+    "product of one more": lambda w, x: (lambda a: a @ a)(jnp.ones(len(x) + 1)) * (x @ w),
+    "count to one more": lambda w, x: jnp.arange(len(x) + 1).max() * (x @ w),
+    "as many ones as entries": lambda w, x: jnp.ones(x.size).sum() * (x @ w),
+    "one more turn": lambda w, x: jax.lax.scan(
+        lambda z, _: (1.1 * z, None), x @ w, None, len(x) + 1
+    )[0],
+    "ones beside the rows": lambda w, x: (
+        jnp.concatenate([jnp.ones(3), jnp.zeros(len(x))]).mean() * (x @ w)
+    ),
+    "cut to the same length": lambda w, x: jnp.ones((len(x), 8))[1:].sum() * (x @ w),
+    "reshaped": lambda w, x: (
+        jnp.broadcast_to(jnp.arange(2.0), (len(x), 2)).reshape(2, -1)[:, :1].T * (x @ w)
+    ),
+    "odd or even": lambda w, x: jnp.ones(3 + len(x) % 2).sum() * (x @ w),
 }
 
 
@@ -148,7 +165,31 @@ def until_small(row):
     return jax.lax.while_loop(lambda r: (r**2).sum() > 1, lambda r: r / 2, row)
 
 
+def gated(w, x):
+    """A gated recurrent network, whose state does not depend on the rows at first."""
+    u = jnp.eye(3, 6) + 0.1
+
+    def turn(h, item):
+        a, b = jnp.split((item[:, None] * w[0, 0] + h) @ u, 2, -1)
+        return jnp.tanh(a + w[1, 1]) * h + jax.nn.sigmoid(b) * w[2, 0], None
+
+    return jax.lax.scan(turn, jnp.zeros((len(x), 3)), x.T)[0]
+
+
+def normalised_state(w, x):
+    """The state is normalised, joined with the input, cut and reshaped, from zeros on."""
+
+    def turn(h, item):
+        h = (h - h.mean(1, keepdims=True)) / jnp.sqrt(1 + jnp.square(h).sum(1, keepdims=True))
+        h = jnp.concatenate([h, 0 * h], 1).reshape(-1, 2, 2)[:, 0] + jnp.sort(h, 1)
+        return h + jnp.tanh(item[:, None] * w[0]), None
+
+    return jax.lax.scan(turn, jnp.zeros((len(x), 2)), x.T)[0]
+
+
 ROW_WISE = {
+    "gated recurrent": (gated, True),
+    "normalised state": (normalised_state, True),
     "vmap": (lambda w, x: jax.vmap(lambda row: row @ w)(x), True),
     "lax.map": (lambda w, x: jax.lax.map(lambda row: row @ w, x), True),
     "scan over rows": (lambda w, x: jax.lax.scan(lambda s, r: (s, r @ w), 0, x)[1], True),

@@ -19,11 +19,9 @@ from lazyrich._base import InputError
 from .._ntk._trace import flatten
 from .._ntk._traced_predictor import Traced, equations, operations
 from ._dependence import depends_on_own_row_alone
+from ._places import SHAPING, Counts
 
 _DRAWING = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
-
-# What JAX adds or leaves out where an axis has the length one.
-_SHAPING = frozenset({"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"})
 
 _MIXES = (
     "predict mixes the rows of a batch: the output of one row changes with another row; each row "
@@ -73,7 +71,10 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
         return False
     if "custom_vjp_call" in operations(few.closed):
         return False  # what its rule does to sums over rows cannot be read off
-    return depends_on_own_row_alone(few.closed, n_leaves)
+    counts = Counts(few.closed, row.closed)
+    if n > 1 and not counts.are_those_of(Counts(batch.closed, row.closed)):
+        return False
+    return depends_on_own_row_alone(few.closed, n_leaves, counts)
 
 
 def _numbers(closed: jex.ClosedJaxpr) -> set[str]:
@@ -90,7 +91,7 @@ def _numbers(closed: jex.ClosedJaxpr) -> set[str]:
 
 def _computing(closed: jex.ClosedJaxpr) -> list[str]:
     """The operations of a program but for those that only shape arrays."""
-    return [name for name in operations(closed) if name not in _SHAPING]
+    return [name for name in operations(closed) if name not in SHAPING]
 
 
 def _same_constants(some: Sequence[PyTree], others: Sequence[PyTree]) -> bool:

@@ -5,16 +5,25 @@ of as many ones as there are rows. The answer errs on one side: an operation tha
 not to do so does not.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
+import jax.extend.core as jex
 import numpy as np
+
+from lazyrich.kernels._equation import Equation
 
 from .._ntk._loops import scan_counts
 from .._ntk._trace import Step
+from .._ntk._traced_predictor import equations
 from ._masks import ENTRYWISE, Masks
 
 PLACE = 1 << 7
 """The bit of a mask that stands for places and for the number of rows."""
+
+SHAPING = frozenset({"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"})
+"""What JAX adds or leaves out where an axis has the length one."""
 
 # What gives equal rows for equal rows, if nothing in it comes from the inputs.
 _EVEN = ENTRYWISE | {
@@ -29,34 +38,126 @@ _EVEN = ENTRYWISE | {
     "transpose",
     "while",
 }
+_CUTTING = {"dynamic_slice", "slice", "split"}
+# Parameters that name the axis along which entries are joined or put in order.
+_AXIS_NAMES = {"concatenate": "dimension", "sort": "dimension"} | dict.fromkeys(
+    ("cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"), "axis"
+)
 
 
-def tells_place(step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]], n_rows: int) -> bool:
+class Counts:
+    """Which lengths in a program follow from the number of rows: for one row they are others.
+
+    Args:
+        few: the program of several rows.
+        row: that of one row, which computes the same in the same order.
+    """
+
+    def __init__(self, few: jex.ClosedJaxpr, row: jex.ClosedJaxpr) -> None:
+        self._new = _all_lengths(few) - _all_lengths(row)
+        self._known = {
+            id(some): _differing(some, one)
+            for some, one in zip(_computing(few), _computing(row), strict=True)
+        }
+
+    def of(self, step: Step) -> frozenset[int]:
+        """Lengths among those of an operation's arrays that follow from the number of rows."""
+        return self._known.get(id(step.eqn), self._new)
+
+    def are_those_of(self, other: "Counts") -> bool:
+        """Whether the same operations have such lengths in another program."""
+        pairs = zip(self._known.values(), other._known.values(), strict=True)
+        return all(bool(some) == bool(others) for some, others in pairs)
+
+
+def tells_place(
+    step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]], counted: frozenset[int]
+) -> bool:
     """Whether an operation may bring in the place of a row or the number of rows.
 
     Args:
         step: the operation.
         masks: the rows that its arguments depend on.
         shapes: of its results.
-        n_rows: the number of rows, by which an axis of rows is known.
+        counted: the lengths that follow from the number of rows, by which an axis of rows
+            is known.
     """
     if step.name == "iota":
-        return step.params["shape"][step.params["dimension"]] % n_rows == 0
+        return step.params["shape"][step.params["dimension"]] in counted
     if step.name == "scan":
-        return step.params["length"] == n_rows and _counts_turns(step)
+        return step.params["length"] in counted and _counts_turns(step)
     if step.name.startswith("scatter"):
         numbers = step.params["dimension_numbers"]
-        return n_rows in [masks[0].shape[a] for a in numbers.scatter_dims_to_operand_dims]
+        return any(masks[0].shape[a] in counted for a in numbers.scatter_dims_to_operand_dims)
     if step.name == "dynamic_update_slice":
         pairs = zip(masks[0].shape, masks[1].shape, strict=True)
-        return any(length == n_rows != written for length, written in pairs)
+        return any(length in counted and length != written for length, written in pairs)
     if any(mask.any() for mask in masks):
         return step.name in {"slice", "split"} and _cuts_rows(step, masks[0], shapes)
+    if step.name in _EVEN:
+        return False
+    return _tells_number(step, [mask.shape for mask in masks], shapes, counted)
+
+
+def _tells_number(
+    step: Step,
+    before: Sequence[tuple[int, ...]],
+    after: Sequence[tuple[int, ...]],
+    counted: frozenset[int],
+) -> bool:
+    """Whether results may tell rows apart, or their number, where no argument does."""
+    axes: Sequence[int] | None = None
     if step.name == "dot_general":
-        contracted = step.params["dimension_numbers"][0][0]
-        return n_rows in [masks[0].shape[axis] for axis in contracted]
-    lengths = [length for shape in (*(m.shape for m in masks), *shapes) for length in shape]
-    return step.name not in _EVEN and n_rows in lengths
+        axes = step.params["dimension_numbers"][0][0]
+    elif step.name in _AXIS_NAMES:
+        axes = [step.params[_AXIS_NAMES[step.name]]]
+    elif step.name.startswith(("arg", "reduce_")) and "axes" in step.params:
+        axes = step.params["axes"]
+    if axes is not None:
+        own = before[:1] if step.name == "dot_general" else (*before, *after[:1])
+        own = [shape for shape in own if len(shape) > max(axes, default=-1)]
+        return any(shape[axis] in counted for shape in own for axis in axes)
+    if step.name in _CUTTING:
+        return any(
+            length in counted and length != left
+            for shape in after
+            for length, left in zip(before[0], shape, strict=True)
+        )
+    if step.name == "reshape":
+        return _counted_places(before[0], counted) != _counted_places(after[0], counted)
+    return not counted.isdisjoint(chain(*before, *after))
+
+
+def _counted_places(shape: tuple[int, ...], counted: frozenset[int]) -> list[tuple[int, int]]:
+    """Each counted axis by its length and how many entries the axes before it have."""
+    return [(math.prod(shape[:k]), n) for k, n in enumerate(shape) if n in counted]
+
+
+def _computing(closed: jex.ClosedJaxpr) -> Iterator[Equation]:
+    return (eqn for eqn in equations(closed.jaxpr) if eqn.primitive.name not in SHAPING)
+
+
+def _all_lengths(closed: jex.ClosedJaxpr) -> frozenset[int]:
+    shapes = (shape for eqn in equations(closed.jaxpr) for shape in _shapes(eqn))
+    return frozenset(chain(*shapes))
+
+
+def _differing(some: Equation, one: Equation) -> frozenset[int]:
+    """Lengths in one operation that are others in its counterpart."""
+    found = set()
+    for a, b in zip(_shapes(some), _shapes(one), strict=True):
+        if len(a) == len(b):
+            found |= {n for n, m in zip(a, b, strict=True) if n != m}
+        else:
+            found |= {*a}
+    return frozenset(found)
+
+
+def _shapes(eqn: Equation) -> list[tuple[int, ...]]:
+    """Shapes of arguments and results, and the length of a loop."""
+    turns = [(eqn.params["length"],)] if eqn.primitive.name == "scan" else []
+    atoms = (*eqn.invars, *eqn.outvars)
+    return [tuple(getattr(atom.aval, "shape", ())) for atom in atoms] + turns
 
 
 def _counts_turns(step: Step) -> bool:
