@@ -9,7 +9,7 @@ from lazyrich._base import Json
 
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
-from ._output import say, say_json, say_table
+from ._output import say, say_columns, say_json
 
 if TYPE_CHECKING:
     from lazyrich.race import Edition
@@ -109,9 +109,21 @@ def _print(rows: list[dict[str, Json]], title: str) -> None:
     if not rows:
         say(f"{title}: no arm has runs with fresh seeds yet")
         return
-    names = [name for name in rows[0] if name != "settings"]
-    cells = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
-    say_table(title, [name.replace("_", " ") for name in names], cells, whole=("arm", "task"))
+    left_out = 0
+    for task in dict.fromkeys(str(row["task"]) for row in rows):
+        of_task = [row for row in rows if row["task"] == task]
+        names = [name for name in rows[0] if name not in ("arm", "settings", "task")]
+        columns = [
+            (
+                name.replace("_", " "),
+                ["" if row[name] is None else str(row[name]) for row in of_task],
+            )
+            for name in names
+        ]
+        arms = [("arm", [str(row["arm"]) for row in of_task])]
+        left_out = max(left_out, say_columns(f"{task}, {title}", [*arms, *columns], always=0))
+    if left_out:
+        say(f"{left_out} more columns in a wider terminal, or with --json.")
 
 
 def _law(edition: "Edition", out: Path, store: str | None, executor: str) -> None:
