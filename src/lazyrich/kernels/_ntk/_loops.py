@@ -35,6 +35,7 @@ class Builder(Protocol):
     constants: dict[int, PyTree]
     makers: dict[int, Step]
     rowwise: set[int]
+    opens_turns: bool
 
     def inline(
         self, jaxpr: jex.Jaxpr, consts: Iterable[PyTree], inputs: Iterable[int]
@@ -91,7 +92,7 @@ def _open_scan(builder: Builder, eqn: Equation, ins: tuple[int, ...]) -> list[in
     n_steps = turns * _count_steps(eqn.params["jaxpr"].jaxpr)
     is_layers = not builder.params.isdisjoint(ins[n_consts + n_carry :])
     most = _MOST_LAYERS if is_layers else _MOST_TURNS
-    if turns > most or n_steps > _MOST_STEPS:
+    if turns > most or n_steps > _MOST_STEPS or not (is_layers or builder.opens_turns):
         return None
     return _in_turn(builder, eqn, ins, n_consts, n_carry)
 

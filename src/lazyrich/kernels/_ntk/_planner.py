@@ -17,7 +17,7 @@ from ._factors import Factors, row_factors
 from ._groups import gather, restrict
 from ._plan import Cross, Group, Member, Plan
 from ._sites import Entries, entries
-from ._trace import Program, trace
+from ._trace import Program, flatten, trace
 from ._weight_sharing import Overlap, classes, overlaps
 from ._work import Rates
 
@@ -40,6 +40,9 @@ def make_plan(
 ) -> Plan:
     """Decide the way of every parameter: the one that takes less time, as predicted.
 
+    Loops over time are written out only where that saves forming a Jacobian: a program
+    written out has many small steps.
+
     Args:
         row_predict: (leaves, row) -> (c,).
         leaves: the parameter arrays or their shapes.
@@ -48,22 +51,35 @@ def make_plan(
         n_rows: how many rows the kernel is of.
         rates: how fast the device is.
     """
-    program = trace(row_predict, list(leaves), row, opens_loops=True)
-    found = entries(program, len(leaves))
+    closed = jax.make_jaxpr(row_predict)(list(leaves), row)
+    program = flatten(closed, opens_loops=True)
+    (c,) = program.shapes[program.outputs[0]].shape
+    setting = Setting(c, traced, max(n_rows, _FEWEST_ROWS), rates)
+    plan = _make_plan(program, len(leaves), setting)
+    kept = flatten(closed, opens_loops=True, opens_turns=False)
+    if len(kept.steps) == len(program.steps):
+        return plan
+    other = _make_plan(kept, len(leaves), setting)
+    return other if _contracted(plan) <= _contracted(other) else plan
+
+
+def _contracted(plan: Plan) -> set[int]:
+    """The parameters with a part whose Jacobian is not formed."""
+    return {m.param for group in plan.groups if not group.forms_jacobians for m in group.members}
+
+
+def _make_plan(program: Program, n_params: int, setting: Setting) -> Plan:
+    found = entries(program, n_params)
     groups, shared, notes = _candidates(program, found)
-    (n_outputs,) = program.shapes[program.outputs[0]].shape
-    used = tuple(p for p in range(len(leaves)) if found.is_used[p])
-    draft = Plan(
-        program, len(leaves), n_outputs, groups, used, (), (False,) * len(used), found, notes
-    )
+    used = tuple(p for p in range(n_params) if found.is_used[p])
+    draft = Plan(program, n_params, setting.c, groups, used, (), (False,) * len(used), found, notes)
     varying = _row_dependence(draft)
     groups = tuple(
         replace(group, is_constant=not varies)
         for group, varies in zip(groups, varying.cotangents, strict=True)
     )
-    setting = Setting(n_outputs, traced, max(n_rows, _FEWEST_ROWS), rates)
     structured, formed = _ways(draft, groups, shared, setting)
-    kept, early, late = _split(groups, structured, formed, n_outputs)
+    kept, early, late = _split(groups, structured, formed, setting.c)
     structured = {m.param for g in (*kept, *early, *late) for m in g.members}
     explicit = tuple(p for p in used if p not in structured)
     varies = dict(zip(used, varying.jacobians, strict=True))

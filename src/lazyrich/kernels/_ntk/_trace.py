@@ -49,9 +49,18 @@ def trace(
     return flatten(jax.make_jaxpr(function)(*arguments), opens_loops=opens_loops)
 
 
-def flatten(closed: jex.ClosedJaxpr, *, opens_loops: bool = False) -> Program:
-    """A traced function in flat form, as `trace` gives it."""
-    builder = _Builder(opens_loops=opens_loops)
+def flatten(
+    closed: jex.ClosedJaxpr, *, opens_loops: bool = False, opens_turns: bool = True
+) -> Program:
+    """A traced function in flat form, as `trace` gives it.
+
+    Args:
+        closed: the trace.
+        opens_loops: as in `trace`.
+        opens_turns: whether to write out also loops over other things than parameters,
+            turn by turn.
+    """
+    builder = _Builder(opens_loops=opens_loops, opens_turns=opens_turns)
     inputs = tuple(builder.slot(var.aval) for var in closed.jaxpr.invars)
     builder.params, builder.rowwise = frozenset(inputs[:-1]), {*inputs[-1:]}
     outputs = tuple(builder.inline(closed.jaxpr, closed.consts, inputs))
@@ -66,8 +75,9 @@ def flatten(closed: jex.ClosedJaxpr, *, opens_loops: bool = False) -> Program:
 
 
 class _Builder:
-    def __init__(self, *, opens_loops: bool) -> None:
+    def __init__(self, *, opens_loops: bool, opens_turns: bool) -> None:
         self.opens_loops = opens_loops
+        self.opens_turns = opens_turns
         self.params: frozenset[int] = frozenset()
         self.steps: list[Step] = []
         self.shapes: list[jax.ShapeDtypeStruct] = []
