@@ -50,6 +50,19 @@ def test_some_settings_agree_up_to_step_1000(node):
     require_equal(found)
 
 
+def test_javascript_alone_gives_the_same_bits(node):
+    """Where WebAssembly is missing or forbidden the page has the same curves, only later."""
+    arguments = [node, HERE / "products.mjs", PAGE, golden.FILE]
+    fast, plain = (
+        json.loads(subprocess.run(list(map(str, one)), capture_output=True, check=True).stdout)
+        for one in (arguments, [*arguments, "plain"])
+    )
+    assert all(one["isEqual"] for one in fast["products"] + plain["products"])
+    assert all(one["isCompiled"] == one["isFast"] for one in fast["products"])
+    assert not any(one["isCompiled"] for one in plain["products"])
+    assert fast["curves"] == plain["curves"]
+
+
 @pytest.mark.slow
 def test_fifty_settings_agree_up_to_step_1000_and_cross_at_the_same_steps(node):
     found = compared(node, first=0, stride=1, whole=True)

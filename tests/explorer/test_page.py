@@ -12,7 +12,7 @@ import pytest
 from explorer.play_settings import PlaySettings
 from lazyrich import InputError
 from lazyrich.explorer import figure_links, page_text
-from lazyrich.explorer._page import FIGURES, PAGE, SLIDERS, example
+from lazyrich.explorer._page import _APP, _WORKER, FIGURES, PAGE, SLIDERS, example
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,19 +57,25 @@ def test_nothing_that_is_stored_can_end_a_script():
     assert "alert(1)</script>" not in page
 
 
-def test_modules_of_the_page_are_joined_without_clashes():
+@pytest.mark.parametrize("modules", [_APP, _WORKER])
+def test_modules_of_the_page_are_joined_without_clashes(modules):
     """Two names at the top of two modules would be one in the page."""
+    declared = re.compile(
+        r"^(?:export )?(?:async )?(?:const|let|function|class) (?:(\w+)|\[([\w, ]+)\])",
+        re.MULTILINE,
+    )
     names = [
-        (name, path.name)
-        for path in PAGE.glob("*.js")
-        if path.name not in ("worker.js", "committee.js", "linearized.js", "linear.js", "random.js")
-        for name in re.findall(
-            r"^(?:export )?(?:const|let|function|class|async function) (\w+)",
-            path.read_text(),
-            re.MULTILINE,
-        )
+        name
+        for module in modules
+        for one, several in declared.findall((PAGE / f"{module}.js").read_text())
+        for name in (one or several).split(", ")
     ]
-    assert len({name for name, _ in names}) == len(names)
+    assert len(names) > 20
+    assert len(set(names)) == len(names)
+
+
+def test_every_module_is_in_the_page():
+    assert {path.stem for path in PAGE.glob("*.js")} == set(_APP) | set(_WORKER)
 
 
 @pytest.mark.slow
