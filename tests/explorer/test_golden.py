@@ -87,7 +87,9 @@ def test_the_file_is_what_python_computes(number):
     assert line["settings"] == golden.random_settings(number).model_dump(mode="json")
     settings = PlaySettings(**line["settings"])
     for name, values in play_curves(settings, np.array(line["steps"])).items():
-        np.testing.assert_allclose(values, line["curves"][name], rtol=1e-9, err_msg=name)
+        wanted = line["curves"][name]
+        # Where the points determine the target, regression leaves a loss that is rounding alone.
+        np.testing.assert_allclose(values, wanted, rtol=1e-9, atol=1e-19, err_msg=name)
 
 
 @pytest.mark.slow
