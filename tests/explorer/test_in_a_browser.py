@@ -324,6 +324,80 @@ def test_five_hundred_runs_are_filtered_at_once(page, server):
     assert slowest < 100
 
 
+def test_a_link_restores_filters_and_what_is_held_fixed(page, server):
+    open_view(page, server.url, "runs")
+    js(
+        page,
+        "for (const [id, value, type] of arguments[0]) {"
+        "  const field = document.getElementById(id); field.value = value;"
+        "  field.dispatchEvent(new Event(type, { bubbles: true })); }",
+        [["filter-words", "epsilon<0.75", "input"], ["filter-alpha", "4", "change"]],
+    )
+    count = "document.getElementById('runs-count').textContent"
+    assert js(page, f"return {count}") == "30 of 500 runs"
+    page.find_element("id", "runs-all").click()
+    caption = "document.getElementById('runs-caption').textContent"
+    wait_for(page, f"{caption} === 'test loss of the first 24 of 30 selected runs'")
+    wait_for(page, "location.hash.includes('only-alpha=4')")
+    address = js(page, "return location.href")
+    page.get("about:blank")
+    page.get(address)
+    wait_for(page, "globalThis.lazyrichExplorer?.isFilled")
+    assert js(page, f"return {count}") == "30 of 500 runs"
+
+
+def test_a_link_restores_what_a_map_holds_fixed(page, tmp_path):
+    places = [(alpha, epsilon, dim) for alpha in (1, 2) for epsilon in (1, 2) for dim in (5, 8)]
+    curve = {"steps": [0, 10], "values": {"train_loss": [1, 0.1], "test_loss": [1, 0.1]}}
+    document = {
+        "title": "A sweep over three settings",
+        "settings": dict(
+            zip(("alpha", "epsilon", "dim"), map(list, zip(*places, strict=True)), strict=True)
+        ),
+        "runs": [
+            {"status": "ok", "outcome": "generalises late", "delay": 100 * a + 10 * e + d}
+            for a, e, d in places
+        ],
+        "curves": [curve for _ in places],
+        "quantities": {"train_loss": "1", "test_loss": "1"},
+        "common": {},
+    }
+    path = tmp_path / "page.html"
+    path.write_text(page_text(document), encoding="utf-8")
+    open_view(page, path.as_uri(), "map", "&at=1-0")
+    caption = "document.getElementById('map-run-caption').textContent"
+    assert js(page, f"return {caption}") == "alpha = 2, epsilon = 1: delay 217, median of 2 runs"
+    js(
+        page,
+        "const field = document.getElementById('map-of-dim'); field.value = '8';"
+        "field.dispatchEvent(new Event('change', { bubbles: true }))",
+    )
+    wait_for(page, f"{caption} === 'alpha = 2, epsilon = 1: delay 218'")
+    wait_for(page, "location.hash.includes('of-dim=8')")
+    address = js(page, "return location.href")
+    page.get("about:blank")
+    page.get(address)
+    wait_for(page, f"{caption} === 'alpha = 2, epsilon = 1: delay 218'")
+    assert js(page, "return document.getElementById('map-of-dim').value") == "8"
+
+
+def test_conditions_do_not_hold_for_what_is_not_there(page, server):
+    """A delay that is censored is neither above nor below a number; the table shows never."""
+    open_view(page, server.url, "runs")
+    counts = []
+    for words in ("delay>=0", "delay<0", "delay=never", "delay!=never"):
+        js(
+            page,
+            "document.getElementById('filter-words').value = arguments[0];"
+            "lazyrichExplorer.runs.filter()",
+            words,
+        )
+        counts.append(int(page.find_element("id", "runs-count").text.split()[0]))
+    known, below, never, there = counts
+    assert (known, below, known + never) == (there, 0, 500)
+    assert never > 0
+
+
 def test_seeds_are_bands_and_columns_sort(page, server):
     open_view(page, server.url, "runs")
     fill = "document.getElementById('filter-words').value = 'alpha=2 epsilon=0.5';"

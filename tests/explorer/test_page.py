@@ -194,3 +194,35 @@ def test_the_lessons_say_what_is_seen():
     assert many["delay"]["ratio"] < 2
     assert rich["end"]["target_moment"] > 1000 * rich["start"]["target_moment"]
     assert rich["end"]["alignment"] > 5 * rich["end"]["chance_alignment"]
+
+
+@pytest.mark.slow
+def test_the_other_figures_show_what_their_texts_say():
+    """Those without a printed draw, in the sizes that the page can train."""
+    if shutil.which("node") is None:
+        pytest.skip("no node here")
+    base = PlaySettings().model_dump(mode="json")
+    settings = {one["figure"]: one["settings"] for one in FIGURES if not one["is_printed"]}
+    assert set(settings) == {"fig1", "fig3", "fig7", "fig13"}
+    more = [
+        settings["fig1"],
+        settings["fig3"],
+        settings["fig3"] | {"alpha": 1.0},
+        settings["fig7"],
+        settings["fig7"] | {"weight_scale": 1.0, "alpha": 4.0},
+        settings["fig7"] | {"weight_scale": 1.0},
+        settings["fig13"],
+    ]
+    arguments = json.dumps({"base": base, "more": more, "isWithoutLessons": True})
+    command = ["node", Path(__file__).parent / "lessons.mjs", PAGE, arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    wide, lazy, rich, scaled, raised, other, heavy = json.loads(run.stdout)
+    assert wide["delay"]["ratio"] > 5
+    assert lazy["delay"]["delay"] > 2 * rich["delay"]["delay"]
+    assert lazy["end"]["weight_norm"] < rich["end"]["weight_norm"]
+    assert scaled["end"]["weight_norm"] == pytest.approx(raised["end"]["weight_norm"], rel=0.02)
+    assert scaled["delay"]["ratio"] == pytest.approx(raised["delay"]["ratio"], rel=0.05)
+    assert other["delay"]["ratio"] < 0.8 * scaled["delay"]["ratio"]
+    for one in (wide, heavy):
+        assert one["peaks"]["test"]["value"] > 1.1 * one["start"]["test_loss"]
+    assert heavy["delay"]["testStep"] < wide["delay"]["testStep"] / 5

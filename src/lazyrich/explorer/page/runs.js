@@ -21,7 +21,7 @@ export class Runs {
     this.chart = new Chart(document.getElementById("runs-chart"), { title: "Selected runs", lines: [] });
     this.trainer = new Trainer(source);
     const on = (id, event, act) => document.getElementById(id).addEventListener(event, act);
-    on("runs-all", "click", () => this.choose(this.visible().slice(0, MOST_LINES)));
+    on("runs-all", "click", () => this.choose(this.visible()));
     on("runs-none", "click", () => this.choose([]));
     on("runs-quantity", "change", (event) => { this.quantity = event.target.value; this.changed(); });
     on("runs-bands", "change", () => this.changed());
@@ -35,7 +35,7 @@ export class Runs {
     const found = this.source.document;
     document.getElementById("train").hidden = !this.source.canTrain;
     document.getElementById("runs-about").textContent = found.runs.length || found.diagnosis
-      ? `${found.title}.`
+      ? `${found.title.replaceAll(" = ", "\u00a0=\u00a0")}.`
       : "There are no stored runs. Open some: lazyrich explore STORE, the folder of lazyrich train, or a diagnosis.";
     document.getElementById("diagnosis").replaceChildren(...(found.diagnosis ? diagnosisNodes(found.diagnosis) : []));
     document.getElementById("stored").hidden = !found.runs.length;
@@ -61,7 +61,7 @@ export class Runs {
     label.className = "grow";
     const words = document.createElement("input");
     Object.assign(words, { type: "text", id: "filter-words", autocomplete: "off", maxLength: 200 });
-    words.addEventListener("input", () => this.filter());
+    words.addEventListener("input", () => this.filterByHand());
     label.append("Words, or conditions such as alpha>=1", words);
     form.replaceChildren(...fields, label);
   }
@@ -71,7 +71,7 @@ export class Runs {
     const field = document.createElement("select");
     field.id = `filter-${name}`;
     field.append(new Option("all", ""), ...valuesOf(column).slice(0, 200).map((value) => new Option(String(value), JSON.stringify(value))));
-    field.addEventListener("change", () => this.filter());
+    field.addEventListener("change", () => this.filterByHand());
     label.append(name, field);
     this.filters[name] = { field, column };
     return label;
@@ -116,6 +116,11 @@ export class Runs {
     return { row, box, words: texts.join(" ").toLowerCase(), isShown: true };
   }
 
+  filterByHand() {
+    this.filter();
+    this.onChange();
+  }
+
   // Which rows fit the fields and the words; rows are made once.
   filter() {
     const active = Object.values(this.filters).filter(({ field }) => field.value);
@@ -140,11 +145,16 @@ export class Runs {
     const match = /^([^<>=!]+)(>=|<=|!=|=|<|>)(.+)$/.exec(part);
     const column = match && this.columns.find(([name]) => name.toLowerCase() === match[1]);
     if (!column) return (k, { words }) => words.includes(part);
-    const [, , value] = column;
+    const [name, , value] = column;
     const wanted = Number(match[3]);
     const isNumber = !Number.isNaN(wanted);
     return (k) => {
       const found = value(k);
+      // What is not there is neither above nor below a number; it is what the table shows.
+      if (found === null || found === undefined) {
+        const isShown = textOf(name, found) === match[3];
+        return { "=": isShown, "!=": !isShown }[match[2]] ?? false;
+      }
       const [a, b] = isNumber && typeof found === "number" ? [found, wanted] : [String(found).toLowerCase(), match[3]];
       return { ">=": a >= b, "<=": a <= b, "!=": a !== b, "=": a === b, "<": a < b, ">": a > b }[match[2]];
     };
@@ -202,8 +212,8 @@ export class Runs {
     const labelled = lines.filter((line) => line.label);
     document.querySelector("#runs figure > .legend")?.remove();
     document.getElementById("runs-chart").before(legend(labelled));
-    const more = this.chosen.size > MOST_LINES ? `, the first ${MOST_LINES} of ${this.chosen.size}` : "";
-    document.getElementById("runs-caption").textContent = `${this.quantity.replaceAll("_", " ")} of ${numbers.length} selected runs${more}${isBanded ? ": medians, and bands from the lowest to the highest seed" : ""}`;
+    const count = this.chosen.size > MOST_LINES ? `the first ${MOST_LINES} of ${this.chosen.size}` : numbers.length;
+    document.getElementById("runs-caption").textContent = `${this.quantity.replaceAll("_", " ")} of ${count} selected run${this.chosen.size === 1 ? "" : "s"}${isBanded ? ": medians, and bands from the lowest to the highest seed" : ""}`;
     this.chart.say(labelled.map((line) => line.label).join("; "));
   }
 
@@ -246,8 +256,14 @@ export class Runs {
   }
 
   async saveCsv() {
-    const numbers = [...this.chosen].sort((a, b) => a - b).slice(0, MOST_LINES);
-    const curves = await this.source.curvesOf(numbers);
+    const numbers = [...this.chosen].sort((a, b) => a - b);
+    let curves;
+    try {
+      curves = await this.source.curvesOf(numbers);
+    } catch (error) {
+      document.getElementById("runs-caption").textContent = error.message;
+      return;
+    }
     const { settings, quantities } = this.source.document;
     const names = Object.keys(quantities);
     const rows = curves.flatMap((one, k) => one.steps.map((step, at) => [...this.names.map((name) => settings[name][numbers[k]]), step, ...names.map((name) => one.values[name]?.[at])]));
@@ -256,7 +272,10 @@ export class Runs {
 
   state() {
     if (!this.rows) return {};
+    const filters = Object.entries(this.filters).map(([name, { field }]) => [`only-${name}`, field.value]);
     return {
+      ...Object.fromEntries(filters),
+      find: document.getElementById("filter-words").value,
       curve: this.quantity,
       selected: [...this.chosen].sort((a, b) => a - b).slice(0, MOST_LINES).join("-"),
       bands: document.getElementById("runs-bands").checked ? "1" : "",
@@ -267,6 +286,12 @@ export class Runs {
     if (!this.rows) return;
     if (Object.hasOwn(this.source.document.quantities, words.get("curve") ?? "")) this.quantity = words.get("curve");
     document.getElementById("runs-bands").checked = words.get("bands") === "1";
+    document.getElementById("filter-words").value = (words.get("find") ?? "").slice(0, 200);
+    for (const [name, { field }] of Object.entries(this.filters)) {
+      field.value = words.get(`only-${name}`) ?? "";
+      if (field.selectedIndex < 0) field.value = "";
+    }
+    this.filter();
     const numbers = (words.get("selected") ?? "").split("-").filter(Boolean).map(Number);
     const sound = numbers.filter((number) => Number.isInteger(number) && number >= 0 && number < this.rows.length);
     this.choose(words.has("selected") ? sound : [...this.chosen], false);
