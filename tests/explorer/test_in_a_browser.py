@@ -108,6 +108,9 @@ def test_it_loads_by_itself(page, file, view):
     assert all(name.startswith(("data:", "blob:")) for name in loaded)
     current = js(page, 'return document.querySelector("nav [aria-current]").dataset.view')
     assert current == view
+    plots = "[...Object.values(lazyrichExplorer.play.charts), lazyrichExplorer.map.chart]"
+    named = f"return {plots}.map((chart) => chart.plot.axes[0].label)"
+    assert set(js(page, named)) == {"step"}
 
 
 def test_every_slider_moves_the_curve(page, file):
@@ -597,6 +600,14 @@ def test_the_report_carries_the_page_along(page, tmp_path):
         main(["report", "--out", str(folder), "--to", str(tmp_path / "report.html")])
     assert ended.value.code == 0
     page.get((tmp_path / "report.html").as_uri())
+    families, sizes = js(
+        page,
+        "const words = [...document.querySelectorAll('button')].filter((one) => one.innerText);"
+        "const styles = words.map((one) => getComputedStyle(one));"
+        "return ['fontFamily', 'fontSize'].map((name) => styles.map((one) => one[name]))",
+    )
+    assert set(families) == {js(page, "return getComputedStyle(document.body).fontFamily")}
+    assert min(float(size.removesuffix("px")) for size in sizes) >= 12
     first = page.current_window_handle
     js(page, "document.querySelector('.explore[data-state*=\"keys=0-1-2-0\"]').focus()")
     ActionChains(page).send_keys(Keys.ENTER).perform()

@@ -39,7 +39,7 @@ export class Chart {
           : { range: (_, low, high) => this.range ?? linearRange(low, high) },
       },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map(stepText), label: "step", labelFont: axis.font, labelSize: 16, labelGap: -2, size: 30, space: 34 },
+        { ...axis, filter: (_, ticks) => ticks, values: (_, ticks) => ticks.map(stepText), label: "step", labelFont: axis.font, labelSize: 16, labelGap: -2, size: 30, space: 34 },
         { ...axis, ...(this.isLog ? {} : linear), values: (_, ticks) => ticks.map((tick) => tickText(tick, this.isLog)), size: 54 },
       ],
       series: [{}, ...this.lines.map((line) => ({

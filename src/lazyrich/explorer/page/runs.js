@@ -45,7 +45,7 @@ export class Runs {
     const names = Object.keys(found.quantities);
     if (!names.includes(this.quantity)) this.quantity = names[0];
     document.getElementById("runs-quantity").replaceChildren(...names.map((name) => new Option(`${name.replaceAll("_", " ")} (${found.quantities[name]})`, name)));
-    const common = Object.entries(found.common).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
+    const common = Object.entries(found.common).map(([name, value]) => `${name} = ${typeof value === "string" ? value : JSON.stringify(value)}`);
     document.getElementById("runs-common").textContent = common.length ? `Equal in all runs: ${common.join(", ")}.` : "";
     this.makeFilters();
     this.makeTable();

@@ -133,7 +133,8 @@ export function readable(value) {
 
 function powerOfTen(value) {
   const [digits, power] = value.toExponential(2).split("e");
-  return `${digits}·10${raised(Number(power))}`;
+  const factor = Number(digits) === 1 ? "" : `${Number(digits)}·`;
+  return `${factor}10${raised(Number(power))}`;
 }
 
 // A whole number as an exponent.
