@@ -10,7 +10,7 @@ import pytest
 from browser import chromium, lowest_contrast, media, resize
 from explorer.stored import exponential_store
 from lazyrich.explorer import ExplorerServer, page_text, read_document
-from lazyrich.explorer._page import FIGURES, SLIDERS
+from lazyrich.explorer._page import FIGURES, SLIDERS, _address
 
 pytestmark = pytest.mark.slow  # Chromium takes seconds to start
 
@@ -200,6 +200,23 @@ def test_figure_buttons_give_the_recorded_runs(page, file, title):
     # The page records at other steps: its peak lies between the records beside the highest.
     top = int(np.argmax(before))
     assert steps[max(0, top - 2)] <= float(found[0]) <= steps[min(len(steps) - 1, top + 2)]
+
+
+def test_links_of_figures_set_what_their_buttons_set(page, file):
+    for figure in FIGURES:
+        page.get("about:blank")
+        page.get(file + _address(figure["settings"]))
+        wait_for(page, "globalThis.lazyrichExplorer?.isFilled")
+        pressed = page.find_elements("css selector", "#figures button[aria-pressed=true]")
+        assert [button.text for button in pressed] == [figure["title"]]
+        assert js(page, "return document.getElementById('problems').hidden")
+
+
+def test_without_the_token_the_page_is_refused(page, server):
+    page.get(f"http://127.0.0.1:{server.port}/")
+    assert "The token is missing" in page.find_element("tag name", "body").text
+    assert page.find_elements("tag name", "script") == []
+    page.get_log("browser")  # the browser itself notes the refusal
 
 
 def test_it_pauses_and_goes_on(page, file):
