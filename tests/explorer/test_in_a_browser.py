@@ -602,6 +602,8 @@ def test_a_diagnosis_is_shown(page, tmp_path):
     assert "This network is rich." in shown
     assert "0.4 to 0.6" in shown
     assert "There is </script> one note." in shown
+    # A diagnosis records no losses, so that none of them can be said never to fall.
+    assert "never" not in page.find_element("id", "runs-table").text
     wait_for(page, "lazyrichExplorer.runs.chart.data[1]?.length === 4")
 
 

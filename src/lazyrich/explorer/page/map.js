@@ -2,7 +2,7 @@
 
 import { Chart, legend } from "./charts.js";
 import { readable } from "./state.js";
-import { joined, median, valuesOf } from "./source.js";
+import { hasLosses, joined, median, valuesOf } from "./source.js";
 
 export const QUANTITIES = {
   delay: "delay: steps from the fall of the train loss to that of the test loss",
@@ -108,7 +108,7 @@ export class MapView {
     const values = numbers.map((number) => {
       const run = this.source.document.runs[number];
       const value = run[this.quantity];
-      return value === null && CAN_BE_CENSORED.has(this.quantity) && run.status === "ok" ? Infinity : value;
+      return value === null && CAN_BE_CENSORED.has(this.quantity) && run.status === "ok" && hasLosses(run) ? Infinity : value;
     });
     const value = median(values);
     return { numbers, value: Number.isFinite(value) ? value : null, isCensored: value === Infinity };
@@ -150,7 +150,7 @@ export class MapView {
   }
 
   describe(i, j, { value, isCensored, numbers }) {
-    const what = isCensored ? "censored" : value === null ? "no run" : readable(value);
+    const what = isCensored ? "censored" : value !== null ? readable(value) : numbers.length ? "not recorded" : "no run";
     return `${this.x} = ${this.columns[i]}, ${this.y} = ${this.rows[j]}: ${this.quantity} ${what}${numbers.length > 1 ? `, median of ${numbers.length} runs` : ""}`;
   }
 

@@ -3,7 +3,7 @@
 import { Chart, csv, legend, save } from "./charts.js";
 import { diagnosisNodes } from "./diagnosis.js";
 import { readable } from "./state.js";
-import { joined, median, valuesOf } from "./source.js";
+import { hasLosses, joined, median, valuesOf } from "./source.js";
 import { Trainer } from "./trainer.js";
 
 const COLORS = ["--one", "--two", "--three", "--four", "--five", "--six"];
@@ -110,7 +110,7 @@ export class Runs {
       this.changed();
     });
     row.insertCell().append(box);
-    const texts = this.columns.map(([name, , value]) => textOf(name, value(k)));
+    const texts = this.columns.map(([name, , value]) => textOf(name, value(k), this.source.document.runs[k]));
     for (const text of texts) row.insertCell().textContent = text;
     if (this.source.document.runs[k].error) row.title = this.source.document.runs[k].error;
     return { row, box, words: texts.join(" ").toLowerCase(), isShown: true };
@@ -137,7 +137,7 @@ export class Runs {
   list() {
     const shown = this.visible();
     document.querySelector("#runs-table tbody").replaceChildren(...shown.slice(0, this.nListed).map((k) => this.rows[k].row));
-    document.getElementById("runs-count").textContent = `${shown.length} of ${this.rows.length} runs`;
+    document.getElementById("runs-count").textContent = `${shown.length} of ${this.rows.length} run${this.rows.length === 1 ? "" : "s"}`;
     document.getElementById("runs-more").hidden = shown.length <= this.nListed;
   }
 
@@ -152,7 +152,7 @@ export class Runs {
       const found = value(k);
       // What is not there is neither above nor below a number; it is what the table shows.
       if (found === null || found === undefined) {
-        const isShown = textOf(name, found) === match[3];
+        const isShown = textOf(name, found, this.source.document.runs[k]) === match[3];
         return { "=": isShown, "!=": !isShown }[match[2]] ?? false;
       }
       const [a, b] = isNumber && typeof found === "number" ? [found, wanted] : [String(found).toLowerCase(), match[3]];
@@ -251,7 +251,7 @@ export class Runs {
   labelOf(group) {
     const { settings } = this.source.document;
     const names = this.names.filter((name) => group.length === 1 || name !== "seed");
-    const words = names.slice(0, 4).map((name) => `${name} ${textOf(name, settings[name][group[0]])}`);
+    const words = names.slice(0, 4).map((name) => `${name} ${textOf(name, settings[name][group[0]], {})}`);
     return [...(words.length ? words : ["the run"]), ...(group.length > 1 ? [`${group.length} seeds`] : [])].join(", ");
   }
 
@@ -303,8 +303,11 @@ export class Runs {
   }
 }
 
-function textOf(name, value) {
-  if (value === null || value === undefined) return ["train_step", "test_step", "delay"].includes(name) ? "never" : "–";
+// A value of a run as the table shows it: never is said of losses that were recorded and did not fall.
+function textOf(name, value, run) {
+  if (value === null || value === undefined) {
+    return ["train_step", "test_step", "delay"].includes(name) && hasLosses(run) ? "never" : "–";
+  }
   if (typeof value === "number") return Number.isInteger(value) && Math.abs(value) < 1e15 ? value.toLocaleString("en") : readable(value);
   return typeof value === "string" ? value : JSON.stringify(value);
 }
