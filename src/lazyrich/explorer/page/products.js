@@ -17,6 +17,15 @@ const compiled = (() => {
   }
 })();
 
+// Null where the browser has no more addresses to give.
+function memoryOf(bytes) {
+  try {
+    return new WebAssembly.Memory({ initial: Math.ceil(bytes / PAGE_BYTES) });
+  } catch {
+    return null;
+  }
+}
+
 // Rows one after another in `values`, which begin at `at` in the common memory.
 class Matrix {
   constructor(buffer, at, [nRows, nColumns]) {
@@ -46,7 +55,7 @@ export class Products {
   constructor(shapes, { isFast = false } = {}) {
     const size = ([nRows, nColumns]) => fours(nRows) * fours(nColumns);
     const bytes = WORD * Object.values(shapes).reduce((sum, shape) => sum + size(shape), 0);
-    const memory = isFast && compiled && new WebAssembly.Memory({ initial: Math.ceil(bytes / PAGE_BYTES) });
+    const memory = isFast && compiled ? memoryOf(bytes) : null;
     const buffer = memory ? memory.buffer : new ArrayBuffer(bytes);
     this.matrices = {};
     let at = 0;
