@@ -9,7 +9,7 @@ from lazyrich.paper._files import read_panels
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "src" / "lazyrich" / "explorer" / "page" / "example.json"
 TITLE = (
-    "An example that comes with lazyrich, none of your runs: delay over α and ε, the map of "
+    "An example that comes with lazyrich, not your own runs: delay over α and ε, the map of "
     "Figure 3 (D = 50, P = 400, N = 500, gradient flow)"
 )
 

@@ -7,9 +7,10 @@ const { Descent } = await load("committee.js");
 const { Linearized } = await load("linearized.js");
 const { grokkingDelay, logSteps, peak } = await load("curves.js");
 const { LESSONS } = await load("learn.js");
-const base = JSON.parse(others).base;
+const { base, more, isWithoutLessons } = JSON.parse(others);
 
-const found = [...LESSONS.map((one) => one.settings), ...JSON.parse(others).more].map((settings) => {
+const lessons = isWithoutLessons ? [] : LESSONS.map((one) => one.settings);
+const found = [...lessons, ...more].map((settings) => {
   const all = { ...base, ...settings };
   const descent = new Descent(all);
   const linearized = new Linearized(descent);

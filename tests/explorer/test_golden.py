@@ -50,6 +50,19 @@ def test_some_settings_agree_up_to_step_1000(node):
     require_equal(found)
 
 
+def test_javascript_alone_gives_the_same_bits(node):
+    """Where WebAssembly is missing or forbidden the page has the same curves, only later."""
+    arguments = [node, HERE / "products.mjs", PAGE, golden.FILE]
+    fast, plain = (
+        json.loads(subprocess.run(list(map(str, one)), capture_output=True, check=True).stdout)
+        for one in (arguments, [*arguments, "plain"])
+    )
+    assert all(one["isEqual"] for one in fast["products"] + plain["products"])
+    assert all(one["isCompiled"] == one["isFast"] for one in fast["products"])
+    assert not any(one["isCompiled"] for one in plain["products"])
+    assert fast["curves"] == plain["curves"]
+
+
 @pytest.mark.slow
 def test_fifty_settings_agree_up_to_step_1000_and_cross_at_the_same_steps(node):
     found = compared(node, first=0, stride=1, whole=True)
@@ -74,7 +87,9 @@ def test_the_file_is_what_python_computes(number):
     assert line["settings"] == golden.random_settings(number).model_dump(mode="json")
     settings = PlaySettings(**line["settings"])
     for name, values in play_curves(settings, np.array(line["steps"])).items():
-        np.testing.assert_allclose(values, line["curves"][name], rtol=1e-9, err_msg=name)
+        wanted = line["curves"][name]
+        # Where the points determine the target, regression leaves a loss that is rounding alone.
+        np.testing.assert_allclose(values, wanted, rtol=1e-9, atol=1e-19, err_msg=name)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from explorer.play_settings import PlaySettings
 from lazyrich import InputError
 from lazyrich.explorer import figure_links, page_text
-from lazyrich.explorer._page import FIGURES, PAGE, SLIDERS, example
+from lazyrich.explorer._page import _APP, _WORKER, FIGURES, PAGE, SLIDERS, example
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,19 +57,25 @@ def test_nothing_that_is_stored_can_end_a_script():
     assert "alert(1)</script>" not in page
 
 
-def test_modules_of_the_page_are_joined_without_clashes():
+@pytest.mark.parametrize("modules", [_APP, _WORKER])
+def test_modules_of_the_page_are_joined_without_clashes(modules):
     """Two names at the top of two modules would be one in the page."""
+    declared = re.compile(
+        r"^(?:export )?(?:async )?(?:const|let|function|class) (?:(\w+)|\[([\w, ]+)\])",
+        re.MULTILINE,
+    )
     names = [
-        (name, path.name)
-        for path in PAGE.glob("*.js")
-        if path.name not in ("worker.js", "committee.js", "linearized.js", "linear.js", "random.js")
-        for name in re.findall(
-            r"^(?:export )?(?:const|let|function|class|async function) (\w+)",
-            path.read_text(),
-            re.MULTILINE,
-        )
+        name
+        for module in modules
+        for one, several in declared.findall((PAGE / f"{module}.js").read_text())
+        for name in (one or several).split(", ")
     ]
-    assert len({name for name, _ in names}) == len(names)
+    assert len(names) > 20
+    assert len(set(names)) == len(names)
+
+
+def test_every_module_is_in_the_page():
+    assert {path.stem for path in PAGE.glob("*.js")} == set(_APP) | set(_WORKER)
 
 
 @pytest.mark.slow
@@ -139,7 +145,7 @@ def test_printed_figures_have_the_recorded_peaks_and_crossings(tmp_path):
 
     if shutil.which("node") is None:
         pytest.skip("no node here")
-    wanted = [one for one in FIGURES if one["is_printed"] and one["settings"]["n_train"] < 500]
+    wanted = [one for one in FIGURES if one["is_printed"]]
     (tmp_path / "figures.json").write_text(
         json.dumps([PlaySettings(**one["settings"]).model_dump(mode="json") for one in wanted])
     )
@@ -188,3 +194,35 @@ def test_the_lessons_say_what_is_seen():
     assert many["delay"]["ratio"] < 2
     assert rich["end"]["target_moment"] > 1000 * rich["start"]["target_moment"]
     assert rich["end"]["alignment"] > 5 * rich["end"]["chance_alignment"]
+
+
+@pytest.mark.slow
+def test_the_other_figures_show_what_their_texts_say():
+    """Those without a printed draw, in the sizes that the page can train."""
+    if shutil.which("node") is None:
+        pytest.skip("no node here")
+    base = PlaySettings().model_dump(mode="json")
+    settings = {one["figure"]: one["settings"] for one in FIGURES if not one["is_printed"]}
+    assert set(settings) == {"fig1", "fig3", "fig7", "fig13"}
+    more = [
+        settings["fig1"],
+        settings["fig3"],
+        settings["fig3"] | {"alpha": 1.0},
+        settings["fig7"],
+        settings["fig7"] | {"weight_scale": 1.0, "alpha": 4.0},
+        settings["fig7"] | {"weight_scale": 1.0},
+        settings["fig13"],
+    ]
+    arguments = json.dumps({"base": base, "more": more, "isWithoutLessons": True})
+    command = ["node", Path(__file__).parent / "lessons.mjs", PAGE, arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    wide, lazy, rich, scaled, raised, other, heavy = json.loads(run.stdout)
+    assert wide["delay"]["ratio"] > 5
+    assert lazy["delay"]["delay"] > 2 * rich["delay"]["delay"]
+    assert lazy["end"]["weight_norm"] < rich["end"]["weight_norm"]
+    assert scaled["end"]["weight_norm"] == pytest.approx(raised["end"]["weight_norm"], rel=0.02)
+    assert scaled["delay"]["ratio"] == pytest.approx(raised["delay"]["ratio"], rel=0.05)
+    assert other["delay"]["ratio"] < 0.8 * scaled["delay"]["ratio"]
+    for one in (wide, heavy):
+        assert one["peaks"]["test"]["value"] > 1.1 * one["start"]["test_loss"]
+    assert heavy["delay"]["testStep"] < wide["delay"]["testStep"] / 5

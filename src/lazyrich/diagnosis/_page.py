@@ -186,6 +186,6 @@ def _notes(diagnosis: "Diagnosis") -> str:
         f"<tr><td>{escape(str(name))}</td><td>{escape(str(value))}</td></tr>"
         for name, value in diagnosis.setup.items()
     )
-    return (f"<h2>To mind</h2><ul>{notes}</ul>" if notes else "") + (
+    return (f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "") + (
         f"<h2>Setup</h2><table>{setup}</table>"
     )

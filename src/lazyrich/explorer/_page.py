@@ -14,7 +14,16 @@ from lazyrich._base import Json
 PAGE: Final = Path(__file__).parent / "page"
 """The folder of the page's own files."""
 
-_ENGINE: Final = ("random", "linear", "committee", "linearized", "curves")
+_ENGINE: Final = (
+    "random",
+    "linear",
+    "wasm",
+    "products",
+    "rows",
+    "committee",
+    "linearized",
+    "curves",
+)
 _WORKER: Final = (*_ENGINE, "worker")
 _APP: Final = (
     "constants",
@@ -71,6 +80,8 @@ def page_text(
 def policy(scripts: tuple[str, ...], *, is_served: bool) -> str:
     """The content security policy: these scripts and no others, and no other host.
 
+    The worker's script may make WebAssembly, whose bytes it puts together itself.
+
     Args:
         scripts: the text of each script of the page.
         is_served: whether the page may ask its own server.
@@ -80,7 +91,7 @@ def policy(scripts: tuple[str, ...], *, is_served: bool) -> str:
         for text in scripts
     )
     return (
-        f"default-src 'none'; script-src {hashes} blob:; worker-src blob:; "
+        f"default-src 'none'; script-src {hashes} 'wasm-unsafe-eval' blob:; worker-src blob:; "
         "style-src 'unsafe-inline'; img-src data: blob:; "
         f"connect-src {'&#39;self&#39;' if is_served else '&#39;none&#39;'}; "
         "base-uri 'none'; form-action 'none'"

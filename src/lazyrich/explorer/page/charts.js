@@ -1,5 +1,7 @@
 // Curves over log steps with uPlot, in the page's own colours.
 
+import { raised } from "./state.js";
+
 /* global uPlot */
 
 const START = 0.5; // where step 0 stands on the log axis
@@ -37,7 +39,7 @@ export class Chart {
           : { range: (_, low, high) => this.range ?? linearRange(low, high) },
       },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map(stepText), size: 34, space: 34 },
+        { ...axis, filter: (_, ticks) => ticks, values: (_, ticks) => ticks.map(stepText), label: "step", labelFont: axis.font, labelSize: 16, labelGap: -2, size: 30, space: 34 },
         { ...axis, ...(this.isLog ? {} : linear), values: (_, ticks) => ticks.map((tick) => tickText(tick, this.isLog)), size: 54 },
       ],
       series: [{}, ...this.lines.map((line) => ({
@@ -90,8 +92,9 @@ export class Chart {
     context.drawImage(source, 0, legend);
     context.font = `${13 * devicePixelRatio}px system-ui, sans-serif`;
     let left = 10 * devicePixelRatio;
-    for (const line of this.lines) {
-      if (!line.label || left > canvas.width) continue;
+    for (const [k, line] of this.lines.entries()) {
+      const isDrawn = this.data[k + 1].some((value) => value !== null);
+      if (!line.label || !isDrawn || left > canvas.width) continue;
       context.fillStyle = color(line.color);
       context.fillText(`— ${line.label}`, left, 17 * devicePixelRatio);
       left += context.measureText(`— ${line.label}`).width + 16 * devicePixelRatio;
@@ -125,12 +128,14 @@ const isDecade = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(v
 const decades = (_, ticks) => ticks.map((tick) => (tick !== null && isDecade(tick) ? tick : null));
 
 function stepText(step) {
+  if (step === START) return "0";
   if (step === null || !isDecade(step) || step < 1) return "";
   return step >= 1e6 ? `${step / 1e6}M` : step >= 1000 ? `${step / 1000}k` : String(step);
 }
 
 function tickText(tick, isLog) {
   if (tick === null || (isLog && !isDecade(tick))) return "";
+  if (isLog && (tick < 0.001 || tick > 1e5)) return `10${raised(Math.round(Math.log10(tick)))}`;
   if (tick !== 0 && (Math.abs(tick) < 0.001 || Math.abs(tick) >= 1e5)) return tick.toExponential(0).replace("+", "");
   return String(Number(tick.toPrecision(4)));
 }
@@ -142,9 +147,10 @@ export function legend(lines) {
   for (const line of lines) {
     if (!line.label) continue;
     const item = document.createElement("li");
+    item.dataset.line = line.name;
     const mark = document.createElement("i");
     mark.style.borderTopColor = `var(${line.color})`;
-    mark.style.borderTopStyle = line.dash ? "dashed" : "solid";
+    mark.style.borderTopStyle = !line.dash ? "solid" : line.dash[0] < 4 ? "dotted" : "dashed";
     item.append(mark, line.label);
     list.append(item);
   }

@@ -3,11 +3,11 @@
 //
 // f = α w̄·x + (αε/2) xᵀMx depends on the weights through their moments w̄ and M alone, so a
 // machine of any width trains like one of D + 1 units with the same moments. Its rows are
-// moved, not the moments, which stay second moments in spite of rounding; the loop carries
-// the rows' displacement, so that a lazy network loses no digits.
+// moved (rows.js), not the moments, which stay second moments in spite of rounding.
 
 import { fold, keyOf, normals, printedNormals, split } from "./random.js";
-import { eigenSymmetric } from "./linear.js";
+import { Products } from "./products.js";
+import { equivalentRows, MovingRows } from "./rows.js";
 
 export const N_TEST = 1000;
 export const N_PROBE = 100;
@@ -87,60 +87,62 @@ function infiniteWidth(dim, scale) {
   return { mean: new Float64Array(dim), second };
 }
 
-// D + 1 rows with given moments: the mean, and contrasts that sum to zero and have the spread.
-export function equivalentRows({ mean, second }, dim) {
-  const spread = Float64Array.from(second, (value, at) =>
-    value - mean[Math.floor(at / dim)] * mean[at % dim]);
-  const { values, vectors } = eigenSymmetric(spread, dim);
-  const noise = dim * Number.EPSILON * second.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-  const rows = new Float64Array((dim + 1) * dim);
-  for (let i = 0; i <= dim; i++) {
-    for (let a = 0; a < dim; a++) {
-      let sum = 0;
-      for (let k = Math.max(0, i - 1); k < dim; k++) {
-        const root = values[k] > noise ? Math.sqrt(values[k]) : 0;
-        // Helmert's contrast k compares row k + 1 with the rows before it.
-        const contrast = (i === k + 1 ? -(k + 1) : 1) / Math.sqrt((k + 1) * (k + 2));
-        sum += contrast * root * vectors[a * dim + k];
-      }
-      rows[i * dim + a] = mean[a] + Math.sqrt(dim + 1) * sum;
-    }
-  }
-  return rows;
-}
-
-// The change of the moments when rows move, without cancellation for small moves.
-export function displacement(rows, moved, dim) {
-  const n = rows.length / dim;
-  const mean = new Float64Array(dim);
-  const half = new Float64Array(dim * dim);
-  for (let i = 0; i < n; i++) {
-    const at = i * dim;
-    for (let a = 0; a < dim; a++) {
-      const step = moved[at + a] / n;
-      mean[a] += step;
-      for (let b = 0; b < dim; b++) half[a * dim + b] += step * (rows[at + b] + 0.5 * moved[at + b]);
-    }
-  }
-  const second = Float64Array.from(half, (value, at) =>
-    value + half[(at % dim) * dim + Math.floor(at / dim)]);
-  return { mean, second };
-}
-
 // f = α w̄·x + (αε/2) xᵀMx at every input.
-export function outputs({ mean, second }, x, { alpha, epsilon, dim }) {
-  const found = new Float64Array(x.length / dim);
-  for (let n = 0; n < found.length; n++) {
-    const at = n * dim;
-    let sum = 0;
-    for (let a = 0; a < dim; a++) {
-      let field = 0;
-      for (let b = 0; b < dim; b++) field += second[a * dim + b] * x[at + b];
-      sum += (0.5 * alpha * epsilon * field + alpha * mean[a]) * x[at + a];
-    }
-    found[n] = sum;
+export class Outputs {
+  constructor(x, dim) {
+    this.n = x.length / dim;
+    this.products = new Products({ across: [dim, this.n], second: [dim, dim], fields: [dim, this.n] });
+    this.products.matrices.across.setTransposed(x, this.n);
   }
-  return found;
+
+  of({ mean, second }, { alpha, epsilon, dim }) {
+    const { across, second: matrix, fields } = this.products.matrices;
+    matrix.set(second, dim);
+    this.products.multiply(fields, matrix, across);
+    const found = new Float64Array(this.n);
+    for (let a = 0; a < dim; a++) {
+      const at = a * across.nColumns;
+      for (let k = 0; k < this.n; k++) {
+        found[k] += (alpha * mean[a] + 0.5 * alpha * epsilon * fields.values[at + k]) * across.values[at + k];
+      }
+    }
+    return found;
+  }
+}
+
+// The tangent kernel in units of α²/N, Eq. 5, between rows of inputs.
+export class Kernel {
+  constructor(x, x2, dim) {
+    [this.n, this.m] = [x.length / dim, x2.length / dim];
+    const sides = [this.n, this.m];
+    this.products = new Products({
+      left: [dim, this.n], right: [dim, this.m], mean: [dim, 1], second: [dim, dim],
+      fields: [dim, this.n], leftMean: [this.n, 1], rightMean: [this.m, 1], overlap: sides, curved: sides,
+    });
+    const { left, right, overlap } = this.products.matrices;
+    left.setTransposed(x, this.n);
+    right.setTransposed(x2, this.m);
+    this.products.multiply(overlap, left, right);
+  }
+
+  of({ mean, second }, { epsilon, dim }) {
+    const { left, right, fields, leftMean, rightMean, overlap, curved, ...moments } = this.products.matrices;
+    moments.mean.set(mean, dim);
+    moments.second.set(second, dim);
+    this.products.multiply(leftMean, left, moments.mean);
+    this.products.multiply(rightMean, right, moments.mean);
+    this.products.multiply(fields, moments.second, left);
+    this.products.multiply(curved, fields, right);
+    const found = new Float64Array(this.n * this.m);
+    for (let i = 0; i < this.n; i++) {
+      for (let j = 0; j < this.m; j++) {
+        const at = i * curved.nColumns + j;
+        const means = leftMean.values[i * leftMean.nColumns] + rightMean.values[j * rightMean.nColumns];
+        found[i * this.m + j] = overlap.values[at] * (1 + epsilon * means + epsilon * epsilon * curved.values[at]);
+      }
+    }
+    return found;
+  }
 }
 
 // ------------------------------------------------------------------ descent
@@ -149,134 +151,31 @@ export function outputs({ mean, second }, x, { alpha, epsilon, dim }) {
 // what the moments decide.
 export class Descent {
   constructor(settings) {
-    const { dim, width, weight_scale, n_train } = settings;
+    const { dim, width, weight_scale } = settings;
     this.settings = settings;
     this.data = sample(settings);
-    const { weights } = this.data;
+    const { x, y, xTest, yTest, weights } = this.data;
     this.start = weights ? momentsOf(weights, dim) : infiniteWidth(dim, weight_scale);
-    this.rows = weights && width <= dim + 1 ? weights : equivalentRows(this.start, dim);
-    this.moved = new Float64Array(this.rows.length);
-    this.velocity = settings.momentum > 0 ? new Float64Array(this.rows.length) : null;
     this.step = 0;
-    this.nRows = this.rows.length / dim;
-    this.change = new Float64Array(this.nRows * n_train);
-    this.residual = new Float64Array(n_train);
-    this.gradient = new Float64Array(dim);
-    this.prepare();
+    [this.onTrain, this.onTest] = [x, xTest].map((inputs) => new Outputs(inputs, dim));
+    const probes = xTest.subarray(0, N_PROBE * dim);
+    this.probe = new Kernel(probes, probes, dim);
+    this.targets = this.toReach(this.onTrain, y);
+    this.testTargets = this.toReach(this.onTest, yTest);
+    const rows = weights && width <= dim + 1 ? weights : equivalentRows(this.start, dim);
+    this.moving = new MovingRows(settings, { x, rows, targets: this.targets });
   }
 
-  // What stays the same in all steps: φ′ at the start, and the labels less f(θ₀) if it stays.
-  prepare() {
-    const { dim, n_train, alpha, epsilon, center } = this.settings;
-    const { x, y } = this.data;
-    this.slope = new Float64Array(this.nRows * n_train);
-    this.targets = Float64Array.from(y);
-    for (let i = 0; i < this.nRows; i++) {
-      for (let n = 0; n < n_train; n++) {
-        let hidden = 0;
-        for (let a = 0; a < dim; a++) hidden += this.rows[i * dim + a] * x[n * dim + a];
-        this.slope[i * n_train + n] = 1 + epsilon * hidden;
-        if (!center) {
-          this.targets[n] -= (alpha * (hidden + 0.5 * epsilon * hidden * hidden)) / this.nRows;
-        }
-      }
-    }
+  // The labels, less f(θ₀) where that is not subtracted from the network.
+  toReach(inputs, labels) {
+    if (this.settings.center) return labels;
+    const f0 = inputs.of(this.start, this.settings);
+    return labels.map((value, k) => value - f0[k]);
   }
 
   advance(nSteps) {
-    for (let k = 0; k < nSteps; k++) this.makeStep();
+    for (let k = 0; k < nSteps; k++) this.moving.makeStep();
     this.step += nSteps;
-  }
-
-  makeStep() {
-    const { n_train, alpha } = this.settings;
-    this.moveOutputs();
-    const { residual, targets } = this;
-    const scale = alpha / this.nRows;
-    for (let n = 0; n < n_train; n++) {
-      residual[n] = (scale * residual[n] - targets[n]) / n_train;
-    }
-    this.moveRows();
-  }
-
-  // Into `change` how far each hidden unit's field has moved, into `residual` the outputs' sum.
-  moveOutputs() {
-    const { dim, n_train, epsilon } = this.settings;
-    const { moved, change, slope, residual } = this;
-    const { x } = this.data;
-    const half = 0.5 * epsilon;
-    residual.fill(0);
-    for (let i = 0; i < this.nRows; i++) {
-      const row = i * dim;
-      const at = i * n_train;
-      let n = 0;
-      for (; n + 3 < n_train; n += 4) {
-        const p = n * dim;
-        const q = p + dim;
-        const r = q + dim;
-        const s = r + dim;
-        let [a, b, c, d] = [0, 0, 0, 0];
-        for (let k = 0; k < dim; k++) {
-          const w = moved[row + k];
-          a += w * x[p + k];
-          b += w * x[q + k];
-          c += w * x[r + k];
-          d += w * x[s + k];
-        }
-        change[at + n] = a;
-        change[at + n + 1] = b;
-        change[at + n + 2] = c;
-        change[at + n + 3] = d;
-      }
-      for (; n < n_train; n++) {
-        let a = 0;
-        for (let k = 0; k < dim; k++) a += moved[row + k] * x[n * dim + k];
-        change[at + n] = a;
-      }
-      for (n = 0; n < n_train; n++) {
-        const a = change[at + n];
-        residual[n] += a * (slope[at + n] + half * a);
-      }
-    }
-  }
-
-  // w_i ← w_i − c ⟨r φ′(w_i·x) x⟩ with c = 2 learning_rate/α, by way of the heavy ball if asked.
-  moveRows() {
-    const { dim, n_train, alpha, epsilon, learning_rate, momentum } = this.settings;
-    const { moved, velocity, change, slope, residual, gradient } = this;
-    const { x } = this.data;
-    const rate = (2 * learning_rate) / alpha;
-    for (let i = 0; i < this.nRows; i++) {
-      const at = i * n_train;
-      gradient.fill(0);
-      let n = 0;
-      for (; n + 3 < n_train; n += 4) {
-        const p = n * dim;
-        const q = p + dim;
-        const r = q + dim;
-        const s = r + dim;
-        const a = residual[n] * (slope[at + n] + epsilon * change[at + n]);
-        const b = residual[n + 1] * (slope[at + n + 1] + epsilon * change[at + n + 1]);
-        const c = residual[n + 2] * (slope[at + n + 2] + epsilon * change[at + n + 2]);
-        const d = residual[n + 3] * (slope[at + n + 3] + epsilon * change[at + n + 3]);
-        for (let k = 0; k < dim; k++) {
-          gradient[k] += a * x[p + k] + b * x[q + k] + (c * x[r + k] + d * x[s + k]);
-        }
-      }
-      for (; n < n_train; n++) {
-        const a = residual[n] * (slope[at + n] + epsilon * change[at + n]);
-        for (let k = 0; k < dim; k++) gradient[k] += a * x[n * dim + k];
-      }
-      const row = i * dim;
-      if (velocity) {
-        for (let k = 0; k < dim; k++) {
-          velocity[row + k] = momentum * velocity[row + k] + rate * gradient[k];
-          moved[row + k] -= velocity[row + k];
-        }
-      } else {
-        for (let k = 0; k < dim; k++) moved[row + k] -= rate * gradient[k];
-      }
-    }
   }
 
   measure() {
@@ -291,9 +190,9 @@ export const MEASURES = [
   "alignment", "chance_alignment", "population_alignment", "target_moment",
 ];
 
-function measure({ settings, data, start, rows, moved }) {
+function measure({ settings, data, start, moving, onTrain, onTest, probe }) {
   const { dim, epsilon, center } = settings;
-  const change = displacement(rows, moved, dim);
+  const change = moving.displacement();
   const now = {
     mean: start.mean.map((value, k) => value + change.mean[k]),
     second: start.second.map((value, k) => value + change.second[k]),
@@ -307,11 +206,11 @@ function measure({ settings, data, start, rows, moved }) {
     for (let b = 0; b < dim; b++) targetMoment += beta[a] * now.second[a * dim + b] * beta[b];
   }
   return {
-    train_loss: meanSquare(outputs(trained, data.x, settings), data.y),
-    test_loss: meanSquare(outputs(trained, data.xTest, settings), data.yTest),
+    train_loss: meanSquare(onTrain.of(trained, settings), data.y),
+    test_loss: meanSquare(onTest.of(trained, settings), data.yTest),
     ...lossTerms(trained, beta, settings),
     weight_norm: Math.sqrt(trace(now.second, dim) / trace(start.second, dim)),
-    ...alignments(now, data, settings),
+    ...alignments(probe.of(now, settings), data.yTest),
     population_alignment: populationAlignment(now, beta, epsilon),
     target_moment: targetMoment / normSquare,
   };
@@ -347,41 +246,8 @@ function lossTerms({ mean, second }, beta, { alpha, epsilon, dim }) {
   };
 }
 
-// The tangent kernel in units of α²/N, Eq. 5, between rows of inputs.
-export function kernel({ mean, second }, x, x2, { epsilon, dim }) {
-  const n = x.length / dim;
-  const m = x2.length / dim;
-  const project = (inputs) => Float64Array.from({ length: inputs.length / dim }, (_, k) => {
-    let sum = 0;
-    for (let a = 0; a < dim; a++) sum += inputs[k * dim + a] * mean[a];
-    return sum;
-  });
-  const [left, right] = [project(x), project(x2)];
-  const found = new Float64Array(n * m);
-  const field = new Float64Array(dim);
-  for (let i = 0; i < n; i++) {
-    for (let a = 0; a < dim; a++) {
-      let sum = 0;
-      for (let b = 0; b < dim; b++) sum += second[a * dim + b] * x[i * dim + b];
-      field[a] = sum;
-    }
-    for (let j = 0; j < m; j++) {
-      let [overlap, curved] = [0, 0];
-      for (let a = 0; a < dim; a++) {
-        overlap += x[i * dim + a] * x2[j * dim + a];
-        curved += field[a] * x2[j * dim + a];
-      }
-      const slopes = 1 + epsilon * (left[i] + right[j]) + epsilon * epsilon * curved;
-      found[i * m + j] = overlap * slopes;
-    }
-  }
-  return found;
-}
-
 // yᵀKy / (‖K‖ ‖y‖²) on test points, and what random labels would score.
-function alignments(now, { xTest, yTest }, settings) {
-  const x = xTest.subarray(0, N_PROBE * settings.dim);
-  const k = kernel(now, x, x, settings);
+function alignments(k, yTest) {
   let [overlap, square, diagonal, labelSquare] = [0, 0, 0, 0];
   for (let i = 0; i < N_PROBE; i++) {
     labelSquare += yTest[i] ** 2;

@@ -25,7 +25,7 @@ export function diagnosisNodes({ regime, reason, readings, advice, notes }) {
   if (notes.length) {
     const list = element("ul");
     list.append(...notes.map((note) => element("li", note)));
-    nodes.push(element("h3", "To mind"), list);
+    nodes.push(element("h3", "Notes"), list);
   }
   return nodes;
 }

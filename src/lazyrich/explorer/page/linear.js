@@ -132,16 +132,3 @@ function qlStep(v, d, e, n, low, end) {
   e[low] = g;
   e[end] = 0;
 }
-
-// a (n × k) times the transpose of b (m × k): dot products of rows.
-export function timesTransposed(a, b, n, m, k) {
-  const found = new Float64Array(n * m);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < m; j++) {
-      let sum = 0;
-      for (let l = 0; l < k; l++) sum += a[i * k + l] * b[j * k + l];
-      found[i * m + j] = sum;
-    }
-  }
-  return found;
-}

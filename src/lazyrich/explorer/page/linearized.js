@@ -1,28 +1,24 @@
 // The linearized network, and regression with the initial kernel K₀ (lazyrich.kernels), from
 // one eigendecomposition of K₀ on the training points.
 
-import { kernel, outputs } from "./committee.js";
+import { Kernel } from "./committee.js";
 import { eigenSymmetric } from "./linear.js";
 
 export class Linearized {
   // Of the network that `descent` starts from, whatever step that has reached.
-  constructor({ settings, data, start }) {
-    const { n_train, center } = settings;
-    const less = (x, y) => {
-      if (center) return y;
-      const f0 = outputs(start, x, settings);
-      return y.map((value, k) => value - f0[k]);
-    };
+  constructor(descent) {
+    const { settings, data, start } = descent;
+    const { n_train, dim } = settings;
     this.settings = settings;
-    this.targets = less(data.x, data.y);
-    this.testTargets = less(data.xTest, data.yTest);
-    const { values, vectors } = eigenSymmetric(kernel(start, data.x, data.x, settings), n_train);
+    [this.targets, this.testTargets] = [descent.targets, descent.testTargets];
+    const kernel = (x) => new Kernel(x, data.x, dim).of(start, settings);
+    const { values, vectors } = eigenSymmetric(kernel(data.x), n_train);
     const cutoff = 10 * Number.EPSILON * values[n_train - 1];
     this.modes = [];
     for (let k = 0; k < n_train; k++) if (values[k] > cutoff) this.modes.push(k);
     this.values = Float64Array.from(this.modes, (k) => values[k]);
     this.vectors = columns(vectors, n_train, this.modes);
-    this.testVectors = this.onTestPoints(kernel(start, data.xTest, data.x, settings));
+    this.testVectors = this.onTestPoints(kernel(data.xTest));
     this.goal = this.project(this.targets);
     this.state = new Float64Array(this.modes.length);
     this.velocity = new Float64Array(this.modes.length);

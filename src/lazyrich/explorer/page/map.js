@@ -2,7 +2,7 @@
 
 import { Chart, legend } from "./charts.js";
 import { readable } from "./state.js";
-import { joined, median, valuesOf } from "./source.js";
+import { hasLosses, joined, median, valuesOf } from "./source.js";
 
 export const QUANTITIES = {
   delay: "delay: steps from the fall of the train loss to that of the test loss",
@@ -37,7 +37,7 @@ export class MapView {
     document.querySelector("#map .map").hidden = document.getElementById("map-form").hidden = this.isEmpty;
     about.textContent = this.isEmpty
       ? "A map needs runs that differ in two settings besides the seed. Open a store of such a sweep: lazyrich explore STORE."
-      : `${found.title}. Drag the dot, or move it with the arrow keys; hatched cells are censored: the test loss has not fallen within the run.`;
+      : `${found.title.replaceAll(" = ", "\u00a0=\u00a0")}. Drag the dot, or move it with the arrow keys; hatched cells are censored: the test loss has not fallen within the run.`;
     if (this.isEmpty) return;
     this.x = this.axes.includes("alpha") ? "alpha" : this.axes[0];
     this.y = this.axes.includes("epsilon") && this.x !== "epsilon" ? "epsilon" : this.axes.find((name) => name !== this.x);
@@ -108,7 +108,7 @@ export class MapView {
     const values = numbers.map((number) => {
       const run = this.source.document.runs[number];
       const value = run[this.quantity];
-      return value === null && CAN_BE_CENSORED.has(this.quantity) && run.status === "ok" ? Infinity : value;
+      return value === null && CAN_BE_CENSORED.has(this.quantity) && run.status === "ok" && hasLosses(run) ? Infinity : value;
     });
     const value = median(values);
     return { numbers, value: Number.isFinite(value) ? value : null, isCensored: value === Infinity };
@@ -150,7 +150,7 @@ export class MapView {
   }
 
   describe(i, j, { value, isCensored, numbers }) {
-    const what = isCensored ? "censored" : value === null ? "no run" : readable(value);
+    const what = isCensored ? "censored" : value !== null ? readable(value) : numbers.length ? "not recorded" : "no run";
     return `${this.x} = ${this.columns[i]}, ${this.y} = ${this.rows[j]}: ${this.quantity} ${what}${numbers.length > 1 ? `, median of ${numbers.length} runs` : ""}`;
   }
 
@@ -210,7 +210,13 @@ export class MapView {
 
   async drawRuns(numbers) {
     this.shown = numbers;
-    const curves = await this.source.curvesOf(numbers.slice(0, MOST_CURVES));
+    let curves;
+    try {
+      curves = await this.source.curvesOf(numbers.slice(0, MOST_CURVES));
+    } catch (error) {
+      document.getElementById("map-run-caption").textContent = error.message;
+      return;
+    }
     if (this.shown !== numbers) return;
     const names = ["train_loss", "test_loss"];
     const lines = curves.flatMap((_, k) => names.map((name) => ({ name: `${name}${k}`, color: name === "train_loss" ? "--train" : "--test", width: 1.8 })));
@@ -227,7 +233,9 @@ export class MapView {
   }
 
   state() {
-    return this.isEmpty ? {} : { x: this.x, y: this.y, colour: this.quantity, at: this.at.join("-") };
+    if (this.isEmpty) return {};
+    const fixed = Object.entries(this.fixed).map(([name, value]) => [`of-${name}`, value]);
+    return { x: this.x, y: this.y, colour: this.quantity, at: this.at.join("-"), ...Object.fromEntries(fixed) };
   }
 
   restore(words) {
@@ -235,6 +243,13 @@ export class MapView {
     const [x, y] = [words.get("x"), words.get("y")];
     if (this.axes.includes(x) && this.axes.includes(y) && x !== y) Object.assign(this, { x, y });
     if (Object.hasOwn(QUANTITIES, words.get("colour"))) this.quantity = words.get("colour");
+    this.fixed = {};
+    for (const name of this.axes) {
+      if (name === this.x || name === this.y) continue;
+      const wanted = words.get(`of-${name}`);
+      const values = valuesOf(this.source.document.settings[name]);
+      if (values.some((value) => JSON.stringify(value) === wanted)) this.fixed[name] = wanted;
+    }
     const [i, j] = (words.get("at") ?? "").split("-").map(Number);
     if (Number.isInteger(i) && i >= 0 && i < this.columns.length && Number.isInteger(j) && j >= 0 && j < this.rows.length) this.at = [i, j];
     this.at = [Math.min(this.at[0], this.columns.length - 1), Math.min(this.at[1], this.rows.length - 1)];

@@ -9,8 +9,8 @@ const CHARTS = {
   losses: {
     title: "Losses",
     lines: [
-      { name: "kept_train", color: "--train", width: 1, dash: [2, 4] },
-      { name: "kept_test", color: "--test", width: 1, dash: [2, 4] },
+      { name: "kept_train", label: "train, kept", color: "--train", width: 1, dash: [2, 4] },
+      { name: "kept_test", label: "test, kept", color: "--test", width: 1, dash: [2, 4] },
       { name: "linearized_train_loss", label: "train, linearized network", color: "--train", width: 1.5, dash: [6, 5] },
       { name: "linearized_test_loss", label: "test, linearized network", color: "--test", width: 1.5, dash: [6, 5] },
       { name: "kernel_regression_loss", label: "test, regression with K₀", color: "--regression", width: 1.5, dash: [2, 3] },
@@ -52,6 +52,7 @@ export class Play {
       if (about.lines.some((line) => line.label)) place.before(legend(about.lines));
       return [name, new Chart(place, about)];
     }));
+    this.showKept();
     this.makeSliders();
     this.makeFigures();
     const on = (id, act) => document.getElementById(id).addEventListener("click", () => act.call(this));
@@ -89,7 +90,7 @@ export class Play {
     row.className = "check";
     const box = document.createElement("input");
     Object.assign(box, { type: "checkbox", id: "set-center" });
-    row.append(box, "subtract the output at the start (Eq. 7)");
+    row.append(box, "subtract the output at the start (Eq.\u00a07)");
     place.append(row);
     box.addEventListener("input", () => this.change({ ...this.settings, keys: null, center: box.checked }, "center"));
     this.center = box;
@@ -157,7 +158,7 @@ export class Play {
       if (data.id === this.id) this.take(data);
     });
     worker.addEventListener("error", (event) => {
-      document.getElementById("reading").textContent = `The computation failed: ${event.message}`;
+      for (const id of ["reading", "summary"]) document.getElementById(id).textContent = `The computation failed: ${event.message}`;
     });
     return worker;
   }
@@ -257,7 +258,13 @@ export class Play {
     const button = document.getElementById("keep");
     button.setAttribute("aria-pressed", String(Boolean(this.kept)));
     button.textContent = this.kept ? "Forget the kept curves" : "Keep curves to compare";
+    this.showKept();
     this.draw();
+  }
+
+  // The legend names the kept curves while there are some.
+  showKept() {
+    for (const item of document.querySelectorAll('[data-line^="kept"]')) item.hidden = !this.kept;
   }
 
   saveCsv() {
@@ -279,7 +286,7 @@ export function reading({ steps, train_loss: train, test_loss: test }) {
 }
 
 export function sentence({ trainStep, testStep, isCensored, delay, peak: top, start }) {
-  const rise = top && top.value > 1.01 * start ? ` The test loss rises to ${readable(top.value / start)} of its start at step ${readable(top.step)}.` : "";
+  const rise = top && top.value > 1.01 * start ? ` The test loss rises to ${readable(top.value / start)} times its start at step ${readable(top.step)}.` : "";
   if (!Number.isFinite(trainStep)) return `The train loss is not at a tenth of its start yet.${rise}`;
   if (isCensored) return `Train falls to a tenth at step ${readable(trainStep)}, test not yet.${rise}`;
   return `Train falls to a tenth at step ${readable(trainStep)}, test at ${readable(testStep)}: a delay of ${readable(delay)} steps.${rise}`;

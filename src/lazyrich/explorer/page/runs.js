@@ -3,7 +3,7 @@
 import { Chart, csv, legend, save } from "./charts.js";
 import { diagnosisNodes } from "./diagnosis.js";
 import { readable } from "./state.js";
-import { joined, median, valuesOf } from "./source.js";
+import { hasLosses, joined, median, valuesOf } from "./source.js";
 import { Trainer } from "./trainer.js";
 
 const COLORS = ["--one", "--two", "--three", "--four", "--five", "--six"];
@@ -21,7 +21,7 @@ export class Runs {
     this.chart = new Chart(document.getElementById("runs-chart"), { title: "Selected runs", lines: [] });
     this.trainer = new Trainer(source);
     const on = (id, event, act) => document.getElementById(id).addEventListener(event, act);
-    on("runs-all", "click", () => this.choose(this.visible().slice(0, MOST_LINES)));
+    on("runs-all", "click", () => this.choose(this.visible()));
     on("runs-none", "click", () => this.choose([]));
     on("runs-quantity", "change", (event) => { this.quantity = event.target.value; this.changed(); });
     on("runs-bands", "change", () => this.changed());
@@ -35,7 +35,7 @@ export class Runs {
     const found = this.source.document;
     document.getElementById("train").hidden = !this.source.canTrain;
     document.getElementById("runs-about").textContent = found.runs.length || found.diagnosis
-      ? `${found.title}.`
+      ? `${found.title.replaceAll(" = ", "\u00a0=\u00a0")}.`
       : "There are no stored runs. Open some: lazyrich explore STORE, the folder of lazyrich train, or a diagnosis.";
     document.getElementById("diagnosis").replaceChildren(...(found.diagnosis ? diagnosisNodes(found.diagnosis) : []));
     document.getElementById("stored").hidden = !found.runs.length;
@@ -45,7 +45,7 @@ export class Runs {
     const names = Object.keys(found.quantities);
     if (!names.includes(this.quantity)) this.quantity = names[0];
     document.getElementById("runs-quantity").replaceChildren(...names.map((name) => new Option(`${name.replaceAll("_", " ")} (${found.quantities[name]})`, name)));
-    const common = Object.entries(found.common).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
+    const common = Object.entries(found.common).map(([name, value]) => `${name} = ${typeof value === "string" ? value : JSON.stringify(value)}`);
     document.getElementById("runs-common").textContent = common.length ? `Equal in all runs: ${common.join(", ")}.` : "";
     this.makeFilters();
     this.makeTable();
@@ -61,7 +61,7 @@ export class Runs {
     label.className = "grow";
     const words = document.createElement("input");
     Object.assign(words, { type: "text", id: "filter-words", autocomplete: "off", maxLength: 200 });
-    words.addEventListener("input", () => this.filter());
+    words.addEventListener("input", () => this.filterByHand());
     label.append("Words, or conditions such as alpha>=1", words);
     form.replaceChildren(...fields, label);
   }
@@ -71,7 +71,7 @@ export class Runs {
     const field = document.createElement("select");
     field.id = `filter-${name}`;
     field.append(new Option("all", ""), ...valuesOf(column).slice(0, 200).map((value) => new Option(String(value), JSON.stringify(value))));
-    field.addEventListener("change", () => this.filter());
+    field.addEventListener("change", () => this.filterByHand());
     label.append(name, field);
     this.filters[name] = { field, column };
     return label;
@@ -110,10 +110,15 @@ export class Runs {
       this.changed();
     });
     row.insertCell().append(box);
-    const texts = this.columns.map(([name, , value]) => textOf(name, value(k)));
+    const texts = this.columns.map(([name, , value]) => textOf(name, value(k), this.source.document.runs[k]));
     for (const text of texts) row.insertCell().textContent = text;
     if (this.source.document.runs[k].error) row.title = this.source.document.runs[k].error;
     return { row, box, words: texts.join(" ").toLowerCase(), isShown: true };
+  }
+
+  filterByHand() {
+    this.filter();
+    this.onChange();
   }
 
   // Which rows fit the fields and the words; rows are made once.
@@ -132,7 +137,7 @@ export class Runs {
   list() {
     const shown = this.visible();
     document.querySelector("#runs-table tbody").replaceChildren(...shown.slice(0, this.nListed).map((k) => this.rows[k].row));
-    document.getElementById("runs-count").textContent = `${shown.length} of ${this.rows.length} runs`;
+    document.getElementById("runs-count").textContent = `${shown.length} of ${this.rows.length} run${this.rows.length === 1 ? "" : "s"}`;
     document.getElementById("runs-more").hidden = shown.length <= this.nListed;
   }
 
@@ -140,11 +145,16 @@ export class Runs {
     const match = /^([^<>=!]+)(>=|<=|!=|=|<|>)(.+)$/.exec(part);
     const column = match && this.columns.find(([name]) => name.toLowerCase() === match[1]);
     if (!column) return (k, { words }) => words.includes(part);
-    const [, , value] = column;
+    const [name, , value] = column;
     const wanted = Number(match[3]);
     const isNumber = !Number.isNaN(wanted);
     return (k) => {
       const found = value(k);
+      // What is not there is neither above nor below a number; it is what the table shows.
+      if (found === null || found === undefined) {
+        const isShown = textOf(name, found, this.source.document.runs[k]) === match[3];
+        return { "=": isShown, "!=": !isShown }[match[2]] ?? false;
+      }
       const [a, b] = isNumber && typeof found === "number" ? [found, wanted] : [String(found).toLowerCase(), match[3]];
       return { ">=": a >= b, "<=": a <= b, "!=": a !== b, "=": a === b, "<": a < b, ">": a > b }[match[2]];
     };
@@ -202,8 +212,8 @@ export class Runs {
     const labelled = lines.filter((line) => line.label);
     document.querySelector("#runs figure > .legend")?.remove();
     document.getElementById("runs-chart").before(legend(labelled));
-    const more = this.chosen.size > MOST_LINES ? `, the first ${MOST_LINES} of ${this.chosen.size}` : "";
-    document.getElementById("runs-caption").textContent = `${this.quantity.replaceAll("_", " ")} of ${numbers.length} selected runs${more}${isBanded ? ": medians, and bands from the lowest to the highest seed" : ""}`;
+    const count = this.chosen.size > MOST_LINES ? `the first ${MOST_LINES} of ${this.chosen.size}` : numbers.length;
+    document.getElementById("runs-caption").textContent = `${this.quantity.replaceAll("_", " ")} of ${count} selected run${this.chosen.size === 1 ? "" : "s"}${isBanded ? ": medians, and bands from the lowest to the highest seed" : ""}`;
     this.chart.say(labelled.map((line) => line.label).join("; "));
   }
 
@@ -241,13 +251,19 @@ export class Runs {
   labelOf(group) {
     const { settings } = this.source.document;
     const names = this.names.filter((name) => group.length === 1 || name !== "seed");
-    const words = names.slice(0, 4).map((name) => `${name} ${textOf(name, settings[name][group[0]])}`);
+    const words = names.slice(0, 4).map((name) => `${name} ${textOf(name, settings[name][group[0]], {})}`);
     return [...(words.length ? words : ["the run"]), ...(group.length > 1 ? [`${group.length} seeds`] : [])].join(", ");
   }
 
   async saveCsv() {
-    const numbers = [...this.chosen].sort((a, b) => a - b).slice(0, MOST_LINES);
-    const curves = await this.source.curvesOf(numbers);
+    const numbers = [...this.chosen].sort((a, b) => a - b);
+    let curves;
+    try {
+      curves = await this.source.curvesOf(numbers);
+    } catch (error) {
+      document.getElementById("runs-caption").textContent = error.message;
+      return;
+    }
     const { settings, quantities } = this.source.document;
     const names = Object.keys(quantities);
     const rows = curves.flatMap((one, k) => one.steps.map((step, at) => [...this.names.map((name) => settings[name][numbers[k]]), step, ...names.map((name) => one.values[name]?.[at])]));
@@ -256,7 +272,10 @@ export class Runs {
 
   state() {
     if (!this.rows) return {};
+    const filters = Object.entries(this.filters).map(([name, { field }]) => [`only-${name}`, field.value]);
     return {
+      ...Object.fromEntries(filters),
+      find: document.getElementById("filter-words").value,
       curve: this.quantity,
       selected: [...this.chosen].sort((a, b) => a - b).slice(0, MOST_LINES).join("-"),
       bands: document.getElementById("runs-bands").checked ? "1" : "",
@@ -267,6 +286,12 @@ export class Runs {
     if (!this.rows) return;
     if (Object.hasOwn(this.source.document.quantities, words.get("curve") ?? "")) this.quantity = words.get("curve");
     document.getElementById("runs-bands").checked = words.get("bands") === "1";
+    document.getElementById("filter-words").value = (words.get("find") ?? "").slice(0, 200);
+    for (const [name, { field }] of Object.entries(this.filters)) {
+      field.value = words.get(`only-${name}`) ?? "";
+      if (field.selectedIndex < 0) field.value = "";
+    }
+    this.filter();
     const numbers = (words.get("selected") ?? "").split("-").filter(Boolean).map(Number);
     const sound = numbers.filter((number) => Number.isInteger(number) && number >= 0 && number < this.rows.length);
     this.choose(words.has("selected") ? sound : [...this.chosen], false);
@@ -278,8 +303,11 @@ export class Runs {
   }
 }
 
-function textOf(name, value) {
-  if (value === null || value === undefined) return ["train_step", "test_step", "delay"].includes(name) ? "never" : "–";
+// A value of a run as the table shows it: never is said of losses that were recorded and did not fall.
+function textOf(name, value, run) {
+  if (value === null || value === undefined) {
+    return ["train_step", "test_step", "delay"].includes(name) && hasLosses(run) ? "never" : "–";
+  }
   if (typeof value === "number") return Number.isInteger(value) && Math.abs(value) < 1e15 ? value.toLocaleString("en") : readable(value);
   return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -83,6 +83,11 @@ async function ask(path, content = null) {
 
 // ------------------------------------------------------------------ what runs have in common
 
+// Whether a run recorded both losses, so that a step at which one falls can be missing.
+export function hasLosses({ outcome }) {
+  return outcome !== "–" && outcome !== undefined;
+}
+
 // The different values of a setting, in order.
 export function valuesOf(column) {
   const found = new Map(column.map((value) => [JSON.stringify(value), value]));

@@ -133,5 +133,11 @@ export function readable(value) {
 
 function powerOfTen(value) {
   const [digits, power] = value.toExponential(2).split("e");
-  return `${digits}·10${power.replace("+", "").replace("-", "⁻").replace(/[0-9]/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])}`;
+  const factor = Number(digits) === 1 ? "" : `${Number(digits)}·`;
+  return `${factor}10${raised(Number(power))}`;
+}
+
+// A whole number as an exponent.
+export function raised(power) {
+  return String(power).replace("-", "⁻").replace(/[0-9]/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
 }

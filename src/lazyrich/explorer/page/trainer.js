@@ -57,7 +57,7 @@ export class Trainer {
       this.draw();
       const last = this.records[this.records.length - 1];
       const where = last ? `step ${readable(last.step)}, train ${readable(last.train_loss)}, test ${readable(last.test_loss)}` : "compiling";
-      this.say(found.state === "failed" ? found.error : `${{ running: "Training", done: "Finished", stopped: "Stopped" }[found.state]}: ${where}.`);
+      this.say(found.state === "failed" ? found.error : `${{ running: "Training", done: "Finished", stopped: "Stopped" }[found.state]}: ${where}.`, found.state !== "running");
       if (found.state !== "running") return;
       await new Promise((resolve) => setTimeout(resolve, ASK_MS));
     }
@@ -82,8 +82,10 @@ export class Trainer {
     document.getElementById("train-stop").disabled = !isRunning;
   }
 
-  say(text) {
+  // What is news is also read out; numbers that change all the time are not.
+  say(text, isNews = true) {
     document.getElementById("train-reading").textContent = text;
+    if (isNews) document.getElementById("train-summary").textContent = text;
   }
 
   recolor() {
