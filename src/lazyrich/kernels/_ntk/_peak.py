@@ -11,7 +11,7 @@ import numpy as np
 
 from ._liveness import ENTRYWISE
 from ._program import programs
-from ._work import FREE
+from ._work import FREE, is_outer_product
 
 
 def peak_bytes(jaxpr: jex.Jaxpr) -> int:
@@ -50,12 +50,16 @@ def _owners(jaxpr: jex.Jaxpr) -> Mapping[jex.Var, jex.Var | None]:
                 is_fused = grows and all(_is_fusible(e) for e in readers.get(variable, ()))
                 of_source = None if source is None else owner.get(source)
                 owner[variable] = (None if is_fused else variable) if grows else of_source
-            elif name in ENTRYWISE and variable not in kept:
+            elif variable not in kept and (_is_entrywise(eqn) or name == "transpose"):
                 is_fused = all(_is_fusible(e) for e in readers.get(variable, ()))
                 owner[variable] = None if is_fused else variable
             else:
                 owner[variable] = variable
     return owner
+
+
+def _is_entrywise(eqn: jex.JaxprEqn) -> bool:
+    return eqn.primitive.name in ENTRYWISE or is_outer_product(eqn)
 
 
 def _is_fusible(eqn: jex.JaxprEqn) -> bool:

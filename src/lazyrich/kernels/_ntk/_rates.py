@@ -43,7 +43,7 @@ _PACKAGED = {
         convolutions=4.5e10,
         moved=5e8,
         entries=7e9,
-        functions=7.2e8,
+        functions=2.9e9,
         operations=1e6,
     ),
     "gpu": Rates(

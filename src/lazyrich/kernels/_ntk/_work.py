@@ -18,9 +18,11 @@ from ._liveness import ENTRYWISE
 from ._program import programs
 
 _DEAR = frozenset({
-    "atan2", "cbrt", "cos", "cosh", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "lgamma",
-    "log", "log1p", "logistic", "pow", "sin", "sinh", "tan", "tanh",
+    "cosh", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "log", "log1p", "logistic", "sinh",
+    "tanh",
 })  # fmt: skip
+# Of which XLA has no fast form: about ten times as long, and longer for large arguments.
+_DEAREST = frozenset({"atan2", "cbrt", "cos", "digamma", "lgamma", "pow", "sin", "tan"})
 # Of these nothing is left in a compiled program.
 FREE = frozenset({
     "broadcast_in_dim", "copy", "copy_p", "expand_dims", "iota", "optimization_barrier",
@@ -40,8 +42,9 @@ class Rates:
         convolutions: multiplications in convolutions.
         moved: numbers that are rearranged, joined or looked up.
         entries: results of entrywise arithmetic.
-        functions: results of entrywise functions such as tanh, and multiplications in
-            convolutions of groups of features, which XLA does not make products of.
+        functions: results of entrywise functions such as tanh; also multiplications in
+            convolutions of groups of features, which XLA does not make products of: each
+            counts as four.
         operations: operations begun.
 
     Example:
@@ -88,11 +91,39 @@ class Work:
 
 def work_of(jaxpr: jex.Jaxpr) -> Work:
     """The work of a traced program."""
-    return reduce(Work.__add__, map(_work, jaxpr.eqns), Work())
+    fused = _fused_transposes(jaxpr)
+    return reduce(Work.__add__, (_work(e) for e in jaxpr.eqns if id(e) not in fused), Work())
+
+
+def _fused_transposes(jaxpr: jex.Jaxpr) -> set[int]:
+    """Transposes that only entrywise arithmetic reads, in the loop of which they are done."""
+    readers: dict[jex.Var, list[str]] = {}
+    for eqn in jaxpr.eqns:
+        for atom in eqn.invars:
+            if not isinstance(atom, jex.Literal):
+                readers.setdefault(atom, []).append(eqn.primitive.name)
+    for atom in jaxpr.outvars:
+        if not isinstance(atom, jex.Literal):
+            readers.setdefault(atom, []).append("output")
+    return {
+        id(eqn)
+        for eqn in jaxpr.eqns
+        if eqn.primitive.name == "transpose" and ENTRYWISE.issuperset(readers[eqn.outvars[0]])
+    }
+
+
+def is_outer_product(eqn: Equation) -> bool:
+    """Whether a product sums over nothing: XLA multiplies entries."""
+    if eqn.primitive.name != "dot_general":
+        return False
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    return _size(eqn.invars[0].aval.shape, contracted) == 1
 
 
 def _work(eqn: Equation) -> Work:
     name = eqn.primitive.name
+    if is_outer_product(eqn):
+        return Work(entries=_numbers(eqn.outvars[0]))
     if name == "dot_general":
         return _product(eqn)
     if name == "conv_general_dilated":
@@ -110,6 +141,8 @@ def _work(eqn: Equation) -> Work:
     results = sum(map(_numbers, eqn.outvars))
     if name in _DEAR:
         return Work(functions=results)
+    if name in _DEAREST:
+        return Work(functions=10 * results)
     if name in ENTRYWISE:
         return Work(entries=results)
     if name.startswith(_REDUCING):
@@ -126,7 +159,7 @@ def _product(eqn: Equation) -> Work:
     return Work(
         products=_width(eqn) * n_batches * left * inner * right,
         operands=_numbers(eqn.outvars[0]) + sum(map(_numbers, eqn.invars)),
-        batches=n_batches if n_batches > 1 else 0,
+        batches=n_batches if n_batches > 1 and left * right > 1 else 0,  # else a sum
         operations=1,
     )
 
@@ -140,7 +173,7 @@ def _convolution(eqn: Equation) -> Work:
     is_grouped = eqn.params["feature_group_count"] * eqn.params["batch_group_count"] > 1
     return Work(
         convolutions=0 if is_grouped else _width(eqn) * count,
-        functions=_width(eqn) * count if is_grouped else 0,
+        functions=4 * _width(eqn) * count if is_grouped else 0,
         operands=_numbers(eqn.outvars[0]) + _numbers(eqn.invars[0]),
         operations=1,
     )
