@@ -10,6 +10,7 @@ import jax.extend.core as jex
 import numpy as np
 
 from ._liveness import ENTRYWISE
+from ._loops import scan_counts
 from ._program import programs
 from ._work import FREE, is_outer_product
 
@@ -22,6 +23,9 @@ def peak_bytes(jaxpr: jex.Jaxpr) -> int:
     most = total = 0
     for k, eqn in enumerate(jaxpr.eqns):
         inner = max((peak_bytes(program) for program in programs(eqn)), default=0)
+        for variable in map(owner.get, _written_over(eqn)):
+            if variable in held and last.get(variable, -1) <= k:
+                total -= held.pop(variable)
         for variable in eqn.outvars:
             if owner.get(variable) is variable:
                 held[variable] = _bytes(variable)
@@ -30,6 +34,21 @@ def peak_bytes(jaxpr: jex.Jaxpr) -> int:
         for variable in [v for v in held if last.get(v, -1) <= k]:
             total -= held.pop(variable)
     return most
+
+
+def _written_over(eqn: jex.JaxprEqn) -> list[jex.Var]:
+    """The state that a loop begins with, whose memory is that of its results."""
+    name, params = eqn.primitive.name, eqn.params
+    first = last = len(eqn.invars)
+    if name == "scan":
+        try:
+            first, n_carry = scan_counts(params, len(eqn.invars))
+            last = first + n_carry
+        except (AttributeError, KeyError, TypeError):
+            return []  # written otherwise by another version of JAX
+    elif name == "while":
+        first = params["cond_nconsts"] + params["body_nconsts"]
+    return [atom for atom in eqn.invars[first:last] if not isinstance(atom, jex.Literal)]
 
 
 def _owners(jaxpr: jex.Jaxpr) -> Mapping[jex.Var, jex.Var | None]:
