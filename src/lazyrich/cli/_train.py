@@ -164,7 +164,7 @@ def _read(name: str) -> "Experiment | CommitteeExperiment":
     if path.suffix != ".json" and not os.path.isfile(path):
         return training.preset(name)
     try:
-        text = read_file(path, _MOST_BYTES).decode("utf-8")
+        text = read_file(path, _MOST_BYTES).decode("utf-8-sig")  # editors may put a BOM
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} cannot be read ({reason_of(error)}); give a JSON "

@@ -127,8 +127,7 @@ def complete(
     progress: bool | str,
 ) -> None:
     """Run the trials that are not published yet, and publish them with those that are."""
-    rows = results.rows(*place)
-    done = {row["key"] for row in rows if row["status"] != "failed"}
+    done = {row["key"] for row in results.rows(*place) if row["status"] != "failed"}
     todo = [one for one in planned if one.key not in done]
     if not todo:
         return
@@ -148,4 +147,5 @@ def complete(
         row_of(one, by_key[name], results.edition) for name, one in zip(names, todo, strict=True)
     ]
     replaced = {row["key"] for row in new}
-    results.publish(*place, [*(row for row in rows if row["key"] not in replaced), *new])
+    others = [row for row in results.rows(*place) if row["key"] not in replaced]  # also new ones
+    results.publish(*place, [*others, *new])
