@@ -65,7 +65,7 @@ def _require_row(row: Json, place: int) -> None:
 def _model() -> type[BaseModel]:
     """The fields of ``Row`` and their types; a number is no text and no truth value."""
     hints = get_type_hints(Row)
-    fields: dict[str, object] = {
+    fields: dict[str, tuple[type, object]] = {
         name: (hint, ... if name in Row.__required_keys__ else None) for name, hint in hints.items()
     }
     strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
