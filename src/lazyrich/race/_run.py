@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from lazyrich._base import only_one_at
 from lazyrich.sweeps import experiment_key, fill
 from lazyrich.training import History, train_many
 
@@ -147,5 +148,6 @@ def complete(
         row_of(one, by_key[name], results.edition) for name, one in zip(names, todo, strict=True)
     ]
     replaced = {row["key"] for row in new}
-    others = [row for row in results.rows(*place) if row["key"] not in replaced]  # also new ones
-    results.publish(*place, [*others, *new])
+    with only_one_at(results.folder):  # another process may have published meanwhile
+        others = [row for row in results.rows(*place) if row["key"] not in replaced]
+        results.publish(*place, [*others, *new])

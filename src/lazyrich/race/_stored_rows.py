@@ -69,7 +69,7 @@ def _model() -> type[BaseModel]:
         name: (hint, ... if name in Row.__required_keys__ else None) for name, hint in hints.items()
     }
     strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    return create_model("StoredRow", __config__=strict, **fields)
+    return create_model("StoredRow", __config__=strict, **fields)  # ty: ignore[no-matching-overload]
 
 
 def _require_whole(rows: Sequence[Row], about: Mapping[str, Json]) -> None:
