@@ -19,6 +19,7 @@ from lazyrich._base import (
     require_writable,
 )
 
+from ._arguments import LocalPath
 from ._diagnose_store import diagnose_store
 from ._environment import loading
 from ._output import say, say_json
@@ -48,15 +49,16 @@ def diagnose(
     /,
     *,
     data: Annotated[
-        Path | None,
+        LocalPath | None,
         Parameter(help="An .npz file with x, y, x_test, y_test (x.NAME for named inputs)."),
     ] = None,
     before: Annotated[
-        Path | None,
+        LocalPath | None,
         Parameter(help="The earlier checkpoint: of torch.save, or equinox's serialisation."),
     ] = None,
     after: Annotated[
-        Path | None, Parameter(help="The later checkpoint. Default: as the function returns it.")
+        LocalPath | None,
+        Parameter(help="The later checkpoint. Default: as the function returns it."),
     ] = None,
     loss: Annotated[
         Literal["mse", "cross_entropy"] | None,
@@ -67,7 +69,7 @@ def diagnose(
         bool, Parameter("--all", negative=(), help="Of a store, diagnose more than 60 runs.")
     ] = False,
     html: Annotated[
-        Path | None, Parameter(("--html", "--to"), help="Write a page, one HTML file.")
+        LocalPath | None, Parameter(("--html", "--to"), help="Write a page, one HTML file.")
     ] = None,
     as_json: Annotated[
         bool, Parameter("--json", negative=(), help="Print the diagnosis as JSON alone.")

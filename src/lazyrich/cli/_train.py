@@ -22,6 +22,7 @@ from lazyrich._base import (
     write_file,
 )
 
+from ._arguments import LocalPath
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import can_draw, console, say, say_json
@@ -56,7 +57,7 @@ def train(
         ),
     ] = None,
     out: Annotated[
-        Path, Parameter(help="Folder for the dataset, the picture and the checkpoint.")
+        LocalPath, Parameter(help="Folder for the dataset, the picture and the checkpoint.")
     ] = Path("run"),
     show: Annotated[
         bool, Parameter(negative=(), help="Print the experiment as JSON and do nothing more.")
