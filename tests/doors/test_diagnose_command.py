@@ -201,3 +201,106 @@ def test_a_module_of_pytorch_goes_the_same_way(folder, capsys):
     assert run("net.py:build", *given) == 0
     assert "linearization gap" in capsys.readouterr().out
     assert run("net.py:build", *given, "--before=model.py") == 2
+
+
+RUDE = """
+import os
+import sys
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError("no")
+
+class Own(BaseException):
+    pass
+
+class Flax:
+    def apply(self, variables, x):
+        return x @ variables["params"]
+
+def prints():
+    print("said by Python")
+    os.write(1, b"said below Python\\n")
+    os.system("echo said by a program")
+    model = original()
+    def predict(params, x):
+        print("said while tracing")
+        return model[0](params, x)
+    return predict, model[1]
+
+def moves():
+    os.chdir("/")
+    return original()
+
+def closes():
+    sys.stdout.close()
+    return original()
+
+def breaks():
+    raise KeyboardInterrupt
+
+def ends():
+    raise Own("the end")
+
+def is_unspeakable():
+    raise Unspeakable
+
+def talks():
+    raise ValueError("x" * 100_000)
+
+def no_params():
+    return Flax(), 5
+
+def leaves_later():
+    def predict(params, x):
+        sys.exit(7)
+    return predict, original()[1]
+"""
+
+
+@pytest.fixture
+def rude(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "rude.py").write_text(FILE.replace("def build", "def original") + RUDE)
+    (folder / "sub" / "model.py").write_text(FILE)
+    return folder
+
+
+@pytest.mark.parametrize("function", ["prints", "moves", "closes"])
+def test_what_the_users_code_does_to_the_process_does_not_reach_the_answer(rude, capfd, function):
+    assert run("model.py", *GIVEN, "--json") == 0
+    wanted = capfd.readouterr().out
+    assert run(f"sub/rude.py:{function}", *GIVEN, "--json", "--html", "page.html") == 0
+    found = capfd.readouterr()
+    assert json.loads(found.out) == json.loads(wanted)
+    assert (rude / "page.html").is_file()
+    said = ("by Python", "below Python", "by a program", "while tracing")
+    assert all((f"said {how}" in found.err) == (function == "prints") for how in said)
+
+
+LEAVES = {
+    "breaks": "KeyboardInterrupt",
+    "ends": "Own: the end",
+    "is_unspeakable": "Unspeakable",
+    "talks": "xxx",
+    "no_params": "no floating array",
+    "leaves_later": "SystemExit: 7",
+}
+
+
+@pytest.mark.parametrize("function", LEAVES)
+def test_however_the_users_code_ends_it_is_one_short_sentence(rude, capfd, function):
+    assert run(f"sub/rude.py:{function}", "--data", "probe.npz") == 2
+    said = capfd.readouterr().err
+    assert LEAVES[function] in said
+    assert said.count("\n") == 1
+    assert len(said) < 5000
+
+
+def test_the_default_function_of_a_file_in_another_folder(rude, capsys):
+    assert run("sub/model.py", *GIVEN) == 0
+    capsys.readouterr()
+    assert run("sub/none.py", *GIVEN) == 2
+    assert "no folder of a store and no file" in capsys.readouterr().err
+    assert run("", *GIVEN) == 2
+    assert "lazyrich: '' cannot be read" in capsys.readouterr().err

@@ -287,3 +287,38 @@ def test_an_npz_or_gzip_bomb_as_images_gets_a_sentence(tmp_path, capsys, monkeyp
     for place in ("bomb.npz", "folder", "pipe.npz", "/dev/zero"):
         digits = ["train", "digits", "--set", "source=mnist", "--out", tmp_path / "out"]
         refused([*digits, "--set", f"folder={tmp_path / place}"], capsys)
+
+
+PATHS = [
+    ("train", "committee", "--out"),
+    ("reproduce", "fig1", "--out"),
+    ("claims", "--out"),
+    ("report", "--out"),
+    ("report", "--to"),
+    ("show", "nowhere", "--csv"),
+    ("show", "nowhere", "--parquet"),
+    ("show", "nowhere", "--plot"),
+    ("diagnose", "net.py", "--data"),
+    ("diagnose", "net.py", "--before"),
+    ("diagnose", "net.py", "--after"),
+    ("diagnose", "net.py", "--html"),
+    ("race", "--show", "--out"),
+    ("race", "--show", "--toml"),
+    ("data", "mnist", "--to"),
+]
+
+
+@pytest.mark.parametrize("words", PATHS, ids=" ".join)
+def test_no_folder_is_made_for_an_address_an_empty_name_or_nobodys_home(
+    tmp_path, monkeypatch, capsys, words
+):
+    monkeypatch.chdir(tmp_path)
+    for path in ("", " ", "s3://bucket/x", "https://x/y", "file:///x", "~nosuchuser/x"):
+        assert f"Invalid value for {words[-1]}: " in refused([*words, path], capsys)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_path_below_the_home_folder_lies_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path / "home" / "r") in refused(["claims", "--out", "~/r"], capsys)

@@ -117,6 +117,27 @@ def test_other_hosts_and_pages_are_refused(server):
 
 
 @pytest.mark.parametrize(
+    ("line", "hosts", "status"),
+    [
+        ("http://evil.example/{token}/", ["{own}"], 400),
+        ("http://[/{token}/", ["{own}"], 400),
+        ("http://[::1/{token}/", ["{own}"], 400),
+        ("/{token}/", ["{own}", "evil.example"], 403),
+        ("/{token}/", ["evil.example", "{own}"], 403),
+        ("/{token}/", [], 403),
+        ("/{token}/", ["{own}"], 200),
+    ],
+)
+def test_a_request_that_names_two_hosts_or_none_is_refused(server, line, hosts, status):
+    own = {"token": server.token, "own": f"127.0.0.1:{server.port}"}
+    text = f"GET {line.format(**own)} HTTP/1.1\r\n"
+    text += "".join(f"Host: {host.format(**own)}\r\n" for host in hosts)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(f"{text}Connection: close\r\n\r\n".encode())
+        assert connection.makefile("rb").readline().split()[1] == str(status).encode()
+
+
+@pytest.mark.parametrize(
     "path",
     ["../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "page.js", "api", "api/document/x", "/"],
 )
@@ -159,6 +180,11 @@ def test_a_bad_request_to_train_is_answered_in_a_sentence(trainer):
     refused(post(b"{}", Content_Type="text/plain"), 415)
     refused(post(b"{}", Origin="http://evil.example"), 403)
     for body in (b"{}", b"[]", b"null", b"{", b"\xff", b"[" * 10_000):
+        refused(post(body), 400)
+    for body in (
+        b'{"preset": "committee", "changes": "alpha=1", "changes": "alpha=2"}',
+        b'{"preset": "committee", "changes": NaN}',
+    ):
         refused(post(body), 400)
     for preset, changes in (
         ("nothing", ""),

@@ -2,12 +2,14 @@
 
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lazyrich._base import InputError
 from lazyrich.cli import main
-from lazyrich.paper import CLAIMS, Result, as_json, judge, read_results
+from lazyrich.paper import CLAIMS, Result, _results, as_json, judge, read_results
 from lazyrich.paper._claims import read_table, table_text
 from lazyrich.paper._results import add_result, require_second_edition
 from lazyrich.paper._value import NO_RUN, missing
@@ -213,3 +215,18 @@ def test_a_table_of_claims_that_is_wrong_is_one_sentence(old, new, words):
     assert words in str(caught.value)
     assert "\n" not in str(caught.value).rstrip()
     assert read_table(text).claim == CLAIMS
+
+
+def test_results_of_several_writers_at_a_time_are_all_kept(tmp_path, monkeypatch):
+    def slowly(path, content, write=_results.write_json):
+        time.sleep(0.05)
+        write(path, content)
+
+    monkeypatch.setattr(_results, "write_json", slowly)
+    figures = [f"fig{n}" for n in range(1, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        said = pool.map(
+            lambda name: add_result(tmp_path, name, "quick", Result((0,), "", {}, (), ())), figures
+        )
+        assert set(said) == {""}
+    assert [*read_results(tmp_path)] == figures

@@ -1,6 +1,7 @@
 """Oracle: the rules of a race, checked on curves made by hand and on a race of seconds."""
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -348,3 +349,165 @@ def test_a_target_that_does_not_fit_its_task_is_refused():
         one.changed({"target": Target(metric="accuracy", level=0.9).model_dump()})
     with pytest.raises(InputError, match="must be multiples of every"):
         one.changed({"every": 7})
+
+
+def put(edition, path, value):
+    """The settings of an edition with another value at a path."""
+    *parents, last = path
+    inner = edition
+    for name in parents:
+        inner = inner[name]
+    inner[last] = value
+    return edition
+
+
+def renamed(kind, name):
+    """The settings of the smoke race with its task, or an arm, under another name."""
+    found = tree()
+    found[kind][name] = found[kind].pop({"task": TASK, "arm": "muon"}[kind])
+    return found
+
+
+@pytest.mark.parametrize("kind", ["task", "arm"])
+@pytest.mark.parametrize(
+    "name",
+    ["../up", "/tmp/away", "a/b", "", ".", "..", "a-b", "controls", "store", "a\x00", "é" * 9],
+)
+def test_a_name_that_would_lead_out_of_the_folder_or_to_other_results_is_refused(kind, name):
+    with pytest.raises(InputError, match="cannot name a task or an arm"):
+        Edition(**renamed(kind, name))
+
+
+UNFAIR = {
+    "the seed": ({"seed": 7}, "changes seed"),
+    "the number of steps": ({"n_steps": 120}, "changes n_steps"),
+    "the data": ({"task.modulus": 7}, "changes task"),
+    "what there is not": ({"optimizer.nope": 1}, "not a field"),
+}
+
+
+@pytest.mark.parametrize("case", UNFAIR)
+def test_an_arm_that_changes_more_than_the_method_is_refused_before_anything_is_run(case):
+    changes, said = UNFAIR[case]
+    found = Edition(**put(tree(), ("arm", "adamw", "set"), changes))
+    with pytest.raises(InputError, match=f"adamw .*{said}.*\\.$"):
+        found.require_trials()
+
+
+SAID_BADLY = {
+    "seeds of the search meet the fresh ones": (("rules", "n_trials"), 256, 4, "seeds in common"),
+    "settings from a task without a search": (
+        ("task", TASK, "settings_from"),
+        TASK,
+        1,
+        "no search of its own",
+    ),
+    "no data": (("task", TASK, "experiment"), {"loss": "mse"}, 1, "has no task"),
+    "a knob": (("space", "optimizer.learning_rate"), {"low": True}, 1, "learning_rate.range: "),
+}
+
+
+@pytest.mark.parametrize("case", SAID_BADLY)
+def test_a_wrong_edition_is_one_sentence_in_its_own_words(case):
+    path, value, n_studies, said = SAID_BADLY[case]
+    found = put(put(tree(), ("rules", "n_studies"), n_studies), path, value)
+    with pytest.raises(InputError, match=said) as refused:
+        Edition(**found)
+    assert "function-" not in str(refused.value)
+
+
+def test_a_file_with_a_byte_order_mark_is_the_same_edition(tmp_path):
+    packaged = (Path(lazyrich.race.__file__).parent / "race.toml").read_bytes()
+    (tmp_path / "own.toml").write_bytes(b"\xef\xbb\xbf" + packaged)
+    assert read_edition(tmp_path / "own.toml").hash == default_edition().hash
+
+
+def test_the_delay_law_of_an_edition_without_its_tasks_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is no task"):
+        lazyrich.race.measure_delay_law(edition=smoke_edition(), out=tmp_path, store=tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_records_of_every_evaluation_count_in_what_a_trial_needs():
+    short, long = (trial(**{"experiment.n_steps": n}) for n in (60, 6_000_000))
+    more = sum(long.memory_needs().values()) - sum(short.memory_needs().values())
+    assert more > 8 * (len(long.schedule) - len(short.schedule))
+
+
+def test_the_cost_of_a_step_is_that_of_the_objective_however_it_is_written(published):
+    results = published[1]
+    objective = {"kind": "jacobian_alignment"}
+    edition = Edition(**put(tree(), ("arm", "muon", "set"), {"objective": objective}))
+    row = results.rows(TASK, "muon")[0] | {"settings": {}}
+    cost = lazyrich.race._summary._gradients(edition, TASK, "muon", row)
+    assert cost == edition.trial(TASK, "muon", {}, seed=0).experiment.objective.gradient_evaluations
+    assert cost > 1
+
+
+@pytest.fixture
+def stored(published, tmp_path):
+    """A copy of the published results, and the file of an arm in it."""
+    shutil.copytree(published[0] / TASK, tmp_path / TASK)
+    shutil.copy(published[0] / "edition.json", tmp_path)
+    return Results(tmp_path, smoke_edition()), tmp_path / TASK / "adamw.json"
+
+
+def test_one_changed_digit_or_letter_of_a_published_file_is_seen(stored):
+    results, path = stored
+    sound, before = path.read_bytes(), results.rows(TASK, "adamw")
+    rng = np.random.default_rng(0)
+    for place in rng.integers(30, len(sound), 150):
+        flipped = bytes([sound[place] ^ 1 << int(rng.integers(7))])
+        path.write_bytes(sound[:place] + flipped + sound[place + 1 :])
+        try:
+            found = results.rows(TASK, "adamw")
+        except InputError:
+            continue
+        assert found == before  # white space, or a letter in another form
+
+
+def fields():
+    yield "rows", None
+    yield "rows", [1]
+    for name in ("key", "phase", "time", "study", "settings", "wall_seconds", "at_end", "seed"):
+        for value in (None, "text", [1], True, -1, float("nan"), 10**30):
+            yield name, value
+
+
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_no_damage_of_published_rows_is_more_than_a_sentence(stored, has_checksum):
+    results, path = stored
+    sound = json.loads(path.read_text())
+    if not has_checksum:  # as the first version wrote it
+        del sound["sha256"]
+        path.write_text(json.dumps(sound, indent=1))
+        assert len(results.rows(TASK, "adamw")) == 3
+    n_refused = 0
+    for name, value in fields():
+        tree = json.loads(json.dumps(sound))
+        (tree if name == "rows" else tree["rows"][-1])[name] = value
+        path.write_text(json.dumps(tree, indent=1))
+        try:
+            table(results)
+        except InputError as error:
+            n_refused += "adamw.json is damaged" in str(error)
+    assert n_refused > (45 if has_checksum else 35)
+    rows = sound["rows"]
+    for other in (rows * 2, rows[:1], [row | {"arm": "x"} for row in rows]):
+        path.write_text(json.dumps(sound | {"rows": other}, indent=1))
+        if has_checksum:
+            with pytest.raises(InputError, match="damaged"):
+                table(results)
+    path.write_text(json.dumps(sound | {"arm": "muon"}, indent=1))
+    with pytest.raises(InputError, match="its arm is 'muon'"):
+        table(results)
+
+
+def test_studies_with_different_fresh_seeds_are_refused(stored):
+    results, path = stored
+    sound = json.loads(path.read_text())
+    del sound["sha256"]
+    fresh = sound["rows"][-1] | {"study": 1, "key": "another"}
+    path.write_text(json.dumps(sound | {"rows": [*sound["rows"], fresh]}, indent=1))
+    with pytest.raises(InputError, match="different fresh seeds"):
+        table(results)

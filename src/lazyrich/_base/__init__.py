@@ -38,6 +38,7 @@ from ._errors import InputError as InputError
 from ._extras import EXTRAS as EXTRAS
 from ._extras import MissingExtra as MissingExtra
 from ._extras import require_extra as require_extra
+from ._files import only_one_at as only_one_at
 from ._files import open_folder as open_folder
 from ._files import open_regular as open_regular
 from ._files import read_file as read_file

@@ -5,6 +5,7 @@ this package reads goes through these functions.
 """
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Generator
@@ -125,6 +126,34 @@ def open_folder(path: AnyPath, *, inside: int | None = None, make: bool = False)
         yield folder
     finally:
         os.close(folder)
+
+
+@contextmanager
+def only_one_at(folder: AnyPath) -> Generator[None]:
+    """Keep other processes waiting that enter this for the same folder.
+
+    What is read, changed and written back in between loses nothing that another writes.
+    No file is made: the folder itself is locked, where its file system has locks.
+
+    Args:
+        folder: which folder; it is made if it is not there.
+
+    Returns:
+        A context manager.
+
+    Raises:
+        OSError: if it is no folder, or cannot be made.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, only_one_at(folder):
+        ...     os.listdir(folder)
+        []
+    """
+    with open_folder(folder, make=True) as descriptor:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # it ends when the descriptor is closed
+        yield
 
 
 def reason_of(error: BaseException) -> str:

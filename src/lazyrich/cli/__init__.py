@@ -49,12 +49,19 @@ def _answered(arguments: list[str] | None) -> int:
     with safe_streams() as output, settled_environment():
         try:
             with told_in_sentences(is_process=arguments is None):
-                with loading():
-                    from ._app import run
-                run(arguments)
-                return _written(output)
-        except Exception as error:
+                return _told(arguments, output)
+        except Refused as error:
             return _failed(error)
+
+
+def _told(arguments: list[str] | None, output: Output) -> int:
+    try:
+        with loading():
+            from ._app import run
+        run(arguments)
+        return _written(output)
+    except Exception as error:
+        return _failed(error)
 
 
 def _failed(error: Exception) -> int:

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from lazyrich import __version__
 
-from ._arguments import WholeNumber
+from ._arguments import LocalPath, WholeNumber
 from ._diagnose import diagnose
 from ._environment import loading, require_devices
 from ._explore import explore
@@ -37,7 +37,7 @@ app.command(diagnose)
 app.command(explore)
 app.command(race)
 
-Out = Annotated[Path, Parameter(help="Folder for pictures, datasets and the claims file.")]
+Out = Annotated[LocalPath, Parameter(help="Folder for pictures, datasets and the claims file.")]
 AsJson = Annotated[bool, Parameter("--json", negative=(), help="Print the claims as JSON alone.")]
 
 
@@ -113,10 +113,10 @@ def claims(*, out: Out = Path("reproduction"), as_json: AsJson = False) -> None:
 @app.command
 def report(
     *,
-    out: Annotated[Path, Parameter(help="The folder that `lazyrich reproduce` wrote.")] = Path(
+    out: Annotated[LocalPath, Parameter(help="The folder that `lazyrich reproduce` wrote.")] = Path(
         "reproduction"
     ),
-    to: Annotated[Path, Parameter(help="The page, one HTML file.")] = Path("report.html"),
+    to: Annotated[LocalPath, Parameter(help="The page, one HTML file.")] = Path("report.html"),
 ) -> None:
     """Write figures, verdicts, data and errata to one HTML page that works offline."""
     with loading():
@@ -133,7 +133,7 @@ def data(
     /,
     *,
     to: Annotated[
-        Path | None, Parameter(help="Folder to write to. Default: where image tasks look.")
+        LocalPath | None, Parameter(help="Folder to write to. Default: where image tasks look.")
     ] = None,
     source: Annotated[
         str | None,

@@ -1,6 +1,7 @@
 """Argument types that are parsed by the common parser of typed values."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, Token
@@ -14,3 +15,23 @@ def _whole(kind: object, tokens: Sequence[Token]) -> int:
 
 WholeNumber = Annotated[int, Parameter(converter=_whole)]
 """A whole number that is not rounded: 1.5 is refused."""
+
+
+def _local(kind: object, tokens: Sequence[Token]) -> Path:
+    from lazyrich._base import InputError, shown  # loads jax
+
+    text = tokens[0].value
+    if not text.strip():
+        raise InputError(f"it is {text!r}; name a file or folder, . for the one you are in.")
+    if "://" in text:
+        raise InputError(f"{shown(text)} is an address; only --store takes one.")
+    if not text.startswith("~"):
+        return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user, or no home
+        raise InputError(f"{shown(text)} is nobody's home folder here.") from None
+
+
+LocalPath = Annotated[Path, Parameter(converter=_local)]
+"""A path on this machine, with ~ as in a store's; a URL would name a folder ``https:``."""

@@ -1,10 +1,10 @@
 """``lazyrich diagnose``: a network from two checkpoints and some rows, or the runs of a store."""
 
-import importlib.util
 import io
 import os
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeGuard
 
@@ -14,16 +14,17 @@ from lazyrich._base import (
     InputError,
     Params,
     Predictor,
-    open_regular,
     read_file,
     reason_of,
     require_writable,
 )
 
+from ._arguments import LocalPath
 from ._diagnose_store import diagnose_store
 from ._environment import loading
 from ._output import say, say_json
 from ._sweep import Where
+from ._user_code import built, users_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,15 +49,16 @@ def diagnose(
     /,
     *,
     data: Annotated[
-        Path | None,
+        LocalPath | None,
         Parameter(help="An .npz file with x, y, x_test, y_test (x.NAME for named inputs)."),
     ] = None,
     before: Annotated[
-        Path | None,
+        LocalPath | None,
         Parameter(help="The earlier checkpoint: of torch.save, or equinox's serialisation."),
     ] = None,
     after: Annotated[
-        Path | None, Parameter(help="The later checkpoint. Default: as the function returns it.")
+        LocalPath | None,
+        Parameter(help="The later checkpoint. Default: as the function returns it."),
     ] = None,
     loss: Annotated[
         Literal["mse", "cross_entropy"] | None,
@@ -67,7 +69,7 @@ def diagnose(
         bool, Parameter("--all", negative=(), help="Of a store, diagnose more than 60 runs.")
     ] = False,
     html: Annotated[
-        Path | None, Parameter(("--html", "--to"), help="Write a page, one HTML file.")
+        LocalPath | None, Parameter(("--html", "--to"), help="Write a page, one HTML file.")
     ] = None,
     as_json: Annotated[
         bool, Parameter("--json", negative=(), help="Print the diagnosis as JSON alone.")
@@ -89,21 +91,22 @@ def diagnose(
         raise InputError(
             "--where and --all choose runs of a store, and this is not one; leave them out."
         )
-    if os.sep in target and ":" not in target:
+    if os.sep in target and ":" not in target and not os.path.isfile(target):
         raise InputError(
-            f"{target} is no folder of a store; give one that is there, or FILE:function for a "
-            "network."
+            f"{target} is no folder of a store and no file; give one that is there, or "
+            "FILE.py:FUNCTION for a network."
         )
     if data is None:
         raise InputError("--data is missing; give an .npz file with rows x and labels y.")
     arrays = _read_arrays(data)
-    built = _built(target)
-    if _is_module(built):
-        from lazyrich import torch as lzt
+    network = built(target)
+    with users_code(f"The network of {target}", "it must return its outputs"):
+        if _is_module(network):
+            from lazyrich import torch as lzt
 
-        found = lzt.diagnose(built, before=before, after=after, loss=loss, **arrays)
-    else:
-        found = _of_jax(built, before, after, {"loss": loss, **arrays})
+            found = lzt.diagnose(network, before=before, after=after, loss=loss, **arrays)
+        else:
+            found = _of_jax(network, before, after, {"loss": loss, **arrays})
     if html is not None:
         found.to_html(html)
     if as_json:
@@ -147,7 +150,8 @@ def _predictor(built: object) -> tuple[Predictor, Params]:
     if isinstance(built, tuple) and len(built) == 2:
         first, params = built
         if hasattr(first, "apply") and callable(first.apply):
-            variables = params if "params" in params else {"params": params}
+            is_whole = isinstance(params, Mapping) and "params" in params
+            variables = params if is_whole else {"params": params}
             others = {k: v for k, v in variables.items() if k != "params"}
             apply = first.apply
             return (lambda p, x: apply({"params": p, **others}, x)), variables["params"]
@@ -162,39 +166,6 @@ def _predictor(built: object) -> tuple[Predictor, Params]:
 def _is_module(built: object) -> "TypeGuard[nn.Module]":
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(built, torch.nn.Module)
-
-
-def _built(target: str) -> object:
-    path, colon, name = target.rpartition(":")
-    path, name = (path, name) if colon and not name.endswith(".py") else (target, "build")
-    spec = importlib.util.spec_from_file_location("lazyrich_diagnosed", path)
-    try:
-        with open_regular(path):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({reason_of(error)}); give FILE.py:FUNCTION."
-        ) from error
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} is no Python file; give FILE.py:FUNCTION.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-    try:
-        spec.loader.exec_module(module)
-        function = getattr(module, name, None)
-        if not callable(function):
-            raise InputError(f"{path} has no function {name!r}; give FILE.py:FUNCTION.")
-        return function()
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{target} failed ({type(error).__name__}: {error}); it must run without "
-            "arguments and return the network."
-        ) from error
-    finally:
-        sys.path.pop(0)
 
 
 def _read_arrays(path: Path) -> dict[str, Params]:

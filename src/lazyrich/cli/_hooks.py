@@ -10,10 +10,15 @@ from contextlib import contextmanager
 from ._environment import is_debugging
 from ._text import visible
 
+_LONGEST = 4000
+
 
 def say_aside(text: str) -> None:
     """A line on standard error."""
-    print(f"lazyrich: {visible(' '.join(text.split()))}", file=sys.stderr)
+    line = " ".join(text.split())
+    if len(line) > _LONGEST:  # such as the message of somebody else's exception
+        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+    print(f"lazyrich: {visible(line)}", file=sys.stderr)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from lazyrich._base import Json
 
+from ._arguments import LocalPath
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import say, say_columns, say_json
@@ -24,10 +25,10 @@ def race(
         list[str] | None, Parameter(negative=(), help="A task, such as parity. Default: all.")
     ] = None,
     toml: Annotated[
-        Path | None,
+        LocalPath | None,
         Parameter(help="Rules, tasks, arms and spaces of your own. Default: the package's."),
     ] = None,
-    out: Annotated[Path, Parameter(help="Folder for the published trials.")] = Path("race"),
+    out: Annotated[LocalPath, Parameter(help="Folder for the published trials.")] = Path("race"),
     store: Annotated[
         str | None,
         Parameter(help="Folder or URL of the store of trials. Default: the folder store in OUT."),

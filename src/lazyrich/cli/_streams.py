@@ -53,6 +53,13 @@ class Output(io.RawIOBase):
         return os.isatty(self._descriptor)
 
 
+class _Stream(io.TextIOWrapper):
+    """Text to a descriptor, which the user's code may close while the command has more to say."""
+
+    def close(self) -> None:
+        self.flush()
+
+
 @contextmanager
 def safe_streams() -> Generator[Output]:
     """Standard streams for a command, as they were before afterwards.
@@ -93,7 +100,7 @@ def _safe(stream: Any, own: object, raw: Output) -> Any:
     if stream is not None:
         stream.flush()
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    return io.TextIOWrapper(
+    return _Stream(
         io.BufferedWriter(raw),
         encoding=encoding,
         errors=ENCODING_ERRORS,

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from lazyrich._base import Json
 
-from ._arguments import WholeNumber
+from ._arguments import LocalPath, WholeNumber
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import json_value, say, say_columns, say_json
@@ -126,10 +126,10 @@ def show(
     /,
     *,
     where: Where = None,
-    csv: Annotated[Path | None, Parameter(help="Write every record as CSV.")] = None,
-    parquet: Annotated[Path | None, Parameter(help="Write every record as Parquet.")] = None,
+    csv: Annotated[LocalPath | None, Parameter(help="Write every record as CSV.")] = None,
+    parquet: Annotated[LocalPath | None, Parameter(help="Write every record as Parquet.")] = None,
     plot: Annotated[
-        Path | None, Parameter(help="Draw the losses: FILE.png, and the same as PDF.")
+        LocalPath | None, Parameter(help="Draw the losses: FILE.png, and the same as PDF.")
     ] = None,
     every: Annotated[
         bool, Parameter("--all", negative=(), help=f"List more than {_MOST_ROWS}.")

@@ -22,6 +22,7 @@ from lazyrich._base import (
     write_file,
 )
 
+from ._arguments import LocalPath
 from ._environment import loading, require_devices
 from ._interrupt import how_to_go_on
 from ._output import can_draw, console, say, say_json
@@ -56,7 +57,7 @@ def train(
         ),
     ] = None,
     out: Annotated[
-        Path, Parameter(help="Folder for the dataset, the picture and the checkpoint.")
+        LocalPath, Parameter(help="Folder for the dataset, the picture and the checkpoint.")
     ] = Path("run"),
     show: Annotated[
         bool, Parameter(negative=(), help="Print the experiment as JSON and do nothing more.")
@@ -164,7 +165,7 @@ def _read(name: str) -> "Experiment | CommitteeExperiment":
     if path.suffix != ".json" and not os.path.isfile(path):
         return training.preset(name)
     try:
-        text = read_file(path, _MOST_BYTES).decode("utf-8")
+        text = read_file(path, _MOST_BYTES).decode("utf-8-sig")  # editors may put a BOM
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} cannot be read ({reason_of(error)}); give a JSON "

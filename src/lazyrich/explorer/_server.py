@@ -10,9 +10,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from lazyrich._base import InputError, Json, reason_of
+from lazyrich._base import InputError, Json, read_json, reason_of
 
 from ._document import Document
 from ._jobs import PRESETS, Job, Jobs
@@ -187,12 +187,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _path(self) -> str:
         """The path below the token, once host and token are right."""
         own = {f"{host}:{self._explorer.port}" for host in ("127.0.0.1", "localhost")}
-        if self.headers.get("Host") not in own:
+        if self.headers.get_all("Host") not in [[host] for host in own]:
             raise _Refused(403, "The host is not this machine's own address.")
         origin = self.headers.get("Origin")
         if origin is not None and origin not in {f"http://{host}" for host in own}:
             raise _Refused(403, "The request comes from another page.")
-        token, _, path = urlsplit(self.path).path.lstrip("/").partition("/")
+        token, _, path = self._parts().path.lstrip("/").partition("/")
         if not hmac.compare_digest(token.encode(), self._explorer.token.encode()):
             raise _Refused(403, "The token is missing; open the address that lazyrich printed.")
         # The page itself may be opened from anywhere, by who has the token.
@@ -201,11 +201,21 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(403, "The request comes from another page.")
         return path
 
+    def _parts(self) -> SplitResult:
+        """The address as it stands in the request, which must not name a host of its own."""
+        try:
+            parts = urlsplit(self.path)
+        except ValueError:
+            raise _Refused(400, "The address cannot be read.") from None
+        if parts.scheme or parts.netloc:
+            raise _Refused(400, "The address must begin with a /.")
+        return parts
+
     def _get(self, path: str) -> tuple[bytes, str]:
         explorer = self._explorer
-        query = parse_qs(urlsplit(self.path).query)
+        query = parse_qs(self._parts().query)
         if path == "":
-            if not urlsplit(self.path).path.endswith("/"):
+            if not self._parts().path.endswith("/"):
                 raise _Refused(404, "The address ends with a /, from which the page asks for more.")
             return explorer.page(), "html"
         if path == "api/document" and explorer.document is not None:
@@ -251,9 +261,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             raise _Refused(415, "The content must be application/json.")
         try:
-            found = json.loads(self.rfile.read(int(length)))
-        except (ValueError, RecursionError):
-            raise _Refused(400, "The content is no JSON.") from None
+            found = read_json(self.rfile.read(int(length)).decode("utf-8"))
+        except UnicodeDecodeError:
+            raise _Refused(400, "The content is no JSON, which is UTF-8.") from None
         if not isinstance(found, dict):
             raise _Refused(400, "The content must be a JSON object.")
         return found

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lazyrich._base import InputError, Json, read_file, reason_of, set_aside
+from lazyrich._base import InputError, Json, only_one_at, read_file, reason_of, set_aside
 
 from ._claims import CLAIMS
 from ._files import write_json
@@ -119,7 +119,12 @@ def add_result(out: Path, figure: str, preset: str, result: Result) -> str:
     Raises:
         InputError: if the file is of the first edition, or the disk refuses.
     """
-    path, said = out / CLAIMS_FILE, ""
+    with only_one_at(out):  # figures may be reproduced by several processes
+        return _added(out / CLAIMS_FILE, figure, preset, result)
+
+
+def _added(path: Path, figure: str, preset: str, result: Result) -> str:
+    said = ""
     results: dict[str, Mapping[str, Result]] = {}
     if path.exists() or path.is_symlink():
         found, faults = _read(path)

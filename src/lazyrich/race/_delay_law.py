@@ -18,6 +18,7 @@ from ._rows import Planned, Row
 from ._run import AnyExecutor, complete
 from ._statistics import Interval
 
+_ARM = "adamw"
 CLAIM = (-1.25, -0.75)
 """The claim, fixed beforehand: the interval of the slope lies in here, or at least meets −1."""
 
@@ -215,7 +216,8 @@ def measure_delay_law(
         Rows by task.
 
     Raises:
-        InputError: if the folder holds results of another edition.
+        InputError: if the folder holds results of another edition, or this edition has not the
+            tasks or no arm adamw.
 
     Example:
         >>> import tempfile
@@ -224,22 +226,23 @@ def measure_delay_law(
         ...     measure_delay_law(edition=smoke_edition(), out=out, store=out, grids=[])
         {}
     """
+    edition.require_names(tuple(grid.task for grid in grids), (_ARM,))
     results = Results(out, edition)
     planned = [one for grid in grids for one in _planned(edition, grid)]
     complete(
         results,
-        ("delay-law", "adamw"),
+        ("delay-law", _ARM),
         planned,
         store=store,
         executor=executor,
         progress="delay law",
     )
-    rows = results.rows("delay-law", "adamw")
+    rows = results.rows("delay-law", _ARM)
     return {grid.task: [row for row in rows if row["task"] == grid.task] for grid in grids}
 
 
 def _planned(edition: Edition, grid: LawGrid) -> list[Planned]:
-    tree = edition.trial(grid.task, "adamw", {}, seed=0)
+    tree = edition.trial(grid.task, _ARM, {}, seed=0)
     found = []
     for study, rate in enumerate(grid.rates):
         for index, decay in enumerate(grid.decays):
@@ -255,7 +258,5 @@ def _planned(edition: Edition, grid: LawGrid) -> list[Planned]:
                         "experiment.n_steps": grid.max_steps + edition.rules.hold,
                     }
                 )
-                found.append(
-                    Planned(grid.task, "adamw", "delay law", study, index, settings, trial)
-                )
+                found.append(Planned(grid.task, _ARM, "delay law", study, index, settings, trial))
     return found

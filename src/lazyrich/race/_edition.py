@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +14,19 @@ from pydantic import Field, model_validator
 from lazyrich._base import Config, InputError, Json, nearest_name, read_file, reason_of, shown
 from lazyrich.training import Experiment
 
-from ._space import Choice, Range
+from ._space import Choice, Knob, sobol_points
 from ._trial import Target, Trial
 
 _FILE = Path(__file__).parent / "race.toml"
 _MOST_BYTES = 1_000_000
 
-Space = dict[str, Range | Choice]
+TUNING_SEED, FRESH_SEED = 100, 1000
+"""The first seed of the searches, and of the fresh runs, which share none."""
+
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_]{0,63}")
+_TAKEN = ("controls", "store")
+
+Space = dict[str, Knob]
 
 
 class Rules(Config):
@@ -32,6 +39,9 @@ class Rules(Config):
         hold: steps for which the target must stay met.
         baseline: the arm with which the others are compared.
 
+    Raises:
+        InputError: if there are so many trials that their seeds meet the fresh ones.
+
     Example:
         >>> Rules(baseline="adamw").n_trials
         5
@@ -42,6 +52,15 @@ class Rules(Config):
     n_fresh_seeds: int = Field(10, ge=1, le=20)
     hold: int = Field(200, ge=0)
     baseline: str
+
+    @model_validator(mode="after")
+    def _has_seeds(self) -> "Rules":
+        if self.n_studies * self.n_trials > FRESH_SEED - TUNING_SEED:
+            raise InputError(
+                f"{self.n_studies} studies of {self.n_trials} trials have seeds in common with the "
+                f"fresh ones; give at most {FRESH_SEED - TUNING_SEED} trials in all"
+            )
+        return self
 
 
 class RaceTask(Config):
@@ -131,11 +150,24 @@ class Edition(Config):
             raise InputError(
                 f"the baseline is {self.rules.baseline}, which is no arm; name one of the arms"
             )
+        for name in (*self.task, *self.arm):  # each names a file or a folder of the results
+            if not _NAME.fullmatch(name) or name in _TAKEN:
+                raise InputError(
+                    f"{shown(name)} cannot name a task or an arm; take up to 64 letters, digits "
+                    f"and underscores, and neither {' nor '.join(_TAKEN)}"
+                )
         for name, task in self.task.items():
             if task.settings_from is not None and task.settings_from not in self.task:
                 raise InputError(
                     f"{name} takes its settings from {task.settings_from}, which is no task"
                 )
+            if task.settings_from and self.task[task.settings_from].settings_from:
+                raise InputError(
+                    f"{name} takes its settings from {task.settings_from}, which has no search of "
+                    "its own; name a task that is searched"
+                )
+            if "task" not in task.experiment:
+                raise InputError(f"the experiment of {name} has no task; give it one")
         return self
 
     @cached_property
@@ -169,6 +201,17 @@ class Edition(Config):
             InputError: if the settings do not make an experiment.
         """
         about = self.task[task]
+        return Trial(
+            experiment=self._plain(task, seed).changed({**self.arm[arm].set, **settings}),
+            target=about.target,
+            hold=self.rules.hold,
+            every=about.every,
+            edition=self.hash,
+        )
+
+    def _plain(self, task: str, seed: int) -> Experiment:
+        """The experiment of a task before an arm changes it."""
+        about = self.task[task]
         settled: dict[str, Any] = {
             "metrics": [{"kind": "weight_norm"}],
             **about.experiment,
@@ -176,13 +219,30 @@ class Edition(Config):
             "n_steps": about.max_steps + self.rules.hold,
             "seed": seed,
         }
-        return Trial(
-            experiment=Experiment(**settled).changed({**self.arm[arm].set, **settings}),
-            target=about.target,
-            hold=self.rules.hold,
-            every=about.every,
-            edition=self.hash,
-        )
+        return Experiment(**settled)
+
+    def require_trials(self) -> None:
+        """Refuse arms and tasks of which no trial can be made, and arms that change the task.
+
+        Raises:
+            InputError: naming the first arm and task, before anything is run.
+        """
+        for task in self.task:
+            for arm in self.arm:
+                if not self.fits(task, arm):
+                    continue
+                settings = sobol_points(self.search_space(task, arm), 1, seed=0)[0]
+                plain, seed = self._plain(task, FRESH_SEED), FRESH_SEED
+                try:
+                    made = self.trial(task, arm, settings, seed=seed).experiment
+                except InputError as error:
+                    raise InputError(f"{arm} cannot run on {task}: {error}") from None
+                for name in ("task", "seed", "n_steps", "loss"):
+                    if getattr(made, name) != getattr(plain, name):
+                        raise InputError(
+                            f"{arm} changes {name} on {task}, which is the same for all arms; "
+                            "leave it out."
+                        )
 
     def require_names(self, tasks: tuple[str, ...], arms: tuple[str, ...]) -> None:
         """Refuse tasks and arms that are not there, and arms that are defined on none of them.
@@ -238,9 +298,12 @@ def read_edition(path: str | os.PathLike[str]) -> Edition:
     """
     cure = "give a TOML file with rules, space, tasks and arms"
     try:
-        tree = tomllib.loads(read_file(path, _MOST_BYTES).decode())
+        tree = tomllib.loads(read_file(path, _MOST_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason_of(error)}); {cure}.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is no TOML ({error}); {cure}.") from None
-    return Edition(**tree)
+    edition = Edition(**tree)
+    if Path(path) != _FILE:
+        edition.require_trials()
+    return edition

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 
 from lazyrich._base import InputError, Json
 
-from ._edition import Edition
+from ._edition import FRESH_SEED, TUNING_SEED, Edition
 from ._rows import Planned, Row
 from ._space import sobol_points
-
-_TUNING_SEED, _FRESH_SEED = 100, 1000
 
 
 def tuning_trials(edition: Edition, task: str, arm: str) -> list[Planned]:
@@ -38,7 +36,7 @@ def tuning_trials(edition: Edition, task: str, arm: str) -> list[Planned]:
     planned = []
     for study in range(rules.n_studies):
         for index, settings in enumerate(sobol_points(space, rules.n_trials, seed=study)):
-            seed = _TUNING_SEED + study * rules.n_trials + index
+            seed = TUNING_SEED + study * rules.n_trials + index
             trial = edition.trial(task, arm, settings, seed=seed)
             planned.append(Planned(task, arm, "tuning", study, index, settings, trial))
     return planned
@@ -108,7 +106,7 @@ def fresh_trials(edition: Edition, task: str, arm: str, rows: Sequence[Row]) -> 
     for study, settings in best.items():
         own = _with_batch_of(edition, task, settings)
         for index in range(rules.n_fresh_seeds):
-            trial = edition.trial(task, arm, own, seed=_FRESH_SEED + index)
+            trial = edition.trial(task, arm, own, seed=FRESH_SEED + index)
             planned.append(Planned(task, arm, "fresh", study, index, own, trial))
     return planned
 

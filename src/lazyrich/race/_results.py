@@ -4,12 +4,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeGuard
 
-from lazyrich._base import FileKind, InputError, Json, read_file, reason_of, write_file
+from lazyrich._base import FileKind, InputError, Json, read_file, read_json, reason_of, write_file
 
 from ._edition import Edition
 from ._rows import Row
+from ._stored_rows import DamagedRows, checksum, require_sound
 
 _MADE_BY = "lazyrich race"
 _HEAD = f'{{\n "made_by": "{_MADE_BY}",\n'
@@ -67,18 +67,23 @@ class Results:
         """The published trials of an arm on a task; none if there are none yet.
 
         Raises:
-            InputError: if they are of another edition.
+            InputError: if they are of another edition, or damaged.
         """
         path = self._path(task, arm)
         found = _read(path)
         if found is None:
             return []
-        rows = found.get("rows")
-        if found.get("edition") != self.edition.hash or not _are_rows(rows, self.edition.hash):
+        if found.get("edition") != self.edition.hash:
             raise InputError(
                 f"{path} holds results of another edition than {self.edition.hash[:8]}; {_CURE}."
             )
-        return rows
+        try:
+            return require_sound(self._about(task, arm), found)
+        except DamagedRows as damage:
+            raise InputError(
+                f"{path} is damaged ({damage}); move it away and run the race again, which takes "
+                "the trials from its store where they are kept."
+            ) from None
 
     def all_rows(self) -> list[Row]:
         """The published trials of all arms on all tasks."""
@@ -99,30 +104,26 @@ class Results:
         ordered = sorted(
             rows, key=lambda row: (row["phase"] != "tuning", row["study"], row["index"])
         )
-        about = {"edition": self.edition.hash, "task": task, "arm": arm}
-        _write(self._path(task, arm), about, ordered)
+        about = self._about(task, arm)
+        _write(self._path(task, arm), about | {"sha256": checksum(about, ordered)}, ordered)
+
+    def _about(self, task: str, arm: str) -> dict[str, Json]:
+        return {"edition": self.edition.hash, "task": task, "arm": arm}
 
     def _path(self, task: str, arm: str) -> Path:
         return self.folder / task / f"{arm}.json"
-
-
-def _are_rows(value: Json, edition: str) -> TypeGuard[list[Row]]:
-    """Whether a file's value is what ``publish`` writes, for this edition."""
-    return isinstance(value, list) and all(
-        isinstance(row, dict) and row.get("edition") == edition for row in value
-    )
 
 
 def _read(path: Path) -> dict[str, Json] | None:
     """The content of a file of a race; None if it is not there."""
     try:
         content = read_file(path, _MOST_BYTES).decode()
-        tree = json.loads(content) if content.startswith(_HEAD) else None
+        tree = read_json(content) if content.startswith(_HEAD) else None
     except FileNotFoundError:
         return None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason_of(error)}); {_CURE}.") from None
-    except (UnicodeDecodeError, ValueError, RecursionError):
+    except (UnicodeDecodeError, InputError):
         tree = None
     if not isinstance(tree, dict):
         raise InputError(f"{path} is not a file of a race; {_CURE}.")

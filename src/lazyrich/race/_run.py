@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from lazyrich._base import only_one_at
 from lazyrich.sweeps import experiment_key, fill
 from lazyrich.training import History, train_many
 
@@ -127,8 +128,7 @@ def complete(
     progress: bool | str,
 ) -> None:
     """Run the trials that are not published yet, and publish them with those that are."""
-    rows = results.rows(*place)
-    done = {row["key"] for row in rows if row["status"] != "failed"}
+    done = {row["key"] for row in results.rows(*place) if row["status"] != "failed"}
     todo = [one for one in planned if one.key not in done]
     if not todo:
         return
@@ -148,4 +148,6 @@ def complete(
         row_of(one, by_key[name], results.edition) for name, one in zip(names, todo, strict=True)
     ]
     replaced = {row["key"] for row in new}
-    results.publish(*place, [*(row for row in rows if row["key"] not in replaced), *new])
+    with only_one_at(results.folder):  # another process may have published meanwhile
+        others = [row for row in results.rows(*place) if row["key"] not in replaced]
+        results.publish(*place, [*others, *new])

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from scipy.stats import qmc
 
 from lazyrich._base import Config, InputError, Json
@@ -73,6 +73,17 @@ class Choice(Config):
         """The value at a place of the unit interval, which they share equally."""
         value = self.of[min(int(u * len(self.of)), len(self.of) - 1)]
         return None if value == "none" else value
+
+
+def _kind_of_knob(given: object) -> str:
+    is_choice = isinstance(given, Choice) or (isinstance(given, Mapping) and "of" in given)
+    return "choice" if is_choice else "range"
+
+
+Knob = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choice, Tag("choice")], Discriminator(_kind_of_knob)
+]
+"""A choice has ``of``; what has not is taken for a range, so that an error is about one of them."""
 
 
 def sobol_points(

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from lazyrich._base import Json
-from lazyrich.training import Objective
 
 from ._edition import Edition
 from ._plan import best_of_studies
@@ -152,7 +151,7 @@ def _summary(edition: Edition, task: str, arm: str, rows: Sequence[Row]) -> ArmS
         best_after=expected_best(searched, limit) if len(searched) else np.zeros(0),
         near_best=share_near_best(searched) if len(searched) else math.nan,
         fit_time=float(np.median([_or(row["fit_time"], math.inf) for row in fresh])),
-        gradients_per_step=_gradients(edition, arm),
+        gradients_per_step=_gradients(edition, task, arm, fresh[0]),
         seconds_per_step=float(
             np.median([_or(r["wall_seconds"], math.nan) / max(r["last_step"], 1) for r in fresh])
         ),
@@ -169,14 +168,10 @@ def times_of(rows: Sequence[Row]) -> np.ndarray:
     return np.array([[_time(row) for row in rows if row["study"] == study] for study in studies])
 
 
-def _gradients(edition: Edition, arm: str) -> float:
+def _gradients(edition: Edition, task: str, arm: str, row: Row) -> float:
     """The cost of a step, which the kind of the objective decides."""
-    kind = edition.arm[arm].set.get("objective.kind", "plain")
-    costs = {
-        one.model_fields["kind"].default: one.gradient_evaluations
-        for one in Objective.__subclasses__()
-    }
-    return costs[kind]
+    trial = edition.trial(task, arm, row["settings"], seed=row["seed"])
+    return trial.experiment.objective.gradient_evaluations
 
 
 def _at_fit(rows: Sequence[Row]) -> dict[str, float]:
@@ -184,11 +179,17 @@ def _at_fit(rows: Sequence[Row]) -> dict[str, float]:
     fitted = [row for row in rows if "at_fit" in row]
     found = {
         "logit scale": [row["at_fit"].get("logit_scale") for row in fitted],
-        "norm": [row["at_fit"]["weight_norm"] / row["at_start"]["weight_norm"] for row in fitted],
+        "norm": [_norm_at_fit(row) for row in fitted],
         "kernel cosine": [row["at_fit"].get("kernel_cosine") for row in fitted],
     }
     medians = {name: _median(values) for name, values in found.items()}
     return {name: value for name, value in medians.items() if value is not None}
+
+
+def _norm_at_fit(row: Row) -> float | None:
+    """As a share of the start; None where either was not finite, and so is not published."""
+    start, fit = (row.get(when, {}).get("weight_norm") for when in ("at_start", "at_fit"))
+    return None if fit is None or not start else fit / start
 
 
 def _time(row: Row) -> float:

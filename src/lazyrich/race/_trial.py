@@ -181,8 +181,9 @@ class Trial(Simulation):
         return kept
 
     def memory_needs(self) -> Mapping[str, float]:
-        """Those of the experiment."""
-        return self.experiment.memory_needs()
+        """Those of the experiment, recorded as often as the trial is."""
+        n_evals = self.experiment.n_steps // self.every + 1
+        return self.experiment.changed({"eval_steps": None, "n_evals": n_evals}).memory_needs()
 
 
 class TrialKey(NamedTuple):
