@@ -44,6 +44,8 @@ def row(one, time, scale):
         "max_steps": 40,
         "last_step": 60,
         "wall_seconds": 1.0,
+        "gradient_evaluations": 60.0,
+        "machine": "one",
         "rate_times_decay": optimizer.learning_rate / alpha * optimizer.weight_decay,
         "at_start": {"logit_scale": scale, "weight_norm": 2.0},
         "at_fit": {"logit_scale": scale, "weight_norm": 4.0},
