@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lazyrich._base import InputError, Params, Predictor, memory_size
+from lazyrich._base import Params, Predictor, memory_size
 
 from .._checks import require_block_size
 from .._finite import check_finite
