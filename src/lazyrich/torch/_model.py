@@ -1,11 +1,13 @@
 """The module behind its wrappers, its trainable parameters, and a state that stays as it was."""
 
+import copy
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
@@ -130,6 +132,30 @@ def _is_chosen(name: str, params: Chosen) -> bool:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A copy of a module; values that it keeps from its last call are copied as constants.
+
+    Raises:
+        InputError: if it cannot be copied.
+    """
+    held = pytree.tree_leaves([vars(module) for module in model.modules()])
+    memo = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and not t.is_leaf}
+    try:
+        with torch.no_grad():  # of a scripted module the copies would have a graph
+            copied = copy.deepcopy(model, memo)
+            for p, original in zip(copied.parameters(), model.parameters(), strict=True):
+                p.requires_grad_(original.requires_grad)
+        return copied
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"The model cannot be copied ({type(error).__name__}: {' '.join(str(error).split())}); "
+            "keep what is not a tensor or a number, such as locks, files and generators, out of "
+            "the module."
+        ) from error
 
 
 @contextmanager
