@@ -31,8 +31,8 @@ class LinearizedModule(nn.Module):
         super().__init__()
         if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
             raise InputError(
-                "The model is scripted or traced by torch.jit, which takes no other parameters than "
-                "its own, so it cannot be linearized; give the module that it was made of."
+                "The model is scripted or traced by torch.jit, which takes no parameters but its "
+                "own, so it cannot be linearized; give the module that it was made of."
             )
         self.output = output
         self.initial = frozen_copy(model)

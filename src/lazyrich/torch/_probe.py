@@ -56,7 +56,7 @@ def on_device(x: Inputs, model: nn.Module) -> Inputs:
 
     def moved(leaf: PyTree) -> PyTree:
         if isinstance(leaf, np.ndarray):
-            leaf = torch.as_tensor(leaf)
+            leaf = torch.as_tensor(leaf, device="cpu")
         return leaf.detach().clone().to(device) if isinstance(leaf, Tensor) else leaf
 
     return pytree.tree_map(moved, x)
@@ -140,7 +140,7 @@ class ModuleProbe:
         """Random directions pulled back, and the labels' energy."""
         y = None
         if labels and self.labels is not None:
-            y = torch.as_tensor(self.labels.values)
+            y = torch.as_tensor(self.labels.values, device="cpu")
         with measuring(model):
             return sketch(
                 model,
@@ -266,7 +266,9 @@ class ModuleProbe:
         chosen = list(self.parameters().values())
         with measuring(self.model):
             made = outputs(self.model, self.x, self.output)
-            cotangent = torch.as_tensor(loss_gradient(values, self.labels)).to(made)
+            cotangent = torch.as_tensor(loss_gradient(values, self.labels), device=made.device).to(
+                made
+            )
             arrived = gradients(made, chosen, cotangent)
         gradient = np.concatenate(
             [_flat(p if g is None else g, g is None) for p, g in zip(chosen, arrived, strict=True)]

@@ -1,7 +1,5 @@
 """α[f(θ) − f(θ₀)] of a module: the output scale that makes training lazy or rich."""
 
-
-import torch
 from torch import Tensor, nn
 
 from lazyrich._base import require_finite, require_positive
@@ -65,6 +63,7 @@ def scale_output(
         InputError: if ``alpha`` is not above zero and finite, or ``model`` is no module.
 
     Example:
+        >>> import torch
         >>> model = nn.Linear(2, 1)
         >>> scaled = scale_output(model, 10.0)
         >>> scaled(torch.ones(1, 2))
