@@ -165,3 +165,13 @@ def test_another_default_device_is_no_matter():
         assert torch.equal(lzt.ntk(model, X), wanted)
         assert lzt.sketch(model, X, 4, y=X[:, :2]).products.shape == (4, 4)
         assert str(lzt.diagnose(model, before=before, x=X, y=X[:, :2]))
+
+
+def test_hooks_of_parameters_go_with_the_linearized_module():
+    model = With(normed).eval()
+    model.layer.weight.register_hook(lambda g: g * torch.tensor([[1.0], [0.0]]))
+    model.layer.bias.register_hook(lambda g: 3 * g)
+    wanted = torch_zoo.kernel(model, X).detach()
+    assert not wanted[:, :, 1, 1].allclose(wanted[:, :, 0, 0])
+    assert torch.allclose(lzt.ntk(model, X), wanted, rtol=1e-12)
+    assert torch.allclose(lzt.ntk(lzt.linearize(model), X), wanted, rtol=1e-12)

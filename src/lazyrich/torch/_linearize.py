@@ -42,6 +42,10 @@ class LinearizedModule(nn.Module):
         self.parameters_now = nn.ParameterList(
             [nn.Parameter(values[name].detach().clone()) for name in self.names]
         )
+        for name, now in zip(self.names, self.parameters_now, strict=True):
+            # What changes a gradient on its way to the parameter, such as a mask.
+            for hook in (values[name]._backward_hooks or {}).values():
+                now.register_hook(hook)
         # The gradient of a padded row is left out, which forward mode does not know.
         self.way = "double backward" if _has_padding(self.initial) else "jvp"
         self._is_compared = False
