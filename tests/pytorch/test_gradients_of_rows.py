@@ -155,6 +155,17 @@ def test_models_that_cannot_be_copied_or_take_other_parameters():
     assert lzt.ntk(scripted, X, trace_outputs=True).shape == (6, 6)
     with pytest.raises(lzt.InputError, match=r"torch\.jit"):
         lzt.linearize(scripted)
+    with pytest.raises(lzt.InputError, match="no shape yet"):
+        lzt.scale_output(nn.LazyLinear(2), 2.0)
+
+
+def test_parameters_that_are_computed_are_refused():
+    # No backward pass ends at them, so that their kernel would be zero.
+    model = nn.Linear(4, 2).double()
+    model._parameters["weight"] = 2 * model.weight
+    for ask in (lzt.ntk, lzt.sketch, lzt.explain_ntk):
+        with pytest.raises(lzt.InputError, match="computed from other tensors"):
+            ask(model, X)
 
 
 def test_another_default_device_is_no_matter():

@@ -79,11 +79,7 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
     """
     every = dict(model.named_parameters())
     params = _names(params)
-    for name, parameter in every.items():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise InputError(
-                f"The parameter {name!r} has no shape yet; run the model on a batch first."
-            )
+    _refuse_without_shape(every)
     chosen = {name: p for name, p in every.items() if p.requires_grad and _is_chosen(name, params)}
     if params is not None and not callable(params):
         for name in params:
@@ -100,12 +96,25 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
             "that count, or choose others with params=."
         )
     for name, parameter in chosen.items():
+        if not parameter.is_leaf:
+            raise InputError(
+                f"The parameter {name!r} is computed from other tensors (as after copy.deepcopy of "
+                "a scripted module), so nothing differentiates with respect to it; detach it."
+            )
         if parameter.is_complex():
             raise InputError(
                 f"The parameter {name!r} is complex, and the tangent kernel of a complex parameter "
                 "is not defined here; train its real and imaginary parts as real parameters."
             )
     return chosen
+
+
+def _refuse_without_shape(parameters: Mapping[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise InputError(
+                f"The parameter {name!r} has no shape yet; run the model on a batch first."
+            )
 
 
 def _names(params: Chosen) -> Chosen:
@@ -140,6 +149,7 @@ def copy_of(model: nn.Module) -> nn.Module:
     Raises:
         InputError: if it cannot be copied.
     """
+    _refuse_without_shape(dict(model.named_parameters()))
     held = pytree.tree_leaves([vars(module) for module in model.modules()])
     memo = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and not t.is_leaf}
     try:
