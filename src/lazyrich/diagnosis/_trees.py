@@ -23,9 +23,19 @@ def as_tree(params: Params, name: str) -> Params:
     Raises:
         InputError: if a leaf is no array of numbers or not finite.
     """
-    leaves, structure = jax.tree.flatten(params)
+    try:
+        leaves, structure = jax.tree.flatten(params)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} cannot be taken apart ({error}); give dicts with keys of one type, and arrays."
+        ) from error
     if not leaves:
         raise InputError(f"{name} holds no array; give a pytree of arrays.")
+    if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in leaves):
+        raise InputError(
+            f"{name} holds an array that was deleted (given to a function with donate_argnums?); "
+            "pass the arrays that came back, or a copy made before."
+        )
     arrays = []
     for leaf in leaves:
         value = host(leaf)

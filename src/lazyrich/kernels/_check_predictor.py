@@ -61,7 +61,8 @@ def check_predictor(predict: Predictor, params: Params, x: Inputs) -> None:
             f"{(1, *tail)}, so do not squeeze the first axis."
         )
     require_row_wise(call)
-    gradient = jax.grad(lambda leaves: predict(rebuild(leaves), batch).sum())(moving)
+    with call.needs_derivative():
+        gradient = jax.grad(lambda leaves: predict(rebuild(leaves), batch).sum())(moving)
     if not all(np.isfinite(leaf).all() for leaf in gradient):
         raise InputError(
             "The predictor's gradient is NaN or infinite at these inputs; look for a square root, "

@@ -40,3 +40,14 @@ def require_query_kernel(query_kernel: Array, kernel: Array) -> None:
             f"point and one column for each training point{hint}."
         )
     require_finite(query_kernel=query_kernel)
+
+
+def require_block_size(block_size: int | None) -> None:
+    """Refuse a number of rows at once that is none.
+
+    Raises:
+        InputError: unless it is None or a whole number from 1.
+    """
+    is_whole = isinstance(block_size, int | np.integer) and not isinstance(block_size, bool)
+    if block_size is not None and not (is_whole and block_size >= 1):
+        raise InputError(f"block_size is {block_size!r}; it must be one row or more, or None.")

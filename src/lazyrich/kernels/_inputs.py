@@ -135,6 +135,7 @@ def as_array(value: PyTree, name: str) -> Array:
         InputError: if it holds something else.
     """
     if isinstance(value, Array):
+        _require_present(value, name)
         return value
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise InputError(f"{name} hold masked entries; fill or remove them first.")
@@ -153,6 +154,15 @@ def as_array(value: PyTree, name: str) -> Array:
             )
     # A copy: the caller's memory may change before the computation has read it.
     return jnp.array(array)
+
+
+def _require_present(array: Array, name: str) -> None:
+    """Refuse an array whose memory was given away."""
+    if not isinstance(array, Tracer) and array.is_deleted():
+        raise InputError(
+            f"{name} hold an array of shape {array.shape} that was deleted (given to a function "
+            "with donate_argnums?); pass the arrays that came back, or a copy made before."
+        )
 
 
 def _to_numpy(value: PyTree) -> np.ndarray | None:
@@ -177,7 +187,10 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 
 def _parameter(leaf: PyTree) -> PyTree:
-    if isinstance(leaf, Array | bool | int):
+    if isinstance(leaf, bool | int):
+        return leaf
+    if isinstance(leaf, Array):
+        _require_present(leaf, "The parameters")
         return leaf
     if isinstance(leaf, float | complex) or hasattr(leaf, "__array__") or hasattr(leaf, "detach"):
         return as_array(leaf, "The parameters")
@@ -199,7 +212,14 @@ def _lists_to_arrays(tree: PyTree, name: str, *, wants_float: bool = False) -> P
     def convert(node: PyTree) -> PyTree:
         return as_array(node, name) if is_table(node) else node
 
-    return jax.tree.map(convert, tree, is_leaf=is_table)
+    try:
+        return jax.tree.map(convert, tree, is_leaf=is_table)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} cannot be taken apart ({error}); give dicts with keys of one type, and arrays."
+        ) from error
 
 
 def _pairs(rows: Rows, other: Rows) -> Iterator[tuple[Array, Array]]:

@@ -6,8 +6,9 @@ from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Params, Predictor
 
+from ._derivative import NO_DERIVATIVE
 from ._inputs import Inputs, as_parameters, as_rows
-from ._ntk._traced_predictor import push_forward
+from ._ntk._traced_predictor import push_forward, said
 from ._parameters import split_params
 
 
@@ -76,5 +77,17 @@ def _linearized(predict: Predictor, params0: Params, params: Params, x: Inputs) 
         )
     change = [jnp.asarray(a - b, b.dtype) for a, b in zip(here, there, strict=True)]
     batch = as_rows(x).batch
-    output, tangent = push_forward(lambda leaves: predict(rebuild(leaves), batch), there, change)
+
+    def outputs(leaves: list[Array]) -> Array:
+        return predict(rebuild(leaves), batch)
+
+    try:
+        output, tangent = push_forward(outputs, there, change)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"predict fails on these rows, or JAX cannot differentiate it ({said(error)}); give "
+            f"parameters and rows in the shapes that it takes, and {NO_DERIVATIVE}"
+        ) from error
     return output + tangent

@@ -18,6 +18,7 @@ from lazyrich._base import (
     require_nonnegative,
 )
 
+from ._checks import require_block_size
 from ._inputs import Inputs, as_rows
 from ._ntk._traced_predictor import push_forward
 from ._predictor_call import PredictorCall, predictor_call, require_row_wise
@@ -178,8 +179,7 @@ def ntk_operator(
     References:
         Kumar et al. (2024), Eq. 2.
     """
-    if block_size is not None and block_size < 1:
-        raise InputError(f"block_size is {block_size}; it must be one or more.")
+    require_block_size(block_size)
     call = predictor_call(predict, params, x, x2)
     doubt = require_row_wise(call)
     rows, structure = call.arrays.rows, as_rows(x).structure
@@ -188,7 +188,7 @@ def ntk_operator(
         for leaf in leaves:
             if jnp.issubdtype(leaf.dtype, jnp.number):
                 require_finite(**{name: leaf})
-    return NTKOperator(
+    operator = NTKOperator(
         RowPredictor(call.arrays.row_constants, _Program(call)),
         call.arrays.leaves,
         structure.unflatten(rows),
@@ -197,6 +197,9 @@ def ntk_operator(
         block_size or max(call.n_rows, call.n_query),
         call.arrays.query is None,
     )
+    with call.needs_derivative():  # traced here, so that an error is one of this call
+        jax.eval_shape(_product, operator, operator.input_structure)
+    return operator
 
 
 def operator_regression(

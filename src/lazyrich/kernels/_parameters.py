@@ -30,8 +30,8 @@ def split_params(params: Params) -> tuple[list[Array], Callable[[list[Array]], P
         InputError: if a leaf is no real array, or if the tree holds running statistics or
             other state beside the parameters.
     """
-    _require_no_state(params)
     params = as_parameters(params)
+    _require_no_state(params)
     leaves, treedef = jax.tree.flatten(params)
     for leaf in leaves:
         if not isinstance(leaf, Array | float | int):

@@ -1,6 +1,7 @@
 """One call of a predictor: its program, its arrays and the rows."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Params, Predictor
 
+from ._derivative import needs_derivative
 from ._inputs import Inputs, as_query_rows, as_rows, in_one_type
 from ._ntk._program_key import Cache
 from ._ntk._traced_predictor import Traced, require_outputs, traced
@@ -116,6 +118,12 @@ class PredictorCall:
         row = self.row.without_constants()
         return replace(self, arrays=none, row=row, batch=row, few=None)
 
+    def needs_derivative(self) -> AbstractContextManager[None]:
+        """Explain an error inside that comes from what JAX cannot do with the predictor."""
+        arrays = self.arrays
+        row = self.row_function(arrays.row_constants)
+        return needs_derivative(row, arrays.leaves, arrays.rows)
+
     def row_function(
         self, constants: Sequence[PyTree]
     ) -> Callable[[Sequence[Array], Sequence[Array]], Array]:
@@ -150,7 +158,8 @@ def require_row_wise(call: PredictorCall) -> Array:
     zero = jnp.zeros((), call.dtype)
     if call.is_row_wise():
         return zero
-    change = jax.jit(lambda arrays: call.try_rows(arrays))(call.arrays)
+    with call.needs_derivative():
+        change = jax.jit(lambda arrays: call.try_rows(arrays))(call.arrays)
     if is_concrete(change.mixing):
         check_change(change)
         return zero

@@ -149,6 +149,9 @@ def _part(block: Block, route: Route, parameter: nn.Parameter, stacks: dict[int,
         gradient = stacks[id(meeting)]
         if isinstance(meeting.site, Product):
             gradient = matrix_gradient([_factors(block, meeting, parameter, gradient)])
+            if meeting.source is None:  # laid out as the parameter, also where it is transposed
+                pieces.append(gradient)
+                continue
         else:
             gradient = gradient[:, :, 0]
         n, c = gradient.shape[:2]

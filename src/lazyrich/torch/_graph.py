@@ -6,12 +6,15 @@ from the classes of layers.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lazyrich._base import InputError
 
 Node = Any
 """A node of the autograd graph, ``tensor.grad_fn``."""
@@ -32,7 +35,7 @@ class Reader:
     @property
     def name(self) -> str:
         """The operation's name without its ending: "Addmm", "Convolution"."""
-        return type(self.node).__name__.removesuffix("Backward0").removesuffix("Backward1")
+        return node_name(self.node)
 
 
 class Graph:
@@ -43,13 +46,17 @@ class Graph:
 
         Args:
             outputs: any tensor with a gradient function.
+
+        Raises:
+            InputError: if a table divides its gradient by counts in the batch.
         """
         self._readers: dict[Node, list[Reader]] = defaultdict(list)
         self._leaves: dict[int, Node] = {}
-        root: Node = outputs.grad_fn
-        waiting, seen = [root], {root}
+        self._root: Node = outputs.grad_fn
+        waiting, seen = [self._root], {self._root}
         while waiting:
             node = waiting.pop()
+            _refuse_counted(node)
             for position, (source, output_nr) in enumerate(node.next_functions):
                 if source is None:
                     continue
@@ -65,8 +72,8 @@ class Graph:
                         self._leaves[id(source.variable)] = source
 
     def nodes(self) -> list[Node]:
-        """Every node that something reads."""
-        return list(self._readers)
+        """Every node, that of the outputs first."""
+        return [self._root, *self._readers]
 
     def readers_of_parameter(self, parameter: nn.Parameter) -> list[Reader]:
         """The operations that read a parameter; none if no output depends on it."""
@@ -76,6 +83,20 @@ class Graph:
     def readers(self, node: Node) -> list[Reader]:
         """The operations that read a node's first output."""
         return self._readers[node]
+
+
+def _refuse_counted(node: Node) -> None:
+    if getattr(node, "_saved_scale_grad_by_freq", False):
+        raise InputError(
+            "The model has a table with scale_grad_by_freq=True, whose gradient for one row "
+            "depends on how often the others read it, so there is no tangent kernel of a row; set "
+            "it to False on that layer."
+        )
+
+
+def node_name(node: Node) -> str:
+    """An operation's name without its ending: "Addmm", "Convolution"."""
+    return type(node).__name__.removesuffix("Backward0").removesuffix("Backward1")
 
 
 def edge(node: Node) -> torch.autograd.graph.GradientEdge:
@@ -89,11 +110,36 @@ def value_shape(node: Node) -> tuple[int, ...]:
 
 
 def gradients(outputs: Tensor, edges: Iterable[Node], cotangent: Tensor) -> list[Tensor | None]:
-    """Gradients at edges for a cotangent of the outputs, dense; None where nothing flows."""
+    """Gradients at edges for a cotangent of the outputs, dense; None where nothing flows.
+
+    Raises:
+        InputError: if the outputs cannot be differentiated.
+    """
     edges = list(edges)
     if not edges:
         return []
-    arrived = torch.autograd.grad(
-        outputs, edges, grad_outputs=cotangent, retain_graph=True, allow_unused=True
-    )
+    with differentiated():
+        arrived = torch.autograd.grad(
+            outputs, edges, grad_outputs=cotangent, retain_graph=True, allow_unused=True
+        )
     return [g.to_dense() if g is not None and g.is_sparse else g for g in arrived]
+
+
+@contextmanager
+def differentiated() -> Generator[None]:
+    """Turn what a backward pass raises into a sentence.
+
+    Raises:
+        InputError: with the beginning of what PyTorch said.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, InputError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"PyTorch cannot differentiate the model's outputs ({type(error).__name__}: {said}); "
+            "replace that operation by one that has a derivative and changes nothing in place that "
+            "is needed for it."
+        ) from error

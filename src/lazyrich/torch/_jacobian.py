@@ -6,6 +6,7 @@ import torch
 from jaxtyping import PyTree
 from torch import Tensor, nn
 
+from ._graph import gradients
 from ._rows import Inputs, Output, n_rows, outputs, rows
 
 
@@ -46,7 +47,6 @@ def _gradients(values: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
     """(c, *shape) for each parameter."""
     result: list[list[PyTree]] = [[] for _ in parameters]
     for value in values:
-        arrived = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-        for k, g in enumerate(arrived):
+        for k, g in enumerate(gradients(value, parameters, torch.ones_like(value))):
             result[k].append(torch.zeros_like(parameters[k]) if g is None else g)
     return [torch.stack(one) for one in result]

@@ -29,6 +29,11 @@ class LinearizedModule(nn.Module):
     def __init__(self, model: nn.Module, output: Output) -> None:
         """Linearize a module; use `linearize`."""
         super().__init__()
+        if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+            raise InputError(
+                "The model is scripted or traced by torch.jit, which takes no parameters but its "
+                "own, so it cannot be linearized; give the module that it was made of."
+            )
         self.output = output
         self.initial = frozen_copy(model)
         self.names = list(trainable_parameters(model))
@@ -37,6 +42,10 @@ class LinearizedModule(nn.Module):
         self.parameters_now = nn.ParameterList(
             [nn.Parameter(values[name].detach().clone()) for name in self.names]
         )
+        for name, now in zip(self.names, self.parameters_now, strict=True):
+            # What changes a gradient on its way to the parameter, such as a mask.
+            for hook in (values[name]._backward_hooks or {}).values():
+                now.register_hook(hook)
         # The gradient of a padded row is left out, which forward mode does not know.
         self.way = "double backward" if _has_padding(self.initial) else "jvp"
         self._is_compared = False
@@ -96,7 +105,7 @@ def _is_forward_mode_right(function: _ModelFunction, start: tuple[Tensor, ...]) 
     generator = torch.Generator().manual_seed(0)
 
     def drawn(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(like)
+        return torch.randn(like.shape, generator=generator, device="cpu").to(like)
 
     leaves = tuple(p.detach().requires_grad_() for p in start)
     try:
@@ -106,11 +115,11 @@ def _is_forward_mode_right(function: _ModelFunction, start: tuple[Tensor, ...]) 
             slope = jvp(function, start, v)[1]
         u = drawn(slope)
         pulled = gradients(function(*leaves), leaves, u)
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, NotImplementedError, InputError):
         return True  # what cannot be compared is found out where it is used
     pairs = [(g, w) for g, w in zip(pulled, v, strict=True) if g is not None]
     terms = [(g.detach() * w).double().flatten() for g, w in pairs]
-    backward = torch.cat([t.cpu() for t in terms]) if terms else torch.zeros(1)
+    backward = torch.cat([t.cpu() for t in terms]) if terms else torch.zeros(1, device="cpu")
     forward = (u * slope).double().cpu()
     size = max(float(backward.norm()), float(forward.norm()))
     gap = abs(float(backward.sum()) - float(forward.sum()))

@@ -1,11 +1,13 @@
 """The module behind its wrappers, its trainable parameters, and a state that stays as it was."""
 
+import copy
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
@@ -77,11 +79,7 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
     """
     every = dict(model.named_parameters())
     params = _names(params)
-    for name, parameter in every.items():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise InputError(
-                f"The parameter {name!r} has no shape yet; run the model on a batch first."
-            )
+    _refuse_without_shape(every)
     chosen = {name: p for name, p in every.items() if p.requires_grad and _is_chosen(name, params)}
     if params is not None and not callable(params):
         for name in params:
@@ -98,12 +96,25 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
             "that count, or choose others with params=."
         )
     for name, parameter in chosen.items():
+        if not parameter.is_leaf:
+            raise InputError(
+                f"The parameter {name!r} is computed from other tensors (as after copy.deepcopy of "
+                "a scripted module), so nothing differentiates with respect to it; detach it."
+            )
         if parameter.is_complex():
             raise InputError(
                 f"The parameter {name!r} is complex, and the tangent kernel of a complex parameter "
                 "is not defined here; train its real and imaginary parts as real parameters."
             )
     return chosen
+
+
+def _refuse_without_shape(parameters: Mapping[str, Tensor]) -> None:
+    for name, parameter in parameters.items():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise InputError(
+                f"The parameter {name!r} has no shape yet; run the model on a batch first."
+            )
 
 
 def _names(params: Chosen) -> Chosen:
@@ -130,6 +141,31 @@ def _is_chosen(name: str, params: Chosen) -> bool:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A copy of a module; values that it keeps from its last call are copied as constants.
+
+    Raises:
+        InputError: if it cannot be copied.
+    """
+    _refuse_without_shape(dict(model.named_parameters()))
+    held = pytree.tree_leaves([vars(module) for module in model.modules()])
+    memo = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and not t.is_leaf}
+    try:
+        with torch.no_grad():  # of a scripted module the copies would have a graph
+            copied = copy.deepcopy(model, memo)
+            for p, original in zip(copied.parameters(), model.parameters(), strict=True):
+                p.requires_grad_(original.requires_grad)
+        return copied
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"The model cannot be copied ({type(error).__name__}: {' '.join(str(error).split())}); "
+            "keep what is not a tensor or a number, such as locks, files and generators, out of "
+            "the module."
+        ) from error
 
 
 @contextmanager

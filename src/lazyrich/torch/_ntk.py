@@ -23,11 +23,11 @@ from ._rows import (
     Output,
     given_outputs,
     n_rows,
-    outputs,
     refuse_mixed_rows,
     require_device,
     rows,
     usable,
+    values_of,
 )
 from ._total import Total
 
@@ -136,11 +136,10 @@ def _kernel(
     for which, batch in enumerate(batches):
         if counts[which] <= size:
             held.append(block(which, 0))
-            values = held[-1].values
+            found = held[-1].values
         else:
-            with torch.no_grad():
-                values = outputs(model, batch, output)
-        refuse_mixed_rows(model, batch, values, output)
+            found = values_of(model, batch, output)
+        refuse_mixed_rows(model, batch, found, output)
     if len(held) == len(batches):
         result = _piece(held[0], held[-1], step, traced=summed)
     else:
@@ -191,8 +190,7 @@ def _pilot(model: nn.Module, batches: Sequence[Inputs], output: Output) -> Tenso
     except Exception:
         # An error is reported for all rows rather than for these, if it occurs there too.
         for batch in batches:
-            with torch.no_grad():
-                refuse_mixed_rows(model, batch, outputs(model, batch, output), output)
+            refuse_mixed_rows(model, batch, values_of(model, batch, output), output)
         raise
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._graph import Graph, Node, edge, gradients, value_shape
+from ._graph import Graph, Node, edge, gradients, node_name, value_shape
 from ._sites import Product, Site, Sum, site
 
 # A value computed from parameters alone (a normalised weight, an embedding of positions)
@@ -19,6 +19,13 @@ from ._sites import Product, Site, Sum, site
 _MOST_STEPS = 40
 # Views under which a matrix stays a matrix, its axes exchanged.
 _TRANSPOSES = ("T", "Transpose", "Permute")
+# Operations that keep rows where they are if their results have the rows first.
+_ROW_KEEPING = frozenset(
+    {"Add", "Addmm", "AvgPool2D", "Convolution", "Div", "Elu", "Gelu", "Hardtanh"}
+    | {"LeakyRelu", "MaxPool2DWithIndices", "Mean", "Mm", "Mul", "NativeBatchNorm", "Relu"}
+    | {"NativeGroupNorm", "NativeLayerNorm", "ReshapeAlias", "Sigmoid", "Silu", "Softplus"}
+    | {"Squeeze", "Sub", "Tanh", "UnsafeView", "Unsqueeze", "View", "AdaptiveAvgPool2D"}
+)
 
 
 @dataclass(frozen=True)
@@ -119,11 +126,29 @@ def replan(
     for name, route in routes.items():
         decisions = iter(route.decisions)
         again[name] = route
+        if not route.is_used and graph.readers_of_parameter(parameters[name]):
+            return plan(outputs, parameters)  # used by these rows alone
         if route.meetings:
             again[name] = follow(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
             if again[name].decisions != route.decisions or not again[name].meetings:
                 return plan(outputs, parameters)
+    if not _keeps_rows(graph, len(outputs)):
+        # Where rows stand inside may follow from their values and from how many there are.
+        probe = _Probe(outputs)
+        met = [m for route in again.values() for m in route.meetings]
+        probe.compute(dict.fromkeys(m.site.node for m in met))
+        if any(probe.rows_first(m.site) != m.rows_first for m in met):
+            return plan(outputs, parameters)
     return again
+
+
+def _keeps_rows(graph: Graph, n: int) -> bool:
+    """Whether the operations show that each of n rows stays in its place."""
+    return all(
+        node_name(node) in _ROW_KEEPING and value_shape(node)[:1] == (n,)
+        for node in graph.nodes()
+        if node_name(node) not in ("T", "AccumulateGrad")
+    )
 
 
 class _Probe:
@@ -136,8 +161,9 @@ class _Probe:
     def __init__(self, outputs: Tensor) -> None:
         generator = torch.Generator().manual_seed(0)
         self.outputs, self.n = outputs, len(outputs)
-        self.scales = (1 + torch.rand(self.n, generator=generator)).to(outputs)
-        self.cotangent = torch.randn(outputs.shape, generator=generator).to(outputs)
+        self.scales = (1 + torch.rand(self.n, generator=generator, device="cpu")).to(outputs)
+        drawn = torch.randn(outputs.shape, generator=generator, device="cpu")
+        self.cotangent = drawn.to(outputs)
         self._plain: dict[Node, Tensor | None] = {}
         self._scaled: dict[Node, Tensor | None] = {}
 
@@ -170,7 +196,7 @@ class _Probe:
         make = one.cotangent if isinstance(one, Product) else one.gradient
         before, after = make(plain).flatten(1), make(scaled).flatten(1)
         n_positions, rest = divmod(len(before), self.n)
-        if rest:
+        if rest or not n_positions:
             return None
         tolerance = torch.finfo(self.outputs.dtype).eps ** 0.5
         for rows_first in (True, False):

@@ -1,6 +1,5 @@
 """Collect the evidence of a diagnosis from a PyTorch module, without changing the module."""
 
-import copy
 import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,10 +30,10 @@ from lazyrich.diagnosis import (
 )
 
 from ._graph import gradients
-from ._model import trainable_parameters, unchanged, unwrap
+from ._model import copy_of, trainable_parameters, unchanged, unwrap
 from ._ntk import ntk
 from ._plan import require_graph
-from ._rows import Inputs, Output, n_rows, outputs, require_device
+from ._rows import Inputs, Output, n_rows, outputs, require_device, values_of
 from ._sketch import Sketch, sketch
 
 _STEPS = (0.01, 0.03)
@@ -57,7 +56,7 @@ def on_device(x: Inputs, model: nn.Module) -> Inputs:
 
     def moved(leaf: PyTree) -> PyTree:
         if isinstance(leaf, np.ndarray):
-            leaf = torch.as_tensor(leaf)
+            leaf = torch.as_tensor(leaf, device="cpu")
         return leaf.detach().clone().to(device) if isinstance(leaf, Tensor) else leaf
 
     return pytree.tree_map(moved, x)
@@ -84,12 +83,12 @@ class ModuleProbe:
         self.test_x = on_device(probe.test_inputs, self.model) if is_tested else None
         n_test = n_rows(self.test_x, "x_test") if is_tested else 0
         self.require_finite(parameters, "model")
-        with measuring(self.model), torch.no_grad():
+        with measuring(self.model):
             with rows_taken("x"):
-                self.shape = tuple(outputs(self.model, self.x, output).shape)
+                self.shape = tuple(values_of(self.model, self.x, output).shape)
             if is_tested:
                 with rows_taken("x_test"):
-                    outputs(self.model, self.test_x, output)
+                    values_of(self.model, self.test_x, output)
         self.loss = probe.loss
         c, loss = self.shape[1], probe.loss
         self.labels = read_labels(_host(probe.targets), c, n, loss)
@@ -130,27 +129,18 @@ class ModuleProbe:
         Raises:
             InputError: if it cannot be copied.
         """
-        other = self._copy()
+        other = copy_of(self.model).eval()
         with torch.no_grad():
             for name, p in other.named_parameters():
                 if name in parameters:
                     p.copy_(parameters[name])
         return other
 
-    def _copy(self) -> nn.Module:
-        try:
-            return copy.deepcopy(self.model).eval()
-        except Exception as error:
-            raise InputError(
-                f"The model cannot be copied ({error}), which measuring an earlier checkpoint "
-                "takes; measure with lazyrich.torch.sketch before and after training instead."
-            ) from error
-
     def sketch_of(self, model: nn.Module, *, labels: bool) -> Sketch:
         """Random directions pulled back, and the labels' energy."""
         y = None
         if labels and self.labels is not None:
-            y = torch.as_tensor(self.labels.values)
+            y = torch.as_tensor(self.labels.values, device="cpu")
         with measuring(model):
             return sketch(
                 model,
@@ -221,8 +211,7 @@ class ModuleProbe:
 
         hooks = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, nn.Linear)]
         try:
-            with torch.no_grad():
-                values = outputs(model, x, self.output)
+            values = values_of(model, x, self.output)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -233,7 +222,7 @@ class ModuleProbe:
 
     def linear_part(self, reference: Parameters) -> LinearPart:
         """f₀, f and J₀Δ by central differences, in double precision if the module allows it."""
-        with measuring(self.model), torch.no_grad():
+        with measuring(self.model):
             if all(p.device.type != "mps" for p in self.parameters().values()):
                 with suppress(RuntimeError, TypeError, NotImplementedError, InputError):
                     return self._linear_part(reference, torch.float64)
@@ -241,7 +230,7 @@ class ModuleProbe:
 
     def _linear_part(self, reference: Parameters, dtype: torch.dtype) -> LinearPart:
         # A copy, and not torch.func.functional_call, which breaks a layer that is used twice.
-        other = self._copy().to(dtype)
+        other = copy_of(self.model).eval().to(dtype)
         now = {name: p.detach().clone() for name, p in other.named_parameters()}
         now = {name: p for name, p in now.items() if name in reference}
         start = {name: reference[name].to(p) for name, p in now.items()}
@@ -255,10 +244,10 @@ class ModuleProbe:
         def at(part: float) -> np.ndarray:
             for name, p in other.named_parameters():
                 if name in start:
-                    p.copy_(
+                    p.data.copy_(
                         start[name] + part * (now[name] - start[name]) if part != 1 else now[name]
                     )
-            return outputs(other, x, self.output).double().cpu().numpy()
+            return values_of(other, x, self.output).double().cpu().numpy()
 
         slopes = {f"h = {h:g}": (at(h) - at(-h)) / (2 * h) for h in _STEPS}
         epsilon = torch.finfo(dtype).eps / _STEPS[0]
@@ -277,7 +266,9 @@ class ModuleProbe:
         chosen = list(self.parameters().values())
         with measuring(self.model):
             made = outputs(self.model, self.x, self.output)
-            cotangent = torch.as_tensor(loss_gradient(values, self.labels)).to(made)
+            cotangent = torch.as_tensor(loss_gradient(values, self.labels), device=made.device).to(
+                made
+            )
             arrived = gradients(made, chosen, cotangent)
         gradient = np.concatenate(
             [_flat(p if g is None else g, g is None) for p, g in zip(chosen, arrived, strict=True)]

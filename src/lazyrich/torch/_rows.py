@@ -1,6 +1,7 @@
 """The model as a function of a batch, with one row of outputs per row of inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import PyTree
@@ -11,6 +12,10 @@ from lazyrich._base import InputError
 
 # So few rows are run one by one, more of them as two random halves.
 _FEW = 8
+# What models raise at inputs that they cannot take; anything else is theirs to raise.
+_OF_INPUT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+# So many are run at other parameters.
+_FEWEST = 4
 
 Inputs = PyTree
 """A tensor, a tuple of tensors (positional), or a dict of tensors (by keyword)."""
@@ -124,6 +129,16 @@ def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
     return value
 
 
+def values_of(model: nn.Module, x: Inputs, output: Output) -> Tensor:
+    """The outputs of a batch, (n, c), without their graph."""
+    try:
+        with torch.no_grad():
+            return outputs(model, x, output)
+    except InputError:
+        with torch.enable_grad():  # a model that needs a graph, to differentiate inside
+            return outputs(model, x, output).detach()
+
+
 def _called(model: nn.Module, x: Inputs) -> PyTree:
     """What the model returns for a batch: a tensor, a tuple of arguments, or named ones."""
     try:
@@ -132,9 +147,9 @@ def _called(model: nn.Module, x: Inputs) -> PyTree:
         if isinstance(x, list | tuple):
             return model(*x)
         return model(x)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, InputError):
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except _OF_INPUT as error:
         raise InputError(
             f"The model cannot take these rows ({_said(error)}); give a tensor, a tuple of "
             "arguments or a dict of named ones, in the types and shapes that it takes"
@@ -177,7 +192,9 @@ def _chosen(made: PyTree, output: Callable[[object], object]) -> PyTree:
         )
     try:
         return output(made)
-    except (AttributeError, KeyError, IndexError, TypeError) as error:
+    except (torch.OutOfMemoryError, InputError):
+        raise
+    except Exception as error:
         raise InputError(
             f"output= fails on what the model returned, a {type(made).__name__} ({_said(error)}); "
             "give a function from that to a tensor (n,) or (n, c)."
@@ -217,8 +234,7 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
     for index in _parts(n):
         index = index.to(whole.device)
         try:
-            with torch.no_grad():
-                alone = outputs(model, _take(x, index), output)
+            alone = values_of(model, _take(x, index), output)
         except InputError as error:
             reason = error if error.__cause__ is None else _said(error.__cause__)
             raise InputError(
@@ -234,11 +250,55 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
                 "give inputs whose first axis is the batch."
             )
+    _refuse_hidden(model, rows(x, 0, _FEWEST), output)
+
+
+def _refuse_hidden(model: nn.Module, x: Inputs, output: Output) -> None:
+    """Refuse what mixes rows as soon as no parameter is zero.
+
+    A parameter that is zero hides what it is multiplied with from the outputs, and not from
+    their gradient. Where no parameter has a zero, nothing is computed.
+    """
+    with _without_zeros(model) as is_moved:
+        if not is_moved:
+            return
+        try:
+            whole = values_of(model, x, output)
+            alone = [values_of(model, rows(x, i, i + 1), output) for i in range(len(whole))]
+        except InputError:
+            return  # the function has no value there
+    gap = float((torch.cat(alone) - whole).abs().max() / whole.abs().max())
+    if gap > 1e3 * torch.finfo(whole.dtype).eps:
+        raise InputError(
+            "The model's gradient for one row depends on the other rows or on the place of the "
+            f"row (its output does so, by {gap:.1g} of its size, as soon as the parameters that "
+            "are zero are not), so there is no tangent kernel of a row."
+        )
+
+
+@contextmanager
+def _without_zeros(model: nn.Module) -> Generator[bool]:
+    """For a while, small random numbers in place of zeros; whether there are any."""
+    generator = torch.Generator().manual_seed(0)
+    kept = []
+    try:
+        for p in model.parameters():
+            is_zero = p.detach() == 0
+            if p.requires_grad and p.is_floating_point() and bool(is_zero.any()):
+                drawn = torch.randn(p.shape, generator=generator, device="cpu").to(p)
+                size = p.detach().float().square().mean().sqrt()
+                step = 0.1 * torch.where(size > 0, size, torch.ones_like(size))
+                kept.append((p, p.data))
+                # Other memory, which leaves alone what a graph has saved of the parameter.
+                p.data = torch.where(is_zero, step.to(p.dtype) * drawn, p.detach())
+        yield bool(kept)
+    finally:
+        for p, data in kept:
+            p.data = data
 
 
 def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
-    with torch.no_grad():
-        again = outputs(model, x, output)
+    again = values_of(model, x, output)
     if again.shape == whole.shape and not torch.allclose(again, whole, rtol=1e-3, equal_nan=True):
         raise InputError(
             "The model's outputs for the same rows change from call to call (it draws random "
@@ -249,9 +309,9 @@ def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output)
 def _parts(n: int) -> list[Tensor]:
     """The rows that are run alone, together with those of the same part."""
     if n <= _FEW:
-        return list(torch.arange(n)[:, None])
+        return list(torch.arange(n, device="cpu")[:, None])
     generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(n, generator=generator)
+    order = torch.randperm(n, generator=generator, device="cpu")
     return [order[: n // 2], order[n // 2 :]]
 
 

@@ -1,13 +1,10 @@
 """α[f(θ) − f(θ₀)] of a module: the output scale that makes training lazy or rich."""
 
-import copy
-
-import torch
 from torch import Tensor, nn
 
 from lazyrich._base import require_finite, require_positive
 
-from ._model import unwrap
+from ._model import copy_of, unwrap
 from ._rows import Output, chosen_output
 
 
@@ -31,9 +28,8 @@ class ScaledModule(nn.Module):
         """The scaled outputs of a batch."""
         value = chosen_output(self.model(*args, **kwargs), self.output)
         if self.initial is not None:
-            with torch.no_grad():
-                start = chosen_output(self.initial(*args, **kwargs), self.output)
-            value = value - start
+            # Its parameters are frozen, and it may need a graph, to differentiate inside.
+            value = value - chosen_output(self.initial(*args, **kwargs), self.output).detach()
         return self.alpha * value
 
     def train(self, mode: bool = True) -> "ScaledModule":
@@ -67,6 +63,7 @@ def scale_output(
         InputError: if ``alpha`` is not above zero and finite, or ``model`` is no module.
 
     Example:
+        >>> import torch
         >>> model = nn.Linear(2, 1)
         >>> scaled = scale_output(model, 10.0)
         >>> scaled(torch.ones(1, 2))
@@ -82,7 +79,7 @@ def scale_output(
 
 def frozen_copy(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose parameters are constants."""
-    copied = copy.deepcopy(model).eval()
+    copied = copy_of(model).eval()
     for parameter in copied.parameters():
         parameter.requires_grad_(False)
     return copied

@@ -206,7 +206,8 @@ def sketch(
         require_graph(values)
         refuse_mixed_rows(model, x, values, output)
         generator = torch.Generator().manual_seed(seed)
-        directions = torch.randint(0, 2, (m, *values.shape), generator=generator).double() * 2 - 1
+        drawn = torch.randint(0, 2, (m, *values.shape), generator=generator, device="cpu")
+        directions = drawn.double() * 2 - 1
         if center:
             # The projection has variance 1 − 1/n on its diagonal, as the centred kernel asks.
             directions = directions - directions.mean(1, keepdim=True)
@@ -233,7 +234,7 @@ def _module_of(name: str) -> str:
 def _label_matrix(y: object, values: Tensor) -> Tensor:
     """The labels as (n, c), centred over rows; classes as one-hot rows."""
     n, c = values.shape
-    y = torch.as_tensor(y).detach().to(values.device)
+    y = torch.as_tensor(y, device=values.device).detach()
     if not y.is_floating_point() and y.ndim == 1 and c > 1:
         if len(y) != n or int(y.min()) < 0 or int(y.max()) >= c:
             raise InputError(
@@ -253,7 +254,9 @@ def _label_matrix(y: object, values: Tensor) -> Tensor:
 
 def _permuted(y: Tensor, generator: torch.Generator) -> Tensor:
     """The labels, and random permutations of their rows."""
-    orders = [torch.randperm(len(y), generator=generator) for _ in range(_N_PERMUTATIONS)]
+    orders = [
+        torch.randperm(len(y), generator=generator, device="cpu") for _ in range(_N_PERMUTATIONS)
+    ]
     return torch.stack([y, *(y[order.to(y.device)] for order in orders)])
 
 

@@ -212,7 +212,7 @@ class Watch:
             "reference": self._reference,
             "products": None
             if start is None
-            else {name: torch.as_tensor(s) for name, s in start.products.items()},
+            else {name: torch.as_tensor(s, device="cpu") for name, s in start.products.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, PyTree]) -> None:

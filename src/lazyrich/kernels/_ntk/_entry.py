@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lazyrich._base import InputError, Params, Predictor, memory_size
+from lazyrich._base import Params, Predictor, memory_size
 
+from .._checks import require_block_size
 from .._finite import check_finite
 from .._inputs import Inputs, as_parameters
 from .._memory import free_bytes, require_room
@@ -100,26 +101,32 @@ def ntk(
         Kumar et al. (2024), Eq. 2, which includes the output scale α². Novak et al.
         (2022), "Fast finite width neural tangent kernel", for the structure.
     """
-    if block_size is not None and block_size < 1:
-        raise InputError(f"block_size is {block_size}; it must be one row or more, or None.")
+    require_block_size(block_size)
     most = None if memory is None else memory_size(memory)
     call = predictor_call(predict, params, x, x2)
     fixed = _Fixed(trace_outputs, block_size, free_devices(call.arrays), current_rates())
     _require_room_for_kernel(call, is_traced=trace_outputs)
-    if most is not None:
-        fixed = _fixed_within(call, fixed, most)
-    try:
-        kernel, total, change = _computed(call, fixed)
-    except NoRoomError:
-        free = free_bytes(device_of(call.arrays)) or 1
-        fixed = _fixed_within(call, fixed, max(1, int(DEFAULT_SHARE * free)))
-        kernel, total, change = _computed(call, fixed)
+    with call.needs_derivative():
+        kernel, total, change = _within(call, fixed, most)
     if not is_concrete(kernel):
         return kernel if change is None else jnp.where(change.is_mixed(), jnp.nan, kernel)
     if change is not None:
         check_change(change)
     check_finite(kernel, total, call)
     return kernel
+
+
+def _within(
+    call: PredictorCall, fixed: "_Fixed", most: int | None
+) -> tuple[Array, Array, RowChange | None]:
+    """As `_computed`, within the memory that is given, or else that is free."""
+    if most is not None:
+        fixed = _fixed_within(call, fixed, most)
+    try:
+        return _computed(call, fixed)
+    except NoRoomError:
+        free = free_bytes(device_of(call.arrays)) or 1
+        return _computed(call, _fixed_within(call, fixed, max(1, int(DEFAULT_SHARE * free))))
 
 
 def _computed(call: PredictorCall, fixed: "_Fixed") -> tuple[Array, Array, RowChange | None]:
@@ -167,11 +174,15 @@ def explain_ntk(
     summed = trace_outputs or call.n_outputs in (None, 1)
     row_predict, rows, _ = _on_single_rows(call, call.arrays)
     arrays, rates = call.arrays.leaves, current_rates()
-    plan = make_plan(row_predict, arrays, rows[0], traced=summed, n_rows=call.n_rows, rates=rates)
-    free = free_bytes(device_of(call.arrays))
-    predict_time = partial(
-        predicted, leaves=arrays, rows=rows, rates=rates, traced=summed, free=free
-    )
+    with call.needs_derivative():
+        plan = make_plan(
+            row_predict, arrays, rows[0], traced=summed, n_rows=call.n_rows, rates=rates
+        )
+        free = free_bytes(device_of(call.arrays))
+        predict_time = partial(
+            predicted, leaves=arrays, rows=rows, rates=rates, traced=summed, free=free
+        )
+        times = predict_time(plan), predict_time(with_jacobians_alone(plan))
     leaves = jax.tree_util.tree_leaves_with_path(as_parameters(params))
     moves = is_moving([leaf for _, leaf in leaves])
     named = [
@@ -181,7 +192,7 @@ def explain_ntk(
     return explanation(
         plan,
         named,
-        (predict_time(plan), predict_time(with_jacobians_alone(plan))),
+        times,
         traced=summed,
         n_rows=call.n_rows,
         has_measured_rates=are_measured(),

@@ -238,7 +238,8 @@ def _lookup(program: Program, step: Step, view: View, strides: Strides | None) -
             activation=step.ins[1],
             activation_axes={axis: k for k, axis in enumerate(positions)},
             n_table=shape[0],
-            clips=step.params["mode"] != jax.lax.GatherScatterMode.FILL_OR_DROP,
+            # Elsewhere an index beyond the table reads its end, and has no derivative in JAX.
+            clips=step.params["mode"] == jax.lax.GatherScatterMode.CLIP,
             unit_axes={axis: 1 + k for k, axis in enumerate(numbers.offset_dims)},
             inner_axes=(0,),
         ),

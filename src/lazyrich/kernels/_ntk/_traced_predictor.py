@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from lazyrich._base import InputError, Params, Predictor
@@ -75,6 +76,9 @@ def traced(
         leaves: those arrays.
         rows: inputs, of which the shapes count.
         n_rows: the number of rows.
+
+    Raises:
+        InputError: with what the predictor raised.
     """
 
     # A new function each time: JAX keeps traces by the function object.
@@ -82,10 +86,26 @@ def traced(
         return predict(rebuild(leaves), rows.structure.unflatten(inputs))
 
     inputs = [jax.ShapeDtypeStruct((n_rows, *leaf.shape[1:]), leaf.dtype) for leaf in rows.leaves]
-    closed, outputs = jax.make_jaxpr(fresh, return_shape=True)(list(leaves), inputs)
+    try:
+        closed, outputs = jax.make_jaxpr(fresh, return_shape=True)(list(leaves), inputs)
+    except InputError:
+        raise
+    except Exception as error:
+        shapes = " and ".join(str(one.shape) for one in inputs)
+        raise InputError(
+            f"predict fails on inputs of shape {shapes} ({said(error)}); it must be a function of "
+            "parameters and rows that JAX can trace, for any number of rows."
+        ) from error
     # Copies of NumPy arrays: the caller's memory may change while these are in use.
     constants = [c if isinstance(c, Array) else jnp.array(c) for c in closed.consts]
     return Traced(closed.jaxpr, constants, outputs, closed.consts)
+
+
+def said(error: BaseException) -> str:
+    """An error in one line: its type and the beginning of its text."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    text = line[:200] + ("…" if len(line) > 200 else "")
+    return f"{type(error).__name__}: {text.removesuffix('.')}"
 
 
 def require_outputs(outputs: PyTree, n: int) -> jax.ShapeDtypeStruct:
@@ -103,6 +123,11 @@ def require_outputs(outputs: PyTree, n: int) -> jax.ShapeDtypeStruct:
         raise InputError(
             f"The predictor returned {outputs.dtype}, which has no derivative; return the real "
             "outputs before any rounding or argmax."
+        )
+    if np.dtype(outputs.dtype).itemsize < 2:
+        raise InputError(
+            f"The predictor returned {outputs.dtype}, which is too coarse for a kernel; return the "
+            "outputs in float32."
         )
     return outputs
 

@@ -18,7 +18,7 @@ from lazyrich._base import InputError
 
 from .._ntk._trace import flatten
 from .._ntk._traced_predictor import Traced, equations, operations
-from ._dependence import depends_on_own_row_alone
+from ._dependence import N_ROWS, depends_on_own_row_alone
 from ._places import SHAPING, Counts
 
 _DRAWING = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
@@ -60,6 +60,8 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
         n_leaves: how many of the arguments are parameters.
     """
     n = batch.outputs.shape[0]
+    if getattr(few.outputs, "shape", None) != (N_ROWS, *batch.outputs.shape[1:]):
+        return False  # outputs along the first axis, say
     kinds = (few,) if n == 1 else (few, batch)
     if n > 1 and operations(few.closed) != operations(batch.closed):
         return False
