@@ -1,5 +1,6 @@
 """The model as a function of a batch, with one row of outputs per row of inputs."""
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -10,7 +11,9 @@ from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
-# So few rows are run one by one, more of them as two random halves.
+from ._row_axis import N_ROWS, shows_rows
+
+# So few rows are run one by one, more of them in parts.
 _FEW = 8
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
 _OF_INPUT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -208,8 +211,9 @@ def _said(error: BaseException) -> str:
 def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
     """Refuse a model whose output for one row depends on the other rows.
 
-    Up to eight rows are computed one by one, more of them as two random halves, which costs
-    one forward pass and detects a dependence between two given rows in half of the cases.
+    Up to eight rows are computed one by one. Of more of them a random half is computed where
+    the operations show that rows stay apart. Elsewhere they are laid out in a square, and its
+    lines and its columns are computed: any two rows are apart in one of these parts.
 
     Args:
         model: a module without wrappers.
@@ -231,7 +235,7 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
     if n < 2:
         return
     scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
-    for index in _parts(n):
+    for index in _parts(n, is_shown=n > _FEW and _shows_rows(model, x, output)):
         index = index.to(whole.device)
         try:
             alone = values_of(model, _take(x, index), output)
@@ -306,13 +310,27 @@ def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output)
         )
 
 
-def _parts(n: int) -> list[Tensor]:
+def _shows_rows(model: nn.Module, x: Inputs, output: Output) -> bool:
+    few = rows(x, 0, N_ROWS)
+    leaves = [leaf for leaf in pytree.tree_leaves(few) if isinstance(leaf, Tensor)]
+    try:
+        with torch.no_grad():
+            return shows_rows(lambda: chosen_output(_called(model, few), output), leaves)
+    except Exception:
+        return False  # a model that cannot be looked at
+
+
+def _parts(n: int, *, is_shown: bool) -> list[Tensor]:
     """The rows that are run alone, together with those of the same part."""
     if n <= _FEW:
         return list(torch.arange(n, device="cpu")[:, None])
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(n, generator=generator, device="cpu")
-    return [order[: n // 2], order[n // 2 :]]
+    if is_shown:
+        return [order[: n // 2]]
+    side = math.isqrt(n - 1) + 1
+    lines = list(order.split(side))
+    return [*lines, *(order[k::side] for k in range(side))]
 
 
 def _take(x: Inputs, index: Tensor) -> Inputs:

@@ -1,0 +1,100 @@
+"""Law: a model in which any one row depends on any other one is refused, of whatever number."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from oracles import torch_random  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+import lazyrich.torch as lzt  # noqa: E402
+from lazyrich.torch._row_axis import N_ROWS, shows_rows  # noqa: E402
+
+N = 20
+X = torch.randn(N, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+class With(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.function = nn.Linear(8, 8).double(), function
+
+    def forward(self, x):
+        return self.function(torch.tanh(self.layer(x)))[:, :2]
+
+
+def from_row(here, there):
+    """One row, known by its values, has something of another one."""
+
+    def function(h):
+        is_here, is_there = ((h - mark).norm(dim=1) < 1e-6 for mark in marks)
+        return h + is_here[:, None] * (is_there[:, None] * h).sum(0)
+
+    with torch.no_grad():
+        hidden = torch.tanh(With(None).layer(X))
+    marks = hidden[here], hidden[there]
+    return function
+
+
+@pytest.mark.parametrize("here", [0, 7, 13])
+def test_one_row_that_depends_on_another_one(here):
+    for there in set(range(N)) - {here}:
+        with pytest.raises(lzt.InputError, match="depends on the other rows"):
+            lzt.ntk(With(from_row(here, there)), X)
+
+
+MIXING = {
+    "mean": lambda h: h - h.mean(0),
+    "all": lambda h: h - h.mean(),
+    "sum of all": lambda h: h * h.sum(),
+    "next row": lambda h: h.roll(1, 0),
+    "reversed": lambda h: h.flip(0),
+    "softmax": lambda h: h.softmax(0),
+    "sorted": lambda h: h.sort(0)[0],
+    "cumulated": lambda h: h.cumsum(0),
+    "gram": lambda h: h @ h.T @ h,
+    "first row": lambda h: h + h[:1],
+    "batch norm": lambda h: functional.batch_norm(h, None, None, training=True),
+    "layer norm over rows": lambda h: functional.layer_norm(h.T, (len(h),)).T,
+    "attention over rows": lambda h: functional.scaled_dot_product_attention(*3 * [h[None]])[0],
+    "convolution over rows": lambda h: (
+        functional.conv1d(h.T[:, None], torch.ones(1, 1, 3, dtype=h.dtype), padding=1)[:, 0].T
+    ),
+    "pool over rows": lambda h: functional.avg_pool1d(h.T, 3, 1, 1).T,
+    "another layout": lambda h: h.T.reshape(h.shape),
+    "maximum": lambda h: h - h.max(0)[0],
+    "in place": lambda h: torch.zeros_like(h).add_(h.mean(0)) + h,
+    "into a view": lambda h: (lambda z: (z.T.copy_(h.T.flip(1)), z)[1] + h)(torch.zeros_like(h)),
+    "asked": lambda h: h * (2.0 if h.mean() > 0 else 1.0),
+    "one row": lambda h: h * float(h[0, 0]),
+    "distances": lambda h: torch.cdist(h, h)[:, :2] + h[:, :2],
+    "outer": lambda h: (h[:, None] * h[None]).sum(1),
+    "looked up": lambda h: h[h[:, 0].argsort()],
+    "norm of all": lambda h: h / h.norm(),
+    "normalised over rows": lambda h: functional.normalize(h, dim=0),
+    "merged": lambda h: h.reshape(-1, 2).softmax(0).reshape(h.shape),
+    "diagonal": lambda h: h[:, :5].T @ h @ torch.ones(8, 8, dtype=h.dtype) + h[:5],
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_operations_that_mix_are_not_taken_to_keep_rows(name):
+    few = X[:N_ROWS]
+    with torch.no_grad():
+        assert not shows_rows(lambda: With(MIXING[name])(few), [few])
+
+
+SHOWN = [
+    "linear", "linear on places", "conv1d grouped", "conv2d", "layer norm", "group norm", "encoder",
+    "batch norm", "embedding", "attention", "sliced", "view", "where", "gathered",
+]  # fmt: skip
+
+
+def test_usual_layers_are_shown_to_keep_rows():
+    few = X[:N_ROWS]
+    for name in SHOWN:
+        model = torch_random.RandomModule(0, [name])
+        with torch.no_grad():
+            assert shows_rows(lambda: model(few), [few]), name  # noqa: B023
