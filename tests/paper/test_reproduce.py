@@ -190,7 +190,7 @@ def test_what_is_no_file_at_the_place_of_the_claims_is_refused_before_computing(
         place.mkdir()
     else:
         place.symlink_to(elsewhere if kind == "link" else tmp_path / "none")
-    monkeypatch.setattr("lazyrich.paper._reproduce.fill_panels", pytest.fail)
+    monkeypatch.setattr("lazyrich.paper._reproduce.fill_figures", pytest.fail)
     with pytest.raises(InputError, match=r"claims\.json"):
         reproduce(["fig4"], preset=preset, out=out)
     assert elsewhere.read_text() == '{"edition": 2, "figures": {}}'
