@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from ._concrete import concrete
@@ -39,7 +40,7 @@ def draw(
         True
     """
     n = math.prod(shape)
-    if not 0 < n <= _MOST or isinstance(key, jax.core.Tracer) or not _is_by_place(key):
+    if not 0 < n <= _MOST or isinstance(key, Tracer) or not _is_by_place(key):
         return sample(key, shape)
     flat = sample(key, (max(_FEWEST, 1 << (n - 1).bit_length()),))
     values = concrete(flat)
@@ -48,4 +49,6 @@ def draw(
 
 def _is_by_place(key: PRNGKeyArray) -> bool:
     """Whether an entry depends on the key and its place alone, and not on the shape."""
-    return jax.config.jax_threefry_partitionable and "threefry2x32" in str(jax.random.key_impl(key))
+    return bool(jax.config.read("jax_threefry_partitionable")) and "threefry2x32" in str(
+        jax.random.key_impl(key)
+    )

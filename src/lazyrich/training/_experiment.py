@@ -75,6 +75,8 @@ class Stop(Config):
         solved_loss: end once the test loss is at or below this share of the train loss
             at the start; None never does.
         solved_accuracy: end once the test accuracy is at or above this; None never does.
+        solved_train_accuracy: what the train accuracy has to be by then, too; None asks
+            nothing of it.
         when_diverged: end once a loss is not finite, and with it in the history.
 
     Example:
@@ -85,6 +87,7 @@ class Stop(Config):
 
     solved_loss: float | None = Field(None, gt=0)
     solved_accuracy: float | None = Field(None, gt=0, le=1)
+    solved_train_accuracy: Annotated[float | None, Field(gt=0, le=1), AddedLater()] = None
     when_diverged: bool = True
 
     @property
@@ -98,6 +101,8 @@ class Stop(Config):
         is_low = limit is not None and now["test_loss"] <= limit * start["train_loss"]
         wanted = self.solved_accuracy
         is_right = wanted is not None and accuracy is not None and accuracy >= wanted
+        if is_right and self.solved_train_accuracy is not None:
+            is_right = now["train_accuracy"] >= self.solved_train_accuracy
         return bool(is_low or is_right)
 
 

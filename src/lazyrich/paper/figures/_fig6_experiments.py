@@ -71,8 +71,9 @@ TRANSFORMERS = {
             "modulus": 31,
             "fraction": 0.85,
             "d_mlp": 128,
-            # The level of every statistic: what comes after is not looked at.
+            # The levels of every statistic: what comes after is not looked at.
             "stop.solved_accuracy": 0.95,
+            "stop.solved_train_accuracy": 0.99,
         }
     ),
     # The authors train on 40 % of the ordered pairs and subtract the initial logits.
