@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
@@ -44,7 +43,7 @@ def draw(
         return sample(key, shape)
     flat = sample(key, (max(_FEWEST, 1 << (n - 1).bit_length()),))
     values = concrete(flat)
-    return flat[:n].reshape(shape) if values is None else jnp.asarray(values[:n].reshape(shape))
+    return flat[:n].reshape(shape) if values is None else jax.device_put(values[:n].reshape(shape))
 
 
 def _is_by_place(key: PRNGKeyArray) -> bool:
