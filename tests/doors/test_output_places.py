@@ -110,7 +110,7 @@ def test_reproduce_finds_out_before_it_computes(tmp_path, capsys, monkeypatch, n
     put(out / name, kind, tmp_path)
     before = everything(tmp_path)
     monkeypatch.setattr(
-        "lazyrich.paper._reproduce.fill_panels", lambda *_, **__: pytest.fail("it computed")
+        "lazyrich.paper._reproduce.fill_figures", lambda *_, **__: pytest.fail("it computed")
     )
     assert name in refused([*FIG4, "--out", out], capsys)
     assert everything(tmp_path) == before

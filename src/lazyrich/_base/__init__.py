@@ -34,6 +34,7 @@ from ._config import settings as settings
 from ._display import grouped as grouped
 from ._display import memory_text as memory_text
 from ._display import shown as shown
+from ._draw import draw as draw
 from ._errors import InputError as InputError
 from ._extras import EXTRAS as EXTRAS
 from ._extras import MissingExtra as MissingExtra

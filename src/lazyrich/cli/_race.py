@@ -33,7 +33,9 @@ def race(
         str | None,
         Parameter(help="Folder or URL of the store of trials. Default: the folder store in OUT."),
     ] = None,
-    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
+    executor: Annotated[
+        str, Parameter(help="serial, threads:N, processes:N, or dask:ADDRESS.")
+    ] = "serial",
     smoke: Annotated[
         bool,
         Parameter(
