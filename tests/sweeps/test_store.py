@@ -241,8 +241,14 @@ def test_what_a_killed_process_left_is_swept_up(tmp_path):
         path.write_bytes(b"notes" if path == of_another_kind else begun)
     for path in (dead, foreign, of_another_kind):
         os.utime(path, (0, 0))
+    (tmp_path / "packs").mkdir(exist_ok=True)
+    others = {tmp_path / dead.name: b'{"fo', tmp_path / "packs" / dead.name: begun}
+    for path, content in others.items():
+        path.write_bytes(content)
+        os.utime(path, (0, 0))
     filled(tmp_path, TOYS[1:2])
     assert not dead.exists()
+    assert not any(path.exists() for path in others)
     assert young.exists()  # may be in use in this moment, by another container of that name
     assert foreign.exists()
     assert of_another_kind.exists()

@@ -5,9 +5,8 @@ import os
 import secrets
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from lazyrich._base import (
     open_folder,
     read_file,
     remove_unfinished,
+    try_writing,
     write_at,
 )
 
@@ -84,7 +84,7 @@ class Storage(ABC):
         self.remove(name)
 
     def remove_unfinished(  # noqa: B027  elsewhere than in a folder there is nothing to do
-        self, folder: str, is_ours: Callable[[BufferedIOBase], bool]
+        self, folder: str, begin: bytes
     ) -> None:
         """Remove what killed writers left."""
 
@@ -142,10 +142,14 @@ class Folder(Storage):
         with self._folder_of(name) as (folder, last):
             os.unlink(last, dir_fd=folder)
 
-    def remove_unfinished(self, folder: str, is_ours: Callable[[BufferedIOBase], bool]) -> None:
+    def try_writing(self) -> None:
+        with open_folder(self.root, make=True) as root:
+            try_writing(root)
+
+    def remove_unfinished(self, folder: str, begin: bytes) -> None:
         try:
-            with self._folder_of(f"{folder}/") as (descriptor, _):
-                remove_unfinished(descriptor, is_ours)
+            with self._folder_of(f"{folder}/" if folder else "") as (descriptor, _):
+                remove_unfinished(descriptor, begin)
         except FileNotFoundError:
             return
 

@@ -6,12 +6,13 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import BufferedIOBase
 from typing import NamedTuple, TypeVar
 
 from lazyrich._base import FileKind, InputError, reason_of
 
-from ._cache import PackCache
+from ._cache import PACKS, PackCache
 from ._codec import FORMAT, DamagedFile, FutureFormat, decode, encode
 from ._merged import Packed
 from ._result import Facts, Outcome, package_version
@@ -137,7 +138,8 @@ class Store:
             )
         self._mark()
         self._attempt(self.place.try_writing, "write")
-        self._attempt(lambda: self.place.remove_unfinished(_EXPERIMENTS, _is_hdf5), "write")
+        for folder, begin in {"": b"{", _EXPERIMENTS: _HDF5, PACKS: _HDF5}.items():
+            self._attempt(partial(self.place.remove_unfinished, folder, begin), "write")
 
     def save(self, outcome: Outcome) -> None:
         """Write one experiment, whole or not at all; a damaged file of its name is set aside.
@@ -286,7 +288,3 @@ class Store:
 
 def _name_of(key: str) -> str:
     return f"{_EXPERIMENTS}/{key}.nc"
-
-
-def _is_hdf5(file: BufferedIOBase) -> bool:
-    return file.read(len(_HDF5)) == _HDF5
