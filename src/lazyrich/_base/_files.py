@@ -163,12 +163,15 @@ def reason_of(error: BaseException) -> str:
         error: what was raised.
 
     Returns:
-        The operating system's words for an ``OSError``, else the message, else the type.
+        The operating system's words for an ``OSError``, else the message, else the type; for
+        bytes that are no text, that.
 
     Example:
         >>> reason_of(OSError(28, "No space left on device")), reason_of(KeyError())
         ('No space left on device', 'KeyError')
     """
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
