@@ -16,6 +16,7 @@ AnyPath = str | os.PathLike[str]
 
 _PIECE = 1 << 20
 _TYPES = (
+    (stat.S_ISREG, "a file"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISLNK, "a link"),
     (stat.S_ISFIFO, "a pipe"),
@@ -119,9 +120,10 @@ def open_folder(path: AnyPath, *, inside: int | None = None, make: bool = False)
     except ValueError as error:
         raise OSError(errno.EINVAL, f"its name cannot be used: {error}") from None
     except NotADirectoryError:
-        if inside is not None and stat.S_ISLNK(os.lstat(path, dir_fd=inside).st_mode):
-            raise OSError(errno.ELOOP, f"{path} in it is a link, wanted a real folder") from None
-        raise
+        if inside is None:
+            raise
+        there = type_name(os.lstat(path, dir_fd=inside))
+        raise OSError(errno.ENOTDIR, f"{path} in it is {there}, wanted a real folder") from None
     try:
         yield folder
     finally:

@@ -136,7 +136,11 @@ class Folder(Storage):
         ):
             # Reserved first, so that nothing that is there is replaced.
             os.close(os.open(new, CREATE_NEW, 0o666, dir_fd=other))
-            os.replace(last, new, src_dir_fd=folder, dst_dir_fd=other)
+            try:
+                os.replace(last, new, src_dir_fd=folder, dst_dir_fd=other)
+            except OSError:
+                os.unlink(new, dir_fd=other)
+                raise
 
     def remove(self, name: str) -> None:
         with self._folder_of(name) as (folder, last):

@@ -10,7 +10,7 @@ from functools import partial
 from io import BufferedIOBase
 from typing import NamedTuple, TypeVar
 
-from lazyrich._base import FileKind, InputError, reason_of
+from lazyrich._base import FileKind, InputError, read_json, reason_of
 
 from ._cache import PACKS, PackCache
 from ._codec import FORMAT, DamagedFile, FutureFormat, decode, encode
@@ -107,13 +107,10 @@ class Store:
     def warn_of_damaged(self) -> None:
         """Log the files that are left out because they are damaged."""
         for key, reason in self.damaged.items():
-            _log.warning(
-                "%s: %s is left out: %s. Computing it again, or `lazyrich sweep --tidy`, sets it "
-                "aside.",
-                self.where,
-                _name_of(key),
-                reason,
-            )
+            cure = "Computing it again, or `lazyrich sweep --tidy`, sets it aside."
+            if key in self._irregular:
+                cure = "Move it away."
+            _log.warning("%s: %s is left out: %s. %s", self.where, _name_of(key), reason, cure)
 
     def look_again(self, key: str) -> bool:
         """Whether another process has finished an experiment since the last look."""
@@ -126,12 +123,13 @@ class Store:
         """Refuse a place that cannot be written, before anything is computed.
 
         Args:
-            keys: experiments that will be saved.
+            keys: experiments that will be saved; damaged files of theirs are set aside.
 
         Raises:
             InputError: saying why.
         """
-        for key in self._irregular & set(keys):
+        keys = set(keys)
+        for key in self._irregular & keys:
             raise InputError(
                 f"{self.where}: {_name_of(key)} is a folder, a link or a device where the file of "
                 "an experiment belongs; move it away, then run again."
@@ -140,6 +138,8 @@ class Store:
         self._attempt(self.place.try_writing, "write")
         for folder, begin in {"": b"{", _EXPERIMENTS: _HDF5, PACKS: _HDF5}.items():
             self._attempt(partial(self.place.remove_unfinished, folder, begin), "write")
+        for key in self.damaged.keys() & keys:
+            self._attempt(partial(self._put_aside, key), "write")
 
     def save(self, outcome: Outcome) -> None:
         """Write one experiment, whole or not at all; a damaged file of its name is set aside.
@@ -181,9 +181,7 @@ class Store:
             raise InputError(
                 f"There are no experiments in {self.where}; give the folder of a store."
             )
-        self.require_writable()
-        for key in self.damaged.keys() - self._irregular:
-            self._attempt(lambda key=key: self._put_aside(key), "write")
+        self.require_writable(self.damaged.keys() - self._irregular)
         self.pack()
         for key, row in self._cache.merge().items():
             if key in self.kept:
@@ -201,6 +199,8 @@ class Store:
         return self.place.write(_name_of(outcome.key), encode(outcome), kind=kind, flush=flush)
 
     def _put_aside(self, key: str) -> None:
+        if self.look_again(key):  # another process has computed it meanwhile
+            return
         name, aside = _name_of(key), f"{_ASIDE}/{key}.nc.{uuid.uuid4().hex[:8]}"
         self.place.move(name, aside)
         self.set_aside.append(aside)
@@ -247,11 +247,11 @@ class Store:
     def _check_mark(self) -> bool:
         content = self._attempt(self._content_of_the_mark, "read")
         try:
-            number = FORMAT if content is None else json.loads(content)["format"]
-            is_number = isinstance(number, int) and not isinstance(number, bool) and number > 0
-        except (ValueError, KeyError, TypeError, RecursionError):
-            is_number, number = False, 0
-        if not is_number:
+            mark = {"format": FORMAT} if content is None else read_json(content.decode())
+        except ValueError:
+            mark = None
+        number = mark.get("format") if isinstance(mark, dict) else None
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise InputError(
                 f"{self.where}/{_MARK} is not a store's; if this is a store, remove that file "
                 "(the experiments stay), else choose another folder."
@@ -280,9 +280,12 @@ class Store:
 
     def _refusal(self, error: Exception, what: str) -> InputError:
         cure = "make room or give another store" if what == "write" else "look at the store"
+        name = getattr(error, "filename", None)
+        is_inside = isinstance(name, str) and "/" not in name and name[:1] not in ("", ".")
+        reason = f"{name}: {reason_of(error)}" if is_inside else reason_of(error)
         return InputError(
             f"The store {self.where} cannot be {'written' if what == 'write' else 'read'} "
-            f"({reason_of(error)}); {cure}, then run again: every finished experiment is kept."
+            f"({reason}); {cure}, then run again: every finished experiment is kept."
         )
 
 
