@@ -1,6 +1,7 @@
 """Oracle: every file, byte and link of a folder before and after; the numbers that were put in."""
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -190,6 +191,27 @@ def test_a_file_where_a_folder_belongs_is_named_before_anything_is_computed(tmp_
     after = everything(tmp_path)
     after.pop("store.json", None)
     assert after == before
+
+
+def test_experiments_that_cannot_be_written_are_refused_before_they_are_computed(
+    tmp_path, monkeypatch
+):
+    filled(tmp_path)
+    experiments = os.stat(tmp_path / "experiments")
+    original = os.open
+
+    def refuse(path, flags, *arguments, dir_fd=None):
+        into = None if dir_fd is None else os.fstat(dir_fd)
+        if flags & os.O_CREAT and into is not None and os.path.samestat(into, experiments):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return original(path, flags, *arguments, dir_fd=dir_fd)
+
+    def computes(experiments):
+        raise AssertionError("it was computed")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\)"):
+        sweep(MORE, store=tmp_path, run=computes, progress=False)
 
 
 def test_what_another_process_has_mended_meanwhile_is_not_set_aside(tmp_path):

@@ -77,9 +77,9 @@ class Storage(ABC):
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
 
-    def try_writing(self) -> None:
-        """Raise an error if nothing can be written."""
-        name = f".writable-{secrets.token_hex(16)}"
+    def try_writing(self, folder: str) -> None:
+        """Raise an error if nothing can be written into a folder."""
+        name = f"{folder}/.writable-{secrets.token_hex(16)}"
         self.write(name, b"lazyrich")
         self.remove(name)
 
@@ -146,9 +146,9 @@ class Folder(Storage):
         with self._folder_of(name) as (folder, last):
             os.unlink(last, dir_fd=folder)
 
-    def try_writing(self) -> None:
-        with open_folder(self.root, make=True) as root:
-            try_writing(root)
+    def try_writing(self, folder: str) -> None:
+        with self._folder_of(f"{folder}/", make=True) as (descriptor, _):
+            try_writing(descriptor)
 
     def remove_unfinished(self, folder: str, begin: bytes) -> None:
         try:

@@ -135,7 +135,7 @@ class Store:
                 "an experiment belongs; move it away, then run again."
             )
         self._mark()
-        self._attempt(self.place.try_writing, "write")
+        self._attempt(partial(self.place.try_writing, _EXPERIMENTS), "write")
         for folder, begin in {"": b"{", _EXPERIMENTS: _HDF5, PACKS: _HDF5}.items():
             self._attempt(partial(self.place.remove_unfinished, folder, begin), "write")
         for key in self.damaged.keys() & keys:
