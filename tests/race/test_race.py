@@ -264,6 +264,19 @@ def test_results_of_another_edition_are_refused_and_left_as_they_are(published, 
     assert before == {path: path.read_bytes() for path in folder.rglob("*.json")}
 
 
+def test_of_two_races_that_begin_at_once_in_a_folder_one_is_refused(tmp_path):
+    other = Edition(**tree() | {"rules": tree()["rules"] | {"n_fresh_seeds": 3}})
+    first, again, second = (
+        Results(tmp_path, edition) for edition in (smoke_edition(), smoke_edition(), other)
+    )
+    first.record_edition()
+    again.record_edition()
+    before = (tmp_path / "edition.json").read_bytes()
+    with pytest.raises(InputError, match="holds results of edition"):
+        second.record_edition()
+    assert (tmp_path / "edition.json").read_bytes() == before
+
+
 def test_files_of_others_are_neither_read_nor_replaced(published, tmp_path):
     folder, _ = published
     own = tmp_path / TASK / "adamw.json"

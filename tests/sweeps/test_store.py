@@ -249,6 +249,10 @@ def test_what_a_killed_process_left_is_swept_up(tmp_path):
     filled(tmp_path, TOYS[1:2])
     assert not dead.exists()
     assert not any(path.exists() for path in others)
+    dead.write_bytes(begun)
+    os.utime(dead, (0, 0))
+    sweep(TOYS[:2], store=tmp_path, run=run_toys, progress=False)  # with nothing to compute
+    assert not dead.exists()
     assert young.exists()  # may be in use in this moment, by another container of that name
     assert foreign.exists()
     assert of_another_kind.exists()

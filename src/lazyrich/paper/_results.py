@@ -179,7 +179,8 @@ def _read(path: Path) -> tuple[Results, list[str]]:
     except InputError as error:  # also where a key stands twice: one of its two would be lost
         said = str(error).rstrip(".")
         return {}, [said[0].lower() + said[1:]]
-    if not isinstance(content, dict) or not isinstance(content.get("figures"), dict):
+    figures = content.get("figures") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(figures, dict):
         return {}, ["it has no figures by name"]
     if "edition" not in content:
         raise InputError(
@@ -191,7 +192,7 @@ def _read(path: Path) -> tuple[Results, list[str]]:
     results: dict[str, dict[str, Result]] = {}
     faults = []
     known = {claim.figure for claim in CLAIMS}
-    for figure, by_preset in content["figures"].items():
+    for figure, by_preset in figures.items():
         if figure not in known or not isinstance(by_preset, dict):
             faults.append(f"{figure!r:.40} is not a figure with results by preset")
             continue

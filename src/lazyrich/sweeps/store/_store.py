@@ -6,6 +6,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from io import BufferedIOBase
 from typing import NamedTuple, TypeVar
@@ -136,8 +137,7 @@ class Store:
             )
         self._mark()
         self._attempt(partial(self.place.try_writing, _EXPERIMENTS), "write")
-        for folder, begin in {"": b"{", _EXPERIMENTS: _HDF5, PACKS: _HDF5}.items():
-            self._attempt(partial(self.place.remove_unfinished, folder, begin), "write")
+        self._remove_unfinished()
         for key in self.damaged.keys() & keys:
             self._attempt(partial(self._put_aside, key), "write")
 
@@ -165,6 +165,8 @@ class Store:
 
     def pack(self) -> None:
         """Put what is in no pack yet into packs; where nothing can be written, do nothing."""
+        with suppress(InputError):
+            self._remove_unfinished()
         loose = {key: kept.token for key, kept in self.kept.items() if kept.packed is None}
         for key, row in self._cache.pack(loose, self._read).items():
             if key in self.kept:
@@ -197,6 +199,10 @@ class Store:
         kind = FileKind("this experiment", is_sound)
         flush = outcome.wall_seconds > _FLUSH_SECONDS
         return self.place.write(_name_of(outcome.key), encode(outcome), kind=kind, flush=flush)
+
+    def _remove_unfinished(self) -> None:
+        for folder, begin in {"": b"{", _EXPERIMENTS: _HDF5, PACKS: _HDF5}.items():
+            self._attempt(partial(self.place.remove_unfinished, folder, begin), "write")
 
     def _put_aside(self, key: str) -> None:
         if self.look_again(key):  # another process has computed it meanwhile
