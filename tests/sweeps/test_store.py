@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._base import InputError
-from lazyrich.sweeps import Store, experiment_key, grid, sweep
+from lazyrich._base import InputError, Status
+from lazyrich.sweeps import Store, experiment_key, find, grid, sweep
 from lazyrich.sweeps.store._codec import DamagedFile, decode, encode
 from lazyrich.sweeps.store._result import outcome_of
+from lazyrich.training import CommitteeExperiment, History, Record
 from sweeps.toys import Net, Scaling, Toy, run_toys, toy_history, toy_loss
 
 TOYS = grid(Toy(), {"alpha": [0.5, 1.0, 2.0], "seed": range(2)})
@@ -170,6 +171,27 @@ def test_many_packs_become_one(tmp_path):
     store.scan()
     assert store.kept.keys() == {experiment_key(toy) for toy in toys} - {experiment_key(toys[7])}
     assert_same(next(iter(store.outcomes([experiment_key(toys[3])]).values())), toys[3])
+
+
+def test_a_setting_that_is_stored_only_where_it_was_given_can_be_asked_for(tmp_path):
+    store, steps = Store(tmp_path), np.array([0])
+    base = CommitteeExperiment(dim=5, width=20, n_train=30, n_steps=10)
+    for seed, mixed in enumerate((None, None, 0.5)):
+        one = base.changed({"seed": seed, "mixed": mixed})
+        history = History(one, steps, {"train_loss": Record(steps + 1.0)}, Status.ok, None, 0.1)
+        store.save(outcome_of(history))
+
+    def seeds(condition):
+        return [json.loads(one.config)["seed"] for one in find(tmp_path, [condition])]
+
+    assert seeds("mixed=null") == [0, 1]
+    assert seeds("mixed!=null") == seeds("mixed>0.1") == [2]
+    assert seeds("printed=null") == [0, 1, 2]
+    assert seeds("precision=float32") == [0, 1, 2]
+    with pytest.raises(InputError, match="None of the 3"):
+        find(tmp_path, ["precision=float64"])
+    with pytest.raises(InputError, match="names no setting"):
+        find(tmp_path, ["mixd=null"])
 
 
 def test_a_store_of_a_future_format_is_refused_and_left_as_it_was(tmp_path):
