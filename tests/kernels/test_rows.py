@@ -103,6 +103,22 @@ def numbered_by_scan(z):
     return jax.lax.scan(lambda k, row: (k + 1.0, k * row), 0.0, z)[1]
 
 
+def by_number(x, many, one):
+    """Another thing for one row than for more than three."""
+    return many if len(x) > 3 else one
+
+
+def with_ones(z):
+    return jnp.concatenate([z, jnp.ones((len(z), len(z)))], 1)
+
+
+@jax.custom_jvp
+def scaled_rule(z):
+    return z
+
+
+scaled_rule.defjvp(lambda p, t: (p[0], t[0] * len(p[0])))
+
 # Each row of the output depends on its own row alone, but rows are different functions.
 UNEVEN = {
     "counted": lambda w, x: counted(x) * (x @ w),
@@ -140,7 +156,34 @@ UNEVEN = {
         jnp.broadcast_to(jnp.arange(2.0), (len(x), 2)).reshape(2, -1)[:, :1].T * (x @ w)
     ),
     "odd or even": lambda w, x: jnp.ones(3 + len(x) % 2).sum() * (x @ w),
-}
+    "choice by the number": lambda w, x: jnp.where(len(x) > 3, 2 * x, x) @ w,
+    "numbers exchanged": lambda w, x: (
+        by_number(x, 2.5, 3.5) * jnp.tanh(x @ w) + by_number(x, 3.5, 2.5) * jnp.sin(x @ w)
+    ),
+    "constants exchanged": lambda w, x: (
+        jnp.full((len(x), 2), by_number(x, 2.0, 3.0)) * jnp.tanh(x @ w)
+        + jnp.full((len(x), 2), by_number(x, 3.0, 2.0)) * jnp.sin(x @ w)
+    ),
+    "ones beside the features": lambda w, x: with_ones(x @ w).sum(1),
+    "ones before the features": lambda w, x: with_ones(x @ w)[:, ::-1][:, 1:3],
+    "sorted with ones": lambda w, x: jnp.sort(with_ones(x @ w), 1)[:, -3:],
+    "largest with ones": lambda w, x: jax.lax.top_k(with_ones(x @ w), 3)[0],
+    "padded by the number": lambda w, x: jnp.pad(
+        x @ w, ((0, 0), (0, len(x))), constant_values=1.0
+    ).sum(1),
+    "summed as often": lambda w, x: ((x @ w)[:, :, None] * jnp.ones(len(x))).sum(2),
+    "repeated as often": lambda w, x: jnp.repeat(x @ w, len(x), 1).sum(1),
+    "products as often": lambda w, x: (
+        (x @ w)[:, :, None] @ jnp.ones((1, len(x))) @ jnp.ones(len(x))
+    ),
+    "window as wide": lambda w, x: jax.vmap(lambda row: jnp.convolve(row, jnp.ones(len(x))))(
+        x @ w
+    )[:, 1:2],
+    "direction": lambda w, x: jax.lax.cumsum(x @ w, 1, reverse=len(x) > 3),
+    "column": lambda w, x: (x @ w)[:, by_number(x, 1, 0)],
+    "rule for tangents": lambda w, x: scaled_rule(x @ w),
+    "rounded": lambda w, x: (x @ w).astype(by_number(x, jnp.bfloat16, jnp.float16)) + x @ w,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", UNEVEN)

@@ -5,6 +5,8 @@ the program does not tell, it is tried: every row is changed while every other r
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from enum import Enum
 from typing import NamedTuple
 
 import jax
@@ -12,15 +14,19 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.lax import GatherDimensionNumbers
 from jaxtyping import Array, Float, PyTree
 
 from lazyrich._base import InputError
+from lazyrich.kernels._equation import Equation
 
+from .._ntk._program_key import NoKeyError, derivative
 from .._ntk._trace import flatten
 from .._ntk._traced_predictor import Traced, equations, operations
 from ._dependence import N_ROWS, depends_on_own_row_alone
-from ._places import SHAPING, Counts
+from ._places import LENGTHS, SHAPING, Counts
 
+_PLAIN = (bool, int, float, complex, str, np.generic, np.dtype, Enum)
 _DRAWING = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
 
 _MIXES = (
@@ -79,16 +85,38 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
     return depends_on_own_row_alone(few.closed, n_leaves, counts)
 
 
-def _numbers(closed: jex.ClosedJaxpr) -> set[str]:
-    """Numbers written into a program, among them those made of the number of rows."""
-    literals = [
-        atom.val
-        for eqn in equations(closed.jaxpr)
-        for atom in eqn.invars
-        if isinstance(atom, jex.Literal) and jnp.issubdtype(atom.aval.dtype, np.number)
-    ]
-    powers = [eqn.params["y"] for eqn in equations(closed.jaxpr) if "y" in eqn.params]
-    return {repr(complex(number)) for number in [*literals, *powers]}  # text: NaN is not NaN
+def _numbers(closed: jex.ClosedJaxpr) -> list[str]:
+    """What is written into a program in order, among it what is made of the number of rows.
+
+    Numbers, types, and settings of operations but for lengths; also in rules for derivatives.
+    """
+    found = []
+    for eqn in _with_rules(closed):
+        # Text: NaN is not NaN.
+        found += [repr(atom.val) for atom in eqn.invars if isinstance(atom, jex.Literal)]
+        if eqn.primitive.name in SHAPING:
+            continue
+        for name, value in eqn.params.items():
+            if isinstance(value, GatherDimensionNumbers):  # others where a length is one
+                found += [repr(value.collapsed_slice_dims), repr(value.start_index_map)]
+            elif name not in LENGTHS and _is_plain(value):
+                found.append(repr(value))
+        found += [str(getattr(var.aval, "dtype", "")) for var in eqn.outvars]
+    return found
+
+
+def _with_rules(closed: jex.ClosedJaxpr) -> Iterator[Equation]:
+    for eqn in equations(closed.jaxpr):
+        yield eqn
+        if eqn.primitive.name == "custom_jvp_call":
+            with suppress(NoKeyError):  # then the rule counts as joining everything
+                yield from equations(derivative(eqn).jaxpr)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_plain(one) for one in value)
+    return value is None or isinstance(value, _PLAIN)
 
 
 def _computing(closed: jex.ClosedJaxpr) -> list[str]:

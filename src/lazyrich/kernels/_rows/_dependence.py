@@ -77,7 +77,7 @@ class _Reading:
         for step in program.steps:
             shapes = [program.shapes[slot].shape for slot in step.outs]
             given = [known[slot] for slot in step.ins]
-            is_place = tells_place(step, given, shapes, self.counts.of(step))
+            is_place = tells_place(step, given, shapes, self.counts)
             place = np.uint8(PLACE if is_place else 0)
             results = [np.asarray(mask | place) for mask in self.followed(step, given, shapes)]
             known.update(zip(step.outs, results, strict=True))

@@ -25,6 +25,11 @@ PLACE = 1 << 7
 SHAPING = frozenset({"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"})
 """What JAX adds or leaves out where an axis has the length one."""
 
+LENGTHS = frozenset(
+    {"fft_lengths", "length", "limit_indices", "new_sizes", "shape", "sizes", "slice_sizes"}
+)
+"""Parameters of operations that may follow from the number of rows, as shapes do."""
+
 # What gives equal rows for equal rows, if nothing in it comes from the inputs.
 _EVEN = ENTRYWISE | {
     "broadcast_in_dim",
@@ -40,9 +45,12 @@ _EVEN = ENTRYWISE | {
 }
 _CUTTING = {"dynamic_slice", "slice", "split"}
 # Parameters that name the axis along which entries are joined or put in order.
-_AXIS_NAMES = {"concatenate": "dimension", "sort": "dimension"} | dict.fromkeys(
+_AXIS_NAMES = {"concatenate": "dimension", "sort": "dimension", "top_k": "axis"} | dict.fromkeys(
     ("cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"), "axis"
 )
+_OF_MATRICES = {
+    "cholesky", "eig", "eigh", "householder_product", "lu", "qr", "svd", "triangular_solve"
+}  # fmt: skip
 
 
 class Counts:
@@ -59,10 +67,18 @@ class Counts:
             id(some): _differing(some, one)
             for some, one in zip(_computing(few), _computing(row), strict=True)
         }
+        self._axes = {
+            id(some): _differing_axes(some, one)
+            for some, one in zip(_computing(few), _computing(row), strict=True)
+        }
 
     def of(self, step: Step) -> frozenset[int]:
         """Lengths among those of an operation's arrays that follow from the number of rows."""
         return self._known.get(id(step.eqn), self._new)
+
+    def axes_of(self, step: Step) -> frozenset[tuple[int, int]] | None:
+        """Which (array, axis) of an operation have such a length; None if that is not known."""
+        return self._axes.get(id(step.eqn))
 
     def are_those_of(self, other: "Counts") -> bool:
         """Whether the same operations have such lengths in another program."""
@@ -71,7 +87,7 @@ class Counts:
 
 
 def tells_place(
-    step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]], counted: frozenset[int]
+    step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]], counts: Counts
 ) -> bool:
     """Whether an operation may bring in the place of a row or the number of rows.
 
@@ -79,9 +95,10 @@ def tells_place(
         step: the operation.
         masks: the rows that its arguments depend on.
         shapes: of its results.
-        counted: the lengths that follow from the number of rows, by which an axis of rows
-            is known.
+        counts: the lengths that follow from the number of rows, by which an axis of rows is
+            known.
     """
+    counted = counts.of(step)
     if step.name == "iota":
         return step.params["shape"][step.params["dimension"]] in counted
     if step.name == "scan":
@@ -92,40 +109,55 @@ def tells_place(
     if step.name == "dynamic_update_slice":
         pairs = zip(masks[0].shape, masks[1].shape, strict=True)
         return any(length in counted and length != written for length, written in pairs)
-    if any(mask.any() for mask in masks):
-        return step.name in {"slice", "split"} and _cuts_rows(step, masks[0], shapes)
-    if step.name in _EVEN:
+    is_of_rows = any(mask.any() for mask in masks)
+    if is_of_rows and step.name in {"slice", "split"} and _cuts_rows(step, masks[0], shapes):
+        return True
+    before = [mask.shape for mask in masks]
+    touched = _touched(step, before, shapes)
+    if touched is not None:
+        axes, arrays = counts.axes_of(step), [*before, *shapes]
+        return any(arrays[k][a] in counted and (axes is None or (k, a) in axes) for k, a in touched)
+    if is_of_rows or step.name in _EVEN:
         return False
-    return _tells_number(step, [mask.shape for mask in masks], shapes, counted)
-
-
-def _tells_number(
-    step: Step,
-    before: Sequence[tuple[int, ...]],
-    after: Sequence[tuple[int, ...]],
-    counted: frozenset[int],
-) -> bool:
-    """Whether results may tell rows apart, or their number, where no argument does."""
-    axes: Sequence[int] | None = None
-    if step.name == "dot_general":
-        axes = step.params["dimension_numbers"][0][0]
-    elif step.name in _AXIS_NAMES:
-        axes = [step.params[_AXIS_NAMES[step.name]]]
-    elif step.name.startswith(("arg", "reduce_")) and "axes" in step.params:
-        axes = step.params["axes"]
-    if axes is not None:
-        own = before[:1] if step.name == "dot_general" else (*before, *after[:1])
-        own = [shape for shape in own if len(shape) > max(axes, default=-1)]
-        return any(shape[axis] in counted for shape in own for axis in axes)
-    if step.name in _CUTTING:
-        return any(
-            length in counted and length != left
-            for shape in after
-            for length, left in zip(before[0], shape, strict=True)
-        )
     if step.name == "reshape":
-        return _counted_places(before[0], counted) != _counted_places(after[0], counted)
-    return not counted.isdisjoint(chain(*before, *after))
+        return _counted_places(before[0], counted) != _counted_places(shapes[0], counted)
+    return not counted.isdisjoint(chain(*before, *shapes))
+
+
+def _touched(
+    step: Step, before: Sequence[tuple[int, ...]], after: Sequence[tuple[int, ...]]
+) -> list[tuple[int, int]] | None:
+    """The axes along which an operation joins, cuts or places entries, each as (array, axis).
+
+    None if that is not known. An axis of rows is never among them in what keeps rows apart:
+    where the length of one follows from the number of rows, that number comes in.
+    """
+    name, params, arrays = step.name, step.params, [*before, *after]
+    if name == "dot_general":
+        return [(0, axis) for axis in params["dimension_numbers"][0][0]]
+    if name == "conv_general_dilated":
+        numbers = params["dimension_numbers"]
+        kept = numbers.lhs_spec[1:], numbers.rhs_spec, numbers.out_spec[1:]  # all but images
+        return [(k, axis) for k, axes in enumerate(kept) for axis in axes]
+    if name in _CUTTING:
+        made = range(len(before), len(arrays))
+        cut = [(k, a) for k in made for a, n in enumerate(arrays[k]) if n != before[0][a]]
+        return [*cut, *((0, a) for _, a in cut)]
+    axes: Sequence[int] | None = None
+    if name in _AXIS_NAMES:
+        axes = [params.get(_AXIS_NAMES[name], len(before[0]) - 1)]
+    elif name.startswith("reduce_window") or name == "select_and_gather_add":
+        axes = [a for a, size in enumerate(params["window_dimensions"]) if size > 1]
+    elif name.startswith(("arg", "reduce_")) and "axes" in params:
+        axes = params["axes"]
+        arrays = arrays[: len(before)]
+    elif name == "pad":
+        axes = [a for a, config in enumerate(params["padding_config"]) if any(config)]
+    elif name in _OF_MATRICES:
+        return [(k, a) for k, s in enumerate(arrays) for a in range(max(len(s) - 2, 0), len(s))]
+    if axes is None:
+        return None
+    return [(k, a) for k, shape in enumerate(arrays) for a in axes if a < len(shape)]
 
 
 def _counted_places(shape: tuple[int, ...], counted: frozenset[int]) -> list[tuple[int, int]]:
@@ -150,6 +182,15 @@ def _differing(some: Equation, one: Equation) -> frozenset[int]:
             found |= {n for n, m in zip(a, b, strict=True) if n != m}
         else:
             found |= {*a}
+    return frozenset(found)
+
+
+def _differing_axes(some: Equation, one: Equation) -> frozenset[tuple[int, int]]:
+    """The same as (array, axis), all axes where ranks differ."""
+    found = set()
+    for k, (a, b) in enumerate(zip(_shapes(some), _shapes(one), strict=True)):
+        is_alike = len(a) == len(b)
+        found |= {(k, i) for i, n in enumerate(a) if not is_alike or n != b[i]}
     return frozenset(found)
 
 
