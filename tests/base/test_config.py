@@ -1,5 +1,6 @@
 """Oracle: every whole-number field of every experiment, found by walking through their classes."""
 
+import time
 import typing
 
 import numpy as np
@@ -74,6 +75,17 @@ def test_files_of_settings_are_read_by_the_same_rules(text, words):
     with pytest.raises(InputError, match=words) as raised:
         Walk.from_json(text)
     assert len(str(raised.value)) < 400
+
+
+def test_many_faults_are_counted_and_not_listed():
+    begin = time.process_time()
+    with pytest.raises(InputError) as caught:
+        Walk(**{f"k{k}": 1 for k in range(20_000)})
+    said = str(caught.value)
+    assert len(said) < 2000
+    assert said.endswith("; and 19990 more.")
+    assert said.count(" is not one of its fields") == 10
+    assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("names", [("alpha", "scaling.alpha"), ("n_saves", "n_evals")])

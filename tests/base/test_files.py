@@ -3,8 +3,12 @@
 import errno
 import io
 import os
+import platform
 import socket
+import subprocess
+import sys
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -142,6 +146,44 @@ def test_a_disk_that_refuses_leaves_what_was_there(tmp_path, monkeypatch, call):
     monkeypatch.undo()
     assert path.read_bytes() == b"notes 1"
     assert os.listdir(tmp_path) == ["path"]
+
+
+KILLED_WRITERS = """
+import os, signal, sys
+from lazyrich._base import require_writable, write_file
+
+for call in ("replace", "fsync", "unlink"):
+    if os.fork() == 0:
+        setattr(os, call, lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL))
+        write = require_writable if call == "unlink" else write_file
+        content = () if call == "unlink" else (b"{ notes",)
+        write(os.path.join(sys.argv[1], call, "path"), *content, kind=None, cure="")
+    os.wait()
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_file_of_its_kind(tmp_path):
+    subprocess.run([sys.executable, "-c", KILLED_WRITERS, tmp_path], check=True)
+    for call in ("replace", "fsync", "unlink"):
+        folder = tmp_path / call
+        [left] = os.listdir(folder)
+        assert left.endswith(".part")
+        write_file(folder / "young", b"{ notes 2", kind=None, cure="")
+        assert left in os.listdir(folder)  # its writer may be alive, in a container of that name
+        os.utime(folder / left, (time.time() - 100,) * 2)
+        write_file(folder / "of another kind", b"PK", kind=None, cure="")
+        assert (left in os.listdir(folder)) == (call != "unlink")
+        write_file(folder / "new", b"{ notes 2", kind=None, cure="")
+        assert set(os.listdir(folder)) == {"young", "of another kind", "new"}
+
+
+def test_a_process_of_the_same_number_does_not_keep_what_a_former_one_left(tmp_path):
+    name = f".lazyrich-{platform.node()}-{os.getpid()}-{7:016x}.part"
+    for age, is_left in ((3600, True), (10 * 86400, False)):
+        (tmp_path / name).write_bytes(b"notes")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+        write_file(tmp_path / f"{age}", b"notes", kind=None, cure="")
+        assert (tmp_path / name).exists() == is_left
 
 
 def test_names_cannot_be_guessed_and_planted_links_are_not_followed(tmp_path, monkeypatch):

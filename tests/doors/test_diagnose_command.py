@@ -300,7 +300,8 @@ def test_however_the_users_code_ends_it_is_one_short_sentence(rude, capfd, funct
 def test_the_default_function_of_a_file_in_another_folder(rude, capsys):
     assert run("sub/model.py", *GIVEN) == 0
     capsys.readouterr()
-    assert run("sub/none.py", *GIVEN) == 2
-    assert "no folder of a store and no file" in capsys.readouterr().err
+    for nothing in (["sub/none.py", *GIVEN], ["nothing"]):
+        assert run(*nothing) == 2
+        assert "no folder of a store and no file" in capsys.readouterr().err
     assert run("", *GIVEN) == 2
     assert "lazyrich: '' cannot be read" in capsys.readouterr().err

@@ -182,7 +182,7 @@ def place(tmp_path, monkeypatch):
 
     for name in ("training.train", "sweeps.sweep", "tasks.download_mnist"):
         monkeypatch.setattr(f"lazyrich.{name}", nothing)
-    monkeypatch.setattr("lazyrich.paper._reproduce.fill_panels", nothing)
+    monkeypatch.setattr("lazyrich.paper._reproduce.fill_figures", nothing)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 

@@ -4,17 +4,21 @@ import errno
 import json
 import os
 import subprocess
+import threading
+import time
 
 import pytest
 
 from lazyrich import cli
 from lazyrich._base import InputError
+from lazyrich.cli import _train
 from lazyrich.cli._train import _how_to_go_on
 from lazyrich.paper import write_report
 from lazyrich.paper._files import read_panels, write_panels
 from lazyrich.paper.report import _page
 from lazyrich.plots import new_figure, write_figure
 from lazyrich.sweeps import export, find
+from lazyrich.training import preset
 from paper.reproduced import panel, reproduced
 from sweeps.test_store_keeps_hands_off import everything
 
@@ -81,6 +85,34 @@ def test_train_finds_out_before_it_computes(tmp_path, capsys, monkeypatch, name,
     assert everything(tmp_path) == before
 
 
+def test_of_two_experiments_that_begin_at_once_in_a_folder_one_is_refused(tmp_path, monkeypatch):
+    original = _train.read_file
+
+    def slow(*arguments, **options):
+        try:
+            return original(*arguments, **options)
+        finally:
+            time.sleep(0.2)  # so that both look before either writes
+
+    monkeypatch.setattr(_train, "read_file", slow)
+    found = []
+
+    def begin(seed):
+        try:
+            _train._require_places(tmp_path, preset("committee").changed({"seed": seed}))
+        except InputError as error:
+            found.append(str(error))
+        else:
+            found.append("")
+
+    threads = [threading.Thread(target=begin, args=(seed,)) for seed in (0, 0, 1, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum("holds another experiment" in said for said in found) == found.count("") == 2
+
+
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe", "foreign", "bytes", "endless"])
 def test_an_experiment_file_that_is_none_gets_a_sentence(tmp_path, capsys, kind):
     """As the input, and beside the results."""
@@ -110,7 +142,7 @@ def test_reproduce_finds_out_before_it_computes(tmp_path, capsys, monkeypatch, n
     put(out / name, kind, tmp_path)
     before = everything(tmp_path)
     monkeypatch.setattr(
-        "lazyrich.paper._reproduce.fill_panels", lambda *_, **__: pytest.fail("it computed")
+        "lazyrich.paper._reproduce.fill_figures", lambda *_, **__: pytest.fail("it computed")
     )
     assert name in refused([*FIG4, "--out", out], capsys)
     assert everything(tmp_path) == before

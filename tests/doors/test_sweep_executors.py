@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 from lazyrich._base import InputError
-from lazyrich.sweeps import Store, Submission, grid, sweep
+from lazyrich.sweeps import Store, Submission, experiment_key, grid, sweep
 from lazyrich.training import Experiment
 from sweeps.toys import Toy, begun, run_toys
 
@@ -130,6 +130,26 @@ def test_processes_give_the_store_that_serial_gives(tmp_path):
     )
     processes = {process for process, _, _ in begun()}
     assert len(processes) == 3  # this one and two others
+
+
+def test_threads_give_the_store_that_serial_gives(tmp_path):
+    quiet(TOYS, tmp_path / "serial")
+    quiet(TOYS, tmp_path / "threads", "threads:2", submission=Submission(batch_size=2))
+    assert_equal_stores(tmp_path / "serial", tmp_path / "threads")
+    assert {process for process, _, _ in begun()} == {str(os.getpid())}
+
+
+@pytest.mark.parametrize("executor", ["serial", "threads:2"])
+def test_every_outcome_is_told_once_and_what_was_stored_first(tmp_path, executor):
+    quiet(TOYS[:4], tmp_path / "store")
+    told = []
+    submission = Submission(batch_size=1, on_kept=lambda found: told.append(dict(found)))
+    quiet(TOYS, tmp_path / "store", executor, submission=submission)
+    assert sorted(told[0]) == [0, 1, 2, 3]
+    assert sorted(position for one in told for position in one) == list(range(len(TOYS)))
+    for one in told:
+        for position, outcome in one.items():
+            assert outcome.key == experiment_key(TOYS[position])
 
 
 def test_dask_gives_the_store_that_serial_gives(tmp_path, scheduler):

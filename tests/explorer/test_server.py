@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -243,7 +244,27 @@ def test_a_run_streams_and_can_be_stopped(trainer):
     assert first.state == "stopped"
     trainer.jobs.close()
     wait_for(lambda: second._process.poll() is not None)
-    assert not os.path.exists(trainer.jobs._folder.name)
+
+
+def test_training_makes_no_folder_that_a_killed_server_would_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with ExplorerServer(train=True):
+        assert not os.listdir(tmp_path)
+
+
+def test_idle_connections_give_way_to_new_ones(server):
+    idle = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10) for _ in range(40)]
+    for connection in idle:
+        connection.request("GET", f"/{server.token}/api/document")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        answer.read()  # and the connection stays open
+    assert ask(server)[0] == 200
+    # Those that came last are the ones that are still open.
+    idle[-1].request("GET", f"/{server.token}/api/document")
+    assert idle[-1].getresponse().status == 200
+    for connection in idle:
+        connection.close()
 
 
 @contextmanager

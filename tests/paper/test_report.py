@@ -306,7 +306,7 @@ def test_command(folder, tmp_path, capsys):
     "content, said",
     [
         (None, "run `lazyrich reproduce all"),
-        ("{", "cannot be read: it is not JSON"),
+        ("{", "cannot be read: the text is not JSON"),
         (json.dumps({"figures": {"fig1": {"preset": "quick"}}}), "results of the first edition"),
         (
             json.dumps({"edition": 2, "figures": {"fig1": {"quick": {"seeds": "abc"}}}}),

@@ -1,15 +1,19 @@
 """Oracle: the store's own runs, files that were there before, the log of the quick presets."""
 
 import dataclasses
+import itertools
 import os
+import threading
 
 import jax
 import numpy as np
 import pytest
 import xarray as xr
 
+from lazyrich import training
 from lazyrich._base import InputError
 from lazyrich.paper import CLAIMS, FIGURES, read_results, reproduce
+from lazyrich.paper import _reproduce as paper_reproduce
 from lazyrich.paper._reproduce import _known_figures, _plans
 from lazyrich.paper._run_statistics import all_delays
 from lazyrich.training import CommitteeExperiment, train_committee
@@ -190,7 +194,7 @@ def test_what_is_no_file_at_the_place_of_the_claims_is_refused_before_computing(
         place.mkdir()
     else:
         place.symlink_to(elsewhere if kind == "link" else tmp_path / "none")
-    monkeypatch.setattr("lazyrich.paper._reproduce.fill_panels", pytest.fail)
+    monkeypatch.setattr("lazyrich.paper._reproduce.fill_figures", pytest.fail)
     with pytest.raises(InputError, match=r"claims\.json"):
         reproduce(["fig4"], preset=preset, out=out)
     assert elsewhere.read_text() == '{"edition": 2, "figures": {}}'
@@ -395,3 +399,27 @@ def test_the_quick_preset_finds_what_the_log_reports(tmp_path, figure):
     for verdict in found.verdicts:
         key = (figure, verdict.claim.name)
         assert figure in FICKLE or verdict.outcome == EXPECTED.get(key, "holds"), (key, verdict)
+
+
+def test_a_figure_is_written_while_others_are_computed(tmp_path, monkeypatch):
+    is_judged, waited, order = threading.Event(), [], itertools.count()
+    judge, compute = paper_reproduce._judged, training.train_many
+
+    def judged(*arguments, **named):
+        is_judged.set()
+        return judge(*arguments, **named)
+
+    def one_by_one(experiments, *, on_finished):
+        for place, one in enumerate(experiments):
+            if next(order):
+                waited.append(is_judged.wait(60))
+            on_finished(place, compute([one])[0])
+        return []
+
+    monkeypatch.setattr(paper_reproduce, "_judged", judged)
+    monkeypatch.setattr(training, "train_many", one_by_one)
+    figures = ["fig4", "fig11"]
+    found = reproduce(figures, out=tmp_path, n_seeds=1, changes=SMALL | {"n_steps": "20"})
+    assert waited == [True]
+    assert [one.figure for one in found] == figures
+    assert all(one.verdicts and one.files for one in found)

@@ -115,11 +115,22 @@ def test_one_bad_byte_does_not_cost_the_other_figures_verdicts(folder):
     whole = path.read_bytes()
     path.write_bytes(b"\xff" + whole[1:])
     said = add_result(folder, "fig1", "quick", result(notes=()))
-    assert "could not be read (it is not JSON" in said
+    assert "could not be read (it is no text in UTF-8" in said
     assert (folder / "claims.json.damaged").read_bytes() == b"\xff" + whole[1:]
     path.write_bytes(whole[:-9])  # another time, under another name
     assert "claims.json.damaged2" in add_result(folder, "fig1", "quick", result())
     assert (folder / "claims.json.damaged").read_bytes() == b"\xff" + whole[1:]
+
+
+@pytest.mark.parametrize("name", ["fig1", "quick", "verdicts"])
+def test_of_a_key_that_stands_twice_neither_is_lost(folder, name):
+    path = folder / "claims.json"
+    text = path.read_text().replace(f'"{name}": ', f'"{name}": {{}}, "{name}": ', 1)
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"the key '{name}' stands twice"):
+        read_results(folder)
+    assert "is now claims.json.damaged" in add_result(folder, "fig4", "quick", result())
+    assert (folder / "claims.json.damaged").read_text() == text
 
 
 def test_what_can_be_read_beside_a_damage_is_taken_over(folder):

@@ -30,7 +30,7 @@ from lazyrich.race import (
 from lazyrich.race._rows import target_time
 from lazyrich.race._trial import is_validation
 from lazyrich.tasks import ModularTask
-from lazyrich.training import train
+from lazyrich.training import require_memory, train
 
 TASK = "addition_mlp"
 
@@ -240,6 +240,10 @@ def other_edition(tmp_path):
 REFUSED = {
     "arm": (["--arm", "moun"], "'moun' is no arm of the race; did you mean muon?"),
     "task": (["--task", "adition_mlp"], "is no task of the race"),
+    "show and law": (["--show", "--delay-law"], "--show and --delay-law do not go together"),
+    "show and controls": (["--controls", "--show"], "--show and --controls do not go together"),
+    "law of smoke": (["--delay-law"], "--delay-law and --smoke do not go together"),
+    "controls of one": (["--controls", "--arm", "muon"], "--controls and --arm do not go together"),
     "smoke and toml": (["--toml", "x.toml"], "leave --smoke or --toml out"),
 }
 
@@ -262,6 +266,19 @@ def test_results_of_another_edition_are_refused_and_left_as_they_are(published, 
     assert f"holds results of edition {smoke_edition().hash[:8]}" in message
     assert "Traceback" not in message
     assert before == {path: path.read_bytes() for path in folder.rglob("*.json")}
+
+
+def test_of_two_races_that_begin_at_once_in_a_folder_one_is_refused(tmp_path):
+    other = Edition(**tree() | {"rules": tree()["rules"] | {"n_fresh_seeds": 3}})
+    first, again, second = (
+        Results(tmp_path, edition) for edition in (smoke_edition(), smoke_edition(), other)
+    )
+    first.record_edition()
+    again.record_edition()
+    before = (tmp_path / "edition.json").read_bytes()
+    with pytest.raises(InputError, match="holds results of edition"):
+        second.record_edition()
+    assert (tmp_path / "edition.json").read_bytes() == before
 
 
 def test_files_of_others_are_neither_read_nor_replaced(published, tmp_path):
@@ -432,6 +449,15 @@ def test_records_of_every_evaluation_count_in_what_a_trial_needs():
     short, long = (trial(**{"experiment.n_steps": n}) for n in (60, 6_000_000))
     more = sum(long.memory_needs().values()) - sum(short.memory_needs().values())
     assert more > 8 * (len(long.schedule) - len(short.schedule))
+
+
+@pytest.mark.parametrize("n", [60_000_000, 60_000_010, 70_000_070])
+def test_a_trial_that_is_recorded_too_often_for_the_memory_says_so(monkeypatch, n):
+    monkeypatch.setattr("lazyrich.training._memory.free_memory", lambda: 10**9)
+    with pytest.raises(
+        InputError, match=r"for the records, .*lower (experiment\.n_steps|its sizes)"
+    ):
+        require_memory([trial(**{"experiment.n_steps": n})])
 
 
 def test_the_cost_of_a_step_is_that_of_the_objective_however_it_is_written(published):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._base import InputError
-from lazyrich.sweeps import Store, experiment_key, grid, sweep
+from lazyrich._base import InputError, Status
+from lazyrich.sweeps import Store, experiment_key, find, grid, sweep
 from lazyrich.sweeps.store._codec import DamagedFile, decode, encode
 from lazyrich.sweeps.store._result import outcome_of
+from lazyrich.training import CommitteeExperiment, History, Record
 from sweeps.toys import Net, Scaling, Toy, run_toys, toy_history, toy_loss
 
 TOYS = grid(Toy(), {"alpha": [0.5, 1.0, 2.0], "seed": range(2)})
@@ -172,6 +173,27 @@ def test_many_packs_become_one(tmp_path):
     assert_same(next(iter(store.outcomes([experiment_key(toys[3])]).values())), toys[3])
 
 
+def test_a_setting_that_is_stored_only_where_it_was_given_can_be_asked_for(tmp_path):
+    store, steps = Store(tmp_path), np.array([0])
+    base = CommitteeExperiment(dim=5, width=20, n_train=30, n_steps=10)
+    for seed, mixed in enumerate((None, None, 0.5)):
+        one = base.changed({"seed": seed, "mixed": mixed})
+        history = History(one, steps, {"train_loss": Record(steps + 1.0)}, Status.ok, None, 0.1)
+        store.save(outcome_of(history))
+
+    def seeds(condition):
+        return [json.loads(one.config)["seed"] for one in find(tmp_path, [condition])]
+
+    assert seeds("mixed=null") == [0, 1]
+    assert seeds("mixed!=null") == seeds("mixed>0.1") == [2]
+    assert seeds("printed=null") == [0, 1, 2]
+    assert seeds("precision=float32") == [0, 1, 2]
+    with pytest.raises(InputError, match="None of the 3"):
+        find(tmp_path, ["precision=float64"])
+    with pytest.raises(InputError, match="names no setting"):
+        find(tmp_path, ["mixd=null"])
+
+
 def test_a_store_of_a_future_format_is_refused_and_left_as_it_was(tmp_path):
     store = filled(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.nc")}
@@ -241,7 +263,17 @@ def test_what_a_killed_process_left_is_swept_up(tmp_path):
         path.write_bytes(b"notes" if path == of_another_kind else begun)
     for path in (dead, foreign, of_another_kind):
         os.utime(path, (0, 0))
+    (tmp_path / "packs").mkdir(exist_ok=True)
+    others = {tmp_path / dead.name: b'{"fo', tmp_path / "packs" / dead.name: begun}
+    for path, content in others.items():
+        path.write_bytes(content)
+        os.utime(path, (0, 0))
     filled(tmp_path, TOYS[1:2])
+    assert not dead.exists()
+    assert not any(path.exists() for path in others)
+    dead.write_bytes(begun)
+    os.utime(dead, (0, 0))
+    sweep(TOYS[:2], store=tmp_path, run=run_toys, progress=False)  # with nothing to compute
     assert not dead.exists()
     assert young.exists()  # may be in use in this moment, by another container of that name
     assert foreign.exists()

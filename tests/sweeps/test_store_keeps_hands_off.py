@@ -1,7 +1,9 @@
 """Oracle: every file, byte and link of a folder before and after; the numbers that were put in."""
 
 import contextlib
+import errno
 import os
+import shutil
 import stat
 
 import numpy as np
@@ -164,7 +166,7 @@ def test_an_experiments_file_that_is_no_regular_file_is_left_out_and_never_repla
     put(path, kind, outside)
     before = everything(tmp_path)
     assert len(read_all(folder)) == 2
-    assert "not a regular file" in caplog.text
+    assert "not a regular file. Move it away." in caplog.text
     with pytest.raises(InputError, match="where the file of an experiment belongs"):
         sweep(TOYS, store=folder, run=run_toys, progress=False)
     Store(folder).tidy()
@@ -172,14 +174,71 @@ def test_an_experiments_file_that_is_no_regular_file_is_left_out_and_never_repla
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.parametrize("name", ["packs", "experiments", "set-aside"])
+def test_a_file_where_a_folder_belongs_is_named_before_anything_is_computed(tmp_path, name):
+    filled(tmp_path, is_packed=False)
+    (tmp_path / "experiments" / f"{KEYS[0]}.nc").write_text("damaged")
+    if name == "experiments":
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / name).write_text("mine")
+
+    def computes(experiments):
+        raise AssertionError("it was computed")
+
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match=f"{name} in it is a file, wanted a real folder"):
+        sweep(TOYS, store=tmp_path, run=computes, progress=False)
+    after = everything(tmp_path)
+    after.pop("store.json", None)
+    assert after == before
+
+
+def test_experiments_that_cannot_be_written_are_refused_before_they_are_computed(
+    tmp_path, monkeypatch
+):
+    filled(tmp_path)
+    experiments = os.stat(tmp_path / "experiments")
+    original = os.open
+
+    def refuse(path, flags, *arguments, dir_fd=None):
+        into = None if dir_fd is None else os.fstat(dir_fd)
+        if flags & os.O_CREAT and into is not None and os.path.samestat(into, experiments):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return original(path, flags, *arguments, dir_fd=dir_fd)
+
+    def computes(experiments):
+        raise AssertionError("it was computed")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\)"):
+        sweep(MORE, store=tmp_path, run=computes, progress=False)
+
+
+def test_what_another_process_has_mended_meanwhile_is_not_set_aside(tmp_path):
+    filled(tmp_path, is_packed=False)
+    path = tmp_path / "experiments" / f"{KEYS[0]}.nc"
+    sound = path.read_bytes()
+    path.write_text("damaged")
+    slow, quick = Store(tmp_path), Store(tmp_path)
+    slow.scan()
+    quick.scan()
+    quick.save(outcome_of(toy_history(TOYS[0])))
+    assert path.read_bytes() == sound
+    slow.save(outcome_of(toy_history(TOYS[0])))
+    slow.tidy()
+    assert path.read_bytes() == sound
+    assert len(os.listdir(tmp_path / "set-aside")) == 1
+
+
 def test_a_mark_that_never_ends_gets_a_sentence(tmp_path):
     for k, make in enumerate((os.mkfifo, os.mkdir, lambda p: os.symlink("/dev/zero", p))):
         folder = tmp_path / str(k)
         folder.mkdir()
         make(folder / "store.json")
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=r"cannot be read \(store\.json: it is a"):
             Store(folder)
-    for content in ("", "[" * 5000, '{"format": true}', '{"format": "1"}', '{"format": 0}'):
+    twice = '{"format": 99, "format": 1}'
+    for content in ("", "[" * 5000, '{"format": true}', '{"format": "1"}', '{"format": 0}', twice):
         folder = tmp_path / "content"
         folder.mkdir(exist_ok=True)
         (folder / "store.json").write_text(content)

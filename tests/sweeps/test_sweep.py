@@ -137,7 +137,8 @@ def test_a_read_only_store_that_is_complete_can_be_opened(tmp_path, monkeypatch)
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("lazyrich.sweeps.store._storage.Folder.write", refuse)
+    for name in ("write", "try_writing"):
+        monkeypatch.setattr(f"lazyrich.sweeps.store._storage.Folder.{name}", refuse)
     assert quiet(toys, tmp_path / "store").sizes["seed"] == 3
     with pytest.raises(InputError, match="cannot be written \\(Read-only file system\\)"):
         quiet(grid(Toy(), {"seed": range(4)}), tmp_path / "store")

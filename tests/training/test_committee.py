@@ -194,6 +194,8 @@ def test_versions_are_part_of_the_key(monkeypatch):
     "changes, message",
     [
         ({"n_probe": 61}, "n_probe is 61"),
+        ({"n_probe": 1}, "n_probe is 1; .* choose 0"),
+        ({"n_probe": 3}, "n_probe is 3; .* choose 0"),
         ({"dynamics": "flow", "momentum": 0.5}, "momentum needs steps"),
         ({"alpha": 0.0}, "alpha is 0.0, wanted greater than 0"),
         ({"momentum": 1.0}, "momentum is 1.0, wanted less than 1"),

@@ -43,6 +43,7 @@ def test_json_and_back_is_the_same_experiment_and_the_same_hash():
         ({"scaling.alpha": -1.0}, r"scaling\.alpha: alpha is -1\.0, wanted greater than 0|"),
         ({"scaling.alhpa": 1.0}, r"scaling\.alhpa is not a field \(did you mean scaling\.alpha"),
         ({"stop": Stop(solved_accuracy=0.9)}, "solved_accuracy needs classes"),
+        ({"stop.solved_train_accuracy": 0.9}, "give both, or neither"),
         ({"eval_steps": (0, 11)}, "eval_steps ends at 11, after n_steps 10"),
         ({"eval_steps": (3, 1)}, "whole numbers from 0 that increase"),
         ({"task.kind": "modulr"}, r"task\.kind is 'modulr', wanted one of"),
@@ -103,3 +104,17 @@ def test_the_plan_is_dense_at_the_start():
     assert len(plan) <= 100
     given = BASE.model_copy(update={"eval_steps": (3, 5)})
     assert given.schedule.tolist() == [0, 3, 5, BASE.n_steps]
+
+
+def test_a_run_can_wait_for_its_train_accuracy():
+    start = {"train_loss": np.array(1.0), "test_loss": np.array(1.0)}
+    stop, patient = (
+        Stop(solved_accuracy=0.95, solved_train_accuracy=train) for train in (None, 0.99)
+    )
+    for train, test, wanted in [
+        (0.5, 0.96, (True, False)),
+        (0.99, 0.96, (True, True)),
+        (1.0, 0.9, (False, False)),
+    ]:
+        now = start | {"train_accuracy": np.array(train), "test_accuracy": np.array(test)}
+        assert (stop.is_solved(start, now), patient.is_solved(start, now)) == wanted

@@ -34,6 +34,7 @@ from ._config import settings as settings
 from ._display import grouped as grouped
 from ._display import memory_text as memory_text
 from ._display import shown as shown
+from ._draw import draw as draw
 from ._errors import InputError as InputError
 from ._extras import EXTRAS as EXTRAS
 from ._extras import MissingExtra as MissingExtra
@@ -63,6 +64,7 @@ from ._status import Status as Status
 from ._unfinished import CREATE_NEW as CREATE_NEW
 from ._unfinished import remove_unfinished as remove_unfinished
 from ._unfinished import set_aside as set_aside
+from ._unfinished import try_writing as try_writing
 from ._values import read_changes as read_changes
 from ._values import read_json as read_json
 from ._values import read_value as read_value

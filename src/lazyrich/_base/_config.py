@@ -46,8 +46,8 @@ class Config(BaseModel):
 
     Unknown fields, NaN and infinity are refused, and so is what would have to be guessed:
     text or true and false for a number, whole numbers that no computation could take.
-    Everything that is wrong is said at once, in one sentence that names each field by its
-    dotted path.
+    What is wrong is said at once, up to ten faults, in one sentence that names each field by
+    its dotted path.
 
     Attributes:
         renamed: settings that have another place now: by the old name the new path, and

@@ -1,6 +1,7 @@
 """What is wrong with the settings of a config, as one sentence."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -11,6 +12,8 @@ from ._names import nearest_name
 
 _LARGEST = 2**32 - 1
 """Of whole numbers: what seeds can be, and far above every size and number of steps."""
+
+_MOST_CAUSES = 10
 
 
 def nearest_field(name: str, known: list[str], absent: Mapping[str, str]) -> str:
@@ -63,8 +66,11 @@ def _is_text(value: str) -> bool:
 
 
 def sentence_of(error: ValidationError, config: type[BaseModel]) -> str:
-    """All that is wrong with the settings of a config, in one sentence."""
-    return f"{config.__name__} cannot be made: {'; '.join(_causes(error, config))}."
+    """What is wrong with the settings of a config, in one sentence: all, up to ten."""
+    causes = list(islice(_causes(error, config), _MOST_CAUSES))
+    n_more = error.error_count() - len(causes)
+    causes += [f"and {n_more} more"] if n_more else []
+    return f"{config.__name__} cannot be made: {'; '.join(causes)}."
 
 
 def _causes(error: ValidationError, config: type[BaseModel]) -> Iterator[str]:

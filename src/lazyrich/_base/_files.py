@@ -16,6 +16,7 @@ AnyPath = str | os.PathLike[str]
 
 _PIECE = 1 << 20
 _TYPES = (
+    (stat.S_ISREG, "a file"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISLNK, "a link"),
     (stat.S_ISFIFO, "a pipe"),
@@ -119,9 +120,10 @@ def open_folder(path: AnyPath, *, inside: int | None = None, make: bool = False)
     except ValueError as error:
         raise OSError(errno.EINVAL, f"its name cannot be used: {error}") from None
     except NotADirectoryError:
-        if inside is not None and stat.S_ISLNK(os.lstat(path, dir_fd=inside).st_mode):
-            raise OSError(errno.ELOOP, f"{path} in it is a link, wanted a real folder") from None
-        raise
+        if inside is None:
+            raise
+        there = type_name(os.lstat(path, dir_fd=inside))
+        raise OSError(errno.ENOTDIR, f"{path} in it is {there}, wanted a real folder") from None
     try:
         yield folder
     finally:
@@ -163,12 +165,15 @@ def reason_of(error: BaseException) -> str:
         error: what was raised.
 
     Returns:
-        The operating system's words for an ``OSError``, else the message, else the type.
+        The operating system's words for an ``OSError``, else the message, else the type; for
+        bytes that are no text, that.
 
     Example:
         >>> reason_of(OSError(28, "No space left on device")), reason_of(KeyError())
         ('No space left on device', 'KeyError')
     """
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

@@ -6,9 +6,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from io import BufferedIOBase
 from pathlib import Path
 
 from ._files import open_regular
@@ -16,8 +14,10 @@ from ._files import open_regular
 CREATE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags that open a file for writing which is not there yet."""
 
-# A file takes seconds to write at most; one that is older belongs to a process that was killed.
-_UNFINISHED_SECONDS = 60
+# A file takes seconds to write at most; one that is older belongs to a process that was killed,
+# and one that is much older to a former process of that number.
+_UNFINISHED_SECONDS, _FORMER_SECONDS = 60, 86400
+_TRIAL = b"lazyrich tries whether a file can be written here\n"
 
 
 def part_name() -> str:
@@ -58,29 +58,55 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def remove_unfinished(folder: int, is_ours: Callable[[BufferedIOBase], bool]) -> None:
-    """Remove what writers of this host left in an open folder when they were killed.
+def try_writing(folder: int) -> None:
+    """Make a file in an open folder and remove it.
 
     Args:
         folder: descriptor of the folder.
-        is_ours: whether the beginning of a file is that of a file which is written there.
+
+    Raises:
+        OSError: if no file can be written there.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as parent:
         ...     folder = os.open(parent, os.O_RDONLY)
-        ...     remove_unfinished(folder, lambda file: True)
+        ...     try_writing(folder)
+        ...     os.close(folder)
+    """
+    name = part_name()
+    with os.fdopen(os.open(name, CREATE_NEW, 0o666, dir_fd=folder), "wb") as file:
+        try:
+            file.write(_TRIAL)
+            file.flush()
+        finally:
+            os.unlink(name, dir_fd=folder)
+
+
+def remove_unfinished(folder: int, begin: bytes) -> None:
+    """Remove what writers of this host left in an open folder when they were killed.
+
+    Args:
+        folder: descriptor of the folder.
+        begin: how the files begin that are written there; what begins otherwise is left.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as parent:
+        ...     folder = os.open(parent, os.O_RDONLY)
+        ...     remove_unfinished(folder, b"PK")
         ...     os.close(folder)
     """
     host = re.escape(platform.node())
     pattern = re.compile(rf"\.lazyrich-{host}-([0-9]+)-[0-9a-f]{{16}}\.part")
     for name in os.listdir(folder):
         match = pattern.fullmatch(name)
-        if match is None or _is_alive(int(match[1])):
+        if match is None:
             continue
+        least = _FORMER_SECONDS if _is_alive(int(match[1])) else _UNFINISHED_SECONDS
         with suppress(OSError), open_regular(name, inside=folder) as file:
-            is_old = time.time() - os.fstat(file.fileno()).st_mtime > _UNFINISHED_SECONDS
-            if is_old and is_ours(file):
+            is_old = time.time() - os.fstat(file.fileno()).st_mtime > least
+            if is_old and file.read(max(len(begin), len(_TRIAL))).startswith((begin, _TRIAL)):
                 os.unlink(name, dir_fd=folder)
 
 

@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 from ._errors import InputError
 from ._files import AnyPath, open_folder, open_regular, reason_of, type_name
-from ._unfinished import CREATE_NEW, part_name
+from ._unfinished import CREATE_NEW, part_name, remove_unfinished, try_writing
+
+# So many bytes tell PNG, PDF, HDF5, ZIP, HTML and JSON objects apart.
+_BEGIN = 4
 
 
 class FileKind(NamedTuple):
@@ -105,6 +108,7 @@ def write_file(
     """
     where = os.path.dirname(path) or "."
     with _sentence(path, cure), open_folder(where, make=make_folder) as folder:
+        remove_unfinished(folder, content[:_BEGIN])
         write_at(folder, _name_of(path), content, kind=kind)
 
 
@@ -128,9 +132,7 @@ def require_writable(path: AnyPath, *, kind: FileKind | None, cure: str) -> None
     """
     with _sentence(path, cure), open_folder(os.path.dirname(path) or ".", make=True) as folder:
         _require_replaceable(folder, _name_of(path), kind)
-        trial = part_name()
-        os.close(os.open(trial, CREATE_NEW, 0o666, dir_fd=folder))
-        os.unlink(trial, dir_fd=folder)
+        try_writing(folder)
 
 
 def _name_of(path: AnyPath) -> str:

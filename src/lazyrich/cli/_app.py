@@ -61,7 +61,13 @@ def reproduce(
         str | None,
         Parameter(help="Folder or URL that keeps the runs. Default: the folder store in OUT."),
     ] = None,
-    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
+    executor: Annotated[
+        str | None,
+        Parameter(
+            help="serial, threads:N, processes:N, or dask:ADDRESS. Default: threads:2, on a GPU "
+            "serial."
+        ),
+    ] = None,
     change: Annotated[
         list[str] | None,
         Parameter(

@@ -91,7 +91,7 @@ def diagnose(
         raise InputError(
             "--where and --all choose runs of a store, and this is not one; leave them out."
         )
-    if os.sep in target and ":" not in target and not os.path.isfile(target):
+    if target and ":" not in target and not os.path.isfile(target):
         raise InputError(
             f"{target} is no folder of a store and no file; give one that is there, or "
             "FILE.py:FUNCTION for a network."

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lazyrich._base import Json
+from lazyrich._base import InputError, Json
 
 from ._arguments import LocalPath
 from ._environment import loading, require_devices
@@ -33,7 +33,9 @@ def race(
         str | None,
         Parameter(help="Folder or URL of the store of trials. Default: the folder store in OUT."),
     ] = None,
-    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
+    executor: Annotated[
+        str, Parameter(help="serial, threads:N, processes:N, or dask:ADDRESS.")
+    ] = "serial",
     smoke: Annotated[
         bool,
         Parameter(
@@ -67,9 +69,12 @@ def race(
     with loading():
         from lazyrich import race as racing
         from lazyrich import sweeps
-        from lazyrich._base import InputError
     if smoke and toml is not None:
         raise InputError("--smoke has rules of its own; leave --smoke or --toml out.")
+    _require_one_task(
+        {"--show": show, "--controls": controls, "--delay-law": delay_law},
+        {"--arm": arm, "--task": task, "--json": as_json, "--figures": figures, "--smoke": smoke},
+    )
     edition = racing.smoke_edition() if smoke else racing.default_edition()
     if toml is not None:
         edition = racing.read_edition(toml)
@@ -104,6 +109,15 @@ def race(
         files = racing.write_figures(results)
         if not as_json:
             say(", ".join(map(str, files)))
+
+
+def _require_one_task(instead: dict[str, bool], others: dict[str, object]) -> None:
+    """Refuse flags of which one would be passed over without a word."""
+    given = [flag for flag, is_given in instead.items() if is_given]
+    useless = {"--controls": ("--arm", "--task"), "--delay-law": tuple(others)}
+    given += [flag for flag in useless.get("".join(given), ()) if others[flag]]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} do not go together; leave one of them out.")
 
 
 def _print(rows: list[dict[str, Json]], title: str) -> None:

@@ -65,7 +65,9 @@ def sweep(
     store: Annotated[
         str, Parameter(help="Folder, or URL such as s3://bucket/folder, that keeps them.")
     ] = "sweep",
-    executor: Annotated[str, Parameter(help="serial, processes:N, or dask:ADDRESS.")] = "serial",
+    executor: Annotated[
+        str, Parameter(help="serial, threads:N, processes:N, or dask:ADDRESS.")
+    ] = "serial",
     batch_size: Annotated[
         WholeNumber | None,
         Parameter(

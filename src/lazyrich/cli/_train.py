@@ -16,6 +16,7 @@ from rich.progress import (
 
 from lazyrich._base import (
     InputError,
+    only_one_at,
     read_file,
     reason_of,
     require_writable,
@@ -107,7 +108,8 @@ def _require_places(out: Path, chosen: "Experiment | CommitteeExperiment") -> No
     training.require_memory([chosen])
     require_writable(out / "history.nc", kind=EXPERIMENT_FILE, cure=_CURE)
     require_figure_place(out, "history", cure=_CURE)
-    _require_same(out / "experiment.json", chosen)
+    with only_one_at(out):  # another process may begin to train there in this moment
+        _require_same(out / "experiment.json", chosen)
 
 
 def _watched(chosen: "Experiment | CommitteeExperiment", checkpoint: Path) -> "History":

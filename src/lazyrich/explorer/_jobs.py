@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import tempfile
 import threading
 from typing import Final
 
@@ -64,17 +63,18 @@ class Job:
         error: why it failed, else empty.
     """
 
-    def __init__(self, experiment: Simulation, folder: str) -> None:
+    def __init__(self, experiment: Simulation) -> None:
         self.records: list[dict[str, float | None]] = []
         self.state = "running"
         self.error = ""
-        # -P: nothing is imported from the folder that the command was started in.
+        # -P: nothing is imported from the folder that the process is started in, and "/" is
+        # always there. A temporary folder would stay behind where the server is killed.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "lazyrich.explorer._worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=folder,
+            cwd="/",
             start_new_session=True,  # Ctrl-C is the server's; the process ends with its input
         )
         assert self._process.stdin is not None
@@ -132,7 +132,6 @@ class Jobs:
         self._jobs: dict[int, Job] = {}
         self._n_started = 0
         self._lock = threading.Lock()
-        self._folder = tempfile.TemporaryDirectory(prefix="lazyrich-explore-")
 
     def start(self, preset: object, changes: object) -> int:
         """Start a run.
@@ -148,7 +147,7 @@ class Jobs:
             if sum(job.state == "running" for job in self._jobs.values()) >= MOST_RUNNING:
                 raise InputError(f"{MOST_RUNNING} runs are in progress; stop one of them first.")
             self._n_started += 1
-            self._jobs[self._n_started] = Job(experiment, self._folder.name)
+            self._jobs[self._n_started] = Job(experiment)
             over = [number for number, job in self._jobs.items() if job.state != "running"]
             for number in over[: max(0, len(self._jobs) - MOST_KEPT)]:
                 del self._jobs[number]
@@ -159,11 +158,10 @@ class Jobs:
         return self._jobs.get(number)
 
     def close(self) -> None:
-        """End all processes and remove the temporary folder."""
+        """End all processes."""
         with self._lock:
             for job in self._jobs.values():
                 job.stop()
-        self._folder.cleanup()
 
 
 PRESETS: Final = tuple(PRESETS)

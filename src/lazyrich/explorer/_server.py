@@ -7,8 +7,9 @@ import re
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import socket
+from socket import SHUT_RDWR, socket
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -26,6 +27,8 @@ _MOST_THREADS = 32
 _JOB = re.compile(r"api/jobs/([0-9]{1,9})(/stop)?")
 _SECONDS = 20.0
 """A connection on which nothing arrives for so long is closed."""
+_GIVE_WAY_SECONDS = 1.0
+"""How long a new connection waits for the place of an idle one."""
 _Request = socket | tuple[bytes, socket]
 
 
@@ -127,13 +130,28 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, explorer: ExplorerServer, port: int) -> None:
         self.explorer = explorer
         self.free = threading.BoundedSemaphore(_MOST_THREADS)
+        self.idle: dict[socket, None] = {}  # the longest idle first
         super().__init__(("127.0.0.1", port), _Handler)
 
     def process_request(self, request: _Request, client_address: object) -> None:
         if not self.free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._close_an_idle_connection()
+            if not self.free.acquire(timeout=_GIVE_WAY_SECONDS):
+                self.shutdown_request(request)
+                return
         super().process_request(request, client_address)
+
+    def is_taken_from_idle(self, connection: socket) -> bool:
+        """Whether a connection was idle until now; one thread alone is told so."""
+        return self.idle.pop(connection, self) is None
+
+    def _close_an_idle_connection(self) -> None:
+        """Browsers keep connections open that they may never use again."""
+        for connection in list(self.idle):
+            if self.is_taken_from_idle(connection):
+                with suppress(OSError):  # its thread finds the end of the input, and ends
+                    connection.shutdown(SHUT_RDWR)
+                return
 
     def process_request_thread(self, request: _Request, client_address: object) -> None:
         try:
@@ -151,9 +169,21 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SECONDS
 
     @property
-    def _explorer(self) -> ExplorerServer:
+    def _site(self) -> _Server:
         assert isinstance(self.server, _Server)
-        return self.server.explorer
+        return self.server
+
+    @property
+    def _explorer(self) -> ExplorerServer:
+        return self._site.explorer
+
+    def handle_one_request(self) -> None:
+        """Until all of a request's headers have come, the connection is idle."""
+        self._site.idle[self.connection] = None
+        try:
+            super().handle_one_request()
+        finally:
+            self._site.idle.pop(self.connection, None)
 
     def do_GET(self) -> None:
         self._answer(self._get)
@@ -170,6 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(code, _json({"error": message or "The request cannot be read."}), "json")
 
     def _answer(self, act: Callable[[str], tuple[bytes, str]]) -> None:
+        if not self._site.is_taken_from_idle(self.connection):
+            self.close_connection = True  # a new connection has its place now
+            return
         try:
             content, kind = act(self._path())
             self._send(200, content, kind)

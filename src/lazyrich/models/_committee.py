@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from lazyrich._base import (
     InputError,
     Predictor,
+    draw,
     hermite,
     require_finite,
     require_key,
@@ -111,11 +112,11 @@ def init_committee_machine(
     require_positive(width=width, dim=dim, weight_scale=weight_scale)
     require_key(key)
     weight_key, readout_key = jax.random.split(key)
-    weights = jnp.multiply(weight_scale, jax.random.normal(weight_key, (width, dim)))
+    weights = jnp.multiply(weight_scale, draw(jax.random.normal, weight_key, (width, dim)))
     if readouts == "fixed":
         return CommitteeParams(weights)
     if readouts == "normal":
-        return CommitteeParams(weights, jax.random.normal(readout_key, (width,)))
+        return CommitteeParams(weights, draw(jax.random.normal, readout_key, (width,)))
     if readouts == "signs":
         signs = jax.random.rademacher(readout_key, (width,), weights.dtype)
         return CommitteeParams(weights, signs)

@@ -1,6 +1,7 @@
 """Fully connected networks, in the parameterisations that set how lazy they are."""
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 from pydantic import PositiveInt
 
-from lazyrich._base import Predictor, require_key, require_positive
+from lazyrich._base import Predictor, draw, require_key, require_positive
 
 from ._net import Net, require_hyperparameters, require_vectors, scale_params
 
@@ -143,13 +144,13 @@ class MLPNet(Net):
 
     def _sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n_in: int) -> Array:
         if self.initial == "kaiming":
-            return math.sqrt(2 / n_in) * jax.random.normal(key, shape)
+            return math.sqrt(2 / n_in) * draw(jax.random.normal, key, shape)
         if self.initial == "unit_normal":
-            return jax.random.normal(key, shape)
+            return draw(jax.random.normal, key, shape)
         spread = 1 / math.sqrt(n_in) if self.parameterisation == "standard" else 1.0
         if self.initial == "normal":
-            return spread * jax.random.normal(key, shape)
-        return jax.random.uniform(key, shape, minval=-spread, maxval=spread)
+            return spread * draw(jax.random.normal, key, shape)
+        return draw(partial(jax.random.uniform, minval=-spread, maxval=spread), key, shape)
 
 
 def _apply(params: MLP, x: Float[Array, "n d"]) -> Float[Array, "n ..."]:

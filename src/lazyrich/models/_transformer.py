@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, ScalarLike
 from pydantic import PositiveInt, model_validator
 
-from lazyrich._base import InputError, Predictor, require_key, require_positive
+from lazyrich._base import InputError, Predictor, draw, require_key, require_positive
 
 from ._net import Net, require_hyperparameters, scale_params
 
@@ -176,7 +176,10 @@ class TransformerNet(Net):
         keys = iter(jax.random.split(key, 9))
 
         def sample(*shape: int, over: int = d) -> Array:
-            return jax.random.normal(next(keys), shape) / math.sqrt(over)
+            def entries(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+                return jax.random.normal(key, shape) / math.sqrt(over)
+
+            return draw(entries, next(keys), shape)
 
         model = Transformer(
             embedding=sample(vocabulary, d),

@@ -1,47 +1,73 @@
 """From experiments to the labelled panels of a figure, through the store."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
+import jax
 import xarray as xr
 
 from lazyrich._base import Config, field_paths, matching_paths, read_value
-from lazyrich.sweeps import Outcome, experiment_key, fill, to_dataset
+from lazyrich.sweeps import Outcome, Submission, experiment_key, fill, to_dataset
 
 from ._figure_spec import Panel, Panels
 
 
-def fill_panels(
-    panels: Mapping[str, Panel],
+def fill_figures(
+    figures: Sequence[Mapping[str, Panel]],
+    on_filled: Callable[[int, Panels, Sequence[Outcome]], object],
     *,
     store: str,
     executor: Executor | str | None,
     progress: str | bool,
-) -> tuple[Panels, list[Outcome]]:
-    """Compute what the store lacks, each experiment once, and open every panel.
+) -> None:
+    """Compute what the store lacks, each experiment of several figures once.
 
-    Returns:
-        The panels as datasets, and the outcomes of all experiments.
+    Args:
+        figures: the panels of each.
+        on_filled: called with the position of a figure, its panels as datasets and the
+            outcomes of its experiments, once it has all; others are still computed then.
+        store: as for ``lazyrich.sweeps.sweep``, as are the others.
+        executor: where to compute.
+        progress: show how far it is, on stderr; a text names the sweep there.
     """
-    distinct = {experiment_key(one): one for panel in panels.values() for one in panel.experiments}
-    outcomes = dict(
-        zip(
-            distinct,
-            fill(
-                list(distinct.values()),
-                store=store,
-                executor=executor,
-                progress=progress,
-            ),
-            strict=True,
-        )
+    keys = [_distinct(panels) for panels in figures]
+    distinct = {key: one for of_one in keys for key, one in of_one.items()}
+    names = list(distinct)
+    outcomes: dict[str, Outcome] = {}
+    waiting = {position: set(of_one) for position, of_one in enumerate(keys)}
+
+    def keep(found: Mapping[int, Outcome]) -> None:
+        outcomes.update({names[position]: outcome for position, outcome in found.items()})
+        for position, missing in [*waiting.items()]:
+            missing -= outcomes.keys()
+            if not missing:
+                del waiting[position]
+                opened = {name: _opened(p, outcomes) for name, p in figures[position].items()}
+                on_filled(position, opened, [outcomes[key] for key in keys[position]])
+
+    found = fill(
+        list(distinct.values()),
+        store=store,
+        executor=executor if executor is not None else _threads(),
+        progress=progress,
+        submission=Submission(on_kept=keep),
     )
-    opened = {}
-    for name, panel in panels.items():
-        keys = dict.fromkeys(experiment_key(one) for one in panel.experiments)
-        opened[name] = _over_axes(to_dataset([outcomes[key] for key in keys]), panel)
-    return opened, list(outcomes.values())
+    keep(dict(enumerate(found)))  # with what another call on the same store has computed
+
+
+def _distinct(panels: Mapping[str, Panel]) -> dict[str, Config]:
+    return {experiment_key(one): one for panel in panels.values() for one in panel.experiments}
+
+
+def _opened(panel: Panel, outcomes: Mapping[str, Outcome]) -> xr.Dataset:
+    keys = dict.fromkeys(experiment_key(one) for one in panel.experiments)
+    return _over_axes(to_dataset([outcomes[key] for key in keys]), panel)
+
+
+def _threads() -> str:
+    """Two groups at a time, so that one runs while the other compiles; a GPU takes one."""
+    return "threads:2" if jax.default_backend() == "cpu" else "serial"
 
 
 def _over_axes(dataset: xr.Dataset, panel: Panel) -> xr.Dataset:

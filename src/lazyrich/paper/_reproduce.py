@@ -30,7 +30,7 @@ from lazyrich.training import Experiment
 from ._claims import claims_of
 from ._figure_spec import FigureSpec, Panel, Panels
 from ._files import CURE, require_places, writable_folder, write_panels
-from ._panels import fill_panels, with_changes
+from ._panels import fill_figures, with_changes
 from ._provenance import command_line, provenance
 from ._results import (
     CLAIMS_FILE,
@@ -101,7 +101,7 @@ def reproduce(
             (their own draw, one run).
         out: folder for the files.
         store: folder or URL of the runs; None takes ``out/store``.
-        executor: as for ``lazyrich.sweeps.sweep``.
+        executor: as for ``lazyrich.sweeps.sweep``; None takes "threads:2", on a GPU "serial".
         n_seeds: seeds 0 … n − 1; None takes the preset's number.
         changes: settings to change by name, as values or as they are typed, such as
             {"alpha": "4"}, in all runs that have them.
@@ -136,15 +136,23 @@ def reproduce(
     require_places(preset_folder(folder, preset), figures, folder / CLAIMS_FILE)
     where = str(folder / "store") if store is None else store
     made = provenance()
-    found = []
-    for spec, seeds, panels in plans:
-        opened, outcomes = fill_panels(
-            panels, store=where, executor=executor, progress=spec.name if progress else False
-        )
+    found: dict[int, Reproduction] = {}
+
+    def write(position: int, opened: Panels, outcomes: Sequence[Outcome]) -> None:
+        spec, seeds, _ = plans[position]
         typed = {"command": command_line(spec.name, preset, len(seeds), changes)}
         call = _Call(preset, seeds, folder, made | typed)
-        found.append(_written(spec, call, opened, outcomes))
-    return found
+        found[position] = _written(spec, call, opened, outcomes)
+
+    name = figures[0] if len(figures) == 1 else f"{len(figures)} figures"
+    fill_figures(
+        [panels for _, _, panels in plans],
+        write,
+        store=where,
+        executor=executor,
+        progress=name if progress else False,
+    )
+    return [found[position] for position in range(len(plans))]
 
 
 def _known_figures(figures: Sequence[str], preset: str) -> list[str]:

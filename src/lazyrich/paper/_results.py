@@ -9,7 +9,15 @@ from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lazyrich._base import InputError, Json, only_one_at, read_file, reason_of, set_aside
+from lazyrich._base import (
+    InputError,
+    Json,
+    only_one_at,
+    read_file,
+    read_json,
+    reason_of,
+    set_aside,
+)
 
 from ._claims import CLAIMS
 from ._files import write_json
@@ -165,12 +173,14 @@ def as_json(results: Results) -> dict[str, Json]:
 def _read(path: Path) -> tuple[Results, list[str]]:
     """All results that can be read, and what is wrong with the rest."""
     try:
-        content = json.loads(read_file(path, _MOST_BYTES))
-    except OSError as error:
+        content = read_json(read_file(path, _MOST_BYTES).decode())
+    except (OSError, UnicodeDecodeError) as error:
         return {}, [reason_of(error)]
-    except (ValueError, RecursionError) as error:
-        return {}, [f"it is not JSON: {str(error) or type(error).__name__:.100}"]
-    if not isinstance(content, dict) or not isinstance(content.get("figures"), dict):
+    except InputError as error:  # also where a key stands twice: one of its two would be lost
+        said = str(error).rstrip(".")
+        return {}, [said[0].lower() + said[1:]]
+    figures = content.get("figures") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(figures, dict):
         return {}, ["it has no figures by name"]
     if "edition" not in content:
         raise InputError(
@@ -182,7 +192,7 @@ def _read(path: Path) -> tuple[Results, list[str]]:
     results: dict[str, dict[str, Result]] = {}
     faults = []
     known = {claim.figure for claim in CLAIMS}
-    for figure, by_preset in content["figures"].items():
+    for figure, by_preset in figures.items():
         if figure not in known or not isinstance(by_preset, dict):
             faults.append(f"{figure!r:.40} is not a figure with results by preset")
             continue

@@ -302,7 +302,7 @@ def read_edition(path: str | os.PathLike[str]) -> Edition:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason_of(error)}); {cure}.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no TOML ({error}); {cure}.") from None
+        raise InputError(f"{path} is no TOML ({reason_of(error)}); {cure}.") from None
     edition = Edition(**tree)
     if Path(path) != _FILE:
         edition.require_trials()

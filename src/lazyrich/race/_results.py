@@ -5,13 +5,23 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lazyrich._base import FileKind, InputError, Json, read_file, read_json, reason_of, write_file
+from lazyrich._base import (
+    FileKind,
+    InputError,
+    Json,
+    only_one_at,
+    read_file,
+    read_json,
+    reason_of,
+    require_writable,
+    write_file,
+)
 
 from ._edition import Edition
 from ._rows import Row
 from ._stored_rows import DamagedRows, checksum, require_sound
 
-_MADE_BY = "lazyrich race"
+_MADE_BY, _EDITION = "lazyrich race", "edition.json"
 _HEAD = f'{{\n "made_by": "{_MADE_BY}",\n'
 _KIND = FileKind("a file of a race", lambda file: file.read(len(_HEAD)) == _HEAD.encode())
 _CURE = "choose another folder with --out"
@@ -44,24 +54,24 @@ class Results:
 
     def __init__(self, folder: AnyPath, edition: Edition) -> None:
         self.folder, self.edition = Path(folder), edition
-        found = _read(self.folder / "edition.json")
-        if found is not None and found.get("edition") != edition.hash:
-            raise InputError(
-                f"{self.folder} holds results of edition {str(found.get('edition'))[:8]} and this "
-                f"is edition {edition.hash[:8]} (rules, tasks, arms or spaces differ); "
-                f"{_CURE}, or go back to the TOML file of those results."
-            )
-        self._is_recorded = found is not None
+        self._is_recorded = self._has_edition()
 
     def record_edition(self) -> None:
-        """Write the edition and its hash down, before anything is run for it."""
-        if not self._is_recorded:
-            about = {
-                "edition": self.edition.hash,
-                "settings": self.edition.model_dump(mode="json"),
-            }
-            _write(self.folder / "edition.json", about)
-            self._is_recorded = True
+        """Write the edition and its hash down, before anything is run for it.
+
+        Raises:
+            InputError: if another process has written another edition there meanwhile, or
+                the disk refuses.
+        """
+        if self._is_recorded:
+            return
+        path = self.folder / _EDITION
+        require_writable(path, kind=_KIND, cure=_CURE)
+        with only_one_at(self.folder):
+            if not self._has_edition():
+                tree = self.edition.model_dump(mode="json")
+                _write(path, {"edition": self.edition.hash, "settings": tree})
+        self._is_recorded = True
 
     def rows(self, task: str, arm: str) -> list[Row]:
         """The published trials of an arm on a task; none if there are none yet.
@@ -106,6 +116,17 @@ class Results:
         )
         about = self._about(task, arm)
         _write(self._path(task, arm), about | {"sha256": checksum(about, ordered)}, ordered)
+
+    def _has_edition(self) -> bool:
+        """Whether this edition is written down; another one is refused."""
+        found = _read(self.folder / _EDITION)
+        if found is not None and found.get("edition") != self.edition.hash:
+            raise InputError(
+                f"{self.folder} holds results of edition {str(found.get('edition'))[:8]} and this "
+                f"is edition {self.edition.hash[:8]} (rules, tasks, arms or spaces differ); "
+                f"{_CURE}, or go back to the TOML file of those results."
+            )
+        return found is not None
 
     def _about(self, task: str, arm: str) -> dict[str, Json]:
         return {"edition": self.edition.hash, "task": task, "arm": arm}

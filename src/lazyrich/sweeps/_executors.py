@@ -134,14 +134,14 @@ class Choice(NamedTuple):
     """Which executor was asked for, checked, and not started yet.
 
     Attributes:
-        kind: "serial", "processes", "dask", or "given" for an executor of the caller's.
-        n_processes: how many.
+        kind: "serial", "threads", "processes", "dask", or "given" for an executor of the caller's.
+        n_workers: how many threads or processes.
         address: of the scheduler of Dask.
         executor: that of the caller.
     """
 
     kind: str
-    n_processes: int = 0
+    n_workers: int = 0
     address: str = ""
     executor: Executor | None = None
 
@@ -153,7 +153,12 @@ class Choice(NamedTuple):
     @property
     def shares_memory(self) -> bool:
         """Whether it computes in the memory of this machine."""
-        return self.kind in ("serial", "processes")
+        return self.is_local or self.kind == "processes"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it computes in this process."""
+        return self.kind in ("serial", "threads")
 
     def workers(self) -> Workers:
         """The workers, started or reached.
@@ -163,8 +168,10 @@ class Choice(NamedTuple):
         """
         if self.kind == "serial":
             return Workers(ThreadPoolExecutor(1), 1, 1, is_local=True)
+        n = self.n_workers
+        if self.kind == "threads":
+            return Workers(ThreadPoolExecutor(n), n, n, is_local=True)
         if self.kind == "processes":
-            n = self.n_processes
             return Workers(ProcessExecutor(n), n, 2 * n)
         if self.kind == "dask":
             return _dask(self.address)
@@ -176,8 +183,8 @@ def chosen_executor(executor: Executor | str | object) -> Choice:
     """What a word or an executor names, without starting it.
 
     Args:
-        executor: "serial" or None, "processes:N", "dask:ADDRESS", or any executor of
-            the form of ``concurrent.futures``.
+        executor: "serial" or None, "threads:N", "processes:N", "dask:ADDRESS", or any
+            executor of the form of ``concurrent.futures``.
 
     Raises:
         InputError: if there is no such kind, or there are more processes than make sense.
@@ -186,9 +193,10 @@ def chosen_executor(executor: Executor | str | object) -> Choice:
         return Choice("serial")
     if isinstance(executor, str):
         kind, _, rest = executor.partition(":")
-        if kind == "processes" and re.fullmatch(r"[0-9]{1,300}", rest) and int(rest) > 0:
-            _require_so_many(int(rest))
-            return Choice("processes", n_processes=int(rest))
+        is_number = re.fullmatch(r"[0-9]{1,300}", rest) and int(rest) > 0
+        if kind in ("threads", "processes") and is_number:
+            _require_so_many(kind, int(rest))
+            return Choice(kind, n_workers=int(rest))
         if kind == "dask" and rest and rest.isprintable():
             return Choice("dask", address=rest)
     elif _has_submit(executor):
@@ -196,7 +204,7 @@ def chosen_executor(executor: Executor | str | object) -> Choice:
         return Choice("given", executor=executor)
     raise InputError(
         f"The executor is {shown(executor)}, wanted serial, processes:N (such as processes:4), "
-        "dask:ADDRESS (such as dask:tcp://127.0.0.1:8786), or an executor with submit."
+        "threads:N, dask:ADDRESS (such as dask:tcp://127.0.0.1:8786), or an executor with submit."
     )
 
 
@@ -204,16 +212,16 @@ def _has_submit(executor: object) -> TypeGuard[Executor]:
     return callable(getattr(executor, "submit", None))
 
 
-def _require_so_many(n: int) -> None:
+def _require_so_many(kind: str, n: int) -> None:
     cores = os.cpu_count() or 1
     most = max(_MOST_PROCESSES, 4 * cores)
     if n > most:
         raise InputError(
-            f"processes:{shown(n)} are more than {most}; this machine has {cores} cores, and more "
-            "processes than cores gain nothing."
+            f"{kind}:{shown(n)} are more than {most}; this machine has {cores} cores, and more "
+            f"{kind} than cores gain nothing."
         )
     free = free_memory()
-    if free is not None and n * _PROCESS_BYTES > free:
+    if kind == "processes" and free is not None and n * _PROCESS_BYTES > free:
         raise InputError(
             f"{n} processes need about {memory_text(n * _PROCESS_BYTES)} before they compute "
             f"anything, and {memory_text(free)} are free; take fewer."

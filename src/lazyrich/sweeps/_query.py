@@ -19,11 +19,12 @@ from lazyrich._base import (
     say_renamed,
     shown,
 )
-from lazyrich.training import CommitteeExperiment, Experiment
+from lazyrich.training import CommitteeExperiment, Experiment, experiment_from_json
 
 from ._dataset import to_dataset
 from ._layout import plain, settings_of, short_names
 from ._tables import FACTS, write_table
+from .store._key import present_form
 from .store._result import Facts, Outcome
 from .store._store import Store
 
@@ -79,6 +80,8 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
         raise InputError(f"There are no experiments in {source.where}; give the folder of a store.")
     rows = {key: _row(kept.facts) for key, kept in source.kept.items()}
     for condition in where:
+        if not _is_in_all(condition, rows.values()):
+            rows = {key: row | _left_out(source.kept[key].facts) for key, row in rows.items()}
         is_met = _condition(condition, [*rows.values()])
         rows = {key: row for key, row in rows.items() if is_met(row)}
     if not rows:
@@ -203,6 +206,26 @@ def export(outcomes: Sequence[Outcome], path: Path) -> int:
 
 def _row(facts: Facts) -> dict[str, object]:
     return settings_of(facts) | {name: value for name, value in facts.items() if name in FACTS}
+
+
+def _is_in_all(text: str, rows: Iterable[dict[str, object]]) -> bool:
+    """Whether the setting of a condition, if it can be read, is stored in every row."""
+    match = _CONDITION.fullmatch(text)
+    return match is None or all(matching_paths(match[1], [*row]) for row in rows)
+
+
+def _left_out(facts: Facts) -> dict[str, object]:
+    """Settings that are not stored, being at the default that they had before they were added."""
+    tree = present_form(json.loads(facts["config"]))
+    try:
+        whole = experiment_from_json(json.dumps(tree)).model_dump_json()
+    except InputError:  # of a class of the user's
+        return {}
+    stored = settings_of(facts)
+    every = settings_of(
+        {"experiment": facts["experiment"], "config": whole, "numerics": facts["numerics"]}
+    )
+    return {path: value for path, value in every.items() if path not in stored}
 
 
 def _condition(text: str, rows: Sequence[dict[str, object]]) -> Callable[[dict[str, object]], bool]:

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 from collections import Counter, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import BrokenExecutor, Future
 from queue import Empty, SimpleQueue
 
@@ -41,6 +41,7 @@ class Driver:
         self.waiting: deque[list[tuple[str, Config]]] = deque()
         self.sent: dict[Future, dict[str, Config]] = {}
         self.failures_of: Counter[str] = Counter()
+        self.on_kept: Callable[[str], object] = lambda key: None
         self.n_sent = self.n_deaths = 0
         self.has_reply = self.is_stopped = self.is_advised = False
         self.batch_size: int | None = None
@@ -198,10 +199,12 @@ class Driver:
         self.store.save(outcome)
         self.counts.running -= 1
         self.counts.computed += 1
+        self.on_kept(outcome.key)
 
     def _fail(self, member: tuple[str, Config], error: str) -> None:
         self.store.save(marked(failed_outcome(member[1], error), self.run))
         self.counts.failed += 1
+        self.on_kept(member[0])
 
 
 def _compatible(todo: list[tuple[str, Config]]) -> list[list[tuple[str, Config]]]:

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -35,6 +35,8 @@ class Submission(NamedTuple):
             process, where each is kept as it ends; elsewhere as many as take about five
             seconds, at most 16, because a call that is lost is lost as a whole.
         retry_failed: compute those again that failed before.
+        on_kept: called with outcomes by position, while others are still computed: first
+            with all that were in the store, then with each as it is kept.
 
     Example:
         >>> Submission(batch_size=4).retry_failed
@@ -43,6 +45,7 @@ class Submission(NamedTuple):
 
     batch_size: int | None = None
     retry_failed: bool = False
+    on_kept: Callable[[Mapping[int, Outcome]], object] | None = None
 
 
 def sweep(
@@ -66,8 +69,8 @@ def sweep(
     Args:
         experiments: frozen configs, such as ``grid`` gives.
         store: a folder, or an URL that fsspec opens, such as ``s3://bucket/folder``.
-        executor: "serial" (or None), "processes:N", "dask:ADDRESS", or any executor of
-            the form of ``concurrent.futures``; only ``submit`` and ``shutdown`` are used.
+        executor: "serial" (or None), "threads:N", "processes:N", "dask:ADDRESS", or any executor
+            of the form of ``concurrent.futures``; only ``submit`` and ``shutdown`` are used.
         progress: show how far it is, on stderr.
         run: computes a list of experiments, its one positional argument, and returns or
             yields a history for each; it must be picklable unless the executor is
@@ -164,6 +167,7 @@ def fill(
     former = {key: former_keys(one) for key, one in zip(keys, asked, strict=True)}
     kept.scan([*keys, *(name for names in former.values() for name in names)])
     chosen: object = run if run is not None else training.train_many
+    tell = _teller(kept, keys, former, submission)
     counts = Counts(len(keys), began=time.monotonic())
     todo = []
     for key, experiment in zip(keys, asked, strict=True):
@@ -178,7 +182,7 @@ def fill(
         training.require_memory([experiment for _, experiment in todo])
     if todo:
         kept.require_writable(key for key, _ in todo)
-        if executor not in (None, "serial"):
+        if not where.is_local:
             pickled((chosen, todo[0][1]))
     # An address is tried even if there is nothing to compute: a wrong one is wrong then too.
     workers = where.workers() if todo or where.is_remote else None
@@ -186,8 +190,11 @@ def fill(
     name = progress if isinstance(progress, str) else "sweep"
     report = ProgressReport(counts, name=name, is_shown=bool(progress))
     try:
+        tell(set(keys) - {key for key, _ in todo})
         if workers is not None:
-            Driver(kept, workers, chosen, counts, report).compute(todo, submission.batch_size)
+            driver = Driver(kept, workers, chosen, counts, report)
+            driver.on_kept = lambda key: tell([key])
+            driver.compute(todo, submission.batch_size)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(counts, kept.where)) from None
     finally:
@@ -197,6 +204,23 @@ def fill(
     outcomes = kept.outcomes(names)
     _report_failures(outcomes, kept.where)
     return [outcomes[name] for name in names if name in outcomes]
+
+
+def _teller(
+    kept: Store, keys: Sequence[str], former: Mapping[str, Sequence[str]], submission: Submission
+) -> Callable[[Iterable[str]], None]:
+    """Hands over the outcomes of keys, if anybody listens."""
+    positions = {key: position for position, key in enumerate(keys)}
+
+    def tell(some: Iterable[str]) -> None:
+        if submission.on_kept is None:
+            return
+        names = {key: _stored_name(kept, key, former[key]) for key in some}
+        found = kept.outcomes(names.values())
+        told = {positions[key]: found[name] for key, name in names.items() if name in found}
+        submission.on_kept(told)
+
+    return tell
 
 
 def _is_to_do(facts: Facts | None, submission: Submission, run: Run) -> bool:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from pydantic import Field, PositiveInt
 
-from lazyrich._base import hermite
+from lazyrich._base import draw, hermite
 
 from ._sampling import gaussian_inputs
 from ._task import LABEL_SCALE, JointKernel, TaskData, VectorTask
@@ -47,7 +47,7 @@ class HermiteTask(VectorTask):
     def sample(self, seed: int, *, kernel: JointKernel | None = None) -> TaskData:
         """Sample the data; ``target`` holds β as its one row (1, d)."""
         target_key, train_key, test_key = jax.random.split(self.keys(seed)[0], 3)
-        direction = jax.random.normal(target_key, (1, self.dim))
+        direction = draw(jax.random.normal, target_key, (1, self.dim))
         direction *= jnp.sqrt(self.dim) / jnp.linalg.norm(direction)
 
         def sample(key: PRNGKeyArray, n: int) -> tuple[Array, Array]:

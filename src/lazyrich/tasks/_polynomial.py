@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from pydantic import PositiveInt
 
-from lazyrich._base import require_key, require_positive
+from lazyrich._base import draw, require_key, require_positive
 
 from ._sampling import gaussian_inputs
 from ._task import LABEL_SCALE, JointKernel, TaskData, VectorTask
@@ -47,7 +47,7 @@ def polynomial_regression(
     require_positive(dim=dim, n_train=n_train, n_test=n_test, n_directions=n_directions)
     require_key(key)
     target_key, train_key, test_key = jax.random.split(key, 3)
-    directions = jax.random.normal(target_key, (n_directions, dim))
+    directions = draw(jax.random.normal, target_key, (n_directions, dim))
 
     def sample(key: PRNGKeyArray, n: int) -> tuple[Array, Array]:
         x = gaussian_inputs(key, n, dim=dim)

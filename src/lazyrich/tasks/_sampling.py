@@ -5,10 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from lazyrich._base import draw
+
 
 def gaussian_inputs(key: PRNGKeyArray, n: int, *, dim: int) -> Float[Array, "n d"]:
     """Inputs x ~ N(0, I/D), one a row, so that ‖x‖² ≈ 1."""
-    return jax.random.normal(key, (n, dim)) / jnp.sqrt(dim)
+
+    def sample(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
+        return jax.random.normal(key, shape) / jnp.sqrt(dim)
+
+    return draw(sample, key, (n, dim))
 
 
 def one_hot(classes: Int[np.ndarray, " n"], n_classes: int) -> Float[Array, "n c"]:

@@ -1,5 +1,6 @@
 """A teacher network that students are trained to imitate (§8.3.1)."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import NonNegativeFloat, PositiveInt
 
-from lazyrich._base import AddedLater
+from lazyrich._base import AddedLater, draw
 
 from ._task import JointKernel, Task, TaskData
 
@@ -74,11 +75,11 @@ class TeacherTask(Task):
         """Sample the data; ``target`` holds the teacher's ``TeacherParams``."""
         teacher_key, train_key, test_key, noise_key = jax.random.split(self.keys(seed)[0], 4)
         params = self._teacher(teacher_key)
-        x = jax.random.normal(train_key, (self.n_train, self.dim))
-        x_test = jax.random.normal(test_key, (self.n_test, self.dim))
+        x = draw(jax.random.normal, train_key, (self.n_train, self.dim))
+        x_test = draw(jax.random.normal, test_key, (self.n_test, self.dim))
         y, y_test = self.labels_of(params, x), self.labels_of(params, x_test)
         if self.noise:
-            y += self.noise * jax.random.normal(noise_key, y.shape)
+            y += self.noise * draw(jax.random.normal, noise_key, y.shape)
         return TaskData(x, y, x_test, y_test, params)
 
     def _teacher(self, key: PRNGKeyArray) -> TeacherParams:
@@ -86,9 +87,9 @@ class TeacherTask(Task):
 
         def sample(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
             if self.initial == "unit_normal":
-                return jax.random.normal(key, shape)
+                return draw(jax.random.normal, key, shape)
             bound = fan_in**-0.5
-            return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+            return draw(partial(jax.random.uniform, minval=-bound, maxval=bound), key, shape)
 
         def layer(key: PRNGKeyArray, fan_in: int, fan_out: int) -> tuple[Array, Array]:
             weight_key, bias_key = jax.random.split(key)

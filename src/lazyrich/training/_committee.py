@@ -61,7 +61,8 @@ class CommitteeExperiment(Simulation):
         mixed: q; each initial row w_i becomes (1 − q) w_i ± q β/√(αε), signs in turn; None
             leaves them as they are.
         n_test: number of test points.
-        n_probe: test points on which the kernel is measured; 0 measures no kernel.
+        n_probe: test points on which the kernel is measured, at least 4; 0 measures no
+            kernel.
         n_evals: at most how many records.
         linearized: record the linearized network, and regression with the initial kernel.
         has_printed_alignment: record the alignment as Figure 1(c) plots it, too.
@@ -121,6 +122,11 @@ class CommitteeExperiment(Simulation):
             raise InputError(
                 f"n_probe is {self.n_probe}; the kernel is measured on test points, of which "
                 f"there are {self.n_test}: choose 0 to {self.n_test}"
+            )
+        if 0 < self.n_probe < _LEAST_PROBED:
+            raise InputError(
+                f"n_probe is {self.n_probe}; the alignment of the kernel needs {_LEAST_PROBED} "
+                "points or more: choose 0, which measures no kernel, or more"
             )
         if self.dynamics == "flow" and self.momentum:
             raise InputError("momentum needs steps; take the dynamics descent, or momentum 0")
@@ -224,6 +230,8 @@ class CommitteeExperiment(Simulation):
         return committee_needs(self)
 
 
+_LEAST_PROBED = 4
+"""As in ``debiased_alignment``."""
 _SQUARES = (
     "train_loss",
     "test_loss",

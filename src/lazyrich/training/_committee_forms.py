@@ -1,6 +1,7 @@
 """What one decomposition of a committee machine's initial kernel gives, for a whole run."""
 
 import threading
+from collections import defaultdict
 from functools import partial
 
 import jax
@@ -24,7 +25,10 @@ from ._simulation import Inputs
 # Descent at this many times more, shorter steps is flow to rounding, in closed form.
 _FINER = 2.0**20
 
-_compiling = threading.Lock()
+# A lock for each kind: threads that trace one kind together do the work twice.
+_compiling: defaultdict[tuple[CommitteeKey, tuple[int, ...]], threading.Lock] = defaultdict(
+    threading.Lock
+)
 _compiled: set[tuple[CommitteeKey, tuple[int, ...]]] = set()
 
 
@@ -46,7 +50,7 @@ def closed_forms(
     with jax.enable_x64(True):
         if kind in _compiled:
             return jax.device_get(_closed_forms(*kind, inputs, displaced))
-        with _compiling:  # threads that trace together do the work twice
+        with _compiling[kind]:
             found = jax.device_get(_closed_forms(*kind, inputs, displaced))
             _compiled.add(kind)
             return found

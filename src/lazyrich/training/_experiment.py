@@ -33,14 +33,11 @@ from ._resolution import require_representable
 from ._sample import Source, sampled
 from ._schedule import log_steps
 from ._simulation import Inputs, Program, Simulation
+from ._stop import Stop as Stop
 from .methods import AnyObjective, Plain, scale_first_layer
 
 NUMERICS_VERSION = 1
 """Raised when the same experiment would give other numbers; part of the store's key."""
-
-
-Values = np.ndarray | np.floating | np.integer
-"""Of a record at one step."""
 
 
 class Scaling(Config):
@@ -66,39 +63,6 @@ class Scaling(Config):
     weight_scale: float = Field(1.0, gt=0)
     label_scale: float = 1.0
     first_layer_scale: Annotated[float | None, Field(gt=0), AddedLater()] = None
-
-
-class Stop(Config):
-    """When a run may end before its last step.
-
-    Attributes:
-        solved_loss: end once the test loss is at or below this share of the train loss
-            at the start; None never does.
-        solved_accuracy: end once the test accuracy is at or above this; None never does.
-        when_diverged: end once a loss is not finite, and with it in the history.
-
-    Example:
-        >>> stop = Stop(solved_loss=0.01)
-        >>> stop.is_asked_for, stop.when_diverged
-        (True, True)
-    """
-
-    solved_loss: float | None = Field(None, gt=0)
-    solved_accuracy: float | None = Field(None, gt=0, le=1)
-    when_diverged: bool = True
-
-    @property
-    def is_asked_for(self) -> bool:
-        """Whether there is a notion of solved."""
-        return self.solved_loss is not None or self.solved_accuracy is not None
-
-    def is_solved(self, start: Mapping[str, Values], now: Mapping[str, Values]) -> bool:
-        """Whether a run with these records, at its start and now, counts as solved."""
-        limit, accuracy = self.solved_loss, now.get("test_accuracy")
-        is_low = limit is not None and now["test_loss"] <= limit * start["train_loss"]
-        wanted = self.solved_accuracy
-        is_right = wanted is not None and accuracy is not None and accuracy >= wanted
-        return bool(is_low or is_right)
 
 
 class Experiment(Simulation):

@@ -11,6 +11,10 @@ from lazyrich._base import Config, InputError, free_memory, grouped, memory_text
 
 from ._simulation import Simulation
 
+_FACTORS = (4, 2, 5, 10)
+_LEAST_SHARE = 0.1
+"""Of the need: what saves less is not the cause of it."""
+
 
 def require_memory(experiments: Sequence[Config]) -> None:
     """Refuse experiments that cannot fit into the memory that is free.
@@ -84,12 +88,15 @@ def _what_to_lower(one: Config, needs: Mapping[str, float]) -> str:
     for path, value, put in _whole_numbers(tree):
         if path.endswith("seed") or path == "n_steps" or value < 2:
             continue
-        put(max(1, value // 4))
-        with suppress(InputError):  # parts that no longer go together
-            savings[path, value] = total - sum(needs_of(type(one)(**tree)).values())
+        for factor in _FACTORS:
+            put(max(1, value // factor))
+            with suppress(InputError):  # parts that no longer go together, with this factor
+                savings[path, value] = total - sum(needs_of(type(one)(**tree)).values())
+                break
         put(value)
-    much = 0.5 * max(savings.values(), default=0.0)
-    candidates = [setting for setting, saved in savings.items() if saved >= much > 0]
+    most = max(savings.values(), default=0.0)
+    much = max(0.5 * most, _LEAST_SHARE * total)
+    candidates = [setting for setting, saved in savings.items() if saved >= much]
     if not candidates:
         return "its sizes"
     # Of sizes that multiply each other, the one that is out of proportion.

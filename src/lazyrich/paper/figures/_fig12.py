@@ -27,7 +27,7 @@ from .._value import missing
 from ._fig6 import held, last_step, transformer_delay
 from ._fig6_experiments import transformer
 
-N_STEPS = {"quick": 6000, "paper": 10_000}
+N_STEPS = {"quick": 3000, "paper": 10_000}
 # The authors' 6e-6/α² would need 10⁵ steps and more at these α.
 RATE = 5e-4
 

@@ -20,7 +20,7 @@ from ._storage import MOST_BYTES, Storage, Token
 
 _log = logging.getLogger("lazyrich.sweeps")
 
-_PACKS = "packs"
+PACKS = "packs"
 _PACK_ROWS = 1000
 _PACK_BYTES = 64 * 2**20
 _MAX_SMALL_PACKS = 16
@@ -53,11 +53,11 @@ class PackCache:
         Args:
             files: the experiments' files by key.
         """
-        for pack, token in self.place.files(_PACKS).items():
+        for pack, token in self.place.files(PACKS).items():
             if not is_pack_name(pack) or token is None or (token[0] or 0) > MOST_BYTES:
                 continue
             try:
-                content = self.place.read(f"{_PACKS}/{pack}")
+                content = self.place.read(f"{PACKS}/{pack}")
                 index = read_index(content, pack)
             except FileNotFoundError:  # merged by another process in this moment
                 continue
@@ -89,7 +89,7 @@ class PackCache:
                 by_pack.setdefault(row.pack, []).append(row)
         for pack, members in by_pack.items():
             with suppress(Exception):  # the experiments' own files are read then
-                found |= read_outcomes(self.place.read(f"{_PACKS}/{pack}"), members)
+                found |= read_outcomes(self.place.read(f"{PACKS}/{pack}"), members)
         return found
 
     def pack(
@@ -142,7 +142,7 @@ class PackCache:
             n_bytes = 0
             for pack in small if len(small) > 1 else []:
                 rows = {key: row for key, row in self._rows.items() if row.pack == pack}
-                outcomes = read_outcomes(self.place.read(f"{_PACKS}/{pack}"), rows.values())
+                outcomes = read_outcomes(self.place.read(f"{PACKS}/{pack}"), rows.values())
                 for key, row in rows.items():
                     batch.append((row.token, outcomes[key]))
                     n_bytes += _size_of(outcomes[key])
@@ -161,7 +161,7 @@ class PackCache:
         if not batch:
             return {}
         name, content = new_pack_name(), encode_pack(batch)
-        self.place.write(f"{_PACKS}/{name}", content)
+        self.place.write(f"{PACKS}/{name}", content)
         self._sizes[name] = len(content)
         written = read_index(content, name)
         self._rows |= written
@@ -175,8 +175,8 @@ class PackCache:
     def _remove(self, pack: str) -> None:
         """Remove a pack, if the file of that name is one that this package wrote."""
         with suppress(FileNotFoundError):
-            if is_pack(self.place.read(f"{_PACKS}/{pack}")):
-                self.place.remove(f"{_PACKS}/{pack}")
+            if is_pack(self.place.read(f"{PACKS}/{pack}")):
+                self.place.remove(f"{PACKS}/{pack}")
         self._sizes.pop(pack, None)
 
 

@@ -5,9 +5,8 @@ import os
 import secrets
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from lazyrich._base import (
     open_folder,
     read_file,
     remove_unfinished,
+    try_writing,
     write_at,
 )
 
@@ -77,14 +77,14 @@ class Storage(ABC):
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
 
-    def try_writing(self) -> None:
-        """Raise an error if nothing can be written."""
-        name = f".writable-{secrets.token_hex(16)}"
+    def try_writing(self, folder: str) -> None:
+        """Raise an error if nothing can be written into a folder."""
+        name = f"{folder}/.writable-{secrets.token_hex(16)}"
         self.write(name, b"lazyrich")
         self.remove(name)
 
     def remove_unfinished(  # noqa: B027  elsewhere than in a folder there is nothing to do
-        self, folder: str, is_ours: Callable[[BufferedIOBase], bool]
+        self, folder: str, begin: bytes
     ) -> None:
         """Remove what killed writers left."""
 
@@ -136,16 +136,24 @@ class Folder(Storage):
         ):
             # Reserved first, so that nothing that is there is replaced.
             os.close(os.open(new, CREATE_NEW, 0o666, dir_fd=other))
-            os.replace(last, new, src_dir_fd=folder, dst_dir_fd=other)
+            try:
+                os.replace(last, new, src_dir_fd=folder, dst_dir_fd=other)
+            except OSError:
+                os.unlink(new, dir_fd=other)
+                raise
 
     def remove(self, name: str) -> None:
         with self._folder_of(name) as (folder, last):
             os.unlink(last, dir_fd=folder)
 
-    def remove_unfinished(self, folder: str, is_ours: Callable[[BufferedIOBase], bool]) -> None:
+    def try_writing(self, folder: str) -> None:
+        with self._folder_of(f"{folder}/", make=True) as (descriptor, _):
+            try_writing(descriptor)
+
+    def remove_unfinished(self, folder: str, begin: bytes) -> None:
         try:
-            with self._folder_of(f"{folder}/") as (descriptor, _):
-                remove_unfinished(descriptor, is_ours)
+            with self._folder_of(f"{folder}/" if folder else "") as (descriptor, _):
+                remove_unfinished(descriptor, begin)
         except FileNotFoundError:
             return
 

@@ -6,12 +6,14 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from io import BufferedIOBase
 from typing import NamedTuple, TypeVar
 
-from lazyrich._base import FileKind, InputError, reason_of
+from lazyrich._base import FileKind, InputError, read_json, reason_of
 
-from ._cache import PackCache
+from ._cache import PACKS, PackCache
 from ._codec import FORMAT, DamagedFile, FutureFormat, decode, encode
 from ._merged import Packed
 from ._result import Facts, Outcome, package_version
@@ -106,13 +108,10 @@ class Store:
     def warn_of_damaged(self) -> None:
         """Log the files that are left out because they are damaged."""
         for key, reason in self.damaged.items():
-            _log.warning(
-                "%s: %s is left out: %s. Computing it again, or `lazyrich sweep --tidy`, sets it "
-                "aside.",
-                self.where,
-                _name_of(key),
-                reason,
-            )
+            cure = "Computing it again, or `lazyrich sweep --tidy`, sets it aside."
+            if key in self._irregular:
+                cure = "Move it away."
+            _log.warning("%s: %s is left out: %s. %s", self.where, _name_of(key), reason, cure)
 
     def look_again(self, key: str) -> bool:
         """Whether another process has finished an experiment since the last look."""
@@ -125,19 +124,22 @@ class Store:
         """Refuse a place that cannot be written, before anything is computed.
 
         Args:
-            keys: experiments that will be saved.
+            keys: experiments that will be saved; damaged files of theirs are set aside.
 
         Raises:
             InputError: saying why.
         """
-        for key in self._irregular & set(keys):
+        keys = set(keys)
+        for key in self._irregular & keys:
             raise InputError(
                 f"{self.where}: {_name_of(key)} is a folder, a link or a device where the file of "
                 "an experiment belongs; move it away, then run again."
             )
         self._mark()
-        self._attempt(self.place.try_writing, "write")
-        self._attempt(lambda: self.place.remove_unfinished(_EXPERIMENTS, _is_hdf5), "write")
+        self._attempt(partial(self.place.try_writing, _EXPERIMENTS), "write")
+        self._remove_unfinished()
+        for key in self.damaged.keys() & keys:
+            self._attempt(partial(self._put_aside, key), "write")
 
     def save(self, outcome: Outcome) -> None:
         """Write one experiment, whole or not at all; a damaged file of its name is set aside.
@@ -163,6 +165,8 @@ class Store:
 
     def pack(self) -> None:
         """Put what is in no pack yet into packs; where nothing can be written, do nothing."""
+        with suppress(InputError):
+            self._remove_unfinished()
         loose = {key: kept.token for key, kept in self.kept.items() if kept.packed is None}
         for key, row in self._cache.pack(loose, self._read).items():
             if key in self.kept:
@@ -179,9 +183,7 @@ class Store:
             raise InputError(
                 f"There are no experiments in {self.where}; give the folder of a store."
             )
-        self.require_writable()
-        for key in self.damaged.keys() - self._irregular:
-            self._attempt(lambda key=key: self._put_aside(key), "write")
+        self.require_writable(self.damaged.keys() - self._irregular)
         self.pack()
         for key, row in self._cache.merge().items():
             if key in self.kept:
@@ -198,7 +200,13 @@ class Store:
         flush = outcome.wall_seconds > _FLUSH_SECONDS
         return self.place.write(_name_of(outcome.key), encode(outcome), kind=kind, flush=flush)
 
+    def _remove_unfinished(self) -> None:
+        for folder, begin in {"": b"{", _EXPERIMENTS: _HDF5, PACKS: _HDF5}.items():
+            self._attempt(partial(self.place.remove_unfinished, folder, begin), "write")
+
     def _put_aside(self, key: str) -> None:
+        if self.look_again(key):  # another process has computed it meanwhile
+            return
         name, aside = _name_of(key), f"{_ASIDE}/{key}.nc.{uuid.uuid4().hex[:8]}"
         self.place.move(name, aside)
         self.set_aside.append(aside)
@@ -245,11 +253,11 @@ class Store:
     def _check_mark(self) -> bool:
         content = self._attempt(self._content_of_the_mark, "read")
         try:
-            number = FORMAT if content is None else json.loads(content)["format"]
-            is_number = isinstance(number, int) and not isinstance(number, bool) and number > 0
-        except (ValueError, KeyError, TypeError, RecursionError):
-            is_number, number = False, 0
-        if not is_number:
+            mark = {"format": FORMAT} if content is None else read_json(content.decode())
+        except ValueError:
+            mark = None
+        number = mark.get("format") if isinstance(mark, dict) else None
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise InputError(
                 f"{self.where}/{_MARK} is not a store's; if this is a store, remove that file "
                 "(the experiments stay), else choose another folder."
@@ -278,15 +286,14 @@ class Store:
 
     def _refusal(self, error: Exception, what: str) -> InputError:
         cure = "make room or give another store" if what == "write" else "look at the store"
+        name = getattr(error, "filename", None)
+        is_inside = isinstance(name, str) and "/" not in name and name[:1] not in ("", ".")
+        reason = f"{name}: {reason_of(error)}" if is_inside else reason_of(error)
         return InputError(
             f"The store {self.where} cannot be {'written' if what == 'write' else 'read'} "
-            f"({reason_of(error)}); {cure}, then run again: every finished experiment is kept."
+            f"({reason}); {cure}, then run again: every finished experiment is kept."
         )
 
 
 def _name_of(key: str) -> str:
     return f"{_EXPERIMENTS}/{key}.nc"
-
-
-def _is_hdf5(file: BufferedIOBase) -> bool:
-    return file.read(len(_HDF5)) == _HDF5
