@@ -57,7 +57,7 @@ def missing_parts(node):
             field.target.id
             for field in node.body
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            # What a config sets for its class is no setting.
+            # What a config sets for its class is not a setting.
             if "ClassVar" not in ast.unparse(field.annotation) and field.target.id != "kind"
         }
         named = {name for name in fields if name[0] != "_"}

@@ -62,11 +62,11 @@ def test_numbers_of_numpy_and_whole_floats_are_numbers():
     "text, words",
     [
         ('{"n_steps": 1, "n_steps": 2}', "the key 'n_steps' stands twice"),
-        ('{"length": NaN}', "NaN is no number"),
+        ('{"length": NaN}', "NaN is not a number"),
         ('{"length": 1e999}', "beyond the largest number"),
         ('{"sizes": ' + "[" * 1000 + "]" * 1000 + "}", "nested deeper"),
         ('{"n_steps": "1"}', "wanted a number"),
-        ("[1]", "no object"),
+        ("[1]", "not an object"),
         ("{", "the text is not JSON"),
         ('{"n_steps": "' + "x" * 10**6 + '"}', "n_steps is 'xxx"),
     ],

@@ -171,10 +171,11 @@ def test_what_a_killed_writer_left_goes_with_the_next_file_of_its_kind(tmp_path)
         write_file(folder / "young", b"{ notes 2", kind=None, cure="")
         assert left in os.listdir(folder)  # its writer may be alive, in a container of that name
         os.utime(folder / left, (time.time() - 100,) * 2)
-        write_file(folder / "of another kind", b"PK", kind=None, cure="")
-        assert (left in os.listdir(folder)) == (call != "unlink")
+        for name, content in {"empty": b"", "of another kind": b"PK"}.items():
+            write_file(folder / name, content, kind=None, cure="")
+            assert (left in os.listdir(folder)) == (call != "unlink")
         write_file(folder / "new", b"{ notes 2", kind=None, cure="")
-        assert set(os.listdir(folder)) == {"young", "of another kind", "new"}
+        assert set(os.listdir(folder)) == {"young", "empty", "of another kind", "new"}
 
 
 def test_a_process_of_the_same_number_does_not_keep_what_a_former_one_left(tmp_path):

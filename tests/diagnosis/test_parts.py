@@ -198,7 +198,7 @@ def test_constant_labels_fit_by_chance():
         ([0.0, 1.0, 1.0], 1, "cross_entropy", "one output"),
         ([[1.0, 2.0, 3.0]] * 3, 2, None, r"\(3, 2\)"),
         ([np.nan, 1.0, 1.0], 1, None, "NaN"),
-        (["a", "b", "c"], 1, None, "no array of numbers"),
+        (["a", "b", "c"], 1, None, "not an array of numbers"),
         ([0, 1, 1], 2, "hinge", "hinge"),
     ],
 )

@@ -92,7 +92,7 @@ CASES = {
     ),
     "a state of something else": (
         lambda: lz.Monitor(predict, PARAMS0, X, Y).load_state_dict({"a": 1}),
-        "no state of a monitor",
+        "not a state of a monitor",
     ),
 }
 

@@ -75,7 +75,7 @@ def test_json_is_json_alone(tmp_path, capsys):
         (["reproduce", "fig4", "--seeds", "few"], "seeds"),
         (["reproduce", "fig4", "--set", "alpha"], "NAME=VALUE"),
         (["reproduce", "fig4", "--set", "alfa=1"], "did you mean alpha"),
-        (["reproduce", "fig4", "--set", "epsilon=inf"], "epsilon: 'inf' is no number"),
+        (["reproduce", "fig4", "--set", "epsilon=inf"], "epsilon: 'inf' is not a number"),
         (["reproduce", "fig4", "--out", "/dev/null/out"], "cannot be written"),
         (["claims", "--out", "/nowhere"], "run `lazyrich reproduce all"),
         (["claim"], "claim"),

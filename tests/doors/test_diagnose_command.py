@@ -106,8 +106,8 @@ BAD = {
     ),
     "a checkpoint that is none": (["model.py", *GIVEN, "--after", "text.npz"], "does not fit"),
     "no data": (["model.py", *GIVEN, "--data", "none.npz"], "none.npz cannot be read"),
-    "data that is text": (["model.py", *GIVEN, "--data", "text.npz"], "no file of arrays"),
-    "data of objects": (["model.py", *GIVEN, "--data", "objects.npz"], "no file of arrays"),
+    "data that is text": (["model.py", *GIVEN, "--data", "text.npz"], "not a file of arrays"),
+    "data of objects": (["model.py", *GIVEN, "--data", "objects.npz"], "not a file of arrays"),
     "no rows": (["model.py", *GIVEN, "--data", "unlabelled.npz"], "no array x"),
     "an unknown array": (["model.py", *GIVEN, "--data", "strange.npz"], "array 'z'"),
     "one row": (["model.py", *GIVEN, "--data", "one.npz"], "1 row"),
@@ -155,7 +155,7 @@ def with_torch(folder):
 TORCH = ["--before", "a.pt", "--after", "b.pt", "--data", "two.npz"]
 BAD_TORCH = {
     "a checkpoint of another width": (["--before", "wide.pt"], "has shape"),
-    "a checkpoint of JAX": (["--before", "before.eqx"], "no checkpoint"),
+    "a checkpoint of JAX": (["--before", "before.eqx"], "not a checkpoint"),
     "a checkpoint with code": (["--after", "code.pt"], "running code"),
     "a diverged model": (["--after", "nan.pt"], "diverged"),
     "a diverged start": (["--before", "nan.pt"], "diverged"),
@@ -302,6 +302,6 @@ def test_the_default_function_of_a_file_in_another_folder(rude, capsys):
     capsys.readouterr()
     for nothing in (["sub/none.py", *GIVEN], ["nothing"]):
         assert run(*nothing) == 2
-        assert "no folder of a store and no file" in capsys.readouterr().err
+        assert "neither the folder of a store nor a file" in capsys.readouterr().err
     assert run("", *GIVEN) == 2
     assert "lazyrich: '' cannot be read" in capsys.readouterr().err

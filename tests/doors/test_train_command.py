@@ -77,7 +77,7 @@ def test_show_prints_what_can_be_read_back(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["polinomial"], "'polinomial' is no preset; choose polynomial, modular"),
+        (["polinomial"], "'polinomial' is not a preset; choose polynomial, modular"),
         (["nowhere.json"], "nowhere.json cannot be read"),
         (["polynomial", "--set", "alpha"], "write it as NAME=VALUE"),
         (["polynomial", "--set", "alhpa=1"], "did you mean scaling.alpha?"),

@@ -77,8 +77,8 @@ def test_several_arrays_of_rows():
 @pytest.mark.parametrize(
     "x, message",
     [
-        ([["a", "b"]], "no array of numbers"),
-        ([[1.0, 2.0], [3.0]], "no array of numbers"),
+        ([["a", "b"]], "not an array of numbers"),
+        ([[1.0, 2.0], [3.0]], "not an array of numbers"),
         (None, "hold no array"),
         (3.0, "one row or more"),
         ((np.ones((2, 1)), np.ones((3, 1))), "along their first axis"),

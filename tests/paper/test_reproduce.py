@@ -148,7 +148,7 @@ def test_a_disk_that_refuses_leaves_what_was_there(once, monkeypatch):
         ({"changes": {"alpha": "big"}}, "alpha is 'big', wanted a valid number"),
         ({"changes": {"dim": "2.5"}}, "dim is 2.5, wanted a valid integer"),
         ({"changes": {"center": "maybe"}}, "center is 'maybe', wanted a valid boolean"),
-        ({"changes": {"epsilon": "nan"}}, "'nan' is no number in plain notation"),
+        ({"changes": {"epsilon": "nan"}}, "'nan' is not a number in plain notation"),
         ({"changes": {"width": "0"}}, "width is 0, wanted greater than 0"),
         ({"changes": {"alpha": "-1"}}, "alpha is -1, wanted greater than 0"),
         ({"changes": {"n_probe": "99999999"}}, "n_probe is 99999999"),

@@ -170,7 +170,7 @@ def test_a_saved_watch_goes_on_as_if_nothing_had_been(tmp_path):
     other = lzt.watch(nn.Linear(4, 3), optimizer, (X, Y), say=None)
     with pytest.raises(lzt.InputError, match="another model"):
         other.load_state_dict(first.state_dict())
-    with pytest.raises(lzt.InputError, match="no state"):
+    with pytest.raises(lzt.InputError, match="not a state"):
         other.load_state_dict({"step": 1})
 
 

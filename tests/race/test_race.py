@@ -238,8 +238,8 @@ def other_edition(tmp_path):
 
 
 REFUSED = {
-    "arm": (["--arm", "moun"], "'moun' is no arm of the race; did you mean muon?"),
-    "task": (["--task", "adition_mlp"], "is no task of the race"),
+    "arm": (["--arm", "moun"], "'moun' is not an arm of the race; did you mean muon?"),
+    "task": (["--task", "adition_mlp"], "is not a task of the race"),
     "show and law": (["--show", "--delay-law"], "--show and --delay-law do not go together"),
     "show and controls": (["--controls", "--show"], "--show and --controls do not go together"),
     "law of smoke": (["--delay-law"], "--delay-law and --smoke do not go together"),
@@ -356,7 +356,7 @@ def test_the_hash_is_that_of_the_settings_and_not_of_comments(tmp_path):
     path.write_text(text.replace("n_trials = 5", "n_trials = 6"), encoding="utf-8")
     assert read_edition(path).hash != default_edition().hash
     path.write_text("rules = [", encoding="utf-8")
-    with pytest.raises(InputError, match="is no TOML"):
+    with pytest.raises(InputError, match="is not TOML"):
         read_edition(path)
 
 
@@ -440,7 +440,7 @@ def test_a_file_with_a_byte_order_mark_is_the_same_edition(tmp_path):
 
 
 def test_the_delay_law_of_an_edition_without_its_tasks_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no task"):
+    with pytest.raises(InputError, match="is not a task"):
         lazyrich.race.measure_delay_law(edition=smoke_edition(), out=tmp_path, store=tmp_path)
     assert not any(tmp_path.iterdir())
 

@@ -119,11 +119,11 @@ def test_a_folder_is_no_checkpoint_and_stays_where_it_is(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "mine.txt").write_text("x")
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="not a file"):
         train(STEPPED, checkpoint=folder)
     many = tmp_path / "many"
     (many / "1.npz").mkdir(parents=True)
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="not a file"):
         train_many([STEPPED, STEPPED.changed({"seed": 1})], checkpoints=many)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
         "many",
@@ -144,7 +144,7 @@ def test_a_folder_is_no_checkpoint_and_stays_where_it_is(tmp_path):
         (lambda: train_many(3), "give a list"),
         (lambda: train_many(["polynomial"]), r'preset\("polynomial"\)'),
         (lambda: train_committee([STEPPED]), "use train_many"),
-        (lambda: experiment_from_json(json.dumps([1])), "no object"),
+        (lambda: experiment_from_json(json.dumps([1])), "not an object"),
     ],
 )
 def test_what_is_no_experiment_gets_a_sentence(call, words, unchecked):

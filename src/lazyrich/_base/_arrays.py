@@ -189,7 +189,7 @@ def _array(name: str, value: object) -> np.ndarray | Array:
         return jnp.asarray(value) if array is None else array
     except Exception as error:
         raise InputError(
-            f"{name} is a {type(value).__name__} that is no array of numbers "
+            f"{name} is a {type(value).__name__} that is not an array of numbers "
             f"({str(error).splitlines()[0]}); give one of a regular shape."
         ) from None
 

@@ -121,7 +121,7 @@ class Config(BaseModel):
             cause = str(error)[0].lower() + str(error)[1:]
             raise InputError(f"{cls.__name__} cannot be made: {cause}") from None
         if not isinstance(tree, dict):
-            raise InputError(f"{cls.__name__} cannot be made: the JSON is no object, {{…}}.")
+            raise InputError(f"{cls.__name__} cannot be made: the JSON is not an object, {{…}}.")
         return cls(**tree)
 
     def changed(self: SomeConfig, changes: Mapping[str, object]) -> SomeConfig:

@@ -144,7 +144,7 @@ def only_one_at(folder: AnyPath) -> Generator[None]:
         A context manager.
 
     Raises:
-        OSError: if it is no folder, or cannot be made.
+        OSError: if it is not a folder, or cannot be made.
 
     Example:
         >>> import tempfile
@@ -166,14 +166,14 @@ def reason_of(error: BaseException) -> str:
 
     Returns:
         The operating system's words for an ``OSError``, else the message, else the type; for
-        bytes that are no text, that.
+        bytes that are not text, that.
 
     Example:
         >>> reason_of(OSError(28, "No space left on device")), reason_of(KeyError())
         ('No space left on device', 'KeyError')
     """
     if isinstance(error, UnicodeDecodeError):
-        return "it is no text in UTF-8"
+        return "it is not UTF-8 text"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

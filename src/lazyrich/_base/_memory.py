@@ -102,7 +102,7 @@ def _group_headroom(root: Path) -> Iterator[int]:
 
 
 def _headroom_in(folder: Path, limit: str, used: str, droppable: str) -> Iterator[int]:
-    with suppress(OSError, ValueError):  # "max" is no number
+    with suppress(OSError, ValueError):  # "max" is not a number
         most = int((folder / limit).read_text())
         taken = int((folder / used).read_text())
         with suppress(OSError, ValueError, IndexError):

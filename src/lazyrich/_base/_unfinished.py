@@ -88,7 +88,8 @@ def remove_unfinished(folder: int, begin: bytes) -> None:
 
     Args:
         folder: descriptor of the folder.
-        begin: how the files begin that are written there; what begins otherwise is left.
+        begin: how the files begin that are written there; what begins otherwise is left,
+            and all of them if it is empty.
 
     Example:
         >>> import tempfile
@@ -106,7 +107,8 @@ def remove_unfinished(folder: int, begin: bytes) -> None:
         least = _FORMER_SECONDS if _is_alive(int(match[1])) else _UNFINISHED_SECONDS
         with suppress(OSError), open_regular(name, inside=folder) as file:
             is_old = time.time() - os.fstat(file.fileno()).st_mtime > least
-            if is_old and file.read(max(len(begin), len(_TRIAL))).startswith((begin, _TRIAL)):
+            ours = (begin, _TRIAL) if begin else _TRIAL
+            if is_old and file.read(max(len(begin), len(_TRIAL))).startswith(ours):
                 os.unlink(name, dir_fd=folder)
 
 

@@ -39,7 +39,7 @@ def read_value(text: str) -> Json:
         >>> read_value("1_000")
         Traceback (most recent call last):
         ...
-        lazyrich._base._errors.InputError: '1_000' is no number in plain notation; write it
+        lazyrich._base._errors.InputError: '1_000' is not a number in plain notation; write it
         like 1000, 0.5 or 1e-3.
     """
     bare = text.strip(" ")
@@ -53,7 +53,7 @@ def read_value(text: str) -> Json:
         return _whole(bare) if _WHOLE.fullmatch(bare) else _real(bare)
     if _is_some_number(bare):
         raise InputError(
-            f"{shown(text)} is no number in plain notation; write it like 1000, 0.5 or 1e-3."
+            f"{shown(text)} is not a number in plain notation; write it like 1000, 0.5 or 1e-3."
         )
     if not bare.isprintable():
         raise InputError(
@@ -194,7 +194,7 @@ def _is_some_number(text: str) -> bool:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise InputError(f"The value {name} is no number of JSON; give a finite number.")
+    raise InputError(f"The value {name} is not a number of JSON; give a finite number.")
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

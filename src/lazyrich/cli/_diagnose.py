@@ -93,7 +93,7 @@ def diagnose(
         )
     if target and ":" not in target and not os.path.isfile(target):
         raise InputError(
-            f"{target} is no folder of a store and no file; give one that is there, or "
+            f"{target} is neither the folder of a store nor a file; give one that is there, or "
             "FILE.py:FUNCTION for a network."
         )
     if data is None:
@@ -178,7 +178,7 @@ def _read_arrays(path: Path) -> dict[str, Params]:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason_of(error)}); {wanted}.") from error
     except (ValueError, AttributeError, EOFError, zipfile.BadZipFile, TypeError) as error:
-        raise InputError(f"{path} is no file of arrays; {wanted}.") from error
+        raise InputError(f"{path} is not a file of arrays; {wanted}.") from error
     found: dict[str, Params] = {}
     for name, array in arrays.items():
         whole, dot, part = name.partition(".")

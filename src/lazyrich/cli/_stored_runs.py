@@ -38,7 +38,7 @@ def records_of(outcome: Outcome) -> RunRecords:
         curves["centered_alignment"] = curves["population_centered_alignment"]
     kind = _KINDS.get(outcome.experiment)
     if kind is None:
-        note = "It is no experiment of lazyrich, so nothing could be sampled again."
+        note = "It is not an experiment of lazyrich, so nothing could be sampled again."
         return RunRecords(outcome.steps, curves, notes=(note,))
     try:
         settings = present_form(json.loads(outcome.config))

@@ -105,7 +105,7 @@ def _spec(path: str) -> tuple[ModuleSpec, Loader]:
         ) from error
     spec = importlib.util.spec_from_file_location("lazyrich_diagnosed", path)
     if spec is None or spec.loader is None:
-        raise InputError(f"{path} is no Python file; give FILE.py:FUNCTION.")
+        raise InputError(f"{path} is not a Python file; give FILE.py:FUNCTION.")
     return spec, spec.loader
 
 

@@ -168,7 +168,7 @@ def _undecided(reason: str) -> Verdict:
 
 
 def is_diverged(now: Fit, start: Fit) -> bool:
-    """Whether a loss has grown so much, or is no number, that nothing is learned."""
+    """Whether a loss has grown so much, or is not a number, that nothing is learned."""
     limit = threshold("diverged_loss") * max(start.loss, now.chance_loss)
     return not now.loss <= limit  # NaN too
 

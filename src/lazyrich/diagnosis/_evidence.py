@@ -302,7 +302,9 @@ def _numbers(given: PyTree, name: str) -> np.ndarray:
         array = np.asarray(given)
         is_finite = bool(np.isfinite(array).all())
     except (TypeError, ValueError):
-        raise InputError(f"{name} is no array of numbers; give one row for each input.") from None
+        raise InputError(
+            f"{name} is not an array of numbers; give one row for each input."
+        ) from None
     if array.dtype.kind in "cmM":
         raise InputError(f"{name} holds {array.dtype} values; labels are real numbers or classes.")
     if array.ndim not in (1, 2):

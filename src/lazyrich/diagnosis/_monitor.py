@@ -94,7 +94,7 @@ class Monitor:
             The metrics by name, or None. Of a network that has diverged all are NaN.
 
         Raises:
-            InputError: if the step is no whole number from 0, or the parameters are not those
+            InputError: if the step is not a whole number from 0, or the parameters are not those
                 of the network.
         """
         number = whole_step(step)
@@ -184,7 +184,7 @@ class Monitor:
             self._throttle.resume(state["throttle"])
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(
-                "This is no state of a monitor; give what state_dict() returned."
+                "This is not a state of a monitor; give what state_dict() returned."
             ) from None
         self.records = records
 

@@ -59,7 +59,7 @@ class RunRecords:
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Refuse what is no run."""
+        """Refuse what is not a run."""
         for name in ("train_loss", "test_loss"):
             if name not in self.curves:
                 raise InputError(f"The records have no {name}; give both losses of the run.")

@@ -51,7 +51,7 @@ class Throttle:
         """Start the clock.
 
         Raises:
-            InputError: if the share is no number above 0 and up to 1.
+            InputError: if the share is not a number above 0 and up to 1.
         """
         is_number = isinstance(share, int | float) and not isinstance(share, bool)
         if not is_number or not 0 < share <= 1:

@@ -21,7 +21,7 @@ def as_tree(params: Params, name: str) -> Params:
     """The parameters with arrays for leaves, if they are finite.
 
     Raises:
-        InputError: if a leaf is no array of numbers or not finite.
+        InputError: if a leaf is not an array of numbers or not finite.
     """
     try:
         leaves, structure = jax.tree.flatten(params)
@@ -66,7 +66,7 @@ def as_batch(x: PyTree, name: str) -> PyTree:
     leaves = [host(leaf) for leaf in jax.tree.leaves(x)]
     arrays = [np.asarray(leaf) for leaf in leaves]
     if not arrays or any(a.dtype.kind not in "biuf" and a.dtype != jnp.bfloat16 for a in arrays):
-        raise InputError(f"{name} is a {type(x).__name__} that is no array of numbers.")
+        raise InputError(f"{name} is a {type(x).__name__} that is not an array of numbers.")
     lengths = {len(a) if a.ndim else -1 for a in arrays}
     if len(lengths) > 1 or lengths & {-1, 0}:
         raise InputError(

@@ -296,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             found = read_json(self.rfile.read(int(length)).decode("utf-8"))
         except UnicodeDecodeError:
-            raise _Refused(400, "The content is no JSON, which is UTF-8.") from None
+            raise _Refused(400, "The content is not JSON, which is UTF-8.") from None
         if not isinstance(found, dict):
             raise _Refused(400, "The content must be a JSON object.")
         return found
@@ -329,7 +329,7 @@ def _json(content: object) -> bytes:
 
 def _whole(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise _Refused(400, "A number is no whole number.")
+        raise _Refused(400, "A number is not a whole number.")
     return int(text)
 
 

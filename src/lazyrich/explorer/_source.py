@@ -105,7 +105,7 @@ def _of_panels(content: bytes, path: Path) -> Document:
 
     panels = read_panels(content)
     if not panels:
-        raise InputError(f"{path} is no experiment and no figure's file; {_WANTED}.")
+        raise InputError(f"{path} is neither an experiment nor a figure's file; {_WANTED}.")
     name, panel = max(panels.items(), key=lambda pair: pair[1]["status"].size)
     return document_of_panel(panel, f"Runs of {path.name}, panel {name}")
 
@@ -120,9 +120,9 @@ def _of_diagnosis(path: Path) -> Document:
         found = read_json(text)
         json.dumps(found, ensure_ascii=False).encode()  # escaped half characters are no text
     except (UnicodeError, InputError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is no diagnosis; {_WANTED}.") from error
+        raise InputError(f"{path} is not a diagnosis; {_WANTED}.") from error
     if not _is_diagnosis(found):
-        raise InputError(f"{path} is no diagnosis; {_WANTED}.")
+        raise InputError(f"{path} is not a diagnosis; {_WANTED}.")
     return document_of_diagnosis(found, f"The diagnosis {path}")
 
 

@@ -14,7 +14,7 @@ import threading
 def main() -> None:
     """Train the experiment on standard input."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no record
+    os.dup2(2, 1)  # what libraries print is not a record
     text = sys.stdin.buffer.readline().decode("utf-8")
     threading.Thread(target=_end_with_the_server, daemon=True).start()
 

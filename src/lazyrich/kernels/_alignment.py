@@ -249,7 +249,7 @@ def permutation_null(
         A PermutationNull.
 
     Raises:
-        InputError: if n_permutations is no whole number from 1 to a million, if key is no
+        InputError: if n_permutations is not a whole number from 1 to a million, if key is no
             random key, as ``alignment``, or as the measure raises.
 
     Example:

@@ -11,7 +11,7 @@ from ._predictor_call import predictor_call, require_row_wise
 
 
 def check_predictor(predict: Predictor, params: Params, x: Inputs) -> None:
-    """Refuse a function that is no predictor, with a sentence that says what to do.
+    """Refuse a function that is not a predictor, with a sentence that says what to do.
 
     Calls the predictor twice, reads off its traced program that each row of the output
     depends on its own row alone (and, where the program does not show it, changes every row

@@ -48,7 +48,7 @@ def as_rows(x: Inputs, name: str = "The inputs") -> Rows:
 
     Raises:
         InputError: if there are no rows, if the arrays have unlike numbers of rows, or if
-            something is no array of numbers.
+            something is not an array of numbers.
     """
     x = _lists_to_arrays(x, name)
     leaves, structure = jax.tree.flatten(x)
@@ -142,7 +142,8 @@ def as_array(value: PyTree, name: str) -> Array:
     array = _to_numpy(value)
     if array is None or not (array.dtype == bool or jnp.issubdtype(array.dtype, np.number)):
         raise InputError(
-            f"{name} hold a {type(value).__name__} that is no array of numbers; convert it first."
+            f"{name} hold a {type(value).__name__} that is not an array of numbers; convert it "
+            "first."
         )
     kept = jax.dtypes.canonicalize_dtype(array.dtype)
     if jnp.issubdtype(kept, np.integer) and array.size and kept != array.dtype:

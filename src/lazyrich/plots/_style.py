@@ -113,7 +113,7 @@ def require_figure_place(folder: Path, name: str, *, cure: str = CURE) -> None:
         cure: the end of the sentence: what to do.
 
     Raises:
-        InputError: if a file is there that is no picture of this package, or the folder
+        InputError: if a file is there that is not a picture of this package, or the folder
             cannot be written.
 
     Example:
@@ -146,7 +146,7 @@ def write_figure(
         The two paths.
 
     Raises:
-        InputError: if a file is there that is no picture of this package, or the disk
+        InputError: if a file is there that is not a picture of this package, or the disk
             refuses; what was there is left as it was.
 
     Example:

@@ -148,7 +148,7 @@ class Edition(Config):
     def _is_whole(self) -> "Edition":
         if self.rules.baseline not in self.arm:
             raise InputError(
-                f"the baseline is {self.rules.baseline}, which is no arm; name one of the arms"
+                f"the baseline is {self.rules.baseline}, which is not an arm; name one of the arms"
             )
         for name in (*self.task, *self.arm):  # each names a file or a folder of the results
             if not _NAME.fullmatch(name) or name in _TAKEN:
@@ -159,7 +159,7 @@ class Edition(Config):
         for name, task in self.task.items():
             if task.settings_from is not None and task.settings_from not in self.task:
                 raise InputError(
-                    f"{name} takes its settings from {task.settings_from}, which is no task"
+                    f"{name} takes its settings from {task.settings_from}, which is not a task"
                 )
             if task.settings_from and self.task[task.settings_from].settings_from:
                 raise InputError(
@@ -250,12 +250,12 @@ class Edition(Config):
         Raises:
             InputError: naming the first.
         """
-        for what, names, there in (("task", tasks, self.task), ("arm", arms, self.arm)):
+        for what, names, there in (("a task", tasks, self.task), ("an arm", arms, self.arm)):
             for name in names:
                 if name not in there:
                     hint = nearest_name(name, list(there))
                     end = "" if hint.endswith("?") else "."
-                    raise InputError(f"{shown(name)} is no {what} of the race; {hint}{end}")
+                    raise InputError(f"{shown(name)} is not {what} of the race; {hint}{end}")
         for arm in arms:
             if not any(self.fits(task, arm) for task in tasks or self.task):
                 raise InputError(
@@ -287,7 +287,7 @@ def read_edition(path: str | os.PathLike[str]) -> Edition:
         The edition.
 
     Raises:
-        InputError: if it cannot be read, is no TOML, or makes no race.
+        InputError: if it cannot be read, is not TOML, or makes no race.
 
     Example:
         >>> read_edition("nowhere.toml")
@@ -302,7 +302,7 @@ def read_edition(path: str | os.PathLike[str]) -> Edition:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason_of(error)}); {cure}.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no TOML ({reason_of(error)}); {cure}.") from None
+        raise InputError(f"{path} is not TOML ({reason_of(error)}); {cure}.") from None
     edition = Edition(**tree)
     if Path(path) != _FILE:
         edition.require_trials()

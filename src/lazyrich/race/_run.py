@@ -74,7 +74,7 @@ def race(
         >>> race(arms=["moun"])
         Traceback (most recent call last):
         ...
-        lazyrich._base._errors.InputError: 'moun' is no arm of the race; did you mean muon?
+        lazyrich._base._errors.InputError: 'moun' is not an arm of the race; did you mean muon?
     """
     edition = edition or default_edition()
     edition.require_names(tuple(tasks), tuple(arms))

@@ -63,7 +63,7 @@ def _require_row(row: Json, place: int) -> None:
 
 @cache
 def _model() -> type[BaseModel]:
-    """The fields of ``Row`` and their types; a number is no text and no truth value."""
+    """The fields of ``Row`` and their types; a number is neither text nor a truth value."""
     hints = get_type_hints(Row)
     fields: dict[str, tuple[type, object]] = {
         name: (hint, ... if name in Row.__required_keys__ else None) for name, hint in hints.items()

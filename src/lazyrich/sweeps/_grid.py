@@ -153,7 +153,8 @@ def log_spaced(first: float | int, last: float | int, n: int) -> list[float]:
 def _require_log_range(first: float | int, last: float | int, n: int) -> None:
     if not (0 < first < math.inf and 0 < last < math.inf and n >= 2):
         raise InputError(
-            f"log:{first}:{last}:{n} is no range; give two ends above zero and at least 2 values."
+            f"log:{first}:{last}:{n} is not a range; give two ends above zero and at least 2 "
+            "values."
         )
 
 
@@ -249,7 +250,7 @@ def _values(text: str) -> tuple[int, Callable[[], list[object]]]:
 def _number(text: str) -> float | int:
     value = read_value(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{shown(text)} is no number")
+        raise InputError(f"{shown(text)} is not a number")
     return value
 
 

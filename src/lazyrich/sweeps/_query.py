@@ -78,7 +78,8 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
     source.warn_of_damaged()
     if not source.kept:
         raise InputError(f"There are no experiments in {source.where}; give the folder of a store.")
-    rows = {key: _row(kept.facts) for key, kept in source.kept.items()}
+    stored = {key: _row(kept.facts) for key, kept in source.kept.items()}
+    rows = stored
     for condition in where:
         if not _is_in_all(condition, rows.values()):
             rows = {key: row | _left_out(source.kept[key].facts) for key, row in rows.items()}
@@ -90,11 +91,14 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
             f"{' and '.join(where)}."
         )
     outcomes = source.outcomes(rows)
-    paths = [path for path in next(iter(rows.values())) if path not in FACTS]
-    return [
-        outcomes[key]
-        for key in sorted(outcomes, key=lambda k: [_rank(rows[k].get(path)) for path in paths])
-    ]
+    shortest_first = sorted(rows, key=lambda key: (len(stored[key]), key))
+    paths = dict.fromkeys(path for key in shortest_first for path in stored[key])
+    paths = [path for path in paths if path not in FACTS]
+
+    def place(key: str) -> tuple[list[object], str]:
+        return [_rank(stored[key].get(path)) for path in paths], key
+
+    return [outcomes[key] for key in sorted(outcomes, key=place)]
 
 
 def open_dataset(store: str | os.PathLike[str], where: Iterable[str] = ()) -> xr.Dataset:

@@ -139,7 +139,7 @@ class Task(Config):
         """Keys of the data and of the split, apart even where both seeds are equal.
 
         Raises:
-            InputError: if the seed is no whole number from 0 to 2³² − 1; JAX would take some
+            InputError: if the seed is not a whole number from 0 to 2³² − 1; JAX would take some
                 others for one of these.
         """
         require_whole(seed=seed)

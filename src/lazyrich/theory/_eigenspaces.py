@@ -64,7 +64,7 @@ def initial_eigenvalues(
         ``eigenspace_sizes`` says how often each occurs.
 
     Raises:
-        InputError: if D is no whole number above zero, or ε, σ or the scale is not finite.
+        InputError: if D is not a whole number above zero, or ε, σ or the scale is not finite.
 
     Example:
         >>> print(initial_eigenvalues(10, epsilon=1.0))
@@ -101,7 +101,7 @@ def initial_readout_eigenvalues(
         ``eigenspace_sizes`` says how often each occurs.
 
     Raises:
-        InputError: if D is no whole number above zero, or ε, σ or the scale is not finite.
+        InputError: if D is not a whole number above zero, or ε, σ or the scale is not finite.
 
     Example:
         >>> round(float(initial_readout_eigenvalues(10, epsilon=1.0).squared_norm), 6)
@@ -128,7 +128,7 @@ def eigenspace_sizes(dim: int) -> Modes:
         The three numbers; they sum to D(D + 3)/2, the rank of the kernel.
 
     Raises:
-        InputError: if D is no whole number above zero.
+        InputError: if D is not a whole number above zero.
 
     Example:
         >>> eigenspace_sizes(100)

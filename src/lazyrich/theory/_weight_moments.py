@@ -77,7 +77,7 @@ def whole_dim(dim: int) -> int:
     """D as Python's own number, whose products do not overflow.
 
     Raises:
-        InputError: if it is no whole number above zero.
+        InputError: if it is not a whole number above zero.
     """
     require_positive(dim=dim)
     require_whole(dim=dim)
@@ -137,7 +137,7 @@ def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> WeightMoments
         w̄ and M, in the precision that JAX works in.
 
     Raises:
-        InputError: if D is no whole number above zero, or σ is not finite.
+        InputError: if D is not a whole number above zero, or σ is not finite.
 
     Example:
         >>> infinite_width(2, weight_scale=2.0).second_moment.tolist()

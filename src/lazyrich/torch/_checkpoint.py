@@ -93,7 +93,7 @@ def _read(path: str | os.PathLike[str], name: str) -> object:
         ) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(
-            f"{os.fspath(path)} is no checkpoint that can be read without running code in it; "
+            f"{os.fspath(path)} is not a checkpoint that can be read without running code in it; "
             "save model.state_dict() alone with torch.save."
         ) from error
 

@@ -29,7 +29,7 @@ def unwrap(model: Any) -> nn.Module:
         The innermost module. It shares its parameters with the wrapper.
 
     Raises:
-        InputError: if it is no module, or one whose parameters are split among processes.
+        InputError: if it is not a module, or one whose parameters are split among processes.
 
     Example:
         >>> unwrap(nn.DataParallel(nn.Linear(2, 1)))

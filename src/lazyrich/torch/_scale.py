@@ -60,7 +60,7 @@ def scale_output(
         computes the same in training mode as in evaluation mode).
 
     Raises:
-        InputError: if ``alpha`` is not above zero and finite, or ``model`` is no module.
+        InputError: if ``alpha`` is not above zero and finite, or ``model`` is not a module.
 
     Example:
         >>> import torch

@@ -228,7 +228,7 @@ class Watch:
             shapes = {k: v.shape for k, v in (reference or {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(
-                "This is no state of a watch; give what its state_dict() returned."
+                "This is not a state of a watch; give what its state_dict() returned."
             ) from None
         own = {k: v.shape for k, v in self._probe.parameters().items()}
         if reference is not None and shapes != own:
@@ -280,7 +280,7 @@ def watch(
         A Watch, to be used with ``with``; ask it for ``diagnosis()`` afterwards.
 
     Raises:
-        InputError: as `diagnose`, or if something else is no optimizer or no share.
+        InputError: as `diagnose`, or if something else is not an optimizer or no share.
 
     Example:
         >>> model = nn.Linear(2, 1)

@@ -122,7 +122,8 @@ def read_checkpoint(path: Path, experiment: Simulation) -> Saved | None:
         ) from error
     if not is_ours:
         raise InputError(
-            f"{path} is no checkpoint of lazyrich, or damaged beyond recognition; move it away or "
+            f"{path} is not a checkpoint of lazyrich, or damaged beyond recognition; move it "
+            "away or "
             "choose another place."
         )
     header, arrays = _parts(path, sealed)

@@ -60,7 +60,7 @@ class Job:
             # os.path, since Path raises where a name is too long
             if path is not None and os.path.exists(path) and not os.path.isfile(path):
                 raise InputError(
-                    f"The checkpoint {path} is no file; give the name of a file, such as "
+                    f"The checkpoint {path} is not a file; give the name of a file, such as "
                     f"{path / 'checkpoint.npz'}."
                 )
         saved = [self._saved(k) for k in range(len(self.simulations))]
@@ -105,7 +105,7 @@ class Job:
             return None
 
     def _with_these_metrics(self, path: Path, saved: Saved | None) -> Saved | None:
-        """Half a record is no record: a run goes on with the metrics that it began with."""
+        """Half a record is not a record: a run goes on with the metrics that it began with."""
         if saved is None or not len(saved.steps):
             return saved
         there, asked = own_records(saved), {name for name, _ in self.metrics}

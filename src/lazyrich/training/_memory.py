@@ -48,7 +48,7 @@ def require_memory(experiments: Sequence[Config]) -> None:
 
 
 def needs_of(experiment: Config) -> Mapping[str, float]:
-    """Bytes that one run takes, by what for; nothing for what is no simulation.
+    """Bytes that one run takes, by what for; nothing for what is not a simulation.
 
     Example:
         >>> from lazyrich.training import preset

@@ -43,7 +43,7 @@ def preset(name: str) -> Experiment | CommitteeExperiment:
         ('polynomial', 4.0)
     """
     if name not in PRESETS:
-        raise InputError(f"{name!r} is no preset; choose {', '.join(PRESETS)}.")
+        raise InputError(f"{name!r} is not a preset; choose {', '.join(PRESETS)}.")
     return PRESETS[name]()
 
 

@@ -189,18 +189,23 @@ export class Runs {
     this.onChange();
   }
 
+  // The curves of some runs; null, and the caption says why, if they cannot be had.
+  async curvesOf(numbers) {
+    try {
+      return await this.source.curvesOf(numbers);
+    } catch (error) {
+      document.getElementById("runs-caption").textContent = error.message;
+      return null;
+    }
+  }
+
   async draw() {
     if (!this.source.document.runs.length) return;
     const numbers = [...this.chosen].sort((a, b) => a - b).slice(0, MOST_LINES);
     const request = (this.request = {});
     document.getElementById("runs-quantity").value = this.quantity;
-    let curves;
-    try {
-      curves = await this.source.curvesOf(numbers);
-    } catch (error) {
-      document.getElementById("runs-caption").textContent = error.message;
-      return;
-    }
+    const curves = await this.curvesOf(numbers);
+    if (!curves) return;
     if (request !== this.request) return;
     const isBanded = document.getElementById("runs-bands").checked;
     const groups = isBanded ? this.groups(numbers) : numbers.map((number) => [number]);
@@ -257,13 +262,8 @@ export class Runs {
 
   async saveCsv() {
     const numbers = [...this.chosen].sort((a, b) => a - b);
-    let curves;
-    try {
-      curves = await this.source.curvesOf(numbers);
-    } catch (error) {
-      document.getElementById("runs-caption").textContent = error.message;
-      return;
-    }
+    const curves = await this.curvesOf(numbers);
+    if (!curves) return;
     const { settings, quantities } = this.source.document;
     const names = Object.keys(quantities);
     const rows = curves.flatMap((one, k) => one.steps.map((step, at) => [...this.names.map((name) => settings[name][numbers[k]]), step, ...names.map((name) => one.values[name]?.[at])]));

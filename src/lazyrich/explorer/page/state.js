@@ -65,7 +65,7 @@ function readNumber(name, text, given, problems) {
   }
   const value = text.trim() === "" ? NaN : Number(text);
   if (Number.isFinite(value)) given[name] = value;
-  else problems.push(`${name} = ${JSON.stringify(text.slice(0, 20))} is no number`);
+  else problems.push(`${name} = ${JSON.stringify(text.slice(0, 20))} is not a number`);
 }
 
 function readKeys(text, given, problems) {

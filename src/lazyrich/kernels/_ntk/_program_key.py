@@ -357,7 +357,7 @@ def _aval(aval: object) -> Hashable:
 
 
 def _plain(value: PyTree) -> Hashable:
-    """A parameter that is no program, with its type: 1, 1.0 and True are three things."""
+    """A parameter that is not a program, with its type: 1, 1.0 and True are three things."""
     if type(value) in _PLAIN_TYPES or isinstance(value, int | str | bytes | enum.Enum | np.dtype):
         return type(value), value
     if isinstance(value, float):

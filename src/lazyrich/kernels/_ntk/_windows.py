@@ -75,7 +75,7 @@ def _apart(x: Array, size: Sequence[int], *, is_max: bool) -> Array:
 
 
 def _larger(a: Array, b: Array) -> Array:
-    """The first of the largest, to which the derivative belongs; what is no number stays."""
+    """The first of the largest, to which the derivative belongs; what is not a number stays."""
     return jnp.where(_is_first(a, b), a, b)
 
 

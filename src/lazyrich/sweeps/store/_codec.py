@@ -224,14 +224,14 @@ def _write_attribute(place: object, name: str, value: str | float | int) -> None
 def _text(place: object, name: str, most_bytes: int) -> str:
     value = _read_attribute(place, name, most_bytes)
     if not isinstance(value, str):
-        raise DamagedFile(f"its attribute {name} is no text")
+        raise DamagedFile(f"its attribute {name} is not text")
     return value
 
 
 def _number(place: object, name: str, most_bytes: int) -> float | int:
     value = _read_attribute(place, name, most_bytes)
     if isinstance(value, str):
-        raise DamagedFile(f"its attribute {name} is no number")
+        raise DamagedFile(f"its attribute {name} is not a number")
     return value
 
 
