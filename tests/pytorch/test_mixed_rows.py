@@ -1,4 +1,4 @@
-"""Law: a model in which any one row depends on any other one is refused, of whatever number."""
+"""Oracle: a model in which any one row depends on any other is refused, of any length."""
 
 import pytest
 

@@ -6,18 +6,16 @@ that is taken to mix them.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
+from jaxtyping import PyTree
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 N_ROWS = 5
 """Rows with which a module is looked at: few, and a length that other axes seldom have."""
-
-Operation = Any
-"""A ``torch._ops.OpOverload``."""
 
 # By the argument that holds rows; the others hold none.
 _OF_ONE = {
@@ -70,9 +68,14 @@ class _Reading(TorchDispatchMode):
         self.keeps_rows = True
         self._known = {id(one): one for one in inputs}  # also keeps them alive
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to skip it PyTorch would import its compiler first, which takes a second."""
+        return False
+
     def __torch_dispatch__(
-        self, func: Operation, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+        self, func: OpOverload, types: PyTree, args: PyTree = (), kwargs: PyTree = None
+    ) -> PyTree:
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
@@ -83,7 +86,7 @@ class _Reading(TorchDispatchMode):
             self._known |= {id(one): one for one in results}
         return made
 
-    def _is_kept(self, func: Operation, args: Any, kwargs: Any, made: Tensor) -> bool:
+    def _is_kept(self, func: OpOverload, args: PyTree, kwargs: PyTree, made: Tensor) -> bool:
         name = func._schema.name.removeprefix("aten::").rstrip("_")
         tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         of_rows = [one for one in tensors if id(one) in self._known]
@@ -115,7 +118,7 @@ class _Reading(TorchDispatchMode):
         return False
 
     @staticmethod
-    def _is_along(func: Operation, args: Any, kwargs: Any, rows: Tensor) -> bool:
+    def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
         """Whether an operation is along other axes than the first."""
         named = dict(zip((one.name for one in func._schema.arguments), args, strict=False))
         named |= kwargs

@@ -316,8 +316,10 @@ def _shows_rows(model: nn.Module, x: Inputs, output: Output) -> bool:
     try:
         with torch.no_grad():
             return shows_rows(lambda: chosen_output(_called(model, few), output), leaves)
-    except Exception:
-        return False  # a model that cannot be looked at
+    except torch.OutOfMemoryError:
+        raise
+    except (*_OF_INPUT, InputError):
+        return False  # a model that cannot be looked at, or takes no batch of that length
 
 
 def _parts(n: int, *, is_shown: bool) -> list[Tensor]:
