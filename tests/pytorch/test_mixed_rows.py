@@ -9,7 +9,9 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 import lazyrich.torch as lzt  # noqa: E402
-from lazyrich.torch._row_axis import N_ROWS, shows_rows  # noqa: E402
+from lazyrich.torch._graph import Graph  # noqa: E402
+from lazyrich.torch._plan import Operations  # noqa: E402
+from lazyrich.torch._row_axis import N_ROWS, keeps_rows  # noqa: E402
 
 N = 20
 X = torch.randn(N, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -83,7 +85,7 @@ MIXING = {
 def test_operations_that_mix_are_not_taken_to_keep_rows(name):
     few = X[:N_ROWS]
     with torch.no_grad():
-        assert not shows_rows(lambda: With(MIXING[name])(few), [few])
+        assert not keeps_rows(lambda: With(MIXING[name])(few), [few])
 
 
 SHOWN = [
@@ -97,4 +99,20 @@ def test_usual_layers_are_shown_to_keep_rows():
     for name in SHOWN:
         model = torch_random.RandomModule(0, [name])
         with torch.no_grad():
-            assert shows_rows(lambda: model(few), [few]), name  # noqa: B023
+            assert keeps_rows(lambda: model(few), [few]), name  # noqa: B023
+
+
+def test_operations_are_compared_up_to_the_number_of_rows():
+    # The sizes of everything but the rows have to agree, and the order of operations.
+    layer = torch.nn.Linear(4, 4)
+
+    def operations(n, then, width=4):
+        h = layer(torch.ones(n, 4))[:, :width]
+        return Operations.of(Graph(then(h)), n)
+
+    few = operations(2, torch.tanh)
+    assert few.is_same(operations(7, torch.tanh))
+    assert not few.is_same(operations(7, torch.sigmoid))
+    assert not few.is_same(operations(7, torch.tanh, 3))
+    assert not few.is_same(operations(7, lambda h: torch.tanh(torch.tanh(h))))
+    assert not operations(2, lambda h: h.T.tanh()).is_same(operations(7, lambda h: h.T.tanh()))

@@ -10,7 +10,7 @@ from ._contract import add_products, added, cheapest, matrix_gradient
 from ._factors import Factors, without_dead_positions
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._jacobian import jacobian
-from ._plan import Meeting, Route, pull_back, replan
+from ._plan import Meeting, Operations, Route, pull_back, replan
 from ._rows import Inputs, Output, outputs
 from ._sites import Product
 from ._total import Total
@@ -60,10 +60,11 @@ def make_block(
     parameters: dict[str, nn.Parameter],
     routes: dict[str, Route],
     dtype: torch.dtype,
+    planned: Operations | None = None,
 ) -> Block:
-    """Run the model on the rows and find every parameter's route again."""
+    """Run the model on the rows and find every parameter's route again, as `replan`."""
     values = outputs(model, x, output)
-    again = replan(values, parameters, routes)
+    again = replan(values, parameters, routes, planned)
     return Block(model, x, output, parameters, values, again, dtype)
 
 

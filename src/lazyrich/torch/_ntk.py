@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
+from ._graph import Graph
 from ._memory import budget
 from ._model import (
     Chosen,
@@ -17,7 +18,7 @@ from ._model import (
     unchanged,
     unwrap,
 )
-from ._plan import plan
+from ._plan import Operations, plan
 from ._rows import (
     Inputs,
     Output,
@@ -26,6 +27,7 @@ from ._rows import (
     refuse_mixed_rows,
     require_device,
     rows,
+    shows_rows,
     usable,
     values_of,
 )
@@ -123,14 +125,17 @@ def _kernel(
     _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
     routes = plan(pilot, parameters)
     of_graph, of_output = bytes_per_row(pilot, parameters, routes)
+    of_pilot = Operations.of(Graph(pilot), len(pilot))
     del pilot
+    shown = [shows_rows(model, batch, output) for batch in batches]
     size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
     size = min(size, max(counts))
     step = min(c, max(1, int(memory / 4 / (of_output * size)))) if traced else c
 
     def block(which: int, start: int) -> Block:
         chosen = rows(batches[which], start, start + size)
-        return make_block(model, chosen, output, parameters, routes, dtype)
+        planned = of_pilot if shown[which] else None
+        return make_block(model, chosen, output, parameters, routes, dtype, planned)
 
     held: list[Block] = []
     for which, batch in enumerate(batches):
@@ -139,7 +144,7 @@ def _kernel(
             found = held[-1].values
         else:
             found = values_of(model, batch, output)
-        refuse_mixed_rows(model, batch, found, output)
+        refuse_mixed_rows(model, batch, found, output, is_shown=shown[which])
     if len(held) == len(batches):
         result = _piece(held[0], held[-1], step, traced=summed)
     else:

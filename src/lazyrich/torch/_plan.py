@@ -19,13 +19,6 @@ from ._sites import Product, Site, Sum, site
 _MOST_STEPS = 40
 # Views under which a matrix stays a matrix, its axes exchanged.
 _TRANSPOSES = ("T", "Transpose", "Permute")
-# Operations that keep rows where they are if their results have the rows first.
-_ROW_KEEPING = frozenset(
-    {"Add", "Addmm", "AvgPool2D", "Convolution", "Div", "Elu", "Gelu", "Hardtanh"}
-    | {"LeakyRelu", "MaxPool2DWithIndices", "Mean", "Mm", "Mul", "NativeBatchNorm", "Relu"}
-    | {"NativeGroupNorm", "NativeLayerNorm", "ReshapeAlias", "Sigmoid", "Silu", "Softplus"}
-    | {"Squeeze", "Sub", "Tanh", "UnsafeView", "Unsqueeze", "View", "AdaptiveAvgPool2D"}
-)
 
 
 @dataclass(frozen=True)
@@ -107,9 +100,43 @@ def require_graph(outputs: Tensor) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Operations:
+    """The operations of a graph whose rows are known to stay in their places.
+
+    Attributes:
+        n: number of rows.
+        found: name and shape of the value of each, in a fixed order.
+    """
+
+    n: int
+    found: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(cls, graph: Graph, n: int) -> "Operations":
+        """Those of a graph of n rows."""
+        made = [(node_name(node), node) for node in graph.nodes()]
+        return cls(
+            n, tuple((name, value_shape(node)) for name, node in made if name != "AccumulateGrad")
+        )
+
+    def is_same(self, other: "Operations") -> bool:
+        """Whether the other ones differ in nothing but the number of rows."""
+        return len(self.found) == len(other.found) and all(
+            name == name2
+            and len(shape) == len(shape2)
+            and shape[1:] == shape2[1:]
+            and (shape[:1] == shape2[:1] or shape[0] * other.n == shape2[0] * self.n)
+            for (name, shape), (name2, shape2) in zip(self.found, other.found, strict=True)
+        )
+
+
 @torch.no_grad()
 def replan(
-    outputs: Tensor, parameters: Mapping[str, nn.Parameter], routes: Mapping[str, Route]
+    outputs: Tensor,
+    parameters: Mapping[str, nn.Parameter],
+    routes: Mapping[str, Route],
+    planned: Operations | None = None,
 ) -> dict[str, Route]:
     """The routes of other rows, from a plan that was made and checked on a few.
 
@@ -117,6 +144,7 @@ def replan(
         outputs: (n, c) of the other rows, with its graph.
         parameters: by name.
         routes: what `plan` found.
+        planned: the operations of the few, if these keep each row in its place.
 
     Returns:
         The same routes through the new graph; where the graph is another one, a new plan.
@@ -132,7 +160,7 @@ def replan(
             again[name] = follow(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
             if again[name].decisions != route.decisions or not again[name].meetings:
                 return plan(outputs, parameters)
-    if not _keeps_rows(graph, len(outputs)):
+    if planned is None or not planned.is_same(Operations.of(graph, len(outputs))):
         # Where rows stand inside may follow from their values and from how many there are.
         probe = _Probe(outputs)
         met = [m for route in again.values() for m in route.meetings]
@@ -140,15 +168,6 @@ def replan(
         if any(probe.rows_first(m.site) != m.rows_first for m in met):
             return plan(outputs, parameters)
     return again
-
-
-def _keeps_rows(graph: Graph, n: int) -> bool:
-    """Whether the operations show that each of n rows stays in its place."""
-    return all(
-        node_name(node) in _ROW_KEEPING and value_shape(node)[:1] == (n,)
-        for node in graph.nodes()
-        if node_name(node) not in ("T", "AccumulateGrad")
-    )
 
 
 class _Probe:

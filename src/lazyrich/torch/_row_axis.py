@@ -47,7 +47,7 @@ _ALONG = {
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
 
 
-def shows_rows(call: Callable[[], object], inputs: Sequence[Tensor]) -> bool:
+def keeps_rows(call: Callable[[], object], inputs: Sequence[Tensor]) -> bool:
     """Whether a call keeps the rows of its inputs apart.
 
     Args:
@@ -57,15 +57,15 @@ def shows_rows(call: Callable[[], object], inputs: Sequence[Tensor]) -> bool:
     with _Reading(inputs) as reading:
         made = call()
     leaves = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)]
-    return reading.keeps_rows and all(leaf.shape[:1] == (N_ROWS,) for leaf in leaves)
+    return reading.is_kept and all(leaf.shape[:1] == (N_ROWS,) for leaf in leaves)
 
 
 class _Reading(TorchDispatchMode):
-    """Looks at each operation; ``keeps_rows`` is false once one may mix rows."""
+    """Looks at each operation; ``is_kept`` is false once one may mix rows."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()
-        self.keeps_rows = True
+        self.is_kept = True
         self._known = {id(one): one for one in inputs}  # also keeps them alive
 
     @classmethod
@@ -79,10 +79,10 @@ class _Reading(TorchDispatchMode):
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        if self.keeps_rows and any(id(one) in self._known for one in given):
+        if self.is_kept and any(id(one) in self._known for one in given):
             results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
             is_made = results and all(_has_rows(one) for one in results if one.numel())
-            self.keeps_rows = bool(is_made) and self._is_kept(func, args, kwargs, results[0])
+            self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results[0])
             self._known |= {id(one): one for one in results}
         return made
 

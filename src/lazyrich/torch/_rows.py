@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
-from ._row_axis import N_ROWS, shows_rows
+from ._row_axis import N_ROWS, keeps_rows
 
 # So few rows are run one by one, more of them in parts.
 _FEW = 8
@@ -208,18 +208,22 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
+def refuse_mixed_rows(
+    model: nn.Module, x: Inputs, whole: Tensor, output: Output, *, is_shown: bool | None = None
+) -> None:
     """Refuse a model whose output for one row depends on the other rows.
 
-    Up to eight rows are computed one by one. Of more of them a random half is computed where
-    the operations show that rows stay apart. Elsewhere they are laid out in a square, and its
-    lines and its columns are computed: any two rows are apart in one of these parts.
+    Up to eight rows are computed one by one. Of more of them a random quarter is computed where
+    the operations on a few rows keep these apart, since more rows may take another branch.
+    Elsewhere they are laid out in a square, and its lines and its columns are computed: any two
+    rows are apart in one of these parts.
 
     Args:
         model: a module without wrappers.
         x: a batch.
         whole: its outputs, (n, c).
         output: as for `outputs`.
+        is_shown: what `shows_rows` says of the batch, if it is known.
 
     Raises:
         InputError: if the two differ by more than rounding, or if an output is not finite.
@@ -235,7 +239,8 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
     if n < 2:
         return
     scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
-    for index in _parts(n, is_shown=n > _FEW and _shows_rows(model, x, output)):
+    is_shown = shows_rows(model, x, output) if is_shown is None else is_shown
+    for index in _parts(n, is_shown=is_shown):
         index = index.to(whole.device)
         try:
             alone = values_of(model, _take(x, index), output)
@@ -254,7 +259,8 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
                 "give inputs whose first axis is the batch."
             )
-    _refuse_hidden(model, rows(x, 0, _FEWEST), output)
+    if not is_shown:
+        _refuse_hidden(model, rows(x, 0, _FEWEST), output)
 
 
 def _refuse_hidden(model: nn.Module, x: Inputs, output: Output) -> None:
@@ -310,12 +316,18 @@ def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output)
         )
 
 
-def _shows_rows(model: nn.Module, x: Inputs, output: Output) -> bool:
+def shows_rows(model: nn.Module, x: Inputs, output: Output) -> bool:
+    """Whether the operations on a few rows of a batch show that rows stay apart.
+
+    Nothing is run of a batch that is computed row by row anyway.
+    """
+    if n_rows(x) <= _FEW:
+        return False
     few = rows(x, 0, N_ROWS)
     leaves = [leaf for leaf in pytree.tree_leaves(few) if isinstance(leaf, Tensor)]
     try:
         with torch.no_grad():
-            return shows_rows(lambda: chosen_output(_called(model, few), output), leaves)
+            return keeps_rows(lambda: chosen_output(_called(model, few), output), leaves)
     except torch.OutOfMemoryError:
         raise
     except (*_OF_INPUT, InputError):
@@ -329,7 +341,7 @@ def _parts(n: int, *, is_shown: bool) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(n, generator=generator, device="cpu")
     if is_shown:
-        return [order[: n // 2]]
+        return [order[: n // 4]]
     side = math.isqrt(n - 1) + 1
     lines = list(order.split(side))
     return [*lines, *(order[k::side] for k in range(side))]
