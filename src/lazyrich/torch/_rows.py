@@ -213,7 +213,7 @@ def refuse_mixed_rows(
 ) -> None:
     """Refuse a model whose output for one row depends on the other rows.
 
-    Up to eight rows are computed one by one. Of more of them a random quarter is computed where
+    Up to eight rows are computed one by one. Of more of them a random eighth is computed where
     the operations on a few rows keep these apart, since more rows may take another branch.
     Elsewhere they are laid out in a square, and its lines and its columns are computed: any two
     rows are apart in one of these parts.
@@ -341,7 +341,7 @@ def _parts(n: int, *, is_shown: bool) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(n, generator=generator, device="cpu")
     if is_shown:
-        return [order[: n // 4]]
+        return [order[: n // _FEW + 1]]
     side = math.isqrt(n - 1) + 1
     lines = list(order.split(side))
     return [*lines, *(order[k::side] for k in range(side))]
