@@ -239,10 +239,19 @@ def _leave_out(value: object, tree: Json) -> None:
             _leave_out(part, dumped)
     if not isinstance(value, Config) or not isinstance(tree, dict):
         return
-    for name, field in type(value).model_fields.items():
-        part = getattr(value, name)
-        is_later = any(isinstance(mark, AddedLater) for mark in field.metadata)
-        if is_later and part == field.default:
+    for name, default in _added_later(type(value)):
+        if getattr(value, name) == default:
             del tree[name]
-        else:
-            _leave_out(part, tree[name])
+    for name, part in tree.items():
+        if isinstance(part, dict | list):
+            _leave_out(getattr(value, name), part)
+
+
+@cache
+def _added_later(kind: type[Config]) -> tuple[tuple[str, object], ...]:
+    """Names and defaults of the fields that were added later."""
+    return tuple(
+        (name, field.default)
+        for name, field in kind.model_fields.items()
+        if any(isinstance(mark, AddedLater) for mark in field.metadata)
+    )

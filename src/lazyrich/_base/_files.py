@@ -113,10 +113,14 @@ def open_folder(path: AnyPath, *, inside: int | None = None, make: bool = False)
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if inside is None else os.O_NOFOLLOW)
     try:
-        if make:
+        try:
+            folder = os.open(path, flags, dir_fd=inside)
+        except FileNotFoundError:
+            if not make:
+                raise
             with suppress(FileExistsError):  # what is there instead is told by opening it
                 os.makedirs(path) if inside is None else os.mkdir(path, dir_fd=inside)
-        folder = os.open(path, flags, dir_fd=inside)
+            folder = os.open(path, flags, dir_fd=inside)
     except ValueError as error:
         raise OSError(errno.EINVAL, f"its name cannot be used: {error}") from None
     except NotADirectoryError:

@@ -7,7 +7,7 @@ netCDF4 read it.
 
 import json
 import math
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from io import BufferedIOBase
 
 import h5py
@@ -184,6 +184,15 @@ def _type_of(dtype: np.dtype) -> h5t.TypeID:
     return h5t.py_create(dtype, logical=True)
 
 
+@lru_cache(1000)  # lengths of settings and of errors have no bound
+def _text_type(size: int) -> h5t.TypeID:
+    kind = h5t.C_S1.copy()
+    kind.set_size(size)
+    kind.set_cset(h5t.CSET_UTF8)
+    kind.set_strpad(h5t.STR_NULLPAD)
+    return kind
+
+
 def _variable(file: h5f.FileID, name: str, values: np.ndarray) -> h5d.DatasetID:
     values = np.ascontiguousarray(values)
     space = h5s.create_simple(values.shape)
@@ -209,11 +218,9 @@ def _values(variable: h5d.DatasetID, most_bytes: int) -> np.ndarray:
 def _write_attribute(place: object, name: str, value: str | float | int) -> None:
     if isinstance(value, str):
         encoded = value.encode()
-        kind = h5t.C_S1.copy()
-        kind.set_size(max(1, len(encoded)))
-        kind.set_cset(h5t.CSET_UTF8)
-        kind.set_strpad(h5t.STR_NULLPAD)
-        array = np.array(encoded, dtype=f"S{max(1, len(encoded))}")
+        size = max(1, len(encoded))
+        kind = _text_type(size)
+        array = np.array(encoded, dtype=f"S{size}")
     else:
         array = np.asarray(value)
         kind = _type_of(array.dtype)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from lazyrich._base import AddedLater, Config, Json, settings
@@ -99,6 +100,7 @@ def _kind_of(tree: Mapping[str, Json]) -> type[Experiment] | type[CommitteeExper
     return None
 
 
+@lru_cache(10_000)  # a sweep asks for each key before its experiment is computed and after
 def _first_form(config: str) -> str:
     """The settings as keys are made from them: as they were when results were first stored.
 
@@ -141,6 +143,8 @@ def former_keys(experiment: Config) -> list[str]:
     Metrics could include ``twin``, now the setting ``linearized``, anywhere
     among them.
     """
+    if getattr(experiment, "linearized", False) is not True:
+        return []
     tree = settings(experiment)
     metrics = tree.pop("metrics", None)
     if tree.pop("linearized", False) is not True or not isinstance(metrics, list):

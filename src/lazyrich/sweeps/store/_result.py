@@ -14,7 +14,7 @@ import numpy as np
 from lazyrich._base import Config, InputError, Status
 from lazyrich.training import History, Record
 
-from ._key import canonical_json, class_name, experiment_key, numerics_of
+from ._key import canonical_json, class_name, key_of_parts, numerics_of
 
 FAILED = "failed"
 
@@ -174,12 +174,10 @@ def package_version() -> str:
 
 
 def _identity(experiment: Config) -> Identity:
-    return {
-        "key": experiment_key(experiment),
-        "experiment": class_name(experiment),
-        "config": canonical_json(experiment),
-        "numerics": numerics_of(experiment),
-    }
+    name, config = class_name(experiment), canonical_json(experiment)
+    numerics = numerics_of(experiment)
+    key = key_of_parts(name, config, numerics)
+    return {"key": key, "experiment": name, "config": config, "numerics": numerics}
 
 
 def _sound_record(name: str, record: Record, steps: np.ndarray) -> Record:
