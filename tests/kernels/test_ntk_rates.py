@@ -42,9 +42,17 @@ COUNTS = {
         lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), "VALID"),
         [(2, 3, 5, 5), (4, 3, 2, 2)],
         Work(operands=150 + 2 * 4 * 16, convolutions=2 * 16 * 4 * 12, operations=1)),
-    "double precision": (
+    "double precision": (  # the product reads its operand transposed
         lambda a: (a @ a.T).astype(jnp.float64) * 2, [(3, 4)],
-        Work(products=36, operands=12 + 12 + 9, moved=12, entries=36, operations=2)),
+        Work(products=36, operands=12 + 12 + 9, entries=36, operations=1)),
+    "transposed": (lambda a: a.transpose(2, 0, 1), [(2, 3, 4)], Work(moved=24, operations=1)),
+    "nothing moves": (lambda a: a.transpose(1, 2, 0), [(1, 3, 4)], Work()),
+    "cut": (lambda a: a[2:5], [(6, 4)], Work(entries=12)),
+    "outer product": (lambda a, b: jnp.einsum("i,j->ij", a, b), [(6,), (4,)], Work(entries=24)),
+    "outer product, added": (
+        lambda a, b, c: jnp.einsum("i,j->ij", a, b) + c, [(6,), (4,), (6, 4)], Work(entries=24)),
+    "more than a cache holds": (
+        lambda a: a.transpose(1, 2, 0), [(2, 2**9, 2**9)], Work(moved=2 * 2**19, operations=1)),
 }  # fmt: skip
 
 
@@ -69,6 +77,13 @@ def test_memory_is_what_lies_there_at_the_same_time():
     closed = jax.make_jaxpr(function)(jnp.ones((8, 8)))
     # A product, and its entrywise function, which is an operand of the next.
     assert 2 * 512 <= peak_bytes(closed.jaxpr) <= 3 * 512
+
+
+def test_what_a_product_reads_in_another_shape_is_held():
+    closed = jax.make_jaxpr(lambda a: jnp.tanh(a).reshape(64, 8) @ jnp.ones((8, 1)))(
+        jnp.ones((8, 64))
+    )
+    assert peak_bytes(closed.jaxpr) >= 512 * 8
 
 
 def mlp(p, x):

@@ -4,7 +4,7 @@ Results of entrywise operations are fused into what reads them and take memory o
 is not possible; rearrangements of no cost share the memory of what they rearrange.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax.extend.core as jex
 import numpy as np
@@ -66,12 +66,11 @@ def _owners(jaxpr: jex.Jaxpr) -> Mapping[jex.Var, jex.Var | None]:
             if name in FREE:
                 source = next((v for v in eqn.invars if not isinstance(v, jex.Literal)), None)
                 grows = source is None or _bytes(source) < _bytes(variable)
-                is_fused = grows and all(_is_fusible(e) for e in readers.get(variable, ()))
+                is_fused = grows and _is_fused(variable, readers)
                 of_source = None if source is None else owner.get(source)
                 owner[variable] = (None if is_fused else variable) if grows else of_source
             elif variable not in kept and (_is_entrywise(eqn) or name == "transpose"):
-                is_fused = all(_is_fusible(e) for e in readers.get(variable, ()))
-                owner[variable] = None if is_fused else variable
+                owner[variable] = None if _is_fused(variable, readers) else variable
             else:
                 owner[variable] = variable
     return owner
@@ -81,9 +80,16 @@ def _is_entrywise(eqn: jex.JaxprEqn) -> bool:
     return eqn.primitive.name in ENTRYWISE or is_outer_product(eqn)
 
 
-def _is_fusible(eqn: jex.JaxprEqn) -> bool:
-    name = eqn.primitive.name
-    return name in ENTRYWISE or name in FREE or name.startswith("reduce_")
+def _is_fused(variable: jex.Var, readers: Mapping[jex.Var, Sequence[jex.JaxprEqn]]) -> bool:
+    """Whether all that reads a value, also rearranged at no cost, computes it as it goes."""
+    for eqn in readers.get(variable, ()):
+        name = eqn.primitive.name
+        if name in FREE and _bytes(eqn.outvars[0]) <= _bytes(variable):
+            if not _is_fused(eqn.outvars[0], readers):
+                return False
+        elif name not in ENTRYWISE | FREE and not name.startswith("reduce_"):
+            return False
+    return True
 
 
 def _last_reads(jaxpr: jex.Jaxpr, owner: Mapping[jex.Var, jex.Var | None]) -> dict[jex.Var, int]:

@@ -23,12 +23,17 @@ _DEAR = frozenset({
 })  # fmt: skip
 # Of which XLA has no fast form: about ten times as long, and longer for large arguments.
 _DEAREST = frozenset({"atan2", "cbrt", "cos", "digamma", "lgamma", "pow", "sin", "tan"})
+# Numbers that a cache holds: of more than these each takes twice as long.
+_CACHED, _CACHED_ENTRIES = 2**18, 2**20
 # Of these nothing is left in a compiled program.
 FREE = frozenset({
     "broadcast_in_dim", "copy", "copy_p", "expand_dims", "iota", "optimization_barrier",
     "reshape", "squeeze", "stop_gradient",
 })  # fmt: skip
 _REDUCING = ("reduce", "cum", "arg")
+_PRODUCT, _ADDED = frozenset({"dot_general"}), frozenset({"add", "add_any", "transpose"})
+# Copies of whole lines, which are done on the way by what reads them.
+_CUTTING = frozenset({"pad", "slice"})
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Rates:
         entries: results of entrywise arithmetic.
         functions: results of entrywise functions such as tanh; also multiplications in
             convolutions of groups of features, which XLA does not make products of: each
-            counts as four.
+            counts as ten.
         operations: operations begun.
 
     Example:
@@ -91,12 +96,16 @@ class Work:
 
 def work_of(jaxpr: jex.Jaxpr) -> Work:
     """The work of a traced program."""
-    fused = _fused_transposes(jaxpr)
+    fused = _fused(jaxpr)
     return reduce(Work.__add__, (_work(e) for e in jaxpr.eqns if id(e) not in fused), Work())
 
 
-def _fused_transposes(jaxpr: jex.Jaxpr) -> set[int]:
-    """Transposes that only entrywise arithmetic reads, in the loop of which they are done."""
+def _fused(jaxpr: jex.Jaxpr) -> set[int]:
+    """Operations that are done by what reads them.
+
+    Transposes are, in a loop over entries, and those of a matrix in a product. An outer
+    product that is added to something takes no more than the addition.
+    """
     readers: dict[jex.Var, list[str]] = {}
     for eqn in jaxpr.eqns:
         for atom in eqn.invars:
@@ -108,8 +117,24 @@ def _fused_transposes(jaxpr: jex.Jaxpr) -> set[int]:
     return {
         id(eqn)
         for eqn in jaxpr.eqns
-        if eqn.primitive.name == "transpose" and ENTRYWISE.issuperset(readers[eqn.outvars[0]])
+        if _fusing(eqn).issuperset(readers.get(eqn.outvars[0], ["none"]))
     }
+
+
+def _fusing(eqn: Equation) -> frozenset[str]:
+    """The operations that do this one on the way, if nothing else reads it."""
+    if eqn.primitive.name == "transpose":
+        return ENTRYWISE | _PRODUCT if len(eqn.outvars[0].aval.shape) == 2 else ENTRYWISE
+    return _ADDED if is_outer_product(eqn) else frozenset()
+
+
+def _is_bare_reshape(eqn: Equation) -> bool:
+    """Whether a transpose moves axes of length one alone, past the others."""
+    if eqn.primitive.name != "transpose":
+        return False
+    shape = eqn.invars[0].aval.shape
+    long = [axis for axis in eqn.params["permutation"] if shape[axis] != 1]
+    return long == sorted(long)
 
 
 def is_outer_product(eqn: Equation) -> bool:
@@ -136,18 +161,18 @@ def _work(eqn: Equation) -> Work:
     inner = programs(eqn)
     if inner:
         return reduce(Work.__add__, map(work_of, inner))
-    if name in FREE:
+    if name in FREE or _is_bare_reshape(eqn):
         return Work()
     results = sum(map(_numbers, eqn.outvars))
     if name in _DEAR:
         return Work(functions=results)
     if name in _DEAREST:
         return Work(functions=10 * results)
-    if name in ENTRYWISE:
-        return Work(entries=results)
+    if name in ENTRYWISE | _CUTTING:
+        return Work(entries=results if results <= _CACHED_ENTRIES else 2 * results)
     if name.startswith(_REDUCING):
         return Work(operands=sum(map(_numbers, eqn.invars)), operations=1)
-    return Work(moved=results, operations=1)
+    return Work(moved=results if results <= _CACHED else 2 * results, operations=1)
 
 
 def _product(eqn: Equation) -> Work:
@@ -173,7 +198,7 @@ def _convolution(eqn: Equation) -> Work:
     is_grouped = eqn.params["feature_group_count"] * eqn.params["batch_group_count"] > 1
     return Work(
         convolutions=0 if is_grouped else _width(eqn) * count,
-        functions=4 * _width(eqn) * count if is_grouped else 0,
+        functions=10 * _width(eqn) * count if is_grouped else 0,
         operands=_numbers(eqn.outvars[0]) + _numbers(eqn.invars[0]),
         operations=1,
     )
