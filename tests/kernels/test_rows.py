@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.row_programs import centred_cotangent, centred_tangent
 
 from lazyrich._base import InputError
 from lazyrich.kernels import check_predictor, ntk, ntk_operator
@@ -24,21 +25,6 @@ def running_mean(z):
 
     return jax.lax.scan(turn, jnp.zeros(z.shape[1]), z)[1]
 
-
-@jax.custom_jvp
-def mixing_rule(z):
-    return z
-
-
-mixing_rule.defjvp(lambda p, t: (p[0], t[0] - t[0].mean(0)))
-
-
-@jax.custom_vjp
-def mixing_rule_back(z):
-    return z
-
-
-mixing_rule_back.defvjp(lambda z: (z, None), lambda _, g: (g - g.mean(0),))
 
 MIXING = {
     "cumsum": lambda w, x: jnp.cumsum(x @ w, 0),
@@ -61,8 +47,8 @@ MIXING = {
     ) @ w,
     "inside jit": lambda w, x: jax.jit(lambda z: z - z.mean(0))(x @ w),
     "gather": lambda w, x: (x @ w)[jnp.argsort(x[:, 0])],
-    "a rule for tangents": lambda w, x: mixing_rule(x @ w),
-    "a rule for cotangents": lambda w, x: mixing_rule_back(x @ w),
+    "a rule for tangents": lambda w, x: centred_tangent(x @ w),
+    "a rule for cotangents": lambda w, x: centred_cotangent(x @ w),
     "number of rows": lambda w, x: x @ w / len(x),
 }  # fmt: skip
 
@@ -106,6 +92,11 @@ def numbered_by_scan(z):
 def by_number(x, many, one):
     """Another thing for one row than for more than three."""
     return many if len(x) > 3 else one
+
+
+def called_back(x):
+    number = np.float32(len(x))
+    return jax.pure_callback(lambda: number, jax.ShapeDtypeStruct((), np.float32))
 
 
 def with_ones(z):
@@ -182,6 +173,7 @@ UNEVEN = {
     "direction": lambda w, x: jax.lax.cumsum(x @ w, 1, reverse=len(x) > 3),
     "column": lambda w, x: (x @ w)[:, by_number(x, 1, 0)],
     "rule for tangents": lambda w, x: scaled_rule(x @ w),
+    "value of a callback": lambda w, x: called_back(x) * (x @ w),
     "rounded": lambda w, x: (x @ w).astype(by_number(x, jnp.bfloat16, jnp.float16)) + x @ w,
 }  # fmt: skip
 
@@ -191,7 +183,7 @@ def test_rows_that_are_different_functions_are_not_taken_for_one(name):
     assert not predictor_call(UNEVEN[name], W, X).is_row_wise()
 
 
-@pytest.mark.parametrize("name", ["counted", "first row", "power"])
+@pytest.mark.parametrize("name", ["counted", "first row", "power", "value of a callback"])
 def test_rows_that_are_different_functions_are_refused(name):
     with pytest.raises(InputError, match="place of the row"):
         ntk(UNEVEN[name], W, X)
@@ -314,5 +306,5 @@ def test_rows_may_be_taken_apart_if_all_are_treated_alike(first, factor):
         exact = factor**2 * 4 * x @ x.T
         np.testing.assert_allclose(ntk(predict, w, x), exact, rtol=1e-6, atol=1e-6)
     else:
-        with pytest.raises(InputError, match="by itself otherwise"):
+        with pytest.raises(InputError, match="for a row by itself"):
             ntk(predict, w, x)
