@@ -44,7 +44,7 @@ def read_value(text: str) -> Json:
     """
     bare = text.strip(" ")
     if not bare:
-        raise InputError("A value is empty; write it behind the sign, such as alpha=4.")
+        raise InputError("A value is empty; write it after the sign, such as alpha=4.")
     if bare[0] in '[{"' and bare == bare.strip():
         return read_json(bare)
     if bare in _WORDS:
@@ -174,7 +174,7 @@ def read_whole_number(text: str, *, name: str) -> int:
 
 def _whole(text: str) -> int:
     if len(text) > _MOST_DIGITS:
-        raise InputError(f"A whole number has {len(text)} digits; no setting takes so large a one.")
+        raise InputError(f"A whole number has {len(text)} digits; give a smaller one.")
     return int(text)
 
 
@@ -221,4 +221,6 @@ def _require_shallow(value: object) -> None:
 
 
 def _too_deep() -> InputError:
-    return InputError(f"The JSON is nested deeper than {_MOST_LEVELS} levels; no setting is so.")
+    return InputError(
+        f"The JSON is nested deeper than {_MOST_LEVELS} levels; no setting needs that."
+    )

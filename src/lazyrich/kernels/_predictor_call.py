@@ -245,7 +245,7 @@ def _whole(array: Array) -> Array:
     if getattr(manual, "varying", getattr(kind, "vma", None)):
         raise InputError(
             "The tangent kernel cannot be taken inside shard_map of arrays that differ between the "
-            "devices; call it outside, where it shares the rows among the devices by itself."
+            "devices; call it outside, where the rows are divided among the devices."
         )
     sharding = getattr(kind, "sharding", None)
     if sharding is None or all(axis is None for axis in sharding.spec):

@@ -68,7 +68,7 @@ def sweep(
 
     Args:
         experiments: frozen configs, such as ``grid`` gives.
-        store: a folder, or an URL that fsspec opens, such as ``s3://bucket/folder``.
+        store: a folder, or a URL that fsspec opens, such as ``s3://bucket/folder``.
         executor: "serial" (or None), "threads:N", "processes:N", "dask:ADDRESS", or any executor
             of the form of ``concurrent.futures``; only ``submit`` and ``shutdown`` are used.
         progress: show how far it is, on stderr.
@@ -253,7 +253,7 @@ def count_stored(experiments: Sequence[Config], store: str | os.PathLike[str]) -
 
     Args:
         experiments: frozen configs.
-        store: a folder, or an URL that fsspec opens.
+        store: a folder, or a URL that fsspec opens.
 
     Returns:
         A number from 0 to that of the experiments.
