@@ -62,17 +62,17 @@ def read_value(text: str) -> Json:
     return bare
 
 
-def read_json(text: str) -> Json:
+def read_json(text: str | bytes) -> Json:
     """The value of a JSON text that has only one reading.
 
     Args:
-        text: the JSON.
+        text: the JSON; bytes are read as UTF-8.
 
     Returns:
         A number, truth value, None, text, list or object.
 
     Raises:
-        InputError: if it is not JSON, names a key twice in one object, holds NaN, an
+        InputError: if it is not UTF-8 or not JSON, names a key twice in one object, holds NaN, an
             infinity or a number beyond the largest float, or is nested deeper than 32.
 
     Example:
@@ -81,7 +81,7 @@ def read_json(text: str) -> Json:
     """
     try:
         value = json.loads(
-            text,
+            text.decode() if isinstance(text, bytes) else text,
             object_pairs_hook=_without_repeats,
             parse_constant=_no_constant,
             parse_float=_real,
@@ -91,6 +91,8 @@ def read_json(text: str) -> Json:
         raise _too_deep() from None
     except InputError:
         raise
+    except UnicodeDecodeError:
+        raise InputError("The text is not JSON (it is not UTF-8 text).") from None
     except ValueError as error:
         raise InputError(f"The text is not JSON ({error}).") from None
     _require_shallow(value)

@@ -293,10 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(413, f"The content is longer than {MOST_BODY} bytes.")
         if self.headers.get_content_type() != "application/json":
             raise _Refused(415, "The content must be application/json.")
-        try:
-            found = read_json(self.rfile.read(int(length)).decode("utf-8"))
-        except UnicodeDecodeError:
-            raise _Refused(400, "The content is not JSON, which is UTF-8.") from None
+        found = read_json(self.rfile.read(int(length)))
         if not isinstance(found, dict):
             raise _Refused(400, "The content must be a JSON object.")
         return found

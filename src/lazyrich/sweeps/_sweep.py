@@ -167,7 +167,7 @@ def fill(
     former = {key: former_keys(one) for key, one in zip(keys, asked, strict=True)}
     kept.scan([*keys, *(name for names in former.values() for name in names)])
     chosen: object = run if run is not None else training.train_many
-    tell = _teller(kept, keys, former, submission)
+    hand_over = _handing_over(kept, keys, former, submission)
     counts = Counts(len(keys), began=time.monotonic())
     todo = []
     for key, experiment in zip(keys, asked, strict=True):
@@ -190,10 +190,10 @@ def fill(
     name = progress if isinstance(progress, str) else "sweep"
     report = ProgressReport(counts, name=name, is_shown=bool(progress))
     try:
-        tell(set(keys) - {key for key, _ in todo})
+        hand_over(set(keys) - {key for key, _ in todo})
         if workers is not None:
             driver = Driver(kept, workers, chosen, counts, report)
-            driver.on_kept = lambda key: tell([key])
+            driver.on_kept = lambda key: hand_over([key])
             driver.compute(todo, submission.batch_size)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(counts, kept.where)) from None
@@ -206,21 +206,22 @@ def fill(
     return [outcomes[name] for name in names if name in outcomes]
 
 
-def _teller(
+def _handing_over(
     kept: Store, keys: Sequence[str], former: Mapping[str, Sequence[str]], submission: Submission
 ) -> Callable[[Iterable[str]], None]:
-    """Hands over the outcomes of keys, if anybody listens."""
+    """What passes the outcomes of keys to ``on_kept``, if there is one."""
     positions = {key: position for position, key in enumerate(keys)}
 
-    def tell(some: Iterable[str]) -> None:
+    def hand_over(some: Iterable[str]) -> None:
         if submission.on_kept is None:
             return
         names = {key: _stored_name(kept, key, former[key]) for key in some}
         found = kept.outcomes(names.values())
-        told = {positions[key]: found[name] for key, name in names.items() if name in found}
-        submission.on_kept(told)
+        submission.on_kept(
+            {positions[key]: found[name] for key, name in names.items() if name in found}
+        )
 
-    return tell
+    return hand_over
 
 
 def _is_to_do(facts: Facts | None, submission: Submission, run: Run) -> bool:

@@ -253,8 +253,8 @@ class Store:
     def _check_mark(self) -> bool:
         content = self._attempt(self._content_of_the_mark, "read")
         try:
-            mark = {"format": FORMAT} if content is None else read_json(content.decode())
-        except ValueError:
+            mark = {"format": FORMAT} if content is None else read_json(content)
+        except InputError:
             mark = None
         number = mark.get("format") if isinstance(mark, dict) else None
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
