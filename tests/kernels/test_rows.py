@@ -110,6 +110,25 @@ def scaled_rule(z):
 
 scaled_rule.defjvp(lambda p, t: (p[0], t[0] * len(p[0])))
 
+
+@jax.custom_jvp
+def summing_rule(z):
+    return z
+
+
+summing_rule.defjvp(lambda p, t: (p[0], t[0] * jnp.ones(len(p[0])).sum()))
+
+
+def by_place(z):
+    """The constants 0 and 1 in turn, laid out anew, which only reshapes and transposes."""
+    return z * jnp.broadcast_to(jnp.arange(2.0), (len(z), 2)).reshape(2, len(z)).T
+
+
+def with_width(z, width):
+    """A product with ones of that width, whose length could be taken for a number of rows."""
+    return z @ jnp.ones((z.shape[1], width)) @ jnp.ones((width, 2))
+
+
 # Each row of the output depends on its own row alone, but rows are different functions.
 UNEVEN = {
     "counted": lambda w, x: counted(x) * (x @ w),
@@ -173,6 +192,11 @@ UNEVEN = {
     "direction": lambda w, x: jax.lax.cumsum(x @ w, 1, reverse=len(x) > 3),
     "column": lambda w, x: (x @ w)[:, by_number(x, 1, 0)],
     "rule for tangents": lambda w, x: scaled_rule(x @ w),
+    **{
+        f"{name}, width {width}": lambda w, x, f=f, width=width: f(with_width(x @ w, width))
+        for name, f in {"rule that sums": summing_rule, "by place": by_place}.items()
+        for width in range(2, 9)
+    },
     "value of a callback": lambda w, x: called_back(x) * (x @ w),
     "rounded": lambda w, x: (x @ w).astype(by_number(x, jnp.bfloat16, jnp.float16)) + x @ w,
 }  # fmt: skip

@@ -215,7 +215,7 @@ def predictor_call(
     else:
         row = on(1) if rows.n_rows > 1 else asked
         batch = asked if rows.n_rows > 1 else on(2)
-        few = lambda: on(N_ROWS)  # noqa: E731
+        few = partial(on, N_ROWS - (rows.n_rows == N_ROWS))
         keys = row.key, batch.key
         key = None if None in keys else (*keys, len(leaves))
     size = getattr(row.outputs, "size", None)

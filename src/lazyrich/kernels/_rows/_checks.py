@@ -5,7 +5,6 @@ the predictor is run: some rows are changed, and the outputs of the others are c
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple
 
@@ -20,11 +19,11 @@ from jaxtyping import Array, Float, PyTree
 from lazyrich._base import InputError
 from lazyrich.kernels._equation import Equation
 
-from .._ntk._program_key import NoKeyError, derivative
 from .._ntk._trace import flatten
 from .._ntk._traced_predictor import Traced, equations, operations
-from ._dependence import N_ROWS, depends_on_own_row_alone
-from ._places import LENGTHS, SHAPING, Counts
+from ._dependence import depends_on_own_row_alone
+from ._places import LENGTHS, SHAPING, RowLengths, are_alike
+from ._rules import Rules
 
 _PLAIN = (bool, int, float, complex, str, np.generic, np.dtype, Enum)
 _DRAWING = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
@@ -63,38 +62,33 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
     """Whether the program shows that its rows are independent, and one function.
 
     Args:
-        batch: the predictor on all rows.
+        batch: the predictor on two rows or more.
         row: on one row.
-        few: on ``N_ROWS`` rows.
+        few: on up to ``N_ROWS`` rows, another number than that of ``batch``.
         n_leaves: how many of the arguments are parameters.
     """
-    n = batch.outputs.shape[0]
-    if getattr(few.outputs, "shape", None) != (N_ROWS, *batch.outputs.shape[1:]):
+    n_few = few.closed.jaxpr.invars[n_leaves].aval.shape[0]
+    if getattr(few.outputs, "shape", None) != (n_few, *batch.outputs.shape[1:]):
         return False  # such as outputs along the first axis
-    kinds = (few,) if n == 1 else (few, batch)
-    if n > 1 and operations(few.closed) != operations(batch.closed):
+    programs, rules = (row.closed, few.closed, batch.closed), Rules()
+    if not are_alike(*programs) or not _OPAQUE.isdisjoint(operations(few.closed)):
         return False
-    if any(_constants(of.closed) != _constants(row.closed) for of in kinds):
+    of_row, *of_others = (_constants(program, rules) for program in programs)
+    if any(found != of_row for found in of_others):
         return False
-    if _computing(row.closed) != _computing(few.closed):
+    if any(not _same_constants(of.captured, row.captured) for of in (few, batch)):
         return False
-    if any(not _same_constants(of.captured, row.captured) for of in kinds):
-        return False
-    if not _OPAQUE.isdisjoint(operations(few.closed)):
-        return False
-    counts = Counts(few.closed, row.closed)
-    if n > 1 and not counts.are_those_of(Counts(batch.closed, row.closed)):
-        return False
-    return depends_on_own_row_alone(few.closed, n_leaves, counts)
+    lengths = RowLengths(*programs, rules)
+    return depends_on_own_row_alone(few.closed, n_leaves, lengths)
 
 
-def _constants(closed: jex.ClosedJaxpr) -> list[str]:
+def _constants(closed: jex.ClosedJaxpr, rules: Rules) -> list[str]:
     """The constants of a program in order, some of which may follow from the number of rows.
 
     Numbers, types and settings of operations except lengths; those of rules for derivatives too.
     """
     found = []
-    for eqn in _with_rules(closed):
+    for eqn in _with_rules(closed, rules):
         # As text, because NaN does not equal NaN.
         found += [repr(atom.val) for atom in eqn.invars if isinstance(atom, jex.Literal)]
         if eqn.primitive.name in SHAPING:
@@ -108,23 +102,18 @@ def _constants(closed: jex.ClosedJaxpr) -> list[str]:
     return found
 
 
-def _with_rules(closed: jex.ClosedJaxpr) -> Iterator[Equation]:
+def _with_rules(closed: jex.ClosedJaxpr, rules: Rules) -> Iterator[Equation]:
     for eqn in equations(closed.jaxpr):
         yield eqn
-        if eqn.primitive.name == "custom_jvp_call":
-            with suppress(NoKeyError):  # such a rule is taken to mix all rows
-                yield from equations(derivative(eqn).jaxpr)
+        rule = rules.of(eqn)
+        if rule is not None:
+            yield from equations(rule.jaxpr)
 
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, tuple | list):
         return all(_is_plain(one) for one in value)
     return value is None or isinstance(value, _PLAIN)
-
-
-def _computing(closed: jex.ClosedJaxpr) -> list[str]:
-    """The operations of a program except those that only shape arrays."""
-    return [name for name in operations(closed) if name not in SHAPING]
 
 
 def _same_constants(some: Sequence[PyTree], others: Sequence[PyTree]) -> bool:
