@@ -57,8 +57,8 @@ def flatten(
     Args:
         closed: the trace.
         opens_loops: as in `trace`.
-        opens_turns: whether to write out also loops over other things than parameters,
-            turn by turn.
+        opens_turns: with ``opens_loops``, whether to unroll loops over other values than
+            parameters too.
     """
     builder = _Builder(opens_loops=opens_loops, opens_turns=opens_turns)
     inputs = tuple(builder.slot(var.aval) for var in closed.jaxpr.invars)

@@ -1,9 +1,9 @@
 """Which rows of the input each entry of a traced program's output can depend on.
 
 An entry carries a set of rows as a bit mask, and every operation says how the sets of its
-results follow from those of its arguments. One more bit says that an entry may differ by
-where its row stands, or by how many rows there are. The answer errs on one side: what is found
-independent of a row is so for all values, what is found dependent may not be.
+results follow from those of its arguments. One more bit says that an entry may depend on the
+place of its row, or on the number of rows. What is found independent of a row is so for all
+values; what is found dependent may not be.
 """
 
 from collections.abc import Callable, Sequence
