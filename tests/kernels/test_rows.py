@@ -194,8 +194,15 @@ UNEVEN = {
     "rule for tangents": lambda w, x: scaled_rule(x @ w),
     **{
         f"{name}, width {width}": lambda w, x, f=f, width=width: f(with_width(x @ w, width))
-        for name, f in {"rule that sums": summing_rule, "by place": by_place}.items()
         for width in range(2, 9)
+        for name, f in {
+            "rule that sums": summing_rule,
+            "by place": by_place,
+            "transposed": lambda z: z * (jnp.ones((len(z), 2)).T @ jnp.ones(len(z))),
+            "sum beside another": lambda z, n=width: (
+                z * (jnp.ones(n).sum() + jnp.ones(len(z)).sum())
+            ),
+        }.items()
     },
     "value of a callback": lambda w, x: called_back(x) * (x @ w),
     "rounded": lambda w, x: (x @ w).astype(by_number(x, jnp.bfloat16, jnp.float16)) + x @ w,

@@ -46,7 +46,7 @@ def depends_on_own_row_alone(closed: jex.ClosedJaxpr, n_leaves: int, lengths: Ro
             mask |= _along(own, 0, mask.ndim)
         masks.append(mask)
     try:
-        (output,) = _Following(lengths).run(flatten(closed), masks)
+        (output,) = _Following(lengths).run(_flat(closed), masks)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return False  # an operation has other parameters in this version of JAX
     return not (output & ~_along(own, 0, output.ndim)).any()
@@ -100,14 +100,14 @@ class _Following:
     def branches(self, step: Step, masks: Masks) -> Masks:
         """A choice between programs."""
         index, *rest = masks
-        results = [self.run(_closed(branch), rest) for branch in step.params["branches"]]
+        results = [self.run(_flat(branch), rest) for branch in step.params["branches"]]
         chosen = np.bitwise_or.reduce(index, axis=None)
         return [np.bitwise_or.reduce(same) | chosen for same in zip(*results, strict=True)]
 
     def scan(self, step: Step, masks: Masks) -> Masks:
         """A loop of known length."""
         params = step.params
-        body, (n_constants, n_carry) = _closed(params["jaxpr"]), scan_counts(params, len(masks))
+        body, (n_constants, n_carry) = _flat(params["jaxpr"]), scan_counts(params, len(masks))
         constants = masks[:n_constants]
         carry = masks[n_constants : n_constants + n_carry]
         sequences = masks[n_constants + n_carry :]
@@ -132,7 +132,7 @@ class _Following:
         """A loop of unknown length."""
         params = step.params
         n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
-        condition, body = _closed(params["cond_jaxpr"]), _closed(params["body_jaxpr"])
+        condition, body = _flat(params["cond_jaxpr"]), _flat(params["body_jaxpr"])
         given, constants = masks[:n_cond], masks[n_cond : n_cond + n_body]
 
         def turn(carry: Masks) -> Masks:
@@ -143,7 +143,7 @@ class _Following:
 
     def custom_derivative(self, step: Step, masks: Masks) -> Masks:
         """What the function depends on, and what its rule for tangents depends on."""
-        results = self.run(_closed(step.params["call_jaxpr"]), masks)
+        results = self.run(_flat(step.params["call_jaxpr"]), masks)
         if step.name != "custom_jvp_call" or self.is_in_rule:
             return results
         rule = self.lengths.rules.get(id(step.eqn))
@@ -154,7 +154,7 @@ class _Following:
             for var, mask in zip(step.eqn.invars, masks, strict=True)
             if jax.dtypes.issubdtype(var.aval.dtype, np.inexact)
         ]
-        derived = replace(self, is_in_rule=True).run(flatten(rule), [*masks, *moving])
+        derived = replace(self, is_in_rule=True).run(_flat(rule), [*masks, *moving])
         tangents = derived[len(results) :]
         if len(tangents) != len(results) or any(
             a.shape != b.shape for a, b in zip(results, tangents, strict=True)
@@ -172,8 +172,10 @@ _WITH_PROGRAMS: dict[str, Callable[[_Following, Step, Masks], Masks]] = {
 }
 
 
-def _closed(value: PyTree) -> Program:
-    return flatten(value if isinstance(value, jex.ClosedJaxpr) else jex.ClosedJaxpr(value, ()))
+def _flat(value: PyTree) -> Program:
+    """A program with the operations that it has, since those are known by their identity."""
+    closed = value if isinstance(value, jex.ClosedJaxpr) else jex.ClosedJaxpr(value, ())
+    return flatten(closed, simplifies=False)
 
 
 def _fixed_point(turn: Callable[[Masks], Masks], carry: Masks) -> Masks:

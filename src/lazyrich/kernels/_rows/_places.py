@@ -77,7 +77,6 @@ class RowLengths:
         rules: Rules,
     ) -> None:
         self.rules: dict[int, jex.ClosedJaxpr | None] = {}
-        self._new = _all_lengths(few) - _all_lengths(row)
         self._axes: dict[int, frozenset[tuple[int, int]]] = {}
         self._compare(row, few, batch)
         for one, some, others in zip(*map(_computing, (row, few, batch)), strict=True):
@@ -86,12 +85,12 @@ class RowLengths:
 
     def of(self, step: Step) -> frozenset[int]:
         """Lengths among those of an operation's arrays that follow from the number of rows."""
-        axes, shapes = self.axes_of(step), _shapes(step.eqn)
-        return self._new if axes is None else frozenset(shapes[k][axis] for k, axis in axes)
+        shapes = _shapes(step.eqn)
+        return frozenset(shapes[k][axis] for k, axis in self.axes_of(step))
 
-    def axes_of(self, step: Step) -> frozenset[tuple[int, int]] | None:
-        """Which (array, axis) of an operation have such a length; None if that is not known."""
-        return self._axes.get(id(step.eqn))
+    def axes_of(self, step: Step) -> frozenset[tuple[int, int]]:
+        """Which (array, axis) of an operation have such a length."""
+        return self._axes[id(step.eqn)]
 
     def _compare(self, row: jex.ClosedJaxpr, few: jex.ClosedJaxpr, batch: jex.ClosedJaxpr) -> None:
         pairs = [*zip(equations(few.jaxpr), equations(batch.jaxpr), strict=True)]
@@ -147,10 +146,7 @@ def may_use_place(
     before = [mask.shape for mask in masks]
     combined = _combined_axes(step, before, shapes)
     if combined is not None:
-        axes, arrays = lengths.axes_of(step), [*before, *shapes]
-        return any(
-            arrays[k][a] in counted and (axes is None or (k, a) in axes) for k, a in combined
-        )
+        return not lengths.axes_of(step).isdisjoint(combined)
     if is_of_rows or step.name in _KEEPS_EQUAL_ROWS:
         return False
     if step.name == "reshape":
@@ -201,11 +197,6 @@ def _counted_places(shape: tuple[int, ...], counted: frozenset[int]) -> list[tup
 
 def _computing(closed: jex.ClosedJaxpr) -> Iterator[Equation]:
     return (eqn for eqn in equations(closed.jaxpr) if eqn.primitive.name not in SHAPING)
-
-
-def _all_lengths(closed: jex.ClosedJaxpr) -> frozenset[int]:
-    shapes = (shape for eqn in equations(closed.jaxpr) for shape in _shapes(eqn))
-    return frozenset(chain(*shapes))
 
 
 def _differing_axes(some: Equation, one: Equation) -> frozenset[tuple[int, int]]:
