@@ -58,8 +58,8 @@ def fill_figures(
     )
     if len(found) < len(names):  # positions would be those of other experiments
         raise InputError(
-            f"{len(names) - len(found)} of {len(names)} experiments went missing from the store {store} meanwhile; "
-            "run again, which computes them."
+            f"{len(names) - len(found)} of {len(names)} experiments went missing from the store {store} "
+            "meanwhile; run again, which computes them."
         )
     keep(dict(enumerate(found)))  # with what another call on the same store has computed
 
