@@ -56,10 +56,11 @@ def fill_figures(
         progress=progress,
         submission=Submission(on_kept=keep),
     )
-    if len(found) < len(names):  # positions would be those of other experiments
+    lost = len(names) - len(found)
+    if lost:  # positions would be those of other experiments
         raise InputError(
-            f"{len(names) - len(found)} of {len(names)} experiments went missing from the store {store} "
-            "meanwhile; run again, which computes them."
+            f"{lost} of {len(names)} experiments went missing from the store {store} meanwhile; run "
+            "again, which computes them."
         )
     keep(dict(enumerate(found)))  # with what another call on the same store has computed
 
