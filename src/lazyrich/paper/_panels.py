@@ -59,8 +59,8 @@ def fill_figures(
     lost = len(names) - len(found)
     if lost:  # positions would be those of other experiments
         raise InputError(
-            f"{lost} of {len(names)} experiments went missing from the store {store} meanwhile; run "
-            "again, which computes them."
+            f"{lost} of {len(names)} experiments went missing from the store {store} meanwhile; "
+            "run again, which computes them."
         )
     keep(dict(enumerate(found)))  # with what another call on the same store has computed
 
