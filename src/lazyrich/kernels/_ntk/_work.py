@@ -21,9 +21,9 @@ _DEAR = frozenset({
     "cosh", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "log", "log1p", "logistic", "sinh",
     "tanh",
 })  # fmt: skip
-# XLA has no fast form of these: about ten times slower, and more for large arguments.
+# Of which XLA has no fast form: about ten times as long, and longer for large arguments.
 _DEAREST = frozenset({"atan2", "cbrt", "cos", "digamma", "lgamma", "pow", "sin", "tan"})
-# Operations of which nothing is left in a compiled program.
+# Of these nothing is left in a compiled program.
 FREE = frozenset({
     "broadcast_in_dim", "copy", "copy_p", "expand_dims", "iota", "optimization_barrier",
     "reshape", "squeeze", "stop_gradient",
@@ -96,7 +96,7 @@ def work_of(jaxpr: jex.Jaxpr) -> Work:
 
 
 def _fused_transposes(jaxpr: jex.Jaxpr) -> set[int]:
-    """Transposes read by entrywise arithmetic alone, into whose loop XLA fuses them."""
+    """Transposes that only entrywise arithmetic reads, in the loop of which they are done."""
     readers: dict[jex.Var, list[str]] = {}
     for eqn in jaxpr.eqns:
         for atom in eqn.invars:
@@ -113,7 +113,7 @@ def _fused_transposes(jaxpr: jex.Jaxpr) -> set[int]:
 
 
 def is_outer_product(eqn: Equation) -> bool:
-    """Whether a product has no sum, so that XLA computes it entry by entry."""
+    """Whether a product sums over nothing: XLA multiplies entries."""
     if eqn.primitive.name != "dot_general":
         return False
     (contracted, _), _ = eqn.params["dimension_numbers"]
