@@ -204,6 +204,15 @@ UNEVEN = {
             ),
         }.items()
     },
+    "transposed by the number": lambda w, x: (
+        x @ jnp.stack([w.T, 2 * w.T]).transpose(by_number(x, (0, 2, 1), (1, 2, 0)))[0, :, :2]
+    ),
+    "laid out by the number": lambda w, x: (
+        x @ jax.lax.broadcast_in_dim(w[:, 0], (3, 3), (by_number(x, 0, 1),))
+    ),
+    "rows transposed by the number": lambda w, x: jnp.transpose(
+        (x @ w)[:, :, None] * jnp.arange(2.0), by_number(x, (0, 2, 1), (0, 1, 2))
+    )[:, 0],
     "value of a callback": lambda w, x: called_back(x) * (x @ w),
     "rounded": lambda w, x: (x @ w).astype(by_number(x, jnp.bfloat16, jnp.float16)) + x @ w,
 }  # fmt: skip

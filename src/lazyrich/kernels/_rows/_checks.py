@@ -22,8 +22,9 @@ from lazyrich.kernels._equation import Equation
 from .._ntk._trace import flatten
 from .._ntk._traced_predictor import Traced, equations, operations
 from ._dependence import depends_on_own_row_alone
-from ._places import LENGTHS, SHAPING, RowLengths, are_alike
+from ._places import LENGTHS, RowLengths, are_alike
 from ._rules import Rules
+from ._shaping import SHAPING, Numbers
 
 _PLAIN = (bool, int, float, complex, str, np.generic, np.dtype, Enum)
 _DRAWING = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
@@ -71,14 +72,15 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
     if getattr(few.outputs, "shape", None) != (n_few, *batch.outputs.shape[1:]):
         return False  # such as outputs along the first axis
     programs, rules = (row.closed, few.closed, batch.closed), Rules()
-    if not are_alike(*programs) or not _OPAQUE.isdisjoint(operations(few.closed)):
+    numbers = Numbers(n_few, batch.outputs.shape[0])
+    if not are_alike(*programs, numbers) or not _OPAQUE.isdisjoint(operations(few.closed)):
         return False
     of_row, *of_others = (_constants(program, rules) for program in programs)
     if any(found != of_row for found in of_others):
         return False
     if any(not _same_constants(of.captured, row.captured) for of in (few, batch)):
         return False
-    lengths = RowLengths(*programs, rules)
+    lengths = RowLengths(*programs, rules, numbers)
     return depends_on_own_row_alone(few.closed, n_leaves, lengths)
 
 

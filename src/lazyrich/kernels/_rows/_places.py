@@ -18,12 +18,10 @@ from .._ntk._trace import Step
 from .._ntk._traced_predictor import equations, operations
 from ._masks import ENTRYWISE, Masks
 from ._rules import Rules
+from ._shaping import SHAPING, Numbers, are_shaped_alike
 
 PLACE = 1 << 7
 """The bit of a mask that stands for places and for the number of rows."""
-
-SHAPING = frozenset({"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"})
-"""Operations that JAX adds or leaves out where an axis has the length one."""
 
 LENGTHS = frozenset(
     {"fft_lengths", "length", "limit_indices", "new_sizes", "shape", "sizes", "slice_sizes"}
@@ -63,6 +61,7 @@ class RowLengths:
         few: that of few rows, of which this is asked.
         batch: that of another number of rows from two.
         rules: of all of them.
+        numbers: how many rows ``few`` and ``batch`` have.
 
     Attributes:
         rules: by the operation's id the rules for derivatives in ``few`` that compute the
@@ -75,7 +74,9 @@ class RowLengths:
         few: jex.ClosedJaxpr,
         batch: jex.ClosedJaxpr,
         rules: Rules,
+        numbers: Numbers,
     ) -> None:
+        self._numbers = numbers
         self.rules: dict[int, jex.ClosedJaxpr | None] = {}
         self._axes: dict[int, frozenset[tuple[int, int]]] = {}
         self._compare(row, few, batch)
@@ -101,7 +102,7 @@ class RowLengths:
 
     def _compare_rules(self, eqn: Equation, *found: jex.ClosedJaxpr | None) -> None:
         known = [rule for rule in found if rule is not None]
-        is_one = len(known) == len(found) and are_alike(*known)
+        is_one = len(known) == len(found) and are_alike(*known, self._numbers)
         if not is_one or self.rules.get(id(eqn), eqn) is None:
             self.rules[id(eqn)] = None
             return
@@ -110,12 +111,16 @@ class RowLengths:
         self._compare(row, few, batch)
 
 
-def are_alike(row: jex.ClosedJaxpr, few: jex.ClosedJaxpr, batch: jex.ClosedJaxpr) -> bool:
-    """Whether three programs have the same operations, except for shaping in that of one row."""
+def are_alike(
+    row: jex.ClosedJaxpr, few: jex.ClosedJaxpr, batch: jex.ClosedJaxpr, numbers: Numbers
+) -> bool:
+    """Whether three programs have the same operations, those that shape one row as they do."""
     if operations(few) != operations(batch):
         return False
     computing = ([eqn.primitive.name for eqn in _computing(of)] for of in (row, few))
-    return next(computing) == next(computing)
+    if next(computing) != next(computing):
+        return False
+    return are_shaped_alike(*([*equations(of.jaxpr)] for of in (row, few, batch)), numbers)
 
 
 def may_use_place(
