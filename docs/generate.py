@@ -100,10 +100,10 @@ def training_table() -> str:
     versions = machine["versions"]
     lines += [
         "",
-        f"{of_runs['n_runs']} seeds of student and teacher, time per step and run against one "
+        f"{of_runs['n_runs']} seeds of student and teacher, time per step and run relative to one "
         f"alone: {of_runs['loop'] / of_runs['alone']:.2f} one after another, "
         f"{of_runs['threads'] / of_runs['alone']:.2f} on threads, "
-        f"{of_runs['vmap'] / of_runs['alone']:.2f} in one `vmap`; measured and chosen by itself: "
+        f"{of_runs['vmap'] / of_runs['alone']:.2f} in one `vmap`, chosen by measuring: "
         f"{of_runs['auto'] / of_runs['alone']:.2f}. Default metrics and schedule cost: {more}. "
         f"Measured on {machine['processor']}, {machine['cores']} cores; JAX {versions['jax']}, "
         f"PyTorch {versions['torch']}; commit {machine['commit'][:7]}; `make benchmark` measures "

@@ -52,7 +52,9 @@ def test_in_a_container_the_group_is_the_top_of_what_is_mounted(tmp_path):
 
 def test_experiments_are_counted_before_they_are_made():
     require_countable(1000)
-    with pytest.raises(InputError, match=r"^1 000 000 000 experiments; more than --limit"):
+    with pytest.raises(
+        InputError, match=r"^There are 1 000 000 000 experiments, more than --limit"
+    ):
         require_countable(10**9)
     with pytest.raises(InputError, match="whole number of 81 digits experiments"):
         require_countable(10**80)

@@ -54,8 +54,8 @@ def store(tmp_path):
         (["train", "polynomial", "--set", "alpha=1\n"], "not a number in plain notation"),
         (["train", "polynomial", "--set", "metrics=" + "[" * 1000 + "]" * 1000], "nested deeper"),
         (["train", "polynomial", "--set", "width=1000000000"], "lower net.width"),
-        (["sweep", "polynomial", "--over", "seed=0:1000000000"], "1 000 000 000 experiments; more"),
-        (["sweep", "polynomial", "--dry", "--over", "seed=0:99999999999999999999"], "experiments;"),
+        (["sweep", "polynomial", "--over", "seed=0:1000000000"], "1 000 000 000 experiments, more"),
+        (["sweep", "polynomial", "--dry", "--over", "seed=0:99999999999999999999"], "experiments,"),
         (["sweep", "polynomial", "--over", "alpha=log:1:2:1000000000"], "more than --limit"),
         (
             ["sweep", "polynomial", "--over", "seed=0:2000", "--over", "alpha=log:1:2:900"],

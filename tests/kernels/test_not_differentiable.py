@@ -120,11 +120,11 @@ def test_deleted_arrays_are_named():
 def test_keys_that_have_no_order():
     params = {1: W, "w": W}
     for ask in (ntk, ntk_operator, explain_ntk):
-        with pytest.raises(InputError, match="parameters cannot be taken apart"):
+        with pytest.raises(InputError, match="parameters cannot be flattened"):
             ask(lambda p, x: x @ p[1], params, X)
-        with pytest.raises(InputError, match="inputs cannot be taken apart"):
+        with pytest.raises(InputError, match="inputs cannot be flattened"):
             ask(lambda w, x: x[1] @ w, W, {1: X, "x": X})
-    with pytest.raises(InputError, match="cannot be taken apart"):
+    with pytest.raises(InputError, match="cannot be flattened"):
         diagnose(lambda p, x: x @ p[1], params, params, X)
 
 

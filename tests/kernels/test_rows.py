@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.row_programs import centred_cotangent, centred_tangent
 
 from lazyrich._base import InputError
 from lazyrich.kernels import check_predictor, ntk, ntk_operator
@@ -24,21 +25,6 @@ def running_mean(z):
 
     return jax.lax.scan(turn, jnp.zeros(z.shape[1]), z)[1]
 
-
-@jax.custom_jvp
-def mixing_rule(z):
-    return z
-
-
-mixing_rule.defjvp(lambda p, t: (p[0], t[0] - t[0].mean(0)))
-
-
-@jax.custom_vjp
-def mixing_rule_back(z):
-    return z
-
-
-mixing_rule_back.defvjp(lambda z: (z, None), lambda _, g: (g - g.mean(0),))
 
 MIXING = {
     "cumsum": lambda w, x: jnp.cumsum(x @ w, 0),
@@ -61,8 +47,8 @@ MIXING = {
     ) @ w,
     "inside jit": lambda w, x: jax.jit(lambda z: z - z.mean(0))(x @ w),
     "gather": lambda w, x: (x @ w)[jnp.argsort(x[:, 0])],
-    "a rule for tangents": lambda w, x: mixing_rule(x @ w),
-    "a rule for cotangents": lambda w, x: mixing_rule_back(x @ w),
+    "a rule for tangents": lambda w, x: centred_tangent(x @ w),
+    "a rule for cotangents": lambda w, x: centred_cotangent(x @ w),
     "number of rows": lambda w, x: x @ w / len(x),
 }  # fmt: skip
 
@@ -108,6 +94,11 @@ def by_number(x, many, one):
     return many if len(x) > 3 else one
 
 
+def called_back(x):
+    number = np.float32(len(x))
+    return jax.pure_callback(lambda: number, jax.ShapeDtypeStruct((), np.float32))
+
+
 def with_ones(z):
     return jnp.concatenate([z, jnp.ones((len(z), len(z)))], 1)
 
@@ -118,6 +109,25 @@ def scaled_rule(z):
 
 
 scaled_rule.defjvp(lambda p, t: (p[0], t[0] * len(p[0])))
+
+
+@jax.custom_jvp
+def summing_rule(z):
+    return z
+
+
+summing_rule.defjvp(lambda p, t: (p[0], t[0] * jnp.ones(len(p[0])).sum()))
+
+
+def by_place(z):
+    """The constants 0 and 1 in turn, laid out anew, which only reshapes and transposes."""
+    return z * jnp.broadcast_to(jnp.arange(2.0), (len(z), 2)).reshape(2, len(z)).T
+
+
+def with_width(z, width):
+    """A product with ones of that width, whose length could be taken for a number of rows."""
+    return z @ jnp.ones((z.shape[1], width)) @ jnp.ones((width, 2))
+
 
 # Each row of the output depends on its own row alone, but rows are different functions.
 UNEVEN = {
@@ -182,6 +192,28 @@ UNEVEN = {
     "direction": lambda w, x: jax.lax.cumsum(x @ w, 1, reverse=len(x) > 3),
     "column": lambda w, x: (x @ w)[:, by_number(x, 1, 0)],
     "rule for tangents": lambda w, x: scaled_rule(x @ w),
+    **{
+        f"{name}, width {width}": lambda w, x, f=f, width=width: f(with_width(x @ w, width))
+        for width in range(2, 9)
+        for name, f in {
+            "rule that sums": summing_rule,
+            "by place": by_place,
+            "transposed": lambda z: z * (jnp.ones((len(z), 2)).T @ jnp.ones(len(z))),
+            "sum beside another": lambda z, n=width: (
+                z * (jnp.ones(n).sum() + jnp.ones(len(z)).sum())
+            ),
+        }.items()
+    },
+    "transposed by the number": lambda w, x: (
+        x @ jnp.stack([w.T, 2 * w.T]).transpose(by_number(x, (0, 2, 1), (1, 2, 0)))[0, :, :2]
+    ),
+    "laid out by the number": lambda w, x: (
+        x @ jax.lax.broadcast_in_dim(w[:, 0], (3, 3), (by_number(x, 0, 1),))
+    ),
+    "rows transposed by the number": lambda w, x: jnp.transpose(
+        (x @ w)[:, :, None] * jnp.arange(2.0), by_number(x, (0, 2, 1), (0, 1, 2))
+    )[:, 0],
+    "value of a callback": lambda w, x: called_back(x) * (x @ w),
     "rounded": lambda w, x: (x @ w).astype(by_number(x, jnp.bfloat16, jnp.float16)) + x @ w,
 }  # fmt: skip
 
@@ -191,7 +223,7 @@ def test_rows_that_are_different_functions_are_not_taken_for_one(name):
     assert not predictor_call(UNEVEN[name], W, X).is_row_wise()
 
 
-@pytest.mark.parametrize("name", ["counted", "first row", "power"])
+@pytest.mark.parametrize("name", ["counted", "first row", "power", "value of a callback"])
 def test_rows_that_are_different_functions_are_refused(name):
     with pytest.raises(InputError, match="place of the row"):
         ntk(UNEVEN[name], W, X)
@@ -314,5 +346,5 @@ def test_rows_may_be_taken_apart_if_all_are_treated_alike(first, factor):
         exact = factor**2 * 4 * x @ x.T
         np.testing.assert_allclose(ntk(predict, w, x), exact, rtol=1e-6, atol=1e-6)
     else:
-        with pytest.raises(InputError, match="by itself otherwise"):
+        with pytest.raises(InputError, match="for a row by itself"):
             ntk(predict, w, x)

@@ -139,8 +139,8 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
         (replaced(LABELS, unpacked(lambda c: b"\0\0\x0d\1" + c[4:])), "not an IDX file"),
         (replaced(LABELS, unpacked(lambda c: c[:6])), "not an IDX file"),
         (replaced(LABELS, unpacked(lambda c: b"")), "not an IDX file"),
-        (replaced(IMAGES, unpacked(lambda c: c[:-5])), "promises 9408 bytes .* holds 9403"),
-        (replaced(LABELS, unpacked(lambda c: c + b"\1")), "promises 6 bytes .* holds 7"),
+        (replaced(IMAGES, unpacked(lambda c: c[:-5])), "should have 9408 bytes .* has 9403"),
+        (replaced(LABELS, unpacked(lambda c: c + b"\1")), "should have 6 bytes .* has 7"),
         (replaced(LABELS, unpacked(lambda c: c[:-1] + b"\x0a")), "numbers from 0 to 9"),
         (
             replaced(LABELS, lambda c: gzip.compress(idx_bytes(np.zeros(5, np.uint8)))),

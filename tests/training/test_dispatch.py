@@ -111,7 +111,7 @@ def test_a_run_goes_on_with_the_metrics_it_began_with(tmp_path):
     again = train(STEPPED, checkpoint=path, metrics={"mine": loss})
     np.testing.assert_array_equal(first.records["mine"].values, again.records["mine"].values)
     for metrics in (None, {"other": loss}):
-        with pytest.raises(InputError, match="kept with the metrics"):
+        with pytest.raises(InputError, match="has records of the metrics"):
             train(STEPPED, checkpoint=path, metrics=metrics)
 
 

@@ -66,7 +66,7 @@ def _is_text(value: str) -> bool:
 
 
 def sentence_of(error: ValidationError, config: type[BaseModel]) -> str:
-    """What is wrong with the settings of a config, in one sentence: all, up to ten."""
+    """What is wrong with the settings of a config, up to ten faults in one sentence."""
     causes = list(islice(_causes(error, config), _MOST_CAUSES))
     n_more = error.error_count() - len(causes)
     causes += [f"and {n_more} more"] if n_more else []

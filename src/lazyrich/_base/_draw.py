@@ -47,7 +47,7 @@ def draw(
 
 
 def _is_by_place(key: PRNGKeyArray) -> bool:
-    """Whether an entry depends on the key and its place alone, and not on the shape."""
+    """Whether an entry depends only on the key and its place, and not on the shape."""
     return bool(jax.threefry_partitionable.value) and "threefry2x32" in str(
         jax.random.key_impl(key)
     )

@@ -24,11 +24,14 @@ def require_countable(n: int, *, limit: int = MOST_EXPERIMENTS) -> None:
         >>> require_countable(10**9)
         Traceback (most recent call last):
         ...
-        lazyrich._base._errors.InputError: 1 000 000 000 experiments; more than --limit
-        (1 000 000).
+        lazyrich._base._errors.InputError: There are 1 000 000 000 experiments, more than
+        --limit (1 000 000); give fewer, or a higher limit.
     """
     if n > limit:
-        raise InputError(f"{grouped(n)} experiments; more than --limit ({grouped(limit)}).")
+        raise InputError(
+            f"There are {grouped(n)} experiments, more than --limit ({grouped(limit)}); give "
+            "fewer, or a higher limit."
+        )
     free = free_memory()
     if free is not None and n * _BYTES_EACH > free:
         raise InputError(

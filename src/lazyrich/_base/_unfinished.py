@@ -14,8 +14,8 @@ from ._files import open_regular
 CREATE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags that open a file for writing which is not there yet."""
 
-# A file takes seconds to write at most; one that is older belongs to a process that was killed,
-# and one that is much older to a former process of that number.
+# Writing a file takes seconds at most: an older one was left by a process that was killed, and
+# a much older one by an earlier process of the same number.
 _UNFINISHED_SECONDS, _FORMER_SECONDS = 60, 86400
 _TRIAL = b"lazyrich tries whether a file can be written here\n"
 

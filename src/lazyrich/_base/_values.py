@@ -44,7 +44,7 @@ def read_value(text: str) -> Json:
     """
     bare = text.strip(" ")
     if not bare:
-        raise InputError("A value is empty; write it behind the sign, such as alpha=4.")
+        raise InputError("A value is empty; write it after the sign, such as alpha=4.")
     if bare[0] in '[{"' and bare == bare.strip():
         return read_json(bare)
     if bare in _WORDS:
@@ -62,17 +62,17 @@ def read_value(text: str) -> Json:
     return bare
 
 
-def read_json(text: str) -> Json:
+def read_json(text: str | bytes) -> Json:
     """The value of a JSON text that has only one reading.
 
     Args:
-        text: the JSON.
+        text: the JSON; bytes are read as UTF-8.
 
     Returns:
         A number, truth value, None, text, list or object.
 
     Raises:
-        InputError: if it is not JSON, names a key twice in one object, holds NaN, an
+        InputError: if it is not UTF-8 or not JSON, names a key twice in one object, holds NaN, an
             infinity or a number beyond the largest float, or is nested deeper than 32.
 
     Example:
@@ -81,7 +81,7 @@ def read_json(text: str) -> Json:
     """
     try:
         value = json.loads(
-            text,
+            text.decode() if isinstance(text, bytes) else text,
             object_pairs_hook=_without_repeats,
             parse_constant=_no_constant,
             parse_float=_real,
@@ -91,6 +91,8 @@ def read_json(text: str) -> Json:
         raise _too_deep() from None
     except InputError:
         raise
+    except UnicodeDecodeError:
+        raise InputError("The text is not JSON (it is not UTF-8 text).") from None
     except ValueError as error:
         raise InputError(f"The text is not JSON ({error}).") from None
     _require_shallow(value)
@@ -174,7 +176,7 @@ def read_whole_number(text: str, *, name: str) -> int:
 
 def _whole(text: str) -> int:
     if len(text) > _MOST_DIGITS:
-        raise InputError(f"A whole number has {len(text)} digits; no setting takes so large a one.")
+        raise InputError(f"A whole number has {len(text)} digits; give a smaller one.")
     return int(text)
 
 
@@ -221,4 +223,6 @@ def _require_shallow(value: object) -> None:
 
 
 def _too_deep() -> InputError:
-    return InputError(f"The JSON is nested deeper than {_MOST_LEVELS} levels; no setting is so.")
+    return InputError(
+        f"The JSON is nested deeper than {_MOST_LEVELS} levels; no setting needs that."
+    )

@@ -16,7 +16,7 @@ from ._errors import InputError
 from ._files import AnyPath, open_folder, open_regular, reason_of, type_name
 from ._unfinished import CREATE_NEW, part_name, remove_unfinished, try_writing
 
-# So many bytes tell PNG, PDF, HDF5, ZIP, HTML and JSON objects apart.
+# The first bytes that distinguish PNG, PDF, HDF5, ZIP, HTML and JSON objects.
 _BEGIN = 4
 
 

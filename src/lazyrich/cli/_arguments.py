@@ -30,7 +30,9 @@ def _local(kind: object, tokens: Sequence[Token]) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:  # no such user, or no home
-        raise InputError(f"{shown(text)} is nobody's home folder here.") from None
+        raise InputError(
+            f"{shown(text)} names no home folder here; give the path itself."
+        ) from None
 
 
 LocalPath = Annotated[Path, Parameter(converter=_local)]

@@ -51,8 +51,8 @@ def require_rows(n: int) -> None:
     """
     if n < _FEWEST_ROWS:
         raise InputError(
-            f"x has {n} row{'s' if n > 1 else ''}; a kernel that is centred over rows takes "
-            f"{_FEWEST_ROWS} or more, and some dozens say more."
+            f"x has {n} row{'s' if n > 1 else ''}; a kernel that is centred over rows needs "
+            f"{_FEWEST_ROWS} or more, and some dozens are better."
         )
 
 
@@ -73,7 +73,7 @@ def require_different_rows(leaves: Sequence[np.ndarray]) -> None:
     if len(seen) < _FEWEST_ROWS:
         raise InputError(
             f"x has {n} rows, of which {len(seen)} differ; a kernel that is centred over rows "
-            f"takes {_FEWEST_ROWS} different ones or more, and some dozens say more."
+            f"needs {_FEWEST_ROWS} different ones or more, and some dozens are better."
         )
 
 

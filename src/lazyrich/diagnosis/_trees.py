@@ -27,7 +27,7 @@ def as_tree(params: Params, name: str) -> Params:
         leaves, structure = jax.tree.flatten(params)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{name} cannot be taken apart ({error}); give dicts with keys of one type, and arrays."
+            f"{name} cannot be flattened ({error}); give dicts with keys of one type, and arrays."
         ) from error
     if not leaves:
         raise InputError(f"{name} holds no array; give a pytree of arrays.")

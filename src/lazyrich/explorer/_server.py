@@ -27,7 +27,7 @@ _MOST_THREADS = 32
 _JOB = re.compile(r"api/jobs/([0-9]{1,9})(/stop)?")
 _SECONDS = 20.0
 """A connection on which nothing arrives for so long is closed."""
-_GIVE_WAY_SECONDS = 1.0
+_PLACE_SECONDS = 1.0
 """How long a new connection waits for the place of an idle one."""
 _Request = socket | tuple[bytes, socket]
 
@@ -136,19 +136,19 @@ class _Server(ThreadingHTTPServer):
     def process_request(self, request: _Request, client_address: object) -> None:
         if not self.free.acquire(blocking=False):
             self._close_an_idle_connection()
-            if not self.free.acquire(timeout=_GIVE_WAY_SECONDS):
+            if not self.free.acquire(timeout=_PLACE_SECONDS):
                 self.shutdown_request(request)
                 return
         super().process_request(request, client_address)
 
-    def is_taken_from_idle(self, connection: socket) -> bool:
-        """Whether a connection was idle until now; one thread alone is told so."""
+    def end_idle(self, connection: socket) -> bool:
+        """Take a connection from the idle ones; false if another thread has done so."""
         return self.idle.pop(connection, self) is None
 
     def _close_an_idle_connection(self) -> None:
-        """Browsers keep connections open that they may never use again."""
+        """Close the one that has been idle longest: browsers keep some open without need."""
         for connection in list(self.idle):
-            if self.is_taken_from_idle(connection):
+            if self.end_idle(connection):
                 with suppress(OSError):  # its thread finds the end of the input, and ends
                     connection.shutdown(SHUT_RDWR)
                 return
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._site.explorer
 
     def handle_one_request(self) -> None:
-        """Until all of a request's headers have come, the connection is idle."""
+        """Count the connection as idle until the headers of a request have arrived."""
         self._site.idle[self.connection] = None
         try:
             super().handle_one_request()
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(code, _json({"error": message or "The request cannot be read."}), "json")
 
     def _answer(self, act: Callable[[str], tuple[bytes, str]]) -> None:
-        if not self._site.is_taken_from_idle(self.connection):
+        if not self._site.end_idle(self.connection):
             self.close_connection = True  # a new connection has its place now
             return
         try:
@@ -293,10 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(413, f"The content is longer than {MOST_BODY} bytes.")
         if self.headers.get_content_type() != "application/json":
             raise _Refused(415, "The content must be application/json.")
-        try:
-            found = read_json(self.rfile.read(int(length)).decode("utf-8"))
-        except UnicodeDecodeError:
-            raise _Refused(400, "The content is not JSON, which is UTF-8.") from None
+        found = read_json(self.rfile.read(int(length)))
         if not isinstance(found, dict):
             raise _Refused(400, "The content must be a JSON object.")
         return found

@@ -1,7 +1,7 @@
 """Diagnostics of laziness for any predictor: its tangent kernel and quantities derived from it.
 
-Takes a ``Predictor`` or a kernel matrix and gives arrays back. Never trains, never
-knows a network, a task or a file; works on every pure ``predict(params, x)``. Only
+Takes a ``Predictor`` or a kernel matrix and returns arrays. Trains nothing and imports no
+network or task; works on every pure ``predict(params, x)``. Only
 ``measure_rates`` reads the clock and writes a file: the rates by which kernels are planned.
 
 Vocabulary: the *kernel* is the empirical NTK K (n, n) on training rows, a *query

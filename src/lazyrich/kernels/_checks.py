@@ -43,7 +43,7 @@ def require_query_kernel(query_kernel: Array, kernel: Array) -> None:
 
 
 def require_block_size(block_size: int | None) -> None:
-    """Refuse a number of rows at once that is none.
+    """Refuse a block size that is not a number of rows.
 
     Raises:
         InputError: unless it is None or a whole number from 1.

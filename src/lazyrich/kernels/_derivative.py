@@ -1,4 +1,4 @@
-"""Say in one sentence what JAX cannot do with a predictor."""
+"""Explain in one sentence why JAX cannot differentiate a predictor, or run it row by row."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -28,9 +28,9 @@ def needs_derivative(
     leaves: Sequence[Array],
     rows: PyTree,
 ) -> Generator[None]:
-    """Explain an error inside: that JAX cannot differentiate a predictor, or not row by row.
+    """Explain an error raised inside, if JAX cannot differentiate the predictor row by row.
 
-    Nothing is tried unless there is an error.
+    The predictor is traced for that only after an error.
 
     Args:
         predict_row: the predictor on one row, (leaves, row) -> (c,).
@@ -38,7 +38,7 @@ def needs_derivative(
         rows: a pytree of arrays, (n, ...) each.
 
     Raises:
-        InputError: with what JAX says; other errors pass as they are.
+        InputError: with the message of JAX; other errors are raised as they are.
     """
     try:
         yield

@@ -78,7 +78,10 @@ def as_query_rows(x2: Inputs | None, rows: Rows) -> Rows | None:
         raise InputError(f"x2 has shape {x2.shape}; {wanted}")
     other = as_rows(x2, "x2")
     if other.structure != rows.structure:
-        raise InputError(f"x2 is put together as {other.structure}, x as {rows.structure}.")
+        raise InputError(
+            f"x2 has the structure {other.structure} and x {rows.structure}; give both in one "
+            "structure."
+        )
     if _row_shapes(other) != _row_shapes(rows):
         given = ", ".join(str(leaf.shape) for leaf in other.leaves)
         raise InputError(f"x2 has shape {given}; {wanted}")
@@ -219,7 +222,7 @@ def _lists_to_arrays(tree: PyTree, name: str, *, wants_float: bool = False) -> P
         raise
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{name} cannot be taken apart ({error}); give dicts with keys of one type, and arrays."
+            f"{name} cannot be flattened ({error}); give dicts with keys of one type, and arrays."
         ) from error
 
 

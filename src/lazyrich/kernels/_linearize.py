@@ -73,7 +73,8 @@ def _linearized(predict: Predictor, params0: Params, params: Params, x: Inputs) 
     here, (there, rebuild) = split_params(params)[0], split_params(params0)
     if [leaf.shape for leaf in here] != [leaf.shape for leaf in there]:
         raise InputError(
-            "The parameters have other shapes than those the linearized network was taken at."
+            "The parameters have other shapes than those at which the network was linearized; "
+            "pass a tree like that one."
         )
     change = [jnp.asarray(a - b, b.dtype) for a, b in zip(here, there, strict=True)]
     batch = as_rows(x).batch

@@ -87,7 +87,7 @@ def _require_no_state(params: Params) -> None:
     for node in jax.tree.leaves(params, is_leaf=_is_state):
         if _is_state(node):
             raise InputError(
-                f"The parameters hold a {type(node).__name__}, which is state and no parameter; "
+                f"The parameters hold a {type(node).__name__}, which is state, not a parameter; "
                 "close over it and pass the trainable part alone (for nnx: nnx.split(model, "
                 "nnx.Param, ...); for equinox: eqx.nn.make_with_state and eqx.partition)."
             )
@@ -97,7 +97,7 @@ def _require_no_state(params: Params) -> None:
         if not _RUNNING.isdisjoint(n.rsplit(".", 1)[-1] for n in names) and _has_floats(leaf):
             raise InputError(
                 f"The parameters hold running statistics at {jax.tree_util.keystr(path)}, which "
-                "are no parameters; close over them in the predictor and pass the trainable part "
+                "are not parameters; close over them in the predictor and pass the trainable part "
                 "alone."
             )
 

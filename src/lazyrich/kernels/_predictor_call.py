@@ -215,7 +215,7 @@ def predictor_call(
     else:
         row = on(1) if rows.n_rows > 1 else asked
         batch = asked if rows.n_rows > 1 else on(2)
-        few = lambda: on(N_ROWS)  # noqa: E731
+        few = partial(on, N_ROWS - (rows.n_rows == N_ROWS))
         keys = row.key, batch.key
         key = None if None in keys else (*keys, len(leaves))
     size = getattr(row.outputs, "size", None)
@@ -245,7 +245,7 @@ def _whole(array: Array) -> Array:
     if getattr(manual, "varying", getattr(kind, "vma", None)):
         raise InputError(
             "The tangent kernel cannot be taken inside shard_map of arrays that differ between the "
-            "devices; call it outside, where it shares the rows among the devices by itself."
+            "devices; call it outside, where the rows are divided among the devices."
         )
     sharding = getattr(kind, "sharding", None)
     if sharding is None or all(axis is None for axis in sharding.spec):

@@ -65,9 +65,7 @@ def read_table(text: str) -> ClaimsTable:
     names = [full_name(one) for one in table.claim]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(
-            f"The table of claims has {twice!r} twice; give claims names of their own."
-        )
+        raise InputError(f"The table of claims has {twice!r} twice; give each claim its own name.")
     for change in table.history:
         for name in change.claims:
             if name not in names:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 import jax
 import xarray as xr
 
-from lazyrich._base import Config, field_paths, matching_paths, read_value
+from lazyrich._base import Config, InputError, field_paths, matching_paths, read_value
 from lazyrich.sweeps import Outcome, Submission, experiment_key, fill, to_dataset
 
 from ._figure_spec import Panel, Panels
@@ -30,6 +30,9 @@ def fill_figures(
         store: as for ``lazyrich.sweeps.sweep``, as are the others.
         executor: where to compute.
         progress: show how far it is, on stderr; a text names the sweep there.
+
+    Raises:
+        InputError: if an experiment is removed from the store meanwhile, or as ``sweep`` does.
     """
     keys = [_distinct(panels) for panels in figures]
     distinct = {key: one for of_one in keys for key, one in of_one.items()}
@@ -53,6 +56,12 @@ def fill_figures(
         progress=progress,
         submission=Submission(on_kept=keep),
     )
+    lost = len(names) - len(found)
+    if lost:  # positions would be those of other experiments
+        raise InputError(
+            f"{lost} of {len(names)} experiments went missing from the store {store} meanwhile; "
+            "run again, which computes them."
+        )
     keep(dict(enumerate(found)))  # with what another call on the same store has computed
 
 

@@ -173,8 +173,8 @@ def as_json(results: Results) -> dict[str, Json]:
 def _read(path: Path) -> tuple[Results, list[str]]:
     """All results that can be read, and what is wrong with the rest."""
     try:
-        content = read_json(read_file(path, _MOST_BYTES).decode())
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_json(read_file(path, _MOST_BYTES))
+    except OSError as error:
         return {}, [reason_of(error)]
     except InputError as error:  # also where a key stands twice: one of its two would be lost
         said = str(error).rstrip(".")

@@ -22,8 +22,8 @@ from ._rows import Row
 from ._stored_rows import DamagedRows, checksum, require_sound
 
 _MADE_BY, _EDITION = "lazyrich race", "edition.json"
-_HEAD = f'{{\n "made_by": "{_MADE_BY}",\n'
-_KIND = FileKind("a file of a race", lambda file: file.read(len(_HEAD)) == _HEAD.encode())
+_HEAD = f'{{\n "made_by": "{_MADE_BY}",\n'.encode()
+_KIND = FileKind("a file of a race", lambda file: file.read(len(_HEAD)) == _HEAD)
 _CURE = "choose another folder with --out"
 _MOST_BYTES = 50_000_000
 
@@ -138,13 +138,13 @@ class Results:
 def _read(path: Path) -> dict[str, Json] | None:
     """The content of a file of a race; None if it is not there."""
     try:
-        content = read_file(path, _MOST_BYTES).decode()
+        content = read_file(path, _MOST_BYTES)
         tree = read_json(content) if content.startswith(_HEAD) else None
     except FileNotFoundError:
         return None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason_of(error)}); {_CURE}.") from None
-    except (UnicodeDecodeError, InputError):
+    except InputError:
         tree = None
     if not isinstance(tree, dict):
         raise InputError(f"{path} is not a file of a race; {_CURE}.")
@@ -157,5 +157,5 @@ def _write(path: Path, about: Mapping[str, Json], rows: Sequence[Row] | None = N
         # A line a trial: small differences between versions.
         inner = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
         lines.append(f' "rows": [\n{inner}\n ]')
-    text = _HEAD + ",\n".join(lines) + "\n}\n"
-    write_file(path, text.encode(), kind=_KIND, cure=_CURE)
+    text = ",\n".join(lines) + "\n}\n"
+    write_file(path, _HEAD + text.encode(), kind=_KIND, cure=_CURE)

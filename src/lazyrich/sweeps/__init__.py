@@ -3,7 +3,7 @@
 Takes frozen configs and a function that computes a list of them, keeps every result in a
 file of its own, and gives back one labelled dataset. Knows no net, no task, no figure.
 
-Vocabulary: a *grid* is experiments from axes; a *store* is a folder (or an URL) of
+Vocabulary: a *grid* is experiments from axes; a *store* is a folder (or a URL) of
 finished experiments; a *key* is an experiment's name in it; a *chunk* is what one call of
 a worker computes; an *outcome* is what is kept of an experiment.
 """

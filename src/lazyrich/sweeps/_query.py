@@ -44,7 +44,7 @@ def find(store: str | os.PathLike[str], where: Iterable[str] = ()) -> list[Outco
     """The experiments of a store that meet all conditions.
 
     Args:
-        store: a folder, or an URL that fsspec opens.
+        store: a folder, or a URL that fsspec opens.
         where: conditions such as ``alpha=1``, ``epsilon<=0.1``, ``net.kind=mlp`` or
             ``status!=ok``; a setting is named by its path or by an end of it that no
             other has.
@@ -107,7 +107,7 @@ def open_dataset(store: str | os.PathLike[str], where: Iterable[str] = ()) -> xr
     What was computed with several versions of the numerics has them as a dimension.
 
     Args:
-        store: a folder, or an URL that fsspec opens.
+        store: a folder, or a URL that fsspec opens.
         where: conditions, as for ``find``.
 
     Returns:

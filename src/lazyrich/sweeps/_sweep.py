@@ -68,7 +68,7 @@ def sweep(
 
     Args:
         experiments: frozen configs, such as ``grid`` gives.
-        store: a folder, or an URL that fsspec opens, such as ``s3://bucket/folder``.
+        store: a folder, or a URL that fsspec opens, such as ``s3://bucket/folder``.
         executor: "serial" (or None), "threads:N", "processes:N", "dask:ADDRESS", or any executor
             of the form of ``concurrent.futures``; only ``submit`` and ``shutdown`` are used.
         progress: show how far it is, on stderr.
@@ -167,7 +167,7 @@ def fill(
     former = {key: former_keys(one) for key, one in zip(keys, asked, strict=True)}
     kept.scan([*keys, *(name for names in former.values() for name in names)])
     chosen: object = run if run is not None else training.train_many
-    tell = _teller(kept, keys, former, submission)
+    hand_over = _handing_over(kept, keys, former, submission)
     counts = Counts(len(keys), began=time.monotonic())
     todo = []
     for key, experiment in zip(keys, asked, strict=True):
@@ -190,10 +190,10 @@ def fill(
     name = progress if isinstance(progress, str) else "sweep"
     report = ProgressReport(counts, name=name, is_shown=bool(progress))
     try:
-        tell(set(keys) - {key for key, _ in todo})
+        hand_over(set(keys) - {key for key, _ in todo})
         if workers is not None:
             driver = Driver(kept, workers, chosen, counts, report)
-            driver.on_kept = lambda key: tell([key])
+            driver.on_kept = lambda key: hand_over([key])
             driver.compute(todo, submission.batch_size)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(counts, kept.where)) from None
@@ -206,21 +206,22 @@ def fill(
     return [outcomes[name] for name in names if name in outcomes]
 
 
-def _teller(
+def _handing_over(
     kept: Store, keys: Sequence[str], former: Mapping[str, Sequence[str]], submission: Submission
 ) -> Callable[[Iterable[str]], None]:
-    """Hands over the outcomes of keys, if anybody listens."""
+    """What passes the outcomes of keys to ``on_kept``, if there is one."""
     positions = {key: position for position, key in enumerate(keys)}
 
-    def tell(some: Iterable[str]) -> None:
+    def hand_over(some: Iterable[str]) -> None:
         if submission.on_kept is None:
             return
         names = {key: _stored_name(kept, key, former[key]) for key in some}
         found = kept.outcomes(names.values())
-        told = {positions[key]: found[name] for key, name in names.items() if name in found}
-        submission.on_kept(told)
+        submission.on_kept(
+            {positions[key]: found[name] for key, name in names.items() if name in found}
+        )
 
-    return tell
+    return hand_over
 
 
 def _is_to_do(facts: Facts | None, submission: Submission, run: Run) -> bool:
@@ -253,7 +254,7 @@ def count_stored(experiments: Sequence[Config], store: str | os.PathLike[str]) -
 
     Args:
         experiments: frozen configs.
-        store: a folder, or an URL that fsspec opens.
+        store: a folder, or a URL that fsspec opens.
 
     Returns:
         A number from 0 to that of the experiments.

@@ -28,7 +28,7 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
             written, or a file is there that is no such table.
     """
     if path.suffix not in _KINDS:
-        raise InputError(f"{path} is not a name of a table; end it in .csv or .parquet.")
+        raise InputError(f"{path} is not the name of a table; end it in .csv or .parquet.")
     try:
         if path.suffix == ".csv":
             content = table.to_csv(index=False).encode()

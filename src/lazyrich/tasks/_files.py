@@ -161,7 +161,7 @@ def read_idx(path: Path) -> np.ndarray:
     n_bytes = int(np.prod(shape, dtype=object))
     if len(data) - header != n_bytes:
         raise InputError(
-            f"{path} promises {n_bytes} bytes after its header and holds {len(data) - header}; "
+            f"{path} should have {n_bytes} bytes after its header and has {len(data) - header}; "
             f"{ADVICE}."
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)

@@ -123,8 +123,7 @@ def read_checkpoint(path: Path, experiment: Simulation) -> Saved | None:
     if not is_ours:
         raise InputError(
             f"{path} is not a checkpoint of lazyrich, or damaged beyond recognition; move it "
-            "away or "
-            "choose another place."
+            "away or choose another place."
         )
     header, arrays = _parts(path, sealed)
     if header["numerics"] != experiment.numerics:

@@ -131,7 +131,7 @@ class CommitteeExperiment(Simulation):
         if self.dynamics == "flow" and self.momentum:
             raise InputError("momentum needs steps; take the dynamics descent, or momentum 0")
         if self.mixed is not None and self.aligned:
-            raise InputError("mixed and aligned both put the solution in; give one of them")
+            raise InputError("mixed and aligned both add the solution's weights; give one of them")
         if self.printed is not None:
             require_no_seed(self.seed)
             if (len(self.printed.target_keys), len(self.printed.weight_keys)) != (

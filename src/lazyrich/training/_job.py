@@ -105,14 +105,14 @@ class Job:
             return None
 
     def _with_these_metrics(self, path: Path, saved: Saved | None) -> Saved | None:
-        """Half a record is not a record: a run goes on with the metrics that it began with."""
+        """Refuse other metrics than those that a run began with: their records would lack steps."""
         if saved is None or not len(saved.steps):
             return saved
         there, asked = own_records(saved), {name for name, _ in self.metrics}
         if there != asked:
             raise InputError(
-                f"The checkpoint {path} was kept with the metrics {sorted(there) or 'none'}, and "
-                f"asked for are {sorted(asked) or 'none'}; give the same, or choose another file."
+                f"The checkpoint {path} has records of the metrics {sorted(there) or 'none'}, and "
+                f"this call has {sorted(asked) or 'none'}; give the same, or choose another file."
             )
         return saved
 

@@ -56,8 +56,8 @@ def cross_entropy(logits: Float[Array, "n c"], one_hot: Float[Array, "n c"]) -> 
         The loss in nats, zero or above.
 
     Raises:
-        InputError: if the shapes differ, there are no rows, something is no real number, or
-            a label is anything else than a single one among zeros.
+        InputError: if the shapes differ, there are no rows, something is not a real number, or
+            a label is not one-hot.
 
     Example:
         >>> loss = cross_entropy(jnp.array([[50.0, 0.0]]), jnp.array([[1.0, 0.0]]))
@@ -180,7 +180,7 @@ def matched_classes(**pair: object) -> tuple[Array, ...]:
     is_one_hot = known is None or (np.isin(known, (0, 1)).all() and (np.sum(known, -1) == 1).all())
     if scores.ndim != 2 or not is_one_hot:
         raise InputError(
-            f"The labels have the shape {labels.shape}; give one row for each, of a single one "
-            "among zeros, such as jax.nn.one_hot(classes, n_classes)."
+            f"The labels have the shape {labels.shape}; give one-hot rows, such as "
+            "jax.nn.one_hot(classes, n_classes)."
         )
     return scores, labels

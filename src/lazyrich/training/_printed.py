@@ -108,9 +108,9 @@ def require_printable(draw: PrintedDraw, task: Task, net: Net) -> None:
         is_known = False
     if not is_known:
         raise InputError(
-            f"no printed figure draws {task.kind} with {net.kind} so: take a committee machine on "
-            "polynomial or eigenvector labels, or an MLP on a teacher, both unit_normal without "
-            "biases, with a key for each array"
+            f"no printed figure has such a draw of {task.kind} and {net.kind}; take a committee "
+            "machine on polynomial or eigenvector labels, or an MLP on a teacher, both "
+            "unit_normal without biases, with a key for each array"
         )
 
 

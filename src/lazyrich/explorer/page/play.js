@@ -39,7 +39,7 @@ const CHARTS = {
 };
 
 export class Play {
-  // `onChange` is told when the settings have been changed by hand.
+  // `onChange` is called when the settings have been changed by hand.
   constructor({ onChange }) {
     this.onChange = onChange;
     this.settings = defaults();

@@ -1,6 +1,6 @@
 // Matrices that lie in one piece of memory, and their products leftᵀ right in blocks of 4 × 4,
 // whose sixteen sums stay in registers: by WebAssembly, and in JavaScript where there is none,
-// with the same sums in the same order. Sides are filled up with zeros to multiples of four.
+// with the same sums in the same order. Sides are padded with zeros to multiples of four.
 
 import { stripBytes } from "./wasm.js";
 
@@ -17,7 +17,7 @@ const compiled = (() => {
   }
 })();
 
-// Null where the browser has no more addresses to give.
+// Null where the browser cannot reserve the address space.
 function memoryOf(bytes) {
   try {
     return new WebAssembly.Memory({ initial: Math.ceil(bytes / PAGE_BYTES) });
@@ -35,7 +35,7 @@ class Matrix {
     this.values = new Float64Array(buffer, at * WORD, this.nRows * this.nColumns);
   }
 
-  // Takes over n rows; what fills up stays zero.
+  // Copies n rows; the padding stays zero.
   set(rows, n) {
     const width = rows.length / n;
     for (let i = 0; i < n; i++) this.values.set(rows.subarray(i * width, (i + 1) * width), i * this.nColumns);
@@ -50,8 +50,8 @@ class Matrix {
 }
 
 export class Products {
-  // By name the sides of each matrix; the matrices are zero. Each user of WebAssembly reserves
-  // gigabytes of addresses, so that it is for the loop that takes the time.
+  // `shapes`: by name the sides of each matrix, which begins at zero. `isFast` takes WebAssembly,
+  // whose every memory reserves gigabytes of address space: it is for the loop that takes the time.
   constructor(shapes, { isFast = false } = {}) {
     const size = ([nRows, nColumns]) => fours(nRows) * fours(nColumns);
     const bytes = WORD * Object.values(shapes).reduce((sum, shape) => sum + size(shape), 0);

@@ -1,5 +1,5 @@
-// Gradient descent on rows of weights. What the loop carries is their displacement, so that a
-// lazy network loses no digits.
+// Gradient descent on rows of weights. The loop updates their displacement, so that no digits of
+// a lazy network's small changes are lost.
 
 import { eigenSymmetric } from "./linear.js";
 import { Products } from "./products.js";
@@ -47,7 +47,7 @@ export class MovingRows {
     this.prepareSlope();
   }
 
-  // φ′ at the start, and zero in the columns that fill up, which therefore stay.
+  // φ′ at the start; zero in the columns of padding, which therefore never move.
   prepareSlope() {
     const { slope, moved } = this;
     moved.setTransposed(this.rows, this.nRows);
@@ -58,7 +58,7 @@ export class MovingRows {
     });
   }
 
-  // w_i ← w_i − c ⟨r φ′(w_i·x) x⟩ with c = 2 learning_rate/α, by way of the heavy ball if asked.
+  // w_i ← w_i − c ⟨r φ′(w_i·x) x⟩ with c = 2 learning_rate/α, with heavy-ball momentum.
   makeStep() {
     const { alpha, learning_rate, momentum } = this.settings;
     this.products.multiply(this.change, this.pointsAcross, this.moved);
@@ -72,7 +72,7 @@ export class MovingRows {
     }
   }
 
-  // Into `pull` r φ′ for each point and row.
+  // Writes r φ′ for each point and row to `pull`.
   weigh() {
     const { n_train, alpha, epsilon } = this.settings;
     const n = this.change.nColumns;
@@ -80,7 +80,7 @@ export class MovingRows {
     const half = 0.5 * epsilon;
     for (let p = 0; p < n_train; p++) {
       const at = p * n;
-      // Four sums, none of which waits for another.
+      // Four independent sums, which the processor computes at the same time.
       let a = 0, b = 0, c = 0, d = 0;
       for (let i = at; i < at + n; i += 4) {
         a += change[i] * (slope[i] + half * change[i]);

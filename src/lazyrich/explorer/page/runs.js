@@ -150,7 +150,7 @@ export class Runs {
     const isNumber = !Number.isNaN(wanted);
     return (k) => {
       const found = value(k);
-      // What is not there is neither above nor below a number; it is what the table shows.
+      // A missing value is neither above nor below a number; it equals its text in the table.
       if (found === null || found === undefined) {
         const isShown = textOf(name, found, this.source.document.runs[k]) === match[3];
         return { "=": isShown, "!=": !isShown }[match[2]] ?? false;
@@ -189,7 +189,7 @@ export class Runs {
     this.onChange();
   }
 
-  // The curves of some runs; null, and the caption says why, if they cannot be had.
+  // The curves of some runs; null, with the reason in the caption, if they cannot be fetched.
   async curvesOf(numbers) {
     try {
       return await this.source.curvesOf(numbers);
@@ -303,7 +303,7 @@ export class Runs {
   }
 }
 
-// A value of a run as the table shows it: never is said of losses that were recorded and did not fall.
+// A value of a run as text; "never" stands for a recorded loss that did not fall.
 function textOf(name, value, run) {
   if (value === null || value === undefined) {
     return ["train_step", "test_step", "delay"].includes(name) && hasLosses(run) ? "never" : "–";

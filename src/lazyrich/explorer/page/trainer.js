@@ -82,10 +82,10 @@ export class Trainer {
     document.getElementById("train-stop").disabled = !isRunning;
   }
 
-  // What is news is also read out; numbers that change all the time are not.
-  say(text, isNews = true) {
+  // Screen readers read out the summary: it changes with the state and not with every number.
+  say(text, isSummary = true) {
     document.getElementById("train-reading").textContent = text;
-    if (isNews) document.getElementById("train-summary").textContent = text;
+    if (isSummary) document.getElementById("train-summary").textContent = text;
   }
 
   recolor() {

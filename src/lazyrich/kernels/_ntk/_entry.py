@@ -119,7 +119,7 @@ def ntk(
 def _within(
     call: PredictorCall, fixed: "_Fixed", most: int | None
 ) -> tuple[Array, Array, RowChange | None]:
-    """As `_computed`, within the memory that is given, or else that is free."""
+    """As `_computed`, within the memory given; without one, within what is free if need be."""
     if most is not None:
         fixed = _fixed_within(call, fixed, most)
     try:

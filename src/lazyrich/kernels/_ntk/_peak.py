@@ -37,7 +37,7 @@ def peak_bytes(jaxpr: jex.Jaxpr) -> int:
 
 
 def _written_over(eqn: jex.JaxprEqn) -> list[jex.Var]:
-    """The state that a loop begins with, whose memory is that of its results."""
+    """The initial state of a loop, whose memory its results reuse."""
     name, params = eqn.primitive.name, eqn.params
     first = last = len(eqn.invars)
     if name == "scan":
@@ -45,7 +45,7 @@ def _written_over(eqn: jex.JaxprEqn) -> list[jex.Var]:
             first, n_carry = scan_counts(params, len(eqn.invars))
             last = first + n_carry
         except (AttributeError, KeyError, TypeError):
-            return []  # written otherwise by another version of JAX
+            return []  # a scan has other parameters in this version of JAX
     elif name == "while":
         first = params["cond_nconsts"] + params["body_nconsts"]
     return [atom for atom in eqn.invars[first:last] if not isinstance(atom, jex.Literal)]

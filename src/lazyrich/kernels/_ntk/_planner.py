@@ -40,8 +40,8 @@ def make_plan(
 ) -> Plan:
     """Decide the way of every parameter: the one that takes less time, as predicted.
 
-    Loops over time are written out only where that saves forming a Jacobian: a program
-    written out has many small steps.
+    Loops over time are unrolled only where that avoids a Jacobian, since an unrolled program
+    has many small steps.
 
     Args:
         row_predict: (leaves, row) -> (c,).

@@ -50,17 +50,23 @@ def trace(
 
 
 def flatten(
-    closed: jex.ClosedJaxpr, *, opens_loops: bool = False, opens_turns: bool = True
+    closed: jex.ClosedJaxpr,
+    *,
+    opens_loops: bool = False,
+    opens_turns: bool = True,
+    simplifies: bool = True,
 ) -> Program:
     """A traced function in flat form, as `trace` gives it.
 
     Args:
         closed: the trace.
         opens_loops: as in `trace`.
-        opens_turns: whether to write out also loops over other things than parameters,
-            turn by turn.
+        opens_turns: with ``opens_loops``, whether to unroll loops over other values than
+            parameters too.
+        simplifies: whether to merge equal operations, and to contract transposed arrays
+            without transposing them.
     """
-    builder = _Builder(opens_loops=opens_loops, opens_turns=opens_turns)
+    builder = _Builder(opens_loops=opens_loops, opens_turns=opens_turns, simplifies=simplifies)
     inputs = tuple(builder.slot(var.aval) for var in closed.jaxpr.invars)
     builder.params, builder.rowwise = frozenset(inputs[:-1]), {*inputs[-1:]}
     outputs = tuple(builder.inline(closed.jaxpr, closed.consts, inputs))
@@ -75,9 +81,10 @@ def flatten(
 
 
 class _Builder:
-    def __init__(self, *, opens_loops: bool, opens_turns: bool) -> None:
+    def __init__(self, *, opens_loops: bool, opens_turns: bool, simplifies: bool) -> None:
         self.opens_loops = opens_loops
         self.opens_turns = opens_turns
+        self.simplifies = simplifies
         self.params: frozenset[int] = frozenset()
         self.steps: list[Step] = []
         self.shapes: list[jax.ShapeDtypeStruct] = []
@@ -143,14 +150,14 @@ class _Builder:
                 return opened
         if self._is_identity(eqn, ins):
             return ins
-        if eqn.primitive.name == "dot_general":
+        if eqn.primitive.name == "dot_general" and self.simplifies:
             plain = without_transposes(self, eqn, ins)
             if plain is None and self.opens_loops:
                 plain = without_scales(self, eqn, ins) or without_products(self, eqn, ins)
             if plain is not None:
                 return plain
         key = operation_key(eqn, ins)
-        if eqn.effects or key not in self._known:
+        if eqn.effects or not self.simplifies or key not in self._known:
             outs = tuple(self.slot(var.aval) for var in eqn.outvars)
             self.steps.append(Step(eqn, ins, outs))
             self._known[key] = outs

@@ -102,7 +102,7 @@ def traced(
 
 
 def said(error: BaseException) -> str:
-    """An error in one line: its type and the beginning of its text."""
+    """An error in one line: its type and the beginning of its message."""
     line = (str(error).strip().splitlines() or [""])[0]
     text = line[:200] + ("…" if len(line) > 200 else "")
     return f"{type(error).__name__}: {text.removesuffix('.')}"

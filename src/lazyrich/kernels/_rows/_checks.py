@@ -1,11 +1,10 @@
 """Is each row of the output one function of its own row of the input alone?
 
-Asked of the traced program first, where the answer holds for all inputs and parameters. Where
-the program does not tell, it is tried: every row is changed while every other row is watched.
+Where the traced program shows it, that holds for all inputs and parameters. Where it does not,
+the predictor is run: some rows are changed, and the outputs of the others are compared.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple
 
@@ -20,14 +19,18 @@ from jaxtyping import Array, Float, PyTree
 from lazyrich._base import InputError
 from lazyrich.kernels._equation import Equation
 
-from .._ntk._program_key import NoKeyError, derivative
 from .._ntk._trace import flatten
 from .._ntk._traced_predictor import Traced, equations, operations
-from ._dependence import N_ROWS, depends_on_own_row_alone
-from ._places import LENGTHS, SHAPING, Counts
+from ._dependence import depends_on_own_row_alone
+from ._places import LENGTHS, RowLengths, are_alike
+from ._rules import Rules
+from ._shaping import SHAPING, Numbers
 
 _PLAIN = (bool, int, float, complex, str, np.generic, np.dtype, Enum)
 _DRAWING = frozenset({"random_bits", "random_gamma", "rng_bit_generator", "threefry2x32"})
+# Of a call into other code the program has the arguments and not what is computed from them,
+# and of a backward rule not what it does to sums over rows.
+_OPAQUE = frozenset({"custom_vjp_call", "ffi_call", "io_callback", "pure_callback"})
 
 _MIXES = (
     "predict mixes the rows of a batch: the output of one row changes with another row; each row "
@@ -35,9 +38,9 @@ _MIXES = (
     "mode with stored statistics, and switch dropout off."
 )
 _COUNTS = (
-    "predict treats a row by itself otherwise than the same row among others (a mean over the "
-    "batch, the place of the row, or a rule with another derivative?); each row of the output must "
-    "depend on its own row alone, whatever its place and the number of rows."
+    "predict computes something else for a row by itself than for the same row in a batch (does it "
+    "use a mean over the batch, the place of the row, or a rule with another derivative?); each "
+    "row of the output must depend on its own row alone, whatever its place and the number of rows."
 )
 
 
@@ -60,44 +63,40 @@ def is_row_wise(batch: Traced, row: Traced, few: Traced, n_leaves: int) -> bool:
     """Whether the program shows that its rows are independent, and one function.
 
     Args:
-        batch: the predictor on all rows.
+        batch: the predictor on two rows or more.
         row: on one row.
-        few: on ``N_ROWS`` rows.
+        few: on up to ``N_ROWS`` rows, another number than that of ``batch``.
         n_leaves: how many of the arguments are parameters.
     """
-    n = batch.outputs.shape[0]
-    if getattr(few.outputs, "shape", None) != (N_ROWS, *batch.outputs.shape[1:]):
-        return False  # outputs along the first axis, say
-    kinds = (few,) if n == 1 else (few, batch)
-    if n > 1 and operations(few.closed) != operations(batch.closed):
+    n_few = few.closed.jaxpr.invars[n_leaves].aval.shape[0]
+    if getattr(few.outputs, "shape", None) != (n_few, *batch.outputs.shape[1:]):
+        return False  # such as outputs along the first axis
+    programs, rules = (row.closed, few.closed, batch.closed), Rules()
+    numbers = Numbers(n_few, batch.outputs.shape[0])
+    if not are_alike(*programs, numbers) or not _OPAQUE.isdisjoint(operations(few.closed)):
         return False
-    if any(_numbers(of.closed) != _numbers(row.closed) for of in kinds):
+    of_row, *of_others = (_constants(program, rules) for program in programs)
+    if any(found != of_row for found in of_others):
         return False
-    if _computing(row.closed) != _computing(few.closed):
+    if any(not _same_constants(of.captured, row.captured) for of in (few, batch)):
         return False
-    if any(not _same_constants(of.captured, row.captured) for of in kinds):
-        return False
-    if "custom_vjp_call" in operations(few.closed):
-        return False  # what its rule does to sums over rows cannot be read off
-    counts = Counts(few.closed, row.closed)
-    if n > 1 and not counts.are_those_of(Counts(batch.closed, row.closed)):
-        return False
-    return depends_on_own_row_alone(few.closed, n_leaves, counts)
+    lengths = RowLengths(*programs, rules, numbers)
+    return depends_on_own_row_alone(few.closed, n_leaves, lengths)
 
 
-def _numbers(closed: jex.ClosedJaxpr) -> list[str]:
-    """What is written into a program in order, among it what is made of the number of rows.
+def _constants(closed: jex.ClosedJaxpr, rules: Rules) -> list[str]:
+    """The constants of a program in order, some of which may follow from the number of rows.
 
-    Numbers, types, and settings of operations but for lengths; also in rules for derivatives.
+    Numbers, types and settings of operations except lengths; those of rules for derivatives too.
     """
     found = []
-    for eqn in _with_rules(closed):
-        # Text: NaN is not NaN.
+    for eqn in _with_rules(closed, rules):
+        # As text, because NaN does not equal NaN.
         found += [repr(atom.val) for atom in eqn.invars if isinstance(atom, jex.Literal)]
         if eqn.primitive.name in SHAPING:
             continue
         for name, value in eqn.params.items():
-            if isinstance(value, GatherDimensionNumbers):  # others where a length is one
+            if isinstance(value, GatherDimensionNumbers):  # the rest differs where a length is one
                 found += [repr(value.collapsed_slice_dims), repr(value.start_index_map)]
             elif name not in LENGTHS and _is_plain(value):
                 found.append(repr(value))
@@ -105,23 +104,18 @@ def _numbers(closed: jex.ClosedJaxpr) -> list[str]:
     return found
 
 
-def _with_rules(closed: jex.ClosedJaxpr) -> Iterator[Equation]:
+def _with_rules(closed: jex.ClosedJaxpr, rules: Rules) -> Iterator[Equation]:
     for eqn in equations(closed.jaxpr):
         yield eqn
-        if eqn.primitive.name == "custom_jvp_call":
-            with suppress(NoKeyError):  # then the rule counts as joining everything
-                yield from equations(derivative(eqn).jaxpr)
+        rule = rules.of(eqn)
+        if rule is not None:
+            yield from equations(rule.jaxpr)
 
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, tuple | list):
         return all(_is_plain(one) for one in value)
     return value is None or isinstance(value, _PLAIN)
-
-
-def _computing(closed: jex.ClosedJaxpr) -> list[str]:
-    """The operations of a program but for those that only shape arrays."""
-    return [name for name in operations(closed) if name not in SHAPING]
 
 
 def _same_constants(some: Sequence[PyTree], others: Sequence[PyTree]) -> bool:
@@ -132,11 +126,11 @@ def _same_constants(some: Sequence[PyTree], others: Sequence[PyTree]) -> bool:
 
 
 class RowChange(NamedTuple):
-    """What trying has shown.
+    """How much outputs change with other rows, as measured.
 
     Attributes:
-        mixing: the most that an output changed with other rows, relative to the largest.
-        counting: the same between a row among others and by itself.
+        mixing: the largest change of an output with other rows, relative to the largest output.
+        counting: the same between a row in the batch and by itself.
     """
 
     mixing: Float[Array, ""]
@@ -150,7 +144,7 @@ class RowChange(NamedTuple):
 
 
 def check_change(change: RowChange) -> None:
-    """Refuse what trying has shown to mix rows."""
+    """Refuse a predictor whose rows change with other rows."""
     if bool(change.is_mixed()):
         eps = float(jnp.finfo(change.mixing.dtype).eps)
         raise InputError(_COUNTS if change.mixing <= eps**0.5 else _MIXES)
@@ -162,7 +156,7 @@ def try_rows(
     leaves: Sequence[Array],
     inputs: Sequence[Array],
 ) -> RowChange:
-    """Change every row while every other row is watched, and take rows by themselves.
+    """Measure how outputs change with other rows, and for rows by themselves.
 
     Args:
         predict: (leaves, inputs) -> (n,) or (n, c).
@@ -195,7 +189,7 @@ def _numbered(key: Array, leaves: Sequence[Array]) -> Iterator[tuple[Array, Arra
 
 
 def _random_like(key: Array, leaf: Array) -> Array:
-    """Random entries of the kind and size that are there."""
+    """Random entries of the type and size of those in an array."""
     if leaf.dtype == bool:
         return jax.random.bernoulli(key, 0.5, leaf.shape)
     if jnp.issubdtype(leaf.dtype, np.integer):
@@ -208,19 +202,19 @@ def _random_like(key: Array, leaf: Array) -> Array:
 
 
 def _moved(key: Array, leaf: Array) -> Array:
-    """Parameters near by, so that nothing cancels by how they were chosen."""
+    """Parameters nearby, since terms may cancel at special values such as zero."""
     size = jnp.sqrt(jnp.mean(jnp.square(leaf)))
     step = 0.1 * jnp.where(size > 0, size, 1)
     return leaf + step.astype(leaf.dtype) * jax.random.normal(key, leaf.shape, leaf.dtype)
 
 
 def _change(predict: Callable[..., Array], leaves: PyTree, inputs: PyTree, other: PyTree) -> Array:
-    """The most that outputs change with other rows, relative to the largest output.
+    """The largest change of outputs with other rows, relative to the largest output.
 
-    Rows whose number has a certain binary digit are replaced, then those that lack it; for
-    all digits, so that each row stays in some try in which each other one is replaced.
-    All tries go through one compiled loop body, so that for independent rows the change
-    is zero to the last bit, however much cancellation there is inside.
+    For each binary digit, the rows whose number has it are replaced, then those that lack it:
+    for any two rows there is a batch in which one is kept and the other replaced. All batches
+    run through one compiled loop body, so that for independent rows the change is zero to the
+    last bit, even where large terms cancel.
     """
     n = inputs[0].shape[0]
     digits = np.arange(max(1, (n - 1).bit_length()))
@@ -246,7 +240,7 @@ def _gap(some: Sequence[Array], others: Sequence[Array]) -> Array:
 
 
 def _relative(values: Array, wanted: Array) -> Array:
-    """Largest difference over largest value; what is not finite where it should be is infinite."""
+    """Largest difference over largest value; infinite where a value should be finite and is not."""
     is_finite = jnp.isfinite(wanted)
     wanted = jnp.where(is_finite, wanted, 0)
     change = jnp.where(is_finite, jnp.abs(values - wanted), 0)

@@ -1,8 +1,7 @@
-"""Which operations depend on the position of a row, or on the number of rows.
+"""Which operations depend on the place of a row, or on the number of rows.
 
-Such as a count from zero along the rows, a number written into the first row, or the sum
-of as many ones as there are rows. The answer errs on one side: an operation that is said
-not to do so does not.
+Examples are a count from zero along the rows, a number written into the first row, and the sum
+of as many ones as there are rows. An operation that may depend on them counts as one that does.
 """
 
 import math
@@ -16,22 +15,21 @@ from lazyrich.kernels._equation import Equation
 
 from .._ntk._loops import scan_counts
 from .._ntk._trace import Step
-from .._ntk._traced_predictor import equations
+from .._ntk._traced_predictor import equations, operations
 from ._masks import ENTRYWISE, Masks
+from ._rules import Rules
+from ._shaping import SHAPING, Numbers, are_shaped_alike
 
 PLACE = 1 << 7
 """The bit of a mask that stands for places and for the number of rows."""
-
-SHAPING = frozenset({"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose"})
-"""What JAX adds or leaves out where an axis has the length one."""
 
 LENGTHS = frozenset(
     {"fft_lengths", "length", "limit_indices", "new_sizes", "shape", "sizes", "slice_sizes"}
 )
 """Parameters of operations that may follow from the number of rows, as shapes do."""
 
-# What gives equal rows for equal rows, if nothing in it comes from the inputs.
-_EVEN = ENTRYWISE | {
+# Operations whose results have equal rows if their arguments do.
+_KEEPS_EQUAL_ROWS = ENTRYWISE | {
     "broadcast_in_dim",
     "cond",
     "custom_jvp_call",
@@ -53,41 +51,80 @@ _OF_MATRICES = {
 }  # fmt: skip
 
 
-class Counts:
-    """Which lengths in a program follow from the number of rows: for one row they are others.
+class RowLengths:
+    """Which axes in a program are as long as they are because of the number of rows.
+
+    Those that are longer or shorter in a program of another number of rows.
 
     Args:
-        few: the program of several rows.
-        row: that of one row, which computes the same in the same order.
+        row: the program of one row.
+        few: that of few rows, of which this is asked.
+        batch: that of another number of rows from two.
+        rules: of all of them.
+        numbers: how many rows ``few`` and ``batch`` have.
+
+    Attributes:
+        rules: by the operation's id the rules for derivatives in ``few`` that compute the
+            same for every number of rows.
     """
 
-    def __init__(self, few: jex.ClosedJaxpr, row: jex.ClosedJaxpr) -> None:
-        self._new = _all_lengths(few) - _all_lengths(row)
-        self._known = {
-            id(some): _differing(some, one)
-            for some, one in zip(_computing(few), _computing(row), strict=True)
-        }
-        self._axes = {
-            id(some): _differing_axes(some, one)
-            for some, one in zip(_computing(few), _computing(row), strict=True)
-        }
+    def __init__(
+        self,
+        row: jex.ClosedJaxpr,
+        few: jex.ClosedJaxpr,
+        batch: jex.ClosedJaxpr,
+        rules: Rules,
+        numbers: Numbers,
+    ) -> None:
+        self._numbers = numbers
+        self.rules: dict[int, jex.ClosedJaxpr | None] = {}
+        self._axes: dict[int, frozenset[tuple[int, int]]] = {}
+        self._compare(row, few, batch)
+        for one, some, others in zip(*map(_computing, (row, few, batch)), strict=True):
+            if some.primitive.name == "custom_jvp_call":
+                self._compare_rules(some, *map(rules.of, (one, some, others)))
 
     def of(self, step: Step) -> frozenset[int]:
         """Lengths among those of an operation's arrays that follow from the number of rows."""
-        return self._known.get(id(step.eqn), self._new)
+        shapes = _shapes(step.eqn)
+        return frozenset(shapes[k][axis] for k, axis in self.axes_of(step))
 
-    def axes_of(self, step: Step) -> frozenset[tuple[int, int]] | None:
-        """Which (array, axis) of an operation have such a length; None if that is not known."""
-        return self._axes.get(id(step.eqn))
+    def axes_of(self, step: Step) -> frozenset[tuple[int, int]]:
+        """Which (array, axis) of an operation have such a length."""
+        return self._axes[id(step.eqn)]
 
-    def are_those_of(self, other: "Counts") -> bool:
-        """Whether the same operations have such lengths in another program."""
-        pairs = zip(self._known.values(), other._known.values(), strict=True)
-        return all(bool(some) == bool(others) for some, others in pairs)
+    def _compare(self, row: jex.ClosedJaxpr, few: jex.ClosedJaxpr, batch: jex.ClosedJaxpr) -> None:
+        pairs = [*zip(equations(few.jaxpr), equations(batch.jaxpr), strict=True)]
+        pairs += zip(_computing(few), _computing(row), strict=True)
+        for some, other in pairs:  # the same operation twice where a program is called twice
+            known = self._axes.get(id(some), frozenset())
+            self._axes[id(some)] = known | _differing_axes(some, other)
+
+    def _compare_rules(self, eqn: Equation, *found: jex.ClosedJaxpr | None) -> None:
+        known = [rule for rule in found if rule is not None]
+        is_one = len(known) == len(found) and are_alike(*known, self._numbers)
+        if not is_one or self.rules.get(id(eqn), eqn) is None:
+            self.rules[id(eqn)] = None
+            return
+        row, few, batch = known
+        self.rules[id(eqn)] = few
+        self._compare(row, few, batch)
 
 
-def tells_place(
-    step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]], counts: Counts
+def are_alike(
+    row: jex.ClosedJaxpr, few: jex.ClosedJaxpr, batch: jex.ClosedJaxpr, numbers: Numbers
+) -> bool:
+    """Whether three programs have the same operations, those that shape one row as they do."""
+    if operations(few) != operations(batch):
+        return False
+    computing = ([eqn.primitive.name for eqn in _computing(of)] for of in (row, few))
+    if next(computing) != next(computing):
+        return False
+    return are_shaped_alike(*([*equations(of.jaxpr)] for of in (row, few, batch)), numbers)
+
+
+def may_use_place(
+    step: Step, masks: Masks, shapes: Sequence[tuple[int, ...]], lengths: RowLengths
 ) -> bool:
     """Whether an operation may bring in the place of a row or the number of rows.
 
@@ -95,10 +132,9 @@ def tells_place(
         step: the operation.
         masks: the rows that its arguments depend on.
         shapes: of its results.
-        counts: the lengths that follow from the number of rows, by which an axis of rows is
-            known.
+        lengths: which of them follow from the number of rows.
     """
-    counted = counts.of(step)
+    counted = lengths.of(step)
     if step.name == "iota":
         return step.params["shape"][step.params["dimension"]] in counted
     if step.name == "scan":
@@ -113,24 +149,23 @@ def tells_place(
     if is_of_rows and step.name in {"slice", "split"} and _cuts_rows(step, masks[0], shapes):
         return True
     before = [mask.shape for mask in masks]
-    touched = _touched(step, before, shapes)
-    if touched is not None:
-        axes, arrays = counts.axes_of(step), [*before, *shapes]
-        return any(arrays[k][a] in counted and (axes is None or (k, a) in axes) for k, a in touched)
-    if is_of_rows or step.name in _EVEN:
+    combined = _combined_axes(step, before, shapes)
+    if combined is not None:
+        return not lengths.axes_of(step).isdisjoint(combined)
+    if is_of_rows or step.name in _KEEPS_EQUAL_ROWS:
         return False
     if step.name == "reshape":
         return _counted_places(before[0], counted) != _counted_places(shapes[0], counted)
     return not counted.isdisjoint(chain(*before, *shapes))
 
 
-def _touched(
+def _combined_axes(
     step: Step, before: Sequence[tuple[int, ...]], after: Sequence[tuple[int, ...]]
 ) -> list[tuple[int, int]] | None:
     """The axes along which an operation joins, cuts or places entries, each as (array, axis).
 
-    None if that is not known. An axis of rows is never among them in what keeps rows apart:
-    where the length of one follows from the number of rows, that number comes in.
+    None if that is not known. If the length of one follows from the number of rows, the result
+    may depend on that number, since operations that keep rows apart combine other axes alone.
     """
     name, params, arrays = step.name, step.params, [*before, *after]
     if name == "dot_general":
@@ -169,24 +204,11 @@ def _computing(closed: jex.ClosedJaxpr) -> Iterator[Equation]:
     return (eqn for eqn in equations(closed.jaxpr) if eqn.primitive.name not in SHAPING)
 
 
-def _all_lengths(closed: jex.ClosedJaxpr) -> frozenset[int]:
-    shapes = (shape for eqn in equations(closed.jaxpr) for shape in _shapes(eqn))
-    return frozenset(chain(*shapes))
-
-
-def _differing(some: Equation, one: Equation) -> frozenset[int]:
-    """Lengths in one operation that are others in its counterpart."""
-    found = set()
-    for a, b in zip(_shapes(some), _shapes(one), strict=True):
-        if len(a) == len(b):
-            found |= {n for n, m in zip(a, b, strict=True) if n != m}
-        else:
-            found |= {*a}
-    return frozenset(found)
-
-
 def _differing_axes(some: Equation, one: Equation) -> frozenset[tuple[int, int]]:
-    """The same as (array, axis), all axes where ranks differ."""
+    """Axes of an operation, as (array, axis), that have another length in its counterpart.
+
+    All axes of an array whose rank is another.
+    """
     found = set()
     for k, (a, b) in enumerate(zip(_shapes(some), _shapes(one), strict=True)):
         is_alike = len(a) == len(b)

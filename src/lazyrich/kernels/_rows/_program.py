@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from .._ntk._traced_predictor import Traced
 
-# More is not kept alive for the sake of a later call.
+# Arrays of more bytes than this are not kept in memory for a later call.
 _MOST_BYTES = 2**20
 
 
@@ -43,10 +43,10 @@ class RowProgram:
 
 
 def row_program(batch: Traced, row: Traced, key: Hashable) -> RowProgram | None:
-    """What is to be known at later calls.
+    """What later calls need in order to skip the trace of one row.
 
     Returns:
-        None if too much would have to be kept alive.
+        None if it would keep too many bytes in memory.
     """
     where = {id(array): k for k, array in enumerate(batch.captured)}
     sources = [

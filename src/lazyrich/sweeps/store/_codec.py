@@ -209,7 +209,7 @@ def _scale(file: h5f.FileID, name: str, values: np.ndarray) -> h5d.DatasetID:
 
 def _values(variable: h5d.DatasetID, most_bytes: int) -> np.ndarray:
     if math.prod(variable.shape) * variable.dtype.itemsize > most_bytes:
-        raise DamagedFile("it says that it holds more than it does")
+        raise DamagedFile("it is shorter than its header says")
     values = np.empty(variable.shape, variable.dtype)
     variable.read(h5s.ALL, h5s.ALL, values)
     return values
@@ -246,7 +246,7 @@ def _read_attribute(place: object, name: str, most_bytes: int) -> str | float | 
     attribute = h5a.open(place, name.encode())
     kind = attribute.get_type()
     if kind.get_size() > most_bytes:
-        raise DamagedFile("it says that it holds more than it does")
+        raise DamagedFile("it is shorter than its header says")
     if kind.get_class() == h5t.STRING:
         array = np.empty((), dtype=f"S{kind.get_size()}")
         attribute.read(array, mtype=kind)

@@ -229,21 +229,21 @@ class Remote(Storage):
 
 
 def place_at(where: str | os.PathLike[str]) -> Storage:
-    """The place that a path or an URL names.
+    """The place that a path or a URL names.
 
     Raises:
         InputError: if no such kind of place can be reached from here.
     """
     text = os.fspath(where)
     if not text.strip():
-        raise InputError(f"The store is {text!r}; give a folder, or an URL.")
+        raise InputError(f"The store is {text!r}; give a folder, or a URL.")
     if "://" not in text and "::" not in text:
         try:
             return Folder(Path(text).expanduser())
         except RuntimeError:  # ~ of a user who is not there
             raise InputError(
                 f"The store {text} cannot be reached (there is no user {text.split('/')[0][1:]!r} "
-                "here); give a folder, or an URL."
+                "here); give a folder, or a URL."
             ) from None
     try:
         system, root = fsspec.core.url_to_fs(text)
@@ -253,7 +253,7 @@ def place_at(where: str | os.PathLike[str]) -> Storage:
     except Exception as error:  # storage of every kind raises errors of its own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"The store {text} cannot be reached ({reason}); give a folder, or an URL that fsspec "
+            f"The store {text} cannot be reached ({reason}); give a folder, or a URL that fsspec "
             "opens with the packages that are installed."
         ) from error
 
@@ -262,7 +262,7 @@ def require_lasting(where: str | os.PathLike[str]) -> None:
     """Refuse a store that ends with this process, for a command that is to keep results.
 
     Args:
-        where: a folder, or an URL that fsspec opens.
+        where: a folder, or a URL that fsspec opens.
 
     Raises:
         InputError: if it lies in the memory of this process.
@@ -274,7 +274,7 @@ def require_lasting(where: str | os.PathLike[str]) -> None:
     if isinstance(place, Remote) and "memory" in _protocols(place.system):
         raise InputError(
             f"The store {place} lies in memory and ends with this command, so nothing would be "
-            "kept; give a folder, or an URL of storage that stays."
+            "kept; give a folder, or a URL of storage that stays."
         )
 
 

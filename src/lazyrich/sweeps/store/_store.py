@@ -51,7 +51,7 @@ class Store:
     ``outcomes`` write nothing; ``save``, ``pack`` and ``tidy`` do.
 
     Args:
-        where: a folder, or an URL that fsspec opens; nothing is made before the first write.
+        where: a folder, or a URL that fsspec opens; nothing is made before the first write.
 
     Attributes:
         kept: what is known of each experiment that is there, by key.
@@ -233,7 +233,7 @@ class Store:
             return None
         except FutureFormat as error:
             raise InputError(
-                f"{self.where}: {name} was written by a newer lazyrich ({error}; this one knows "
+                f"{self.where}: {name} was written by a newer lazyrich ({error}; this one reads "
                 f"{FORMAT}); upgrade lazyrich or choose another store."
             ) from None
         except DamagedFile as damage:
@@ -253,8 +253,8 @@ class Store:
     def _check_mark(self) -> bool:
         content = self._attempt(self._content_of_the_mark, "read")
         try:
-            mark = {"format": FORMAT} if content is None else read_json(content.decode())
-        except ValueError:
+            mark = {"format": FORMAT} if content is None else read_json(content)
+        except InputError:
             mark = None
         number = mark.get("format") if isinstance(mark, dict) else None
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
@@ -265,7 +265,7 @@ class Store:
         if number > FORMAT:
             raise InputError(
                 f"{self.where} is a store of format {number}, made by a newer lazyrich; this one "
-                f"({package_version()}) knows format {FORMAT}: upgrade, or choose another store."
+                f"({package_version()}) reads format {FORMAT}: upgrade, or choose another store."
             )
         return content is not None
 
