@@ -1,5 +1,6 @@
 """Oracle: a model in which any one row depends on any other is refused, of any length."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -11,7 +12,7 @@ from torch.nn import functional  # noqa: E402
 import lazyrich.torch as lzt  # noqa: E402
 from lazyrich.torch._graph import Graph  # noqa: E402
 from lazyrich.torch._plan import Operations  # noqa: E402
-from lazyrich.torch._row_axis import N_ROWS, keeps_rows  # noqa: E402
+from lazyrich.torch._row_axis import observed  # noqa: E402
 
 N = 20
 X = torch.randn(N, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -70,7 +71,7 @@ MIXING = {
     "in place": lambda h: torch.zeros_like(h).add_(h.mean(0)) + h,
     "into a view": lambda h: (lambda z: (z.T.copy_(h.T.flip(1)), z)[1] + h)(torch.zeros_like(h)),
     "asked": lambda h: h * (2.0 if h.mean() > 0 else 1.0),
-    "one row": lambda h: h * float(h[0, 0]),
+    "one row": lambda h: h * float(h[0, 0].detach()),
     "distances": lambda h: torch.cdist(h, h)[:, :2] + h[:, :2],
     "outer": lambda h: (h[:, None] * h[None]).sum(1),
     "looked up": lambda h: h[h[:, 0].argsort()],
@@ -83,23 +84,52 @@ MIXING = {
 
 @pytest.mark.parametrize("name", MIXING)
 def test_operations_that_mix_are_not_taken_to_keep_rows(name):
-    few = X[:N_ROWS]
-    with torch.no_grad():
-        assert not keeps_rows(lambda: With(MIXING[name])(few), [few])
+    model = With(MIXING[name])
+    for few in (X[:5],) if name == "diagonal" else (X[:5], X[:2]):  # of five rows alone
+        _, are_apart = observed(lambda: model(few), [few])  # noqa: B023
+        assert not are_apart
+        with torch.no_grad():
+            assert not observed(lambda: model(few), [few])[1]  # noqa: B023
 
 
 SHOWN = [
-    "linear", "linear on places", "conv1d grouped", "conv2d", "layer norm", "group norm", "encoder",
-    "batch norm", "embedding", "attention", "sliced", "view", "where", "gathered",
+    "linear", "linear on places", "conv1d grouped", "conv2d", "layer norm", "group norm",
+    "batch norm", "embedding", "sliced", "view", "where", "gathered",
 ]  # fmt: skip
 
 
 def test_usual_layers_are_shown_to_keep_rows():
-    few = X[:N_ROWS]
     for name in SHOWN:
         model = torch_random.RandomModule(0, [name])
+        assert observed(lambda: model(X), [X])[1], name  # noqa: B023
         with torch.no_grad():
-            assert keeps_rows(lambda: model(few), [few]), name  # noqa: B023
+            assert observed(lambda: model(X), [X])[1], name  # noqa: B023
+
+
+LEAVING = {
+    "number": lambda h: float(h.detach().max()),
+    "array": lambda h: h.detach().numpy().max(),
+    "list": lambda h: max(map(max, h.tolist())),
+    "as an array": lambda h: np.asarray(h.detach()).max(),
+    "elsewhere": lambda h: np.from_dlpack(h.detach()).max(),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_rows_that_leave_pytorch_are_not_taken_to_be_kept(name):
+    assert not observed(lambda: X * float(LEAVING[name](X)), [X])[1]
+
+
+def test_what_is_not_made_of_the_rows_is_not_taken_for_them():
+    assert not observed(lambda: torch.ones(len(X), 2), [X])[1]
+
+
+def test_rows_that_are_mixed_only_where_there_are_many():
+    for n, mix in ((12, lambda h: h - h.mean(0)), (40, lambda h: h + h.mean(0, True))):
+        model = With(lambda h, n=n, mix=mix: mix(h) if len(h) >= n else h)
+        x = torch.randn(n, X.shape[1], dtype=torch.float64)
+        with pytest.raises(lzt.InputError, match="depends on the other rows"):
+            lzt.ntk(model, x)
 
 
 def test_operations_are_compared_up_to_the_number_of_rows():

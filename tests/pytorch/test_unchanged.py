@@ -162,7 +162,7 @@ class Failing(nn.Module):
         torch.rand(3)
         if self.n_calls == self.at:
             raise ArithmeticError("in the middle")
-        return self.layer(x)
+        return self.layer(x.flip(0).flip(0))  # rows are tried, since they are moved
 
 
 @pytest.mark.parametrize("function", ["ntk", "explain_ntk", "sketch"])
@@ -172,8 +172,6 @@ def test_nothing_changes_when_the_model_fails_in_the_middle(function, at):
     before = state(model)
     if function == "explain_ntk" and at > 2:
         FUNCTIONS[function](model, x)  # it runs the model twice
-    elif function == "sketch" and at == 4:
-        FUNCTIONS[function](model, x)
     else:
         with pytest.raises(ArithmeticError, match="in the middle"):
             FUNCTIONS[function](model, x)

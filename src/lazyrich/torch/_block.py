@@ -11,7 +11,7 @@ from ._factors import Factors, without_dead_positions
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._jacobian import jacobian
 from ._plan import Meeting, Operations, Route, pull_back, replan
-from ._rows import Inputs, Output, outputs
+from ._rows import Inputs, Output, observed_outputs
 from ._sites import Product
 from ._total import Total
 
@@ -28,6 +28,7 @@ class Block:
         values: outputs (n, c) with their graph.
         routes: by parameter.
         dtype: in which products are formed.
+        are_apart: whether every operation was seen to keep the rows apart.
         kept: outputs, and the parts of these.
     """
 
@@ -38,6 +39,7 @@ class Block:
     values: Tensor
     routes: dict[str, Route]
     dtype: torch.dtype
+    are_apart: bool
     kept: "tuple[range, dict[str, Part]] | None" = None
 
     def parts(self, start: int, stop: int) -> "dict[str, Part]":
@@ -63,9 +65,9 @@ def make_block(
     planned: Operations | None = None,
 ) -> Block:
     """Run the model on the rows and find every parameter's route again, as `replan`."""
-    values = outputs(model, x, output)
-    again = replan(values, parameters, routes, planned)
-    return Block(model, x, output, parameters, values, again, dtype)
+    values, are_apart = observed_outputs(model, x, output)
+    again = replan(values, parameters, routes, planned if are_apart else None)
+    return Block(model, x, output, parameters, values, again, dtype, are_apart)
 
 
 Part = Sequence[Factors] | Tensor

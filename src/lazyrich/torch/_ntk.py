@@ -22,12 +22,12 @@ from ._plan import Operations, plan
 from ._rows import (
     Inputs,
     Output,
-    given_outputs,
     n_rows,
+    observed_outputs,
+    observed_values,
     refuse_mixed_rows,
     require_device,
     rows,
-    shows_rows,
     usable,
     values_of,
 )
@@ -127,24 +127,22 @@ def _kernel(
     of_graph, of_output = bytes_per_row(pilot, parameters, routes)
     of_pilot = Operations.of(Graph(pilot), len(pilot))
     del pilot
-    shown = [shows_rows(model, batch, output) for batch in batches]
     size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
     size = min(size, max(counts))
     step = min(c, max(1, int(memory / 4 / (of_output * size)))) if traced else c
 
     def block(which: int, start: int) -> Block:
         chosen = rows(batches[which], start, start + size)
-        planned = of_pilot if shown[which] else None
-        return make_block(model, chosen, output, parameters, routes, dtype, planned)
+        return make_block(model, chosen, output, parameters, routes, dtype, of_pilot)
 
     held: list[Block] = []
     for which, batch in enumerate(batches):
         if counts[which] <= size:
             held.append(block(which, 0))
-            found = held[-1].values
+            found, are_apart = held[-1].values, held[-1].are_apart
         else:
-            found = values_of(model, batch, output)
-        refuse_mixed_rows(model, batch, found, output, is_shown=shown[which])
+            found, are_apart = observed_values(model, batch, output)
+        refuse_mixed_rows(model, batch, found, output, are_apart=are_apart)
     if len(held) == len(batches):
         result = _piece(held[0], held[-1], step, traced=summed)
     else:
@@ -191,7 +189,8 @@ def _by_blocks(
 def _pilot(model: nn.Module, batches: Sequence[Inputs], output: Output) -> Tensor:
     """The outputs of the first rows, with their graph."""
     try:
-        return given_outputs(model, rows(batches[0], 0, _PILOT), output)
+        # Observed as the blocks are, since PyTorch chooses other operations then.
+        return observed_outputs(model, rows(batches[0], 0, _PILOT), output, as_given=True)[0]
     except Exception:
         # An error is reported for all rows rather than for these, if it occurs there too.
         for batch in batches:

@@ -102,7 +102,7 @@ def require_graph(outputs: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Operations:
-    """The operations of a graph whose rows are known to stay in their places.
+    """The operations of a graph.
 
     Attributes:
         n: number of rows.
@@ -144,7 +144,7 @@ def replan(
         outputs: (n, c) of the other rows, with its graph.
         parameters: by name.
         routes: what `plan` found.
-        planned: the operations of the few, if these keep each row in its place.
+        planned: the operations of the few, if those of the others keep their rows apart.
 
     Returns:
         The same routes through the new graph; where the graph is another one, a new plan.

@@ -1,21 +1,24 @@
-"""Whether the operations of a module show that each row of a batch stays by itself.
+"""Whether the operations of a call keep each row of a batch by itself.
 
-Every operation of one call is looked at. A value that depends on the rows has them along its
-first axis, slowest where others are merged with them; an operation that is not known to keep
-that is taken to mix them.
+Every operation of the call is examined as it runs. A value that depends on the rows has them
+along its first axis, slowest where others are merged with them; an operation that is not known
+to keep that is taken to mix them. Values that share memory are taken for one.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 import torch
 from jaxtyping import PyTree
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-N_ROWS = 5
-"""Rows with which a module is looked at: few, and a length that other axes seldom have."""
+T = TypeVar("T")
 
 # By the argument that holds rows; the others hold none.
 _OF_ONE = {
@@ -47,26 +50,68 @@ _ALONG = {
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
 
 
-def keeps_rows(call: Callable[[], object], inputs: Sequence[Tensor]) -> bool:
-    """Whether a call keeps the rows of its inputs apart.
+# Of PyTorch's functions those whose results are no tensors, of which nothing is known further.
+_LEAVING = frozenset(
+    {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
+)
+
+
+def observed(call: Callable[[], T], inputs: Sequence[Tensor]) -> tuple[T, bool]:
+    """Run a call and find whether it keeps the rows of its inputs apart.
 
     Args:
-        call: what is looked at.
-        inputs: its inputs, with ``N_ROWS`` rows each.
+        call: what is run.
+        inputs: the tensors that it reads, with the same number of rows each.
+
+    Returns:
+        What the call returns; whether every operation keeps each row by itself, and every
+        tensor that is returned has them.
     """
-    with _Reading(inputs) as reading:
+    n = len(inputs[0])
+    with _Reading(inputs, n) as reading, _Leaving(reading):
         made = call()
     leaves = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)]
-    return reading.is_kept and all(leaf.shape[:1] == (N_ROWS,) for leaf in leaves)
+    has_rows = all(leaf.shape[:1] == (n,) and reading.is_of_rows(leaf) for leaf in leaves)
+    return made, reading.is_kept and has_rows
+
+
+class _Leaving(TorchFunctionMode):
+    """Notices rows that leave PyTorch, whose operations are not seen then."""
+
+    def __init__(self, reading: "_Reading") -> None:
+        super().__init__()
+        self.reading = reading
+
+    def __torch_function__(
+        self, func: Callable, types: PyTree, args: PyTree = (), kwargs: PyTree = None
+    ) -> PyTree:
+        if func in _LEAVING and self.reading.is_of_rows(args[0]):
+            self.reading.is_kept = False
+        return func(*args, **(kwargs or {}))
 
 
 class _Reading(TorchDispatchMode):
-    """Looks at each operation; ``is_kept`` is false once one may mix rows."""
+    """Examines each operation; ``is_kept`` is false once one may mix rows."""
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, inputs: Sequence[Tensor], n: int) -> None:
         super().__init__()
-        self.is_kept = True
-        self._known = {id(one): one for one in inputs}  # also keeps them alive
+        self.is_kept, self.n = True, n
+        # Weak references, which keep the memory's name from being given again, not the memory.
+        self._known: dict[int, StorageWeakRef] = {}
+        for one in inputs:
+            self._keep(one)
+
+    def _keep(self, one: Tensor) -> None:
+        with suppress(NotImplementedError):  # sparse: its operations are not known either
+            reference = StorageWeakRef(one.untyped_storage())
+            self._known[reference.cdata] = reference
+
+    def is_of_rows(self, one: Tensor) -> bool:
+        """Whether a tensor's memory is that of the inputs, or of something made of them."""
+        try:
+            return one.untyped_storage()._cdata in self._known
+        except NotImplementedError:
+            return True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -79,25 +124,29 @@ class _Reading(TorchDispatchMode):
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        if self.is_kept and any(id(one) in self._known for one in given):
+        if self.is_kept and any(self.is_of_rows(one) for one in given):
             results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
-            is_made = results and all(_has_rows(one) for one in results if one.numel())
+            is_made = results and all(self._has_rows(one) for one in results if one.numel())
             self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results[0])
-            self._known |= {id(one): one for one in results}
+            for one in results:
+                self._keep(one)
         return made
+
+    def _has_rows(self, value: Tensor) -> bool:
+        return value.ndim > 0 and value.shape[0] % self.n == 0
 
     def _is_kept(self, func: OpOverload, args: PyTree, kwargs: PyTree, made: Tensor) -> bool:
         name = func._schema.name.removeprefix("aten::").rstrip("_")
         tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        of_rows = [one for one in tensors if id(one) in self._known]
-        if func._schema.is_mutable and id(args[0]) not in self._known:
+        of_rows = [one for one in tensors if self.is_of_rows(one)]
+        if func._schema.is_mutable and not self.is_of_rows(args[0]):
             return False  # it may be a part of something else
         if name in _OF_ONE:
             trains = name == "native_batch_norm" and args[5]
             return not trains and len(of_rows) == 1 and args[_OF_ONE[name]] is of_rows[0]
         if name in _BY_SHAPE:
             return True
-        rest = [one for one in tensors if id(one) not in self._known]
+        rest = [one for one in tensors if not self.is_of_rows(one)]
         is_alike = all(one.shape[0] == of_rows[0].shape[0] for one in of_rows)
         if torch.Tag.pointwise in func.tags or name in _AS_THEY_ARE:
             return (
@@ -126,7 +175,3 @@ class _Reading(TorchDispatchMode):
         ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
         dims = dim if isinstance(dim, list | tuple) else [dim]
         return bool(dims) and all(isinstance(d, int) and d % ndim for d in dims)
-
-
-def _has_rows(value: Tensor) -> bool:
-    return value.ndim > 0 and value.shape[0] % N_ROWS == 0

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
-from ._row_axis import N_ROWS, keeps_rows
+from ._row_axis import observed
 
 # So few rows are run one by one, more of them in parts.
 _FEW = 8
@@ -116,8 +116,10 @@ def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
     Raises:
         InputError: if that is not a real tensor of shape (n,) or (n, c).
     """
-    value = chosen_output(_called(model, x), output)
-    n = n_rows(x)
+    return _checked(chosen_output(_called(model, x), output), n_rows(x))
+
+
+def _checked(value: Tensor, n: int) -> Tensor:
     if value.ndim not in (1, 2) or len(value) != n or 0 in value.shape:
         raise InputError(
             f"The model returned shape {tuple(value.shape)} for {n} rows; wanted ({n},) or "
@@ -140,6 +142,35 @@ def values_of(model: nn.Module, x: Inputs, output: Output) -> Tensor:
     except InputError:
         with torch.enable_grad():  # a model that needs a graph, to differentiate inside
             return outputs(model, x, output).detach()
+
+
+def observed_outputs(
+    model: nn.Module, x: Inputs, output: Output, *, as_given: bool = False
+) -> tuple[Tensor, bool]:
+    """The outputs of a batch, and whether every operation keeps its rows apart.
+
+    Args:
+        model: a module without wrappers.
+        x: a batch.
+        output: as for `outputs`.
+        as_given: leave outputs (n,) as they are.
+    """
+    leaves = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
+    try:
+        value, are_apart = observed(lambda: chosen_output(_called(model, x), output), leaves)
+    except InputError:  # some models cannot be observed
+        value, are_apart = chosen_output(_called(model, x), output), False
+    value = _checked(value, n_rows(x))
+    return (value if as_given or value.ndim == 2 else value[:, None]), are_apart
+
+
+def observed_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor, bool]:
+    """As `observed_outputs`, without their graph."""
+    try:
+        with torch.no_grad():
+            return observed_outputs(model, x, output)
+    except InputError:
+        return values_of(model, x, output), False
 
 
 def _called(model: nn.Module, x: Inputs) -> PyTree:
@@ -209,21 +240,20 @@ def _said(error: BaseException) -> str:
 
 
 def refuse_mixed_rows(
-    model: nn.Module, x: Inputs, whole: Tensor, output: Output, *, is_shown: bool | None = None
+    model: nn.Module, x: Inputs, whole: Tensor, output: Output, *, are_apart: bool = False
 ) -> None:
     """Refuse a model whose output for one row depends on the other rows.
 
-    Up to eight rows are computed one by one. Of more of them a random eighth is computed where
-    the operations on a few rows keep these apart, since more rows may take another branch.
-    Elsewhere they are laid out in a square, and its lines and its columns are computed: any two
-    rows are apart in one of these parts.
+    Nothing is tried where every operation keeps rows apart. Elsewhere up to eight rows are
+    computed one by one; more of them are laid out in a square, and its lines and its columns
+    are computed: any two rows are apart in one of these parts.
 
     Args:
         model: a module without wrappers.
         x: a batch.
         whole: its outputs, (n, c).
         output: as for `outputs`.
-        is_shown: what `shows_rows` says of the batch, if it is known.
+        are_apart: whether every operation was seen to keep the rows apart.
 
     Raises:
         InputError: if the two differ by more than rounding, or if an output is not finite.
@@ -236,11 +266,10 @@ def refuse_mixed_rows(
             "a model that has diverged."
         )
     n = len(whole)
-    if n < 2:
+    if n < 2 or are_apart:
         return
     scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
-    is_shown = shows_rows(model, x, output) if is_shown is None else is_shown
-    for index in _parts(n, is_shown=is_shown):
+    for index in _parts(n):
         index = index.to(whole.device)
         try:
             alone = values_of(model, _take(x, index), output)
@@ -259,8 +288,7 @@ def refuse_mixed_rows(
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
                 "give inputs whose first axis is the batch."
             )
-    if not is_shown:
-        _refuse_hidden(model, rows(x, 0, _FEWEST), output)
+    _refuse_hidden(model, rows(x, 0, _FEWEST), output)
 
 
 def _refuse_hidden(model: nn.Module, x: Inputs, output: Output) -> None:
@@ -316,32 +344,12 @@ def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output)
         )
 
 
-def shows_rows(model: nn.Module, x: Inputs, output: Output) -> bool:
-    """Whether the operations on a few rows of a batch show that rows stay apart.
-
-    Nothing is run of a batch that is computed row by row anyway.
-    """
-    if n_rows(x) <= _FEW:
-        return False
-    few = rows(x, 0, N_ROWS)
-    leaves = [leaf for leaf in pytree.tree_leaves(few) if isinstance(leaf, Tensor)]
-    try:
-        with torch.no_grad():
-            return keeps_rows(lambda: chosen_output(_called(model, few), output), leaves)
-    except torch.OutOfMemoryError:
-        raise
-    except (*_OF_INPUT, InputError):
-        return False  # a model that cannot be looked at, or takes no batch of that length
-
-
-def _parts(n: int, *, is_shown: bool) -> list[Tensor]:
+def _parts(n: int) -> list[Tensor]:
     """The rows that are run alone, together with those of the same part."""
     if n <= _FEW:
         return list(torch.arange(n, device="cpu")[:, None])
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(n, generator=generator, device="cpu")
-    if is_shown:
-        return [order[: n // _FEW + 1]]
     side = math.isqrt(n - 1) + 1
     lines = list(order.split(side))
     return [*lines, *(order[k::side] for k in range(side))]

@@ -29,7 +29,15 @@ from ._model import (
 )
 from ._plan import require_graph
 from ._pullback import pulled_products
-from ._rows import Inputs, Output, n_rows, outputs, refuse_mixed_rows, require_device, usable
+from ._rows import (
+    Inputs,
+    Output,
+    n_rows,
+    observed_outputs,
+    refuse_mixed_rows,
+    require_device,
+    usable,
+)
 
 _N_PERMUTATIONS = 16
 
@@ -202,9 +210,9 @@ def sketch(
     named = {name: (groups or _module_of)(name) for name in parameters}
     with unchanged(model):
         x = usable(x)
-        values = outputs(model, x, output)
+        values, are_apart = observed_outputs(model, x, output)
         require_graph(values)
-        refuse_mixed_rows(model, x, values, output)
+        refuse_mixed_rows(model, x, values, output, are_apart=are_apart)
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randint(0, 2, (m, *values.shape), generator=generator, device="cpu")
         directions = drawn.double() * 2 - 1

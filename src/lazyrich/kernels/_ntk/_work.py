@@ -117,7 +117,7 @@ def _fused(jaxpr: jex.Jaxpr) -> set[int]:
     return {
         id(eqn)
         for eqn in jaxpr.eqns
-        if _fusing(eqn).issuperset(readers.get(eqn.outvars[0], ["none"]))
+        if (doing := _fusing(eqn)) and doing.issuperset(readers.get(eqn.outvars[0], ["nothing"]))
     }
 
 
