@@ -1,5 +1,6 @@
 """Oracle: exit codes and sentences as stated; an undisturbed run for a killed one."""
 
+import io
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import matplotlib.image
 import numpy as np
 import pytest
@@ -46,23 +48,38 @@ def finish(process):
     return process.returncode, out, err
 
 
-def test_a_figure_from_the_shell(tmp_path):
-    code, out, err = finish(lazyrich("reproduce", "fig4", *SMALL, "--out", str(tmp_path)))
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory):
+    """A folder with a figure of three seeds, in the precision of the command line."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    arguments = ["reproduce", "fig4", *SMALL, "--seeds=3", "--out", str(folder)]
+    with pytest.MonkeyPatch.context() as patch, jax.enable_x64(False):
+        printed = io.StringIO()
+        patch.setattr(sys, "stdout", printed)
+        cli.app([*arguments, "--json"], result_action="return_value")
+    return arguments, folder, printed.getvalue()
+
+
+def test_json_is_json_alone(computed):
+    _, folder, printed = computed
+    assert json.loads(printed) == json.loads((folder / "claims.json").read_text())["figures"]
+
+
+def test_a_figure_from_the_shell(computed):
+    """Of runs that are in the store: the interrupted command below trains them in the shell."""
+    arguments, folder, _ = computed
+    before = experiments_in(folder)
+    (folder / "fig4.png").unlink()
+    code, out, err = finish(lazyrich(*arguments))
     assert code == 0, err
     assert "three terms sum to the loss" in out
-    assert str(tmp_path / "fig4.png") in out
-    code, again, _ = finish(lazyrich("claims", "--out", str(tmp_path)))
+    assert str(folder / "fig4.png") in out
+    assert (folder / "fig4.png").exists()
+    assert len(before) == 3
+    assert experiments_in(folder) == before  # what was finished is found, and not computed again
+    code, again, _ = finish(lazyrich("claims", "--out", str(folder)))
     assert code == 0
     assert again.splitlines() == out.splitlines()[: len(again.splitlines())]
-
-
-def test_json_is_json_alone(tmp_path, capsys):
-    cli.app(
-        ["reproduce", "fig4", *SMALL, "--out", str(tmp_path), "--json"],
-        result_action="return_value",
-    )
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((tmp_path / "claims.json").read_text())["figures"]
 
 
 @pytest.mark.parametrize(

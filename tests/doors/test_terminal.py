@@ -250,16 +250,12 @@ def test_variables_that_cannot_be_used_are_named(variables, words):
 @pytest.mark.parametrize(
     "variables",
     [
-        {"COLUMNS": "0"},
-        {"COLUMNS": "abc"},
-        {"COLUMNS": "²", "LINES": "²"},
-        {"COLUMNS": "1"},
-        {"COLUMNS": "9" * 30},
-        {"TERM": "dumb", "NO_COLOR": "1"},
-        {"PYTHONWARNINGS": "error"},
-        {"MPLBACKEND": "nosuch", "HOME": None, "TMPDIR": "/nosuch", "MPLCONFIGDIR": "/proc/x"},
-        {"PYTHONIOENCODING": "ascii"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"COLUMNS": "0", "TERM": "dumb", "NO_COLOR": "1"},
+        {"COLUMNS": "abc", "PYTHONWARNINGS": "error"},
+        {"COLUMNS": "²", "LINES": "²", "PYTHONIOENCODING": "ascii"},
+        {"COLUMNS": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"COLUMNS": "9" * 30, "MPLBACKEND": "nosuch", "HOME": None, "TMPDIR": "/nosuch"}
+        | {"MPLCONFIGDIR": "/proc/x"},
     ],
 )
 def test_variables_that_do_not_matter(variables):

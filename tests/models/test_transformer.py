@@ -60,14 +60,19 @@ def test_logits_and_gradients_are_those_of_pytorch(require_extra, n):
 
 
 @pytest.mark.parametrize(
-    "n", [pytest.param(3, marks=pytest.mark.slow), 4]
-)  # either side of 6² = 36 ≤ 16·n
-def test_kernels_are_those_of_the_jacobians(n):
+    "traced, n",  # either side of 6² = 36 ≤ 16·n
+    [
+        (True, 4),
+        pytest.param(True, 3, marks=pytest.mark.slow),
+        pytest.param(False, 4, marks=pytest.mark.slow),
+        pytest.param(False, 3, marks=pytest.mark.slow),
+    ],
+)
+def test_kernels_are_those_of_the_jacobians(traced, n):
     params, x = drawn(), tokens(n)
-    expected = kernel_by_jacobians(NET.predictor(), params, x)
-    np.testing.assert_allclose(ntk(NET.predictor(), params, x), expected, rtol=1e-9, atol=1e-9)
-    traced = ntk(NET.predictor(), params, x, trace_outputs=True)
-    np.testing.assert_allclose(traced, np.einsum("ijaa->ij", expected), rtol=1e-9)
+    expected = kernel_by_jacobians(NET.predictor(), params, x, traced=traced)
+    kernel = ntk(NET.predictor(), params, x, trace_outputs=traced)
+    np.testing.assert_allclose(kernel, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_initial_parameters_follow_their_law():
