@@ -10,7 +10,7 @@ from ._contract import add_products, added, cheapest, matrix_gradient
 from ._factors import Factors, without_dead_positions
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._jacobian import jacobian
-from ._plan import Meeting, Operations, Route, pull_back, replan
+from ._plan import Meeting, Planned, Route, pull_back, replan
 from ._rows import Inputs, Output, observed_outputs
 from ._sites import Product
 from ._total import Total
@@ -60,13 +60,12 @@ def make_block(
     x: Inputs,
     output: Output,
     parameters: dict[str, nn.Parameter],
-    routes: dict[str, Route],
+    planned: Planned,
     dtype: torch.dtype,
-    planned: Operations | None = None,
 ) -> Block:
     """Run the model on the rows and find every parameter's route again, as `replan`."""
     values, are_apart = observed_outputs(model, x, output)
-    again = replan(values, parameters, routes, planned if are_apart else None)
+    again = replan(values, parameters, planned, are_apart=are_apart)
     return Block(model, x, output, parameters, values, again, dtype, are_apart)
 
 

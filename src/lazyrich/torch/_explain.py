@@ -14,7 +14,7 @@ from ._model import (
     unchanged,
     unwrap,
 )
-from ._plan import plan
+from ._plan import Planned
 from ._rows import Inputs, Output, n_rows, outputs, require_device, rows, usable
 
 
@@ -115,12 +115,12 @@ def explain_ntk(
     refuse_training_mode(model)
     with unchanged(model):
         few = rows(usable(x), 0, 3)
-        routes = plan(outputs(model, few, output), parameters)
-        block = make_block(model, few, output, parameters, routes, parameter_dtype(parameters))
+        planned = Planned.of(outputs(model, few, output), parameters)
+        block = make_block(model, few, output, parameters, planned, parameter_dtype(parameters))
         found = parts(block, 0, block.values.shape[1] if not trace_outputs else 1)
     ways = []
     for name, parameter in parameters.items():
-        route = routes[name]
+        route = planned.routes[name]
         if not route.is_used:
             kind = "unused"
         elif not route.meetings:

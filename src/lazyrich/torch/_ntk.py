@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
-from ._graph import Graph
 from ._memory import budget
 from ._model import (
     Chosen,
@@ -18,7 +17,7 @@ from ._model import (
     unchanged,
     unwrap,
 )
-from ._plan import Operations, plan
+from ._plan import Planned
 from ._rows import (
     Inputs,
     Output,
@@ -123,9 +122,8 @@ def _kernel(
     c = pilot.shape[1]
     summed = traced or c == 1
     _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
-    routes = plan(pilot, parameters)
-    of_graph, of_output = bytes_per_row(pilot, parameters, routes)
-    of_pilot = Operations.of(Graph(pilot), len(pilot))
+    planned = Planned.of(pilot, parameters)
+    of_graph, of_output = bytes_per_row(pilot, parameters, planned.routes)
     del pilot
     size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
     size = min(size, max(counts))
@@ -133,7 +131,7 @@ def _kernel(
 
     def block(which: int, start: int) -> Block:
         chosen = rows(batches[which], start, start + size)
-        return make_block(model, chosen, output, parameters, routes, dtype, of_pilot)
+        return make_block(model, chosen, output, parameters, planned, dtype)
 
     held: list[Block] = []
     for which, batch in enumerate(batches):

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -131,27 +132,46 @@ class Operations:
         )
 
 
+class Planned(NamedTuple):
+    """A plan that was made and checked on a few rows.
+
+    Attributes:
+        routes: by parameter, what `plan` found.
+        operations: those of the few rows.
+    """
+
+    routes: dict[str, Route]
+    operations: Operations
+
+    @classmethod
+    def of(cls, outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> "Planned":
+        """The plan of a few rows, from their outputs with the graph."""
+        routes = plan(outputs, parameters)
+        return cls(routes, Operations.of(Graph(outputs), len(outputs)))
+
+
 @torch.no_grad()
 def replan(
     outputs: Tensor,
     parameters: Mapping[str, nn.Parameter],
-    routes: Mapping[str, Route],
-    planned: Operations | None = None,
+    planned: Planned,
+    *,
+    are_apart: bool = False,
 ) -> dict[str, Route]:
     """The routes of other rows, from a plan that was made and checked on a few.
 
     Args:
         outputs: (n, c) of the other rows, with its graph.
         parameters: by name.
-        routes: what `plan` found.
-        planned: the operations of the few, if those of the others keep their rows apart.
+        planned: the plan of the few.
+        are_apart: whether every operation was seen to keep the rows apart.
 
     Returns:
         The same routes through the new graph; where the graph is another one, a new plan.
     """
     graph = Graph(outputs)
     again = {}
-    for name, route in routes.items():
+    for name, route in planned.routes.items():
         decisions = iter(route.decisions)
         again[name] = route
         if not route.is_used and graph.readers_of_parameter(parameters[name]):
@@ -160,7 +180,7 @@ def replan(
             again[name] = follow(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
             if again[name].decisions != route.decisions or not again[name].meetings:
                 return plan(outputs, parameters)
-    if planned is None or not planned.is_same(Operations.of(graph, len(outputs))):
+    if not are_apart or not planned.operations.is_same(Operations.of(graph, len(outputs))):
         # Where rows stand inside may follow from their values and from how many there are.
         probe = _Probe(outputs)
         met = [m for route in again.values() for m in route.meetings]
