@@ -98,3 +98,26 @@ def test_usual_layers_are_shown_to_keep_rows():
         model = torch_random.RandomModule(0, [name])
         with torch.no_grad():
             assert shows_rows(lambda: model(few), [few]), name  # noqa: B023
+
+
+@pytest.mark.parametrize("name", ["longest", "any", "largest"])
+def test_what_a_few_rows_share_with_all_of_them(name):
+    """Of 60 rows a third are the longest, so most groups of eight hold one."""
+    lengths = 3 + torch.arange(60) % 3
+    functions = {
+        "longest": lambda h, n: h[:, : int(n.max())].mean(1),
+        "any": lambda h, n: h[:, 0] * (2.0 if (n == 5).any() else 1.0),
+        "largest": lambda h, n: h[:, 0] / n.max(),
+    }
+
+    class Texts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 2).double()
+
+        def forward(self, x, n):
+            return functions[name](self.layer(x), n)
+
+    x = torch.randn(60, 5, 8, dtype=torch.float64)
+    with pytest.raises(lzt.InputError, match="depends on the other rows"):
+        lzt.ntk(Texts(), (x, lengths), trace_outputs=True)

@@ -99,11 +99,14 @@ REFUSED = {
     "names as text": (LINEAR, X, {"params": "weight"}, "list of names"),
     "parameters for names": (LINEAR, X, {"params": list(LINEAR.parameters())}, "list of names"),
     "one number for names": (LINEAR, X, {"params": 1}, "list of names"),
+    "root at zero": (LINEAR, X, {"output": lambda out: (0 * out).sqrt()}, "NaN or infinite"),
+    "large gradients": (LINEAR, 1e25 * X, {}, "NaN or infinite"),
+    "beginning of a name": (LINEAR, X, {"params": ["wei"]}, "not the name of a parameter"),
     "another device": (nn.Linear(3, 2, device="meta"), X, {}, "x is on cpu and the model on meta"),
 }
 
-# What three rows do not show.
-SEEN_ON_ALL_ROWS = {"mixed rows", "mixed pairs", "noise"}
+# What three rows, or no products, do not show.
+SEEN_ON_ALL_ROWS = {"mixed rows", "mixed pairs", "noise", "root at zero", "large gradients"}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -215,3 +215,30 @@ def test_a_table_that_shortens_its_rows_when_read(kind, function):
     before = state(model)
     getattr(lzt, function)(model, torch.tensor([[0, 1], [2, 3], [1, 1], [4, 0]]))
     assert_unchanged(before, model)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CS")
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
+def test_sparse_buffers(layout):
+    """The adjacency matrix of a graph: the kernel is that with the dense one."""
+    dense = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+
+    class Graph(nn.Module):
+        def __init__(self, adjacency):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = nn.Linear(4, 2)
+            self.register_buffer("adjacency", adjacency)
+
+        def forward(self, x):
+            return torch.stack([(self.adjacency @ torch.tanh(self.layer(row))).sum(0) for row in x])
+
+    model, x = Graph(getattr(dense, layout)()), torch.randn(5, 3, 4)
+    buffer = model.adjacency
+    kernel = lzt.ntk(model, x)
+    torch.testing.assert_close(kernel, lzt.ntk(Graph(dense), x))
+    assert model.adjacency is buffer
+    assert torch.equal(buffer.to_dense(), dense)
+    lzt.sketch(model, x, 3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lzt.diagnose(model, before=before, x=x)

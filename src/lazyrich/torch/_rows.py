@@ -13,7 +13,7 @@ from lazyrich._base import InputError
 
 from ._row_axis import N_ROWS, shows_rows
 
-# So few rows are run one by one, more of them in parts.
+# So few rows are run one by one; of more of them so many, and all in parts.
 _FEW = 8
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
 _OF_INPUT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -213,7 +213,9 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
 
     Up to eight rows are computed one by one. Of more of them a random half is computed where
     the operations show that rows stay apart. Elsewhere they are laid out in a square, and its
-    lines and its columns are computed: any two rows are apart in one of these parts.
+    lines and its columns are computed: any two rows are apart in one of these parts. Eight are
+    run one by one also then: what a few rows have in common with all of them, such as the
+    length of the longest text, a row alone may not have.
 
     Args:
         model: a module without wrappers.
@@ -332,7 +334,7 @@ def _parts(n: int, *, is_shown: bool) -> list[Tensor]:
         return [order[: n // 2]]
     side = math.isqrt(n - 1) + 1
     lines = list(order.split(side))
-    return [*lines, *(order[k::side] for k in range(side))]
+    return [*lines, *(order[k::side] for k in range(side)), *order[:_FEW, None]]
 
 
 def _take(x: Inputs, index: Tensor) -> Inputs:

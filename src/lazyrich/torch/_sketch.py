@@ -219,12 +219,22 @@ def sketch(
         found = {group: np.zeros((m, m)) for group in named.values()}
         for name, one in products(directions).items():
             found[named[name]] += one
+        _refuse_infinite(found)
         labels = None
         if y is not None:
             energies = sum(products(_permuted(_label_matrix(y, values), generator)).values())
             value, *null = np.diagonal(energies)
             labels = LabelEnergy(float(value), tuple(map(float, null)))
     return Sketch(found, len(values), values.shape[1], seed, center, labels)
+
+
+def _refuse_infinite(products: Mapping[str, np.ndarray]) -> None:
+    for group, found in products.items():
+        if not np.isfinite(found).all():
+            raise InputError(
+                f"The gradient of the outputs with respect to {group!r} is NaN or infinite (such "
+                "as that of a root at zero), so there is no kernel; look for it in the model."
+            )
 
 
 def _module_of(name: str) -> str:
