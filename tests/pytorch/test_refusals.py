@@ -160,10 +160,21 @@ def test_diverged_model():
         ({"m": 2}, "three directions"),
         ({"m": True}, "three directions"),
         ({"y": torch.zeros(3, 2)}, "shape"),
+        ({"y": torch.zeros(4, 3)}, "shape"),
+        ({"y": torch.zeros(0, dtype=torch.long)}, "one label for each"),
+        ({"y": torch.full((4, 2), torch.nan)}, "finite real numbers"),
+        ({"y": torch.zeros(4, 2, dtype=torch.complex64)}, "finite real numbers"),
+        ({"y": "labels"}, "not an array of numbers"),
+        ({"seed": 1.5}, "whole number"),
+        ({"seed": -1}, "whole number"),
+        ({"seed": 2**70}, "whole number"),
+        ({"groups": "weight"}, "groups is a str"),
+        ({"groups": lambda name: None}, "name of its group"),
+        ({"output": lambda out: (0 * out).sqrt()}, "gradient of the outputs"),
         ({"y": torch.tensor([0, 1, 2, 0])}, "from 0 to 1"),
         ({"optimizer": torch.optim.SGD(LINEAR.parameters(), 0.1)}, "Adam"),
     ],
 )
-def test_sketch_refuses(kwargs, words):
+def test_sketch_refuses(kwargs, words, unchecked):
     with pytest.raises(lzt.InputError, match=words):
         lzt.sketch(LINEAR, X, **kwargs)
