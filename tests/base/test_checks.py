@@ -21,7 +21,7 @@ def test_negative_and_not_finite_numbers_are_named(value):
 
 @pytest.mark.parametrize("value", [2j, 1 + 0j, jnp.array([1j])])
 @pytest.mark.parametrize("check", [require_positive, require_nonnegative])
-def test_complex_numbers_have_no_order(check, value):
+def test_complex_numbers_have_no_order(check, value, unchecked):
     with pytest.raises(InputError, match="give real numbers"):
         check(alpha=value)
     with pytest.raises(InputError, match="real"):

@@ -121,9 +121,8 @@ def sweep(
         kept = sweeps.Store(store)
         kept.tidy()
         say(f"{store} is tidy; set aside as damaged: {len(kept.set_aside)}")
-    say(
-        f"`lazyrich show {shlex.quote(store)}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them"
-    )
+    again = shlex.join(["lazyrich", "show", store])
+    say(f"`{again}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
 
 
 def show(
