@@ -13,7 +13,7 @@ from lazyrich._base import InputError
 
 from ._graph import gradients
 from ._model import trainable_parameters, unwrap
-from ._rows import Output, chosen_output
+from ._rows import Output, chosen_output, own
 from ._scale import frozen_copy
 
 _CHECKPOINTED = (
@@ -67,7 +67,7 @@ class LinearizedModule(nn.Module):
         def function(*values: Tensor) -> Tensor:
             named = dict(zip(self.names, values, strict=True))
             state = {place: named[name] for place, name in self._places.items()}
-            result = functional_call(self.initial, state, args, kwargs, tie_weights=False)
+            result = functional_call(self.initial, state, *own((args, kwargs)), tie_weights=False)
             return chosen_output(result, self.output)
 
         # Fused attention has no derivative of the derivative; the plain way has.

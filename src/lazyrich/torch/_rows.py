@@ -65,6 +65,11 @@ def usable(x: Inputs) -> Inputs:
     )
 
 
+def own(x: Inputs) -> Inputs:
+    """Copies of the tensors of a batch, for a model that changes its inputs in place."""
+    return pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
+
+
 def rows(x: Inputs, start: int, stop: int) -> Inputs:
     """Some rows of a batch, of every tensor in it."""
     return pytree.tree_map(lambda leaf: leaf[start:stop] if isinstance(leaf, Tensor) else leaf, x)
@@ -144,6 +149,7 @@ def values_of(model: nn.Module, x: Inputs, output: Output) -> Tensor:
 
 def _called(model: nn.Module, x: Inputs) -> PyTree:
     """What the model returns for a batch: a tensor, a tuple of arguments, or named ones."""
+    x = own(x)
     try:
         if isinstance(x, dict):
             return model(**x)
