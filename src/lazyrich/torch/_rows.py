@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._row_axis import N_ROWS, shows_rows
+from ._row_gradients import refuse_mixed_gradients
 
 # So few rows are run one by one; of more of them so many, and all in parts.
 _FEW = 8
@@ -262,7 +263,13 @@ def refuse_mixed_rows(model: nn.Module, x: Inputs, whole: Tensor, output: Output
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
                 "give inputs whose first axis is the batch."
             )
-    _refuse_hidden(model, rows(x, 0, _FEWEST), output)
+    few = rows(x, 0, _FEWEST)
+    _refuse_hidden(model, few, output)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    with torch.enable_grad():
+        refuse_mixed_gradients(
+            lambda start, stop: outputs(model, rows(few, start, stop), output), n_rows(few), trained
+        )
 
 
 def _refuse_hidden(model: nn.Module, x: Inputs, output: Output) -> None:
