@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lazyrich._base import InputError, hermite, require_nonnegative
+from lazyrich import scale_output
+from lazyrich._base import InputError, hermite, require_nonnegative, require_positive
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -0.0, [1, 2], jnp.zeros(3), None, True])
@@ -16,6 +17,15 @@ def test_zero_and_above_pass(value):
 def test_negative_and_not_finite_numbers_are_named(value):
     with pytest.raises(InputError, match=r"^ridge (is|holds) "):
         require_nonnegative(cutoff=1.0, ridge=value)
+
+
+@pytest.mark.parametrize("value", [2j, 1 + 0j, jnp.array([1j])])
+@pytest.mark.parametrize("check", [require_positive, require_nonnegative])
+def test_complex_numbers_have_no_order(check, value, unchecked):
+    with pytest.raises(InputError, match="give real numbers"):
+        check(alpha=value)
+    with pytest.raises(InputError, match="real"):
+        scale_output(lambda params, x: x @ params, jnp.ones(2), value)
 
 
 def test_traced_numbers_pass():

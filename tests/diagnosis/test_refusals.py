@@ -85,6 +85,9 @@ CASES = {
     "no parameters": (lambda: lz.diagnose(predict, {}, {}, X, Y), "no array"),
     "text for parameters": (lambda: lz.diagnose(predict, {"a": "b"}, {"a": "b"}, X, Y), "str"),
     "two directions": (lambda: Settings(n_directions=2), "n_directions"),
+    "a seed with a fraction": (lambda: Settings(seed=1.5), "seed is 1.5"),
+    "a seed below zero": (lambda: Settings(seed=-1), "seed is -1"),
+    "a seed in words": (lambda: Settings(seed="first"), "seed is 'first'"),
     "a kernel of no kind": (lambda: Settings(kernel="best"), "kernel"),
     "a monitor asked before it was called": (
         lambda: lz.Monitor(predict, PARAMS0, X, Y).diagnosis(),

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import subprocess
 import threading
 import time
@@ -13,7 +14,7 @@ from lazyrich import cli
 from lazyrich._base import InputError
 from lazyrich.cli import _train
 from lazyrich.cli._train import _how_to_go_on
-from lazyrich.paper import write_report
+from lazyrich.paper import read_results, write_report
 from lazyrich.paper._files import read_panels, write_panels
 from lazyrich.paper.report import _page
 from lazyrich.plots import new_figure, write_figure
@@ -354,3 +355,20 @@ def test_a_path_below_the_home_folder_lies_there(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     assert str(tmp_path / "home" / "r") in refused(["claims", "--out", "~/r"], capsys)
+
+
+@pytest.mark.parametrize("name", ["two words", "o'brien", "$HOME;x", "日本"])
+def test_commands_that_are_named_can_be_typed(tmp_path, name):
+    """Oracle: the shell's own rules of splitting words (`shlex.split`)."""
+    out = tmp_path / name
+    out.mkdir()
+    (out / "experiment.json").write_text(preset("committee").model_dump_json())
+    with pytest.raises(InputError, match="holds another experiment") as caught:
+        _train._require_places(out, preset("committee").changed({"seed": 1}))
+    named = str(caught.value).removesuffix(".").split("that one: ")[1]
+    wanted = ["lazyrich", "train", str(out / "experiment.json"), "--out", str(out)]
+    assert shlex.split(named) == wanted
+    with pytest.raises(InputError) as caught:
+        read_results(out / "empty")
+    named = str(caught.value).split("`")[1]
+    assert shlex.split(named) == ["lazyrich", "reproduce", "all", "--out", str(out / "empty")]

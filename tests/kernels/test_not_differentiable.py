@@ -139,3 +139,31 @@ def test_an_index_beyond_the_table_has_no_derivative():
     expected = kernel_by_jacobians(lambda p, x: predict(p, x)[:, None], params, numbers)[..., 0, 0]
     np.testing.assert_allclose(ntk(predict, params, numbers), expected, rtol=1e-10)
     assert explain_ntk(predict, params, numbers)["['table']"].kind == "lookup"
+
+
+@pytest.mark.parametrize("asked", ["ntk", "operator", "check"])
+def test_a_sparse_matrix_of_parameters_is_taken_or_refused_in_a_sentence(asked):
+    """JAX differentiates its product with one row and, in some versions, not with many."""
+    sparse = pytest.importorskip("jax.experimental.sparse")
+    matrix = sparse.BCOO.fromdense(W * (W > 0))
+
+    def predict(values, x):
+        return jnp.tanh(x @ sparse.BCOO((values, matrix.indices), shape=matrix.shape))
+
+    def row(values):
+        return predict(values, X[:1])[0]
+
+    def together(values):
+        return jax.vmap(lambda row: predict(values, row[None])[0])(X)
+
+    try:
+        jax.eval_shape(lambda values: jax.vjp(together, values)[1](X @ W), matrix.data)
+    except Exception:
+        assert jax.jacrev(row)(matrix.data).shape == (4, matrix.nse)
+        with pytest.raises(InputError, match=r"on many rows at once .*todense"):
+            ASKED[asked](predict, matrix.data)
+        return
+    found = ASKED[asked](predict, matrix.data)
+    if asked == "ntk":
+        wanted = kernel_by_jacobians(predict, matrix.data, X)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)

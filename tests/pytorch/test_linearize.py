@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from oracles import torch_zoo  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import lazyrich as lz  # noqa: E402
 import lazyrich.torch as lzt  # noqa: E402
@@ -157,3 +158,35 @@ def test_without_any_second_derivative_refused_in_a_sentence():
     linearized = lzt.linearize(nn.EmbeddingBag(5, 4, mode="sum"))
     with pytest.raises(lz.InputError, match="no second derivative"):
         linearized(torch.tensor([[1, 2], [0, 3]]))
+
+
+@pytest.mark.parametrize("way", ["jvp", "double backward"])
+def test_a_layer_that_is_used_twice_stays_whole(way):
+    layer = nn.Linear(3, 3).double()
+    model = nn.Sequential(layer, nn.Tanh(), layer)
+    linearized = lzt.linearize(model)
+    linearized.way = way
+    x = torch.randn(4, 3, dtype=torch.float64)
+    with torch.no_grad():
+        linearized.parameters_now[0].mul_(1.1)
+    value = linearized(x)
+    kept = dict(linearized.initial.named_parameters())
+    assert all(type(p) is nn.Parameter and p.is_leaf for p in kept.values())
+    torch.testing.assert_close(copy.deepcopy(linearized)(x), value)
+    (gradient,) = torch.autograd.grad(value.sum(), [linearized.parameters_now[0]])
+    (wanted,) = torch.autograd.grad(model(x).sum(), [layer.weight])
+    torch.testing.assert_close(gradient, wanted)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return checkpoint(lambda x: torch.tanh(self.layer(x)), x, use_reentrant=False)
+
+
+def test_checkpointed_activations_refused_in_a_sentence():
+    with pytest.raises(lzt.InputError, match="turn that off"):
+        lzt.linearize(Checkpointed())(torch.randn(4, 3))

@@ -146,3 +146,75 @@ def test_operations_are_compared_up_to_the_number_of_rows():
     assert not few.is_same(operations(7, torch.tanh, 3))
     assert not few.is_same(operations(7, lambda h: torch.tanh(torch.tanh(h))))
     assert not operations(2, lambda h: h.T.tanh()).is_same(operations(7, lambda h: h.T.tanh()))
+
+
+@pytest.mark.parametrize("name", ["longest", "any", "largest"])
+def test_what_a_few_rows_share_with_all_of_them(name):
+    """Of 60 rows a third are the longest, so most groups of eight hold one."""
+    lengths = 3 + torch.arange(60) % 3
+    functions = {
+        "longest": lambda h, n: h[:, : int(n.max())].mean(1),
+        "any": lambda h, n: h[:, 0] * (2.0 if (n == 5).any() else 1.0),
+        "largest": lambda h, n: h[:, 0] / n.max(),
+    }
+
+    class Texts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 2).double()
+
+        def forward(self, x, n):
+            return functions[name](self.layer(x), n)
+
+    x = torch.randn(60, 5, 8, dtype=torch.float64)
+    with pytest.raises(lzt.InputError, match="depends on the other rows"):
+        lzt.ntk(Texts(), (x, lengths), trace_outputs=True)
+
+
+def backward_by(change):
+    """The identity, with another backward pass."""
+
+    class Changed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, h):
+            return h.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return change(g)
+
+    return Changed.apply
+
+
+OF_GRADIENTS = {
+    "a sum without a value": (lambda h: h + h.sum() - h.sum().detach(), False),
+    "a mean without a value": (lambda h: h - h.mean(0) + h.mean(0).detach(), False),
+    "normalized": (backward_by(lambda g: g / g.norm()), False),
+    "normalized by row": (backward_by(lambda g: g / (g.norm(dim=1, keepdim=True) + 0.1)), False),
+    "centred": (backward_by(lambda g: g - g.mean(0)), False),
+    "clipped": (backward_by(lambda g: g.clamp(-0.1, 0.1)), False),
+    "signs": (backward_by(torch.sign), False),
+    "reversed": (backward_by(torch.neg), True),
+    "halved": (backward_by(lambda g: g / 2), True),
+    "the identity": (backward_by(lambda g: g), True),
+}
+
+
+@pytest.mark.parametrize("name", OF_GRADIENTS)
+def test_gradients_that_mix_rows_or_are_not_linear(name):
+    """No output shows it; a linear change of each row's own gradient has a kernel."""
+    function, is_sound = OF_GRADIENTS[name]
+    model = With(function)
+    for call in (lambda: lzt.ntk(model, X), lambda: lzt.sketch(model, X, 3)):
+        if is_sound:
+            call()
+        else:
+            with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
+                call()
+
+
+def test_a_hook_that_clips_a_gradient():
+    model = With(lambda h: h)
+    model.layer.weight.register_hook(lambda g: g.clamp(-0.01, 0.01))
+    with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
+        lzt.ntk(model, X)

@@ -193,3 +193,31 @@ def test_models_of_torchvision(name):
         nn.init.normal_(model.heads[0].weight)  # zero by default, which hides the rest
     assert gap(lzt.ntk(model, x), torch_zoo.kernel(model, x)) < 1e-12
     assert not [way for way in lzt.explain_ntk(model, x).ways if way.kind == "jacobian"]
+
+
+def test_an_encoder_whose_padded_places_count():
+    """PyTorch's fast path without gradients has other outputs there than the path with them."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).double()
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.TransformerEncoder(layer, 1)
+
+        def forward(self, x, is_padding):
+            return self.encoder(x, src_key_padding_mask=is_padding).mean(1)
+
+    model, x = Pooled().eval(), torch.randn(4, 3, 4, dtype=torch.float64)
+    rows = (x, torch.arange(3) > torch.tensor([[0], [1], [2], [2]]))
+    assert gap(lzt.ntk(model, rows), torch_zoo.kernel(model, rows).detach()) < 1e-12
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_tied_parameter_may_be_chosen_by_any_of_its_names():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+    model[2].weight = model[0].weight
+    x = torch.randn(4, 3)
+    torch.testing.assert_close(
+        lzt.ntk(model, x, params=["2.weight"]), lzt.ntk(model, x, params=["0.weight"])
+    )

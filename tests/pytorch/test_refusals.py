@@ -99,11 +99,14 @@ REFUSED = {
     "names as text": (LINEAR, X, {"params": "weight"}, "list of names"),
     "parameters for names": (LINEAR, X, {"params": list(LINEAR.parameters())}, "list of names"),
     "one number for names": (LINEAR, X, {"params": 1}, "list of names"),
+    "root at zero": (LINEAR, X, {"output": lambda out: (0 * out).sqrt()}, "NaN or infinite"),
+    "large gradients": (LINEAR, 1e25 * X, {}, "NaN or infinite"),
+    "beginning of a name": (LINEAR, X, {"params": ["wei"]}, "not the name of a parameter"),
     "another device": (nn.Linear(3, 2, device="meta"), X, {}, "x is on cpu and the model on meta"),
 }
 
-# What three rows do not show.
-SEEN_ON_ALL_ROWS = {"mixed rows", "mixed pairs", "noise"}
+# What three rows, or no products, do not show.
+SEEN_ON_ALL_ROWS = {"mixed rows", "mixed pairs", "noise", "root at zero", "large gradients"}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -157,10 +160,21 @@ def test_diverged_model():
         ({"m": 2}, "three directions"),
         ({"m": True}, "three directions"),
         ({"y": torch.zeros(3, 2)}, "shape"),
+        ({"y": torch.zeros(4, 3)}, "shape"),
+        ({"y": torch.zeros(0, dtype=torch.long)}, "one label for each"),
+        ({"y": torch.full((4, 2), torch.nan)}, "finite real numbers"),
+        ({"y": torch.zeros(4, 2, dtype=torch.complex64)}, "finite real numbers"),
+        ({"y": "labels"}, "not an array of numbers"),
+        ({"seed": 1.5}, "whole number"),
+        ({"seed": -1}, "whole number"),
+        ({"seed": 2**70}, "whole number"),
+        ({"groups": "weight"}, "groups is a str"),
+        ({"groups": lambda name: None}, "name of its group"),
+        ({"output": lambda out: (0 * out).sqrt()}, "gradient of the outputs"),
         ({"y": torch.tensor([0, 1, 2, 0])}, "from 0 to 1"),
         ({"optimizer": torch.optim.SGD(LINEAR.parameters(), 0.1)}, "Adam"),
     ],
 )
-def test_sketch_refuses(kwargs, words):
+def test_sketch_refuses(kwargs, words, unchecked):
     with pytest.raises(lzt.InputError, match=words):
         lzt.sketch(LINEAR, X, **kwargs)

@@ -213,3 +213,68 @@ def test_a_table_that_shortens_its_rows_when_read(kind, function):
     before = state(model)
     getattr(lzt, function)(model, torch.tensor([[0, 1], [2, 3], [1, 1], [4, 0]]))
     assert_unchanged(before, model)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CS")
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
+def test_sparse_buffers(layout):
+    """The adjacency matrix of a graph: the kernel is that with the dense one."""
+    dense = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+
+    class Graph(nn.Module):
+        def __init__(self, adjacency):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = nn.Linear(4, 2)
+            self.register_buffer("adjacency", adjacency)
+
+        def forward(self, x):
+            return torch.stack([(self.adjacency @ torch.tanh(self.layer(row))).sum(0) for row in x])
+
+    model, x = Graph(getattr(dense, layout)()), torch.randn(5, 3, 4)
+    buffer = model.adjacency
+    kernel = lzt.ntk(model, x)
+    torch.testing.assert_close(kernel, lzt.ntk(Graph(dense), x))
+    assert model.adjacency is buffer
+    assert torch.equal(torch.Tensor.to_dense(buffer), dense)
+    lzt.sketch(model, x, 3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lzt.diagnose(model, before=before, x=x)
+
+
+IN_PLACE = {
+    "scaled": lambda x: x.div_(2),
+    "clamped": lambda x: x.clamp_(max=0.5),
+    "a column zeroed": lambda x: x.index_fill_(1, torch.tensor([0]), 0),
+    "normalized": lambda x: x.sub_(x.mean(1, keepdim=True)),
+    "through a view": lambda x: (x[:, :2].mul_(3), x)[1],
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_model_that_changes_its_inputs_in_place(name):
+    """The law: it is the model that changes a copy of them, and the rows given stay."""
+
+    class Changes(nn.Module):
+        def __init__(self, of):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer, self.of = nn.Linear(4, 2).double(), of
+
+        def forward(self, x):
+            return torch.tanh(self.layer(IN_PLACE[name](self.of(x))))
+
+    changing, other = Changes(lambda x: x), Changes(torch.clone)
+    x = torch.randn(12, 4, dtype=torch.float64)
+    given, y = x.clone(), torch.zeros(12, 2, dtype=torch.float64)
+    torch.testing.assert_close(lzt.ntk(changing, given), lzt.ntk(other, x))
+    found, wanted = (lzt.sketch(m, given, 3, y=y + given[:, :2]) for m in (changing, other))
+    torch.testing.assert_close(found.products, wanted.products)
+    before = {key: 1.1 * value for key, value in changing.state_dict().items()}
+    found, wanted = (lzt.diagnose(m, before=before, x=given, y=y) for m in (changing, other))
+    assert str(found) == str(wanted)
+    assert torch.equal(given, x)
+    linearized, scaled = lzt.linearize(changing), lzt.scale_output(changing, 10.0)
+    for _ in range(2):
+        torch.testing.assert_close(linearized(x.clone()), other(x))
+        assert not scaled(x.clone()).any()

@@ -23,6 +23,7 @@ from ._checks import require_instance as require_instance
 from ._checks import require_key as require_key
 from ._checks import require_nonnegative as require_nonnegative
 from ._checks import require_positive as require_positive
+from ._checks import require_seed as require_seed
 from ._checks import require_shapes as require_shapes
 from ._checks import require_steps as require_steps
 from ._checks import require_whole as require_whole

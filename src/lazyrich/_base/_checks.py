@@ -67,6 +67,7 @@ def require_positive(**values: object) -> None:
             is_sound = array is None or (array > 0).all()
         except TypeError:
             raise InputError(f"{name} is {value!r}; give real numbers.") from None
+        _refuse_complex(name, array)
         if not is_sound:
             raise InputError(f"{name} is {value}; it must be above zero.")
 
@@ -93,8 +94,15 @@ def require_nonnegative(**values: object) -> None:
             continue
         require_finite(**{name: value})
         array = concrete(value)
+        _refuse_complex(name, array)
         if array is not None and (array < 0).any():
             raise InputError(f"{name} is {value}; it must be zero or above.")
+
+
+def _refuse_complex(name: str, array: np.ndarray | None) -> None:
+    """Refuse complex numbers, which NumPy orders by their real part."""
+    if array is not None and np.iscomplexobj(array):
+        raise InputError(f"{name} is {shown(array)}; give real numbers.")
 
 
 def require_shapes(expected: str, **arrays: ArrayLike) -> None:
@@ -159,6 +167,27 @@ def require_whole(**values: object) -> None:
         array = concrete(value)
         if array is not None and (array.ndim or array.dtype.kind not in "iu"):
             raise InputError(f"{name} is {shown(value)}; give a whole number.")
+
+
+def require_seed(seed: object) -> None:
+    """Refuse what is not the seed of a generator of random numbers.
+
+    Args:
+        seed: a whole number from 0, below 2⁶³, which is what every generator takes.
+
+    Raises:
+        InputError: saying what was given.
+
+    Example:
+        >>> require_seed(3)
+        >>> require_seed(-1)
+        Traceback (most recent call last):
+        ...
+        lazyrich._base._errors.InputError: seed is -1; give a whole number from 0 to 2**63 - 1.
+    """
+    is_whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not is_whole or not 0 <= seed < 2**63:
+        raise InputError(f"seed is {shown(seed)}; give a whole number from 0 to 2**63 - 1.")
 
 
 def require_instance(kind: type, **values: object) -> None:

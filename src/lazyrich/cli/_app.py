@@ -1,5 +1,6 @@
 """The commands: each parses, calls one function, prints."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -105,7 +106,8 @@ def reproduce(
     if not as_json:
         for found in made:
             say(f"{found.figure}: {', '.join(str(path) for path in found.files)}")
-        say(f"claims: {out / 'claims.json'} (`lazyrich claims --out {out}` shows them again)")
+        again = shlex.join(["lazyrich", "claims", "--out", str(out)])
+        say(f"claims: {out / 'claims.json'} (`{again}` shows them again)")
 
 
 @app.command

@@ -1,6 +1,7 @@
 """``lazyrich sweep`` and ``lazyrich show``: many experiments, each computed once."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,7 +121,8 @@ def sweep(
         kept = sweeps.Store(store)
         kept.tidy()
         say(f"{store} is tidy; set aside as damaged: {len(kept.set_aside)}")
-    say(f"`lazyrich show {store}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
+    again = shlex.join(["lazyrich", "show", store])
+    say(f"`{again}` lists them, lazyrich.sweeps.open_dataset({store!r}) opens them")
 
 
 def show(

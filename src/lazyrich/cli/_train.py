@@ -1,6 +1,7 @@
 """``lazyrich train``: one experiment, with progress, a stored result, a figure and a summary."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -193,7 +194,8 @@ def _require_same(path: Path, chosen: "Experiment | CommitteeExperiment") -> Non
             "with --out."
         ) from error
     if kept != text.encode() and _read(str(path)) != chosen:
+        command = ["lazyrich", "train", str(path), "--out", str(path.parent)]
         raise InputError(
             f"{path.parent} holds another experiment; choose another folder with --out, or go "
-            f"on with that one: lazyrich train {path} --out {path.parent}."
+            f"on with that one: {shlex.join(command)}."
         )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lazyrich._base import InputError, Json, Params, Predictor
+from lazyrich._base import InputError, Json, Params, Predictor, require_seed
 from lazyrich.kernels import check_predictor, linearize, ntk
 
 from ._evidence import (
@@ -71,9 +71,11 @@ class Settings:
         """Refuse what cannot be measured with.
 
         Raises:
-            InputError: if there are too few directions, or no such kind of kernel.
+            InputError: if there are too few directions, no such kind of kernel, or if the
+                seed is not a whole number from 0.
         """
         n = self.n_directions
+        require_seed(self.seed)
         if isinstance(n, bool) or not isinstance(n, int) or n < 3:
             raise InputError(f"n_directions is {n!r}; it must be a whole number from 3.")
         if self.kernel not in ("auto", "exact", "sketch"):

@@ -21,6 +21,11 @@ _NO_ROWS = (
     "callback)."
 )
 
+_NO_PULLBACK = (
+    "replace that operation (a sparse matrix of parameters by its todense(), for example), or give "
+    "it a rule with jax.custom_vjp."
+)
+
 
 @contextmanager
 def needs_derivative(
@@ -49,6 +54,8 @@ def needs_derivative(
         _try("differentiate predict", NO_DERIVATIVE, partial(_pulled, predict_row), leaves, row)
         many = jax.vmap(predict_row, (None, 0))
         _try("run predict on many rows at once", _NO_ROWS, many, leaves, rows)
+        pulled = partial(_pulled, many)
+        _try("differentiate predict on many rows at once", _NO_PULLBACK, pulled, leaves, rows)
         raise
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +90,8 @@ def read_results(out: Path = Path("reproduction")) -> Results:
     """
     path = out / CLAIMS_FILE
     if not path.exists():
-        raise InputError(f"There is no {path}; run `lazyrich reproduce all --out {out}` first.")
+        command = shlex.join(["lazyrich", "reproduce", "all", "--out", str(out)])
+        raise InputError(f"There is no {path}; run `{command}` first.")
     results, faults = _read(path)
     if faults:
         raise InputError(

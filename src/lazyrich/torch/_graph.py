@@ -53,9 +53,7 @@ class Graph:
         self._readers: dict[Node, list[Reader]] = defaultdict(list)
         self._leaves: dict[int, Node] = {}
         self._root: Node = outputs.grad_fn
-        waiting, seen = [self._root], {self._root}
-        while waiting:
-            node = waiting.pop()
+        for node in _walk(self._root):
             _refuse_counted(node)
             for position, (source, output_nr) in enumerate(node.next_functions):
                 if source is None:
@@ -65,11 +63,8 @@ class Graph:
                     self._readers[source].append(Reader(node, position))
                 else:
                     self._readers[source].append(Reader(node, -1))
-                if source not in seen:
-                    seen.add(source)
-                    waiting.append(source)
-                    if type(source).__name__ == "AccumulateGrad":
-                        self._leaves[id(source.variable)] = source
+            if type(node).__name__ == "AccumulateGrad":
+                self._leaves[id(node.variable)] = node
 
     def nodes(self) -> list[Node]:
         """Every node, that of the outputs first."""
@@ -83,6 +78,28 @@ class Graph:
     def readers(self, node: Node) -> list[Reader]:
         """The operations that read a node's first output."""
         return self._readers[node]
+
+
+def has_code_of_a_user(outputs: Tensor) -> bool:
+    """Whether a backward pass runs code in Python: an autograd function, or a parameter's hook."""
+    return any(
+        isinstance(node, torch.autograd.function.BackwardCFunction)
+        or (type(node).__name__ == "AccumulateGrad" and bool(node.variable._backward_hooks))
+        for node in _walk(outputs.grad_fn)
+    )
+
+
+def _walk(root: Node) -> Generator[Node]:
+    """Every node below one, once; none below None, which is that of a value without a graph."""
+    waiting = [] if root is None else [root]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for source, _ in node.next_functions:
+            if source is not None and source not in seen:
+                seen.add(source)
+                waiting.append(source)
 
 
 def _refuse_counted(node: Node) -> None:

@@ -7,13 +7,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import CheckpointError
 
 from lazyrich._base import InputError
 
 from ._graph import gradients
 from ._model import trainable_parameters, unwrap
-from ._rows import Output, chosen_output
+from ._rows import Output, chosen_output, own
 from ._scale import frozen_copy
+
+_CHECKPOINTED = (
+    "The model computes activations again in its backward pass (torch.utils.checkpoint), when the "
+    "parameters of the linearized network are no longer in it; turn that off in evaluation mode, "
+    "as model.gradient_checkpointing_disable() does in transformers."
+)
 
 _ModelFunction = Callable[..., Tensor]
 
@@ -38,6 +45,7 @@ class LinearizedModule(nn.Module):
         self.initial = frozen_copy(model)
         self.names = list(trainable_parameters(model))
         values = dict(model.named_parameters())
+        self._places = _places(model, self.names)
         # A dot is not allowed in the name of a parameter.
         self.parameters_now = nn.ParameterList(
             [nn.Parameter(values[name].detach().clone()) for name in self.names]
@@ -57,8 +65,9 @@ class LinearizedModule(nn.Module):
         change = tuple(now - p for now, p in zip(self.parameters_now, start, strict=True))
 
         def function(*values: Tensor) -> Tensor:
-            state = dict(zip(self.names, values, strict=True))
-            result = functional_call(self.initial, state, args, kwargs, tie_weights=True)
+            named = dict(zip(self.names, values, strict=True))
+            state = {place: named[name] for place, name in self._places.items()}
+            result = functional_call(self.initial, state, *own((args, kwargs)), tie_weights=False)
             return chosen_output(result, self.output)
 
         # Fused attention has no derivative of the derivative; the plain way has.
@@ -85,6 +94,21 @@ class LinearizedModule(nn.Module):
         super().train(mode)
         self.initial.eval()
         return self
+
+
+def _places(model: nn.Module, names: list[str]) -> dict[str, str]:
+    """By place in a module, each once, the name of the parameter that is there.
+
+    A tied parameter has several places. A module that is used twice has several names, and
+    under two of them ``functional_call`` would not put back what it replaces.
+    """
+    name_of = {id(p): name for name, p in model.named_parameters() if name in set(names)}
+    return {
+        f"{path}.{local}" if path else local: name_of[id(p)]
+        for path, module in model.named_modules()
+        for local, p in module._parameters.items()
+        if id(p) in name_of
+    }
 
 
 def _has_padding(model: nn.Module) -> bool:
@@ -115,7 +139,9 @@ def _is_forward_mode_right(function: _ModelFunction, start: tuple[Tensor, ...]) 
             slope = jvp(function, start, v)[1]
         u = drawn(slope)
         pulled = gradients(function(*leaves), leaves, u)
-    except (RuntimeError, NotImplementedError, InputError):
+    except (RuntimeError, NotImplementedError, InputError) as error:
+        if isinstance(error.__cause__, CheckpointError):
+            raise InputError(_CHECKPOINTED) from error
         return True  # what cannot be compared is found out where it is used
     pairs = [(g, w) for g, w in zip(pulled, v, strict=True) if g is not None]
     terms = [(g.detach() * w).double().flatten() for g, w in pairs]
@@ -177,7 +203,8 @@ def linearize(model: nn.Module, *, output: Output = None) -> LinearizedModule:
         computed.
 
     Raises:
-        InputError: if nothing is trainable, or if an operation has no second derivative.
+        InputError: if nothing is trainable. Of its first call: if an operation has no second
+            derivative, or if activations are checkpointed.
 
     Example:
         >>> model = nn.Linear(2, 1)

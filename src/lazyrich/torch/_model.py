@@ -80,13 +80,15 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
     every = dict(model.named_parameters())
     params = _names(params)
     _refuse_without_shape(every)
-    chosen = {name: p for name, p in every.items() if p.requires_grad and _is_chosen(name, params)}
+    known = dict(model.named_parameters(remove_duplicate=False))  # tied ones by each name
+    taken = {id(p) for name, p in known.items() if p.requires_grad and _is_chosen(name, params)}
+    chosen = {name: p for name, p in every.items() if id(p) in taken}
     if params is not None and not callable(params):
         for name in params:
-            if not any(_is_chosen(known, [name]) for known in every):
+            if not any(_is_chosen(one, [name]) for one in known):
                 raise InputError(
-                    f"params names {name!r}, and no parameter of the model begins with it; "
-                    f"the model has {_some(list(every))}."
+                    f"params names {name!r}, which is not the name of a parameter of the model or "
+                    f"of a part of it; the model has {_some(list(every))}."
                 )
     if not chosen:
         frozen = "all of them frozen" if every else "none at all"
@@ -151,7 +153,7 @@ def copy_of(model: nn.Module) -> nn.Module:
     """
     _refuse_without_shape(dict(model.named_parameters()))
     held = pytree.tree_leaves([vars(module) for module in model.modules()])
-    memo = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and not t.is_leaf}
+    memo = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and _is_constant(t)}
     try:
         with torch.no_grad():  # of a scripted module the copies would have a graph
             copied = copy.deepcopy(model, memo)
@@ -166,6 +168,12 @@ def copy_of(model: nn.Module) -> nn.Module:
             "keep what is not a tensor or a number, such as locks, files and generators, out of "
             "the module."
         ) from error
+
+
+def _is_constant(value: Tensor) -> bool:
+    """Whether ``copy.deepcopy`` cannot copy a tensor: results, and compressed sparse buffers."""
+    is_dense = value.layout in (torch.strided, torch.sparse_coo)
+    return not value.is_leaf or not (is_dense or isinstance(value, nn.Parameter))
 
 
 @contextmanager
@@ -193,6 +201,7 @@ def unchanged(model: nn.Module) -> Generator[None]:
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
+        stack.enter_context(_plain_attention())
         for kind in {p.device.type for p in model.parameters()} | {"cpu"}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -211,8 +220,36 @@ def unchanged(model: nn.Module) -> Generator[None]:
                     value.data.copy_(copy)
 
 
+@contextmanager
+def _plain_attention() -> Generator[None]:
+    """Without the fast path of ``nn.TransformerEncoder``, which is taken where no gradient is.
+
+    With a padding mask its outputs at padded places are other than those with a gradient.
+    """
+    is_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_enabled)
+
+
 def _is_same(value: Tensor, copy: Tensor) -> bool:
-    return torch.equal(value, copy) if not value.is_meta else True
+    if value.is_meta:
+        return True
+    parts, others = _dense_parts(value), _dense_parts(copy)
+    return all(torch.equal(a, b) for a, b in zip(parts, others, strict=True))
+
+
+def _dense_parts(value: Tensor) -> list[Tensor]:
+    """What a sparse tensor consists of; a dense one is its only part."""
+    if value.layout == torch.sparse_coo:
+        return [value._indices(), value._values()]
+    if value.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [value.crow_indices(), value.col_indices(), value.values()]
+    if value.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return [value.ccol_indices(), value.row_indices(), value.values()]
+    return [value]
 
 
 def refuse_training_mode(model: nn.Module) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
+from ._graph import has_code_of_a_user
 from ._memory import budget
 from ._model import (
     Chosen,
@@ -77,7 +78,7 @@ def ntk(
         InputError: if rows are mixed (batch norm in training mode), if dropout is on, if
             the outputs are not real numbers (n,) or (n, c), if nothing is trainable, if
             devices differ, if parameters are complex or split among processes, or if an
-            output is NaN.
+            output or the kernel is NaN or infinite.
 
     Example:
         >>> model = nn.Linear(2, 1, bias=False)
@@ -123,6 +124,7 @@ def _kernel(
     summed = traced or c == 1
     _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
     planned = Planned.of(pilot, parameters)
+    is_pytorchs = not has_code_of_a_user(pilot)
     of_graph, of_output = bytes_per_row(pilot, parameters, planned.routes)
     del pilot
     size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
@@ -140,12 +142,14 @@ def _kernel(
             found, are_apart = held[-1].values, held[-1].are_apart
         else:
             found, are_apart = observed_values(model, batch, output)
+            are_apart = are_apart and is_pytorchs
         refuse_mixed_rows(model, batch, found, output, are_apart=are_apart)
     if len(held) == len(batches):
         result = _piece(held[0], held[-1], step, traced=summed)
     else:
         del held
         result = _by_blocks(block, counts, (size, step, c), traced=summed)
+    _refuse_infinite(result if summed else result.permute(0, 2, 1, 3))
     if summed:
         return result if traced or is_vector else result[:, :, None, None]
     return result.permute(0, 2, 1, 3)
@@ -215,6 +219,23 @@ def _put(result: Tensor, piece: Tensor, i: int, j: int, *, traced: bool) -> None
         result[i : i + piece.shape[0], j : j + piece.shape[1]] = piece
     else:
         result[i : i + piece.shape[0], :, j : j + piece.shape[2]] = piece
+
+
+def _refuse_infinite(kernel: Tensor) -> None:
+    """Refuse a kernel with entries that are no numbers, and name the rows."""
+    if bool(torch.isfinite(kernel.sum())):
+        return
+    is_finite = torch.isfinite(kernel)
+    is_finite = is_finite.flatten(2).all(2) if kernel.ndim > 2 else is_finite
+    if bool(is_finite.all()):
+        return
+    n_bad, first = int((~is_finite).sum()), (~is_finite).nonzero()[0].tolist()
+    raise InputError(
+        f"The kernel holds NaN or infinite entries for {n_bad} pairs of rows, the first of them "
+        f"{tuple(first)}; a gradient is infinite there (such as that of a root at zero) or too "
+        f"large for {str(kernel.dtype).removeprefix('torch.')}: look for it in the model, or try "
+        "model.double()."
+    )
 
 
 def _refuse_large(n: int, m: int, c: int, dtype: torch.dtype, memory: float) -> None:

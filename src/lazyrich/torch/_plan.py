@@ -73,8 +73,7 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
     Returns:
         A route for each name.
     """
-    require_graph(outputs)
-    graph = Graph(outputs)
+    graph = require_graph(outputs)
     probe = _Probe(outputs)
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
     second = [r.node for node in first for r in graph.readers(node)]
@@ -88,17 +87,18 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
     return routes
 
 
-def require_graph(outputs: Tensor) -> None:
-    """Refuse outputs without a gradient.
+def require_graph(outputs: Tensor) -> Graph:
+    """The graph of outputs that have a gradient.
 
     Raises:
-        InputError: saying where it may have been lost.
+        InputError: if they have none, saying where it may have been lost; as `Graph`.
     """
     if outputs.grad_fn is None:
         raise InputError(
             "The outputs carry no gradient; the model detaches them or runs under no_grad inside, "
             "so there is no tangent kernel: choose other outputs with output=."
         )
+    return Graph(outputs)
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,10 @@ _ALONG = {
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
 
 
-# Of PyTorch's functions those whose results are no tensors, of which nothing is known further.
+# What hands rows to code of which nothing is seen here, at once or in the backward pass.
 _LEAVING = frozenset(
     {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
+    | {Tensor.register_hook}
 )
 
 
@@ -124,6 +125,8 @@ class _Reading(TorchDispatchMode):
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.is_kept = False  # every call may be another function
         if self.is_kept and any(self.is_of_rows(one) for one in given):
             results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
             is_made = results and all(self._has_rows(one) for one in results if one.numel())

@@ -11,9 +11,11 @@ from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
+from ._graph import has_code_of_a_user
 from ._row_axis import observed
+from ._row_gradients import refuse_mixed_gradients
 
-# So few rows are run one by one, more of them in parts.
+# So few rows are run one by one; of more of them so many, and all in parts.
 _FEW = 8
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
 _OF_INPUT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -63,6 +65,11 @@ def usable(x: Inputs) -> Inputs:
     return pytree.tree_map(
         lambda leaf: leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf, x
     )
+
+
+def own(x: Inputs) -> Inputs:
+    """Copies of the tensors of a batch, for a model that changes its inputs in place."""
+    return pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
 
 
 def rows(x: Inputs, start: int, stop: int) -> Inputs:
@@ -161,6 +168,8 @@ def observed_outputs(
     except InputError:  # some models cannot be observed
         value, are_apart = chosen_output(_called(model, x), output), False
     value = _checked(value, n_rows(x))
+    # A backward pass that somebody wrote may mix rows that the forward pass keeps apart.
+    are_apart = are_apart and not has_code_of_a_user(value)
     return (value if as_given or value.ndim == 2 else value[:, None]), are_apart
 
 
@@ -175,6 +184,7 @@ def observed_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor
 
 def _called(model: nn.Module, x: Inputs) -> PyTree:
     """What the model returns for a batch: a tensor, a tuple of arguments, or named ones."""
+    x = own(x)
     try:
         if isinstance(x, dict):
             return model(**x)
@@ -244,9 +254,11 @@ def refuse_mixed_rows(
 ) -> None:
     """Refuse a model whose output for one row depends on the other rows.
 
-    Nothing is tried where every operation keeps rows apart. Elsewhere up to eight rows are
-    computed one by one; more of them are laid out in a square, and its lines and its columns
-    are computed: any two rows are apart in one of these parts.
+    Where every operation keeps rows apart, two of them are computed again. Elsewhere up to
+    eight rows are computed one by one; more of them are laid out in a square, and its lines and
+    its columns are computed: any two rows are apart in one of these parts. Eight are run one by
+    one also then: what a few rows have in common with all of them, such as the length of the
+    longest text, a row alone may not have.
 
     Args:
         model: a module without wrappers.
@@ -266,10 +278,10 @@ def refuse_mixed_rows(
             "a model that has diverged."
         )
     n = len(whole)
-    if n < 2 or are_apart:
+    if n < 2:
         return
     scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
-    for index in _parts(n):
+    for index in [torch.arange(2, device="cpu")] if are_apart else _parts(n):
         index = index.to(whole.device)
         try:
             alone = values_of(model, _take(x, index), output)
@@ -288,7 +300,15 @@ def refuse_mixed_rows(
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
                 "give inputs whose first axis is the batch."
             )
-    _refuse_hidden(model, rows(x, 0, _FEWEST), output)
+    if are_apart:
+        return
+    few = rows(x, 0, _FEWEST)
+    _refuse_hidden(model, few, output)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    with torch.enable_grad():
+        refuse_mixed_gradients(
+            lambda start, stop: outputs(model, rows(few, start, stop), output), n_rows(few), trained
+        )
 
 
 def _refuse_hidden(model: nn.Module, x: Inputs, output: Output) -> None:
@@ -352,7 +372,7 @@ def _parts(n: int) -> list[Tensor]:
     order = torch.randperm(n, generator=generator, device="cpu")
     side = math.isqrt(n - 1) + 1
     lines = list(order.split(side))
-    return [*lines, *(order[k::side] for k in range(side))]
+    return [*lines, *(order[k::side] for k in range(side)), *order[:_FEW, None]]
 
 
 def _take(x: Inputs, index: Tensor) -> Inputs:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from lazyrich._base import require_finite, require_positive
 
 from ._model import copy_of, unwrap
-from ._rows import Output, chosen_output
+from ._rows import Output, chosen_output, own
 
 
 class ScaledModule(nn.Module):
@@ -26,11 +26,13 @@ class ScaledModule(nn.Module):
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The scaled outputs of a batch."""
-        value = chosen_output(self.model(*args, **kwargs), self.output)
+        initial = None
         if self.initial is not None:
             # Its parameters are frozen, and it may need a graph, to differentiate inside.
-            value = value - chosen_output(self.initial(*args, **kwargs), self.output).detach()
-        return self.alpha * value
+            theirs, named = own((args, kwargs))
+            initial = chosen_output(self.initial(*theirs, **named), self.output).detach()
+        value = chosen_output(self.model(*args, **kwargs), self.output)
+        return self.alpha * (value if initial is None else value - initial)
 
     def train(self, mode: bool = True) -> "ScaledModule":
         """Set the mode of the trained module; the one at θ₀ stays in evaluation mode."""

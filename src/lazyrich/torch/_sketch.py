@@ -1,6 +1,6 @@
 """A sketch of a tangent kernel of any size, from a few random directions in output space."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, require_seed
 from lazyrich.diagnosis import (
     Estimate,
     sketched_cosine,
@@ -189,8 +189,8 @@ def sketch(
         The sketch.
 
     Raises:
-        InputError: as `ntk`; also if ``m`` is below 3, if ``y`` does not fit, or if the
-            optimizer has no second moments.
+        InputError: as `ntk`; also if ``m`` is below 3, if ``y`` does not fit, if ``groups``
+            does not name a group, or if the optimizer has no second moments.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 50), nn.Tanh(), nn.Linear(50, 1))
@@ -201,13 +201,14 @@ def sketch(
     """
     if isinstance(m, bool) or not isinstance(m, int) or m < 3:
         raise InputError(f"m is {m!r}; it must be a whole number of three directions or more.")
+    require_seed(seed)
     model = unwrap(model)
     parameters = trainable_parameters(model, params)
     n_rows(x)
     require_device(x, parameters)
     refuse_training_mode(model)
     scales = None if optimizer is None else _preconditioner(optimizer, parameters)
-    named = {name: (groups or _module_of)(name) for name in parameters}
+    named = _groups(parameters, groups)
     with unchanged(model):
         x = usable(x)
         values, are_apart = observed_outputs(model, x, output)
@@ -227,12 +228,39 @@ def sketch(
         found = {group: np.zeros((m, m)) for group in named.values()}
         for name, one in products(directions).items():
             found[named[name]] += one
+        _refuse_infinite(found)
         labels = None
         if y is not None:
             energies = sum(products(_permuted(_label_matrix(y, values), generator)).values())
             value, *null = np.diagonal(energies)
             labels = LabelEnergy(float(value), tuple(map(float, null)))
     return Sketch(found, len(values), values.shape[1], seed, center, labels)
+
+
+def _refuse_infinite(products: Mapping[str, np.ndarray]) -> None:
+    for group, found in products.items():
+        if not np.isfinite(found).all():
+            raise InputError(
+                f"The gradient of the outputs with respect to {group!r} is NaN or infinite (such "
+                "as that of a root at zero), so there is no kernel; look for it in the model."
+            )
+
+
+def _groups(names: Iterable[str], groups: Callable[[str], str] | None) -> dict[str, str]:
+    """By parameter the name of its group."""
+    if groups is not None and not callable(groups):
+        raise InputError(
+            f"groups is a {type(groups).__name__}; give a function from a parameter's name to its "
+            "group, such as lambda name: name.split('.')[0]."
+        )
+    named = {name: (groups or _module_of)(name) for name in names}
+    for name, group in named.items():
+        if not isinstance(group, str):
+            raise InputError(
+                f"groups returned a {type(group).__name__} for the parameter {name!r}; return the "
+                "name of its group (params= leaves parameters out)."
+            )
+    return named
 
 
 def _module_of(name: str) -> str:
@@ -242,15 +270,24 @@ def _module_of(name: str) -> str:
 def _label_matrix(y: object, values: Tensor) -> Tensor:
     """The labels as (n, c), centred over rows; classes as one-hot rows."""
     n, c = values.shape
-    y = torch.as_tensor(y, device=values.device).detach()
+    try:
+        y = torch.as_tensor(y, device="cpu").detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError("y is not an array of numbers; give one row for each input.") from error
+    if y.is_complex() or not bool(torch.isfinite(y).all()):
+        raise InputError(
+            "y holds complex, NaN or infinite entries; labels are finite real numbers."
+        )
+    if y.ndim == 0 or len(y) != n:
+        raise InputError(f"y has shape {tuple(y.shape)} and x {n} rows; give one label for each.")
     if not y.is_floating_point() and y.ndim == 1 and c > 1:
-        if len(y) != n or int(y.min()) < 0 or int(y.max()) >= c:
+        if int(y.min()) < 0 or int(y.max()) >= c:
             raise InputError(
                 f"y has {len(y)} classes from {int(y.min())} to {int(y.max())}; wanted {n} whole "
                 f"numbers from 0 to {c - 1}."
             )
         y = nn.functional.one_hot(y.long(), c)
-    y = y.to(values.dtype)
+    y = y.double()
     y = y[:, None] if y.ndim == 1 else y
     if y.shape != values.shape:
         raise InputError(
