@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazyrich import InputError, cli
+from lazyrich.cli._environment import settled_environment
 from lazyrich.cli._text import ENCODING_ERRORS, SPELLED, json_text, visible
 from lazyrich.paper import Claim, Result, as_json, judge
 from lazyrich.plots import text_curve
@@ -263,6 +264,23 @@ def test_variables_that_do_not_matter(variables):
     assert done.returncode == 0, done.stderr
     assert b"polynomial" in done.stdout
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("name", ["OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_openblas_takes_one_thread_unless_told_otherwise(name, monkeypatch):
+    """Its threads took three quarters of the processor time of Figure 3, waiting."""
+    names = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+    for one in names:
+        monkeypatch.delenv(one, raising=False)
+    with settled_environment():
+        assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    assert not any(one in os.environ for one in names)
+    monkeypatch.setenv(name, "4")
+    with settled_environment():
+        assert [os.environ.get(one) for one in names] == [
+            "4" if one == name else None for one in names
+        ]
+    assert os.environ[name] == "4"
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from lazyrich._base import Status
+from lazyrich.curves import accuracy_delay, value_at
+from lazyrich.paper import _run as paper_run
 from lazyrich.paper._figure_spec import Panel
 from lazyrich.paper._panels import _over_axes, with_changes
 from lazyrich.paper._run_statistics import (
@@ -284,3 +286,27 @@ def test_a_value_that_no_run_has_is_a_missing_run():
     assert run.status == "missing"
     assert np.isnan(run.end("test_loss"))
     assert reason_of(run.end("test_loss")) == "no such run"
+
+
+def test_what_is_read_off_a_run_is_what_its_own_records_give_and_few_lengths_are_compiled():
+    """Every length of a run that ended early was a program of its own to compile."""
+    random = np.random.default_rng(0)
+    before = paper_run._accuracy_delay._cache_size()
+    for n in (*range(2, 11), 63, 64, 65, 100, 101, 127, 128):
+        steps = np.unique(np.geomspace(1, 1e4, 2 * n).round())[: n - 1]
+        steps = np.concatenate([[0], steps]).astype(int)
+        rising = np.sort(random.uniform(0.3, 1, (2, len(steps))), axis=1)
+        falling = np.sort(random.uniform(0.01, 1, (2, len(steps))), axis=1)[:, ::-1]
+        records = dict(zip(("train_accuracy", "test_accuracy"), rising, strict=True))
+        records |= dict(zip(("train_loss", "test_loss"), falling, strict=True))
+        run = Run(steps, records, "ok")
+        found = run.accuracy_delay(0.5, 0.9)
+        wanted = accuracy_delay(steps, *rising, train_level=0.5, test_level=0.9)
+        assert found.train_step == pytest.approx(float(wanted.train_step), rel=1e-6)
+        assert found.test_step == pytest.approx(float(wanted.test_step), rel=1e-6)
+        assert run.at("test_loss", float(steps[-1])) == pytest.approx(falling[1, -1], rel=1e-6)
+        assert run.at("test_loss", 1e9) == pytest.approx(falling[1, -1], rel=1e-6)
+        assert run.at("test_loss", 0.5) == pytest.approx(
+            float(value_at(steps, falling[1], 0.5)), rel=1e-6
+        )
+    assert paper_run._accuracy_delay._cache_size() - before <= 2

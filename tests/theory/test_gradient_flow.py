@@ -17,6 +17,7 @@ from lazyrich.theory import (
     gradient_flow,
     weight_moments,
 )
+from lazyrich.theory._flow_steps import _just_below
 
 DIM, WIDTH, N_TRAIN = 6, 11, 40
 ALPHA, EPSILON = 0.7, 0.3
@@ -181,3 +182,13 @@ def test_times_that_do_not_increase_get_one_sentence(times):
             hyperparameters=DynamicHyperparameters(ALPHA, EPSILON),
             eval_t=times,
         )
+
+
+@pytest.mark.parametrize("end", [1e-300, 0.1, 1.0, 2.0**20, 1e6])
+def test_the_last_step_begins_a_hundred_numbers_before_the_end(end):
+    with jax.enable_x64(True):
+        found = float(_just_below(jnp.asarray(end)))
+    wanted = end
+    for _ in range(100):
+        wanted = np.nextafter(wanted, -np.inf)
+    assert found == wanted

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any  # nothing of lazyrich is loaded before Ctrl-C is answered
 
 _FEWEST_COLUMNS, _MOST_COLUMNS = 40, 1000
+_THREADS_OF_BLAS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+"""Where OpenBLAS looks for its number of threads, when it is loaded."""
 _OF_LIBRARIES = ("JAX_", "XLA_", "MPLCONFIG", "CUDA_", "OMP_", "HDF5_", "H5PY_", "TMPDIR")
 """How the variables begin that the libraries below read when they are loaded."""
 
@@ -17,7 +19,10 @@ def settled_environment() -> Generator[None]:
     """An environment in which a command runs: for its time, sizes and switches that work.
 
     Pictures are only ever written to files, so no window system is asked for. Warnings
-    that somebody wants as errors would end libraries while they are loaded.
+    that somebody wants as errors would end libraries while they are loaded. OpenBLAS, which
+    decomposes kernels, takes one thread unless told otherwise: its threads wait for each other
+    without sleeping, runs are computed side by side anyway, and with several its last bits
+    depend on how many there are.
     """
     before = dict(os.environ)
     filters: Any = warnings.filters
@@ -26,6 +31,8 @@ def settled_environment() -> Generator[None]:
         if name in os.environ and not _is_size(os.environ[name]):
             del os.environ[name]
     os.environ["MPLBACKEND"] = "agg"
+    if not any(name in os.environ for name in _THREADS_OF_BLAS):
+        os.environ[_THREADS_OF_BLAS[0]] = "1"
     if sys.warnoptions:
         os.environ.pop("PYTHONWARNINGS", None)
         sys.warnoptions.clear()
@@ -36,7 +43,7 @@ def settled_environment() -> Generator[None]:
         sys.warnoptions[:] = options
         if options:
             filters[:] = wanted
-        for name in ("COLUMNS", "LINES", "MPLBACKEND", "PYTHONWARNINGS"):
+        for name in ("COLUMNS", "LINES", "MPLBACKEND", "PYTHONWARNINGS", *_THREADS_OF_BLAS):
             if name in before:
                 os.environ[name] = before[name]
             else:

@@ -48,6 +48,7 @@ class Delays(NamedTuple):
 _MOVED = 0.9
 _CONVERGED = 0.01
 _ROUNDING = 1e-11
+_FEWEST_RECORDS = 64
 NOT_CONVERGED = "not converged"
 NEVER_REACHED = "the step that it is read at is never reached"
 
@@ -164,18 +165,17 @@ class Run:
         """A record at a step, linear in log(1 + step) between evaluation steps; NaN at infinity."""
         if not np.isfinite(step):
             return missing(reason_of(step) or NEVER_REACHED)
-        return float(_value_at(self.steps, jnp.asarray(self[name]), step))
+        return float(_value_at(*self._repeated(name), step))
 
     def delay(self, threshold: float = 0.1) -> Delays:
         """When the losses fall to a share of the initial train loss, and the delay between."""
-        losses = (jnp.asarray(self[f"{part}_loss"]) for part in ("train", "test"))
-        found = _loss_delay(self.steps, *losses, threshold=threshold)
+        found = _loss_delay(*self._repeated("train_loss", "test_loss"), threshold=threshold)
         return self._trained(found, unfallen(threshold))
 
     def accuracy_delay(self, train_level: float, test_level: float) -> Delays:
         """When the accuracies rise, and the delay between."""
-        curves = (jnp.asarray(self[f"{part}_accuracy"]) for part in ("train", "test"))
-        found = _accuracy_delay(self.steps, *curves, train_level=train_level, test_level=test_level)
+        curves = self._repeated("train_accuracy", "test_accuracy")
+        found = _accuracy_delay(*curves, train_level=train_level, test_level=test_level)
         return self._trained(found, f"the train accuracy did not reach {100 * train_level:g} %")
 
     def _trained(self, found: GrokkingDelay, unless: str) -> Delays:
@@ -199,8 +199,19 @@ class Run:
 
     def departure_step(self) -> float:
         """First record where the test loss leaves the linearized network's by 5 % of the start."""
-        curves = (jnp.asarray(self[f"{who}test_loss"]) for who in ("", "linearized_"))
-        return float(_leave_step(self.steps, *curves))
+        return float(_leave_step(*self._repeated("test_loss", "linearized_test_loss")))
+
+    def _repeated(self, *names: str) -> list[np.ndarray]:
+        """Steps and records, the last one repeated up to 64, 128, 256, … records.
+
+        What is read off a curve does not change by it, and runs that ended after any number
+        of records share a compilation.
+        """
+        n = len(self.steps)
+        rest = max(_FEWEST_RECORDS, 1 << (n - 1).bit_length()) - n
+        return [
+            np.pad(one, (0, rest), "edge") for one in (self.steps, *map(self.__getitem__, names))
+        ]
 
 
 def run_at(panel: xr.Dataset, **where: object) -> Run:

@@ -73,7 +73,7 @@ OTHERS = {
     ),
 }
 _N_OTHER_SEEDS = 10
-ALPHAS = {"paper": (0.25, 1.0, 2.25, 4.0), "quick": (10.0, 20.0, 40.0, 80.0, 160.0)}
+ALPHAS = {"paper": (0.25, 1.0, 2.25, 4.0), "quick": (10.0, 20.0, 40.0, 80.0)}
 
 
 def runs(preset: str, seeds: Sequence[int]) -> list[Experiment]:

@@ -80,7 +80,7 @@ TRANSFORMERS = {
     "paper": _TRANSFORMER.changed({**_NANDA, "fraction": 0.4, "center": True}),
 }
 # The authors go from .05 to .5 at 6e-6/α²; steps grow as α², to 2·10⁵ of them.
-TRANSFORMER_ALPHAS = {"quick": (0.15, 0.3, 0.7, 1.4), "paper": (0.03, 0.05, 0.07, 0.1)}
+TRANSFORMER_ALPHAS = {"quick": (0.15, 0.3, 0.7), "paper": (0.03, 0.05, 0.07, 0.1)}
 DECAY = {"quick": 2.0, "paper": 1.0}
 # One rate at one α whatever the rule (2e-3 at .5, 2.4e-3 at .05), so that none is slow
 # throughout; that of the authors is 6e-6/α².

@@ -78,7 +78,7 @@ WEIGHT_SCALES = (0.3, 0.7, 2.0)
 
 
 # §4.1: the third way of being lazy is width, in the parameterisation that has a limit.
-WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
+WIDTHS = {"quick": (64, 256, 1024, 4096), "paper": (64, 128, 256, 512, 1024, 2048, 4096)}
 NTK = Experiment(
     task=PolynomialTask(dim=10, n_train=100, n_test=200),
     net=MLPNet(activation="tanh", parameterisation="ntk", initial="normal"),
@@ -100,7 +100,7 @@ def panels(preset: str, seeds: Sequence[int]) -> dict[str, Panel]:
     units = [(sigma, base.epsilon * sigma) for sigma in WEIGHT_SCALES]
     # An α-scaled net at η/α² fits y as an unscaled one at η fits y/α.
     labels = [base.label_scale / alpha for alpha in OUTPUT_SCALES]
-    widths = [(width,) for width in WIDTHS]
+    widths = [(width,) for width in WIDTHS[preset]]
     return {
         "width": Panel(grid(NTK, {"net.widths": widths} | of_seed), ("widths",)),
         "map": Panel(grid(base, {**SCALES[preset], **of_seed}), ("alpha", "weight_scale")),
