@@ -36,8 +36,9 @@ def panel(axes, ends, change=None):
 
 def wide():
     """Twins whose largest gap goes with one over the width."""
-    found = panel({"widths": list(WIDTHS)}, np.full(len(WIDTHS), 0.5))
-    gap = (8 / np.array(WIDTHS))[:, None, None] * np.array([0, 0.5, 1, 0.2])
+    widths = WIDTHS["paper"]
+    found = panel({"widths": list(widths)}, np.full(len(widths), 0.5))
+    gap = (8 / np.array(widths))[:, None, None] * np.array([0, 0.5, 1, 0.2])
     return found.assign(linearized_test_loss=found.test_loss + gap * 3.0)
 
 
