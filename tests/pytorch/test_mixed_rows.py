@@ -132,6 +132,16 @@ def test_rows_that_are_mixed_only_where_there_are_many():
             lzt.ntk(model, x)
 
 
+@pytest.mark.parametrize("n", [2, 20])
+def test_outputs_that_depend_on_the_number_of_rows(n):
+    with pytest.raises(lzt.InputError, match="depends on the other rows"):
+        lzt.ntk(With(lambda h: h / len(h)), X[:n])
+    hidden = With(lambda h: hidden.gate * h / len(h))
+    hidden.gate = nn.Parameter(torch.zeros(8, dtype=torch.float64))
+    with pytest.raises(lzt.InputError, match="gradient for one row depends on the other rows"):
+        lzt.ntk(hidden, X[:n])
+
+
 def test_operations_are_compared_up_to_the_number_of_rows():
     # The sizes of everything but the rows have to agree, and the order of operations.
     layer = torch.nn.Linear(4, 4)
