@@ -286,8 +286,8 @@ def test_the_dot_of_the_map_is_dragged(page, file):
     )
     ActionChains(page).send_keys(Keys.ARROW_UP, Keys.ARROW_UP).perform()
     wait_for(page, f"{caption}.includes('epsilon = 0.28: delay censored')")
-    assert len(page.find_elements("css selector", "#map-grid .censored")) == 3
-    wait_for(page, "location.hash.includes('at=5-5')")
+    assert len(page.find_elements("css selector", "#map-grid .censored")) == 1
+    wait_for(page, "location.hash.includes('at=3-3')")
     address = js(page, "return location.hash")
     page.get("about:blank")
     page.get(file + address)
