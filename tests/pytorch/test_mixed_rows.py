@@ -106,6 +106,22 @@ def test_usual_layers_are_shown_to_keep_rows():
             assert observed(lambda: model(X), [X])[1], name  # noqa: B023
 
 
+def test_attention_without_dropout_is_not_random():
+    class Attention(nn.Module):
+        def __init__(self, dropout):
+            super().__init__()
+            self.layer, self.dropout = nn.Linear(4, 12), dropout
+
+        def forward(self, x):
+            q, k, v = self.layer(x[:, None]).chunk(3, -1)
+            return functional.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout)[:, 0, 0]
+
+    x = torch.randn(6, 5, 4)
+    for dropout in (0.0, 0.5):
+        model = Attention(dropout)
+        assert observed(lambda: model(x), [x])[1] == (dropout == 0)  # noqa: B023
+
+
 LEAVING = {
     "number": lambda h: float(h.detach().max()),
     "array": lambda h: h.detach().numpy().max(),

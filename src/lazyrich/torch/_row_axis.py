@@ -125,7 +125,7 @@ class _Reading(TorchDispatchMode):
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if _is_random(func, args, kwargs):
             self.is_kept = False  # every call may be another function
         if self.is_kept and any(self.is_of_rows(one) for one in given):
             results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
@@ -178,3 +178,12 @@ class _Reading(TorchDispatchMode):
         ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
         dims = dim if isinstance(dim, list | tuple) else [dim]
         return bool(dims) and all(isinstance(d, int) and d % ndim for d in dims)
+
+
+def _is_random(func: OpOverload, args: PyTree, kwargs: PyTree) -> bool:
+    """Whether an operation draws numbers: attention without dropout does not."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    given = dict(zip((one.name for one in func._schema.arguments), args, strict=False)) | kwargs
+    defaults = {one.name: one.default_value for one in func._schema.arguments}
+    return given.get("dropout_p", defaults.get("dropout_p")) != 0.0

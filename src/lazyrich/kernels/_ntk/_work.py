@@ -23,7 +23,7 @@ _DEAR = frozenset({
 })  # fmt: skip
 # Of which XLA has no fast form: about ten times as long, and longer for large arguments.
 _DEAREST = frozenset({"atan2", "cbrt", "cos", "digamma", "lgamma", "pow", "sin", "tan"})
-# Numbers that a cache holds: of more than these each takes twice as long.
+# Numbers that a cache holds: of more than these entries take twice as long, moves three times.
 _CACHED, _CACHED_ENTRIES = 2**18, 2**20
 # Of these nothing is left in a compiled program.
 FREE = frozenset({
@@ -172,7 +172,7 @@ def _work(eqn: Equation) -> Work:
         return Work(entries=results if results <= _CACHED_ENTRIES else 2 * results)
     if name.startswith(_REDUCING):
         return Work(operands=sum(map(_numbers, eqn.invars)), operations=1)
-    return Work(moved=results if results <= _CACHED else 2 * results, operations=1)
+    return Work(moved=results if results <= _CACHED else 3 * results, operations=1)
 
 
 def _product(eqn: Equation) -> Work:
