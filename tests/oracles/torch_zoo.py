@@ -228,6 +228,8 @@ def _old_weight_norm():
 
 def _orthogonal():
     layer = nn.utils.parametrizations.orthogonal(nn.Linear(6, 4))
+    with torch.no_grad():  # its first matrix lies where signs of the parametrization jump
+        layer.parametrizations.weight.original += 0.2 * torch.randn(4, 6)
     return nn.Sequential(layer, nn.Tanh(), nn.Linear(4, 2))
 
 

@@ -1,6 +1,6 @@
 """Parameters and rows of JAX networks: checked, split, named, and in double precision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -97,12 +97,12 @@ def is_moving(leaf: PyTree) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
 
 
-def moving(params: Params) -> list[Array]:
+def moving(params: Params) -> list[Array | np.ndarray]:
     """The floating leaves."""
     return [leaf for leaf in jax.tree.leaves(params) if is_moving(leaf)]
 
 
-def rebuilt(params0: Params, new: list[Array]) -> Params:
+def rebuilt(params0: Params, new: Sequence[Array | np.ndarray]) -> Params:
     """A tree like the reference with other floating leaves."""
     fresh = iter(new)
     return jax.tree.map(lambda leaf: next(fresh) if is_moving(leaf) else leaf, params0)
