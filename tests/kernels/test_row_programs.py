@@ -44,7 +44,12 @@ def is_called_row_wise(seed):
     except InputError:
         return False
     if is_row_wise:
-        assert largest_gap(predict, w, x) < 1e-7, seed
+        try:
+            gap = largest_gap(predict, w, x)
+        except ValueError as error:
+            assert "Reverse-mode differentiation does not work" in str(error)
+            return False  # a loop of unknown length, whose kernel is refused
+        assert gap < 1e-7, seed
     return is_row_wise
 
 
