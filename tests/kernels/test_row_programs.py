@@ -47,7 +47,8 @@ def is_called_row_wise(seed):
         try:
             gap = largest_gap(predict, w, x)
         except ValueError as error:
-            assert "Reverse-mode differentiation does not work" in str(error)
+            if "Reverse-mode differentiation does not work" not in str(error):
+                raise
             return False  # a loop of unknown length, whose kernel is refused
         assert gap < 1e-7, seed
     return is_row_wise
