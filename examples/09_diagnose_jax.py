@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 import lazyrich as lz
 
-# In the type that is named, so that JAX in double precision draws the same numbers.
+# JAX would draw other numbers in double precision.
 normal = partial(jax.random.normal, dtype=jnp.float32)
 keys = jax.random.split(jax.random.key(0), 4)
 x, x_test = normal(keys[0], (40, 6)), normal(keys[1], (100, 6))
