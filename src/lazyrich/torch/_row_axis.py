@@ -48,8 +48,6 @@ _ALONG = {
     "unsafe_split", "unsqueeze", "var", "var_mean",
 }  # fmt: skip
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
-
-
 # What hands rows to code of which nothing is seen here, at once or in the backward pass.
 _LEAVING = frozenset(
     {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
@@ -142,21 +140,20 @@ class _Reading(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::").rstrip("_")
         tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         of_rows = [one for one in tensors if self.is_of_rows(one)]
-        if func._schema.is_mutable and not self.is_of_rows(args[0]):
+        if any(not self.is_of_rows(one) for one in _written(func, args, kwargs)):
             return False  # it may be a part of something else
         if name in _OF_ONE:
             trains = name == "native_batch_norm" and args[5]
-            return not trains and len(of_rows) == 1 and args[_OF_ONE[name]] is of_rows[0]
+            is_alone = len(of_rows) == 1 and args[_OF_ONE[name]] is of_rows[0]
+            return not trains and is_alone and (name != "addmm" or _is_shared(args[0], 2))
         if name in _BY_SHAPE:
             return True
         rest = [one for one in tensors if not self.is_of_rows(one)]
         is_alike = all(one.shape[0] == of_rows[0].shape[0] for one in of_rows)
+        is_alike = is_alike and all(_is_shared(one, of_rows[0].ndim) for one in rest)
         if torch.Tag.pointwise in func.tags or name in _AS_THEY_ARE:
-            return (
-                all(one.shape[:1] == made.shape[:1] for one in of_rows)
-                and all(one.ndim == made.ndim for one in of_rows)
-                and all(one.ndim < made.ndim or one.shape[0] == 1 for one in rest)
-            )
+            has_axis = all(one.ndim == made.ndim for one in of_rows)
+            return is_alike and has_axis and made.shape[0] == of_rows[0].shape[0]
         if name in _BY_IMAGE:
             return is_alike and made.shape[0] == of_rows[0].shape[0] and made.ndim > 2
         if name == "native_layer_norm":
@@ -172,18 +169,38 @@ class _Reading(TorchDispatchMode):
     @staticmethod
     def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
         """Whether an operation is along other axes than the first."""
-        named = dict(zip((one.name for one in func._schema.arguments), args, strict=False))
-        named |= kwargs
+        named = _named(func, args, kwargs)
         dim = named.get("dim", named.get("dims", 0))
         ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
         dims = dim if isinstance(dim, list | tuple) else [dim]
         return bool(dims) and all(isinstance(d, int) and d % ndim for d in dims)
 
 
+def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
+    """The tensors that an operation changes, also those that are given for its results."""
+    given = _named(func, args, kwargs)
+    changed = [
+        given.get(one.name)
+        for one in func._schema.arguments
+        if one.alias_info is not None and one.alias_info.is_write
+    ]
+    return [one for one in pytree.tree_leaves(changed) if isinstance(one, Tensor)]
+
+
+def _named(func: OpOverload, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
+    names = (one.name for one in func._schema.arguments)
+    return dict(zip(names, args, strict=False)) | kwargs
+
+
+def _is_shared(one: Tensor, ndim: int) -> bool:
+    """Whether a tensor has the same entries for every row, beside rows of so many axes."""
+    return one.ndim < ndim or one.shape[0] == 1 or one.stride(0) == 0
+
+
 def _is_random(func: OpOverload, args: PyTree, kwargs: PyTree) -> bool:
     """Whether an operation draws numbers: attention without dropout does not."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
-    given = dict(zip((one.name for one in func._schema.arguments), args, strict=False)) | kwargs
+    given = _named(func, args, kwargs)
     defaults = {one.name: one.default_value for one in func._schema.arguments}
     return given.get("dropout_p", defaults.get("dropout_p")) != 0.0
