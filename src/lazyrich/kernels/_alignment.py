@@ -172,6 +172,7 @@ def debiased_alignment(
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _debiased_cosine(kernel: Array, targets: Array) -> Array:
     n = len(kernel)
     kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
@@ -220,6 +221,7 @@ def chance_alignment(kernel: Float[Array, "n n"]) -> Float[Array, ""]:
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _chance(kernel: Array) -> Array:
     kernel = unit_scaled(kernel)[0]
     return jnp.trace(kernel) / (len(kernel) * jnp.linalg.norm(kernel))
@@ -271,6 +273,7 @@ def permutation_null(
 
 
 @partial(jax.jit, static_argnames="measure")
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _against_permutations(
     kernel: Array, targets: Array, value: Array, keys: Array, measure: Callable
 ) -> PermutationNull:
@@ -293,6 +296,7 @@ def _prepare(kernel: Array, targets: Array) -> tuple[Array, Array]:
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _cosine(kernel: Array, targets: Array) -> Array:
     """⟨K, YYᵀ⟩ / (‖K‖_F ‖YYᵀ‖_F) without forming YYᵀ."""
     kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
@@ -300,12 +304,14 @@ def _cosine(kernel: Array, targets: Array) -> Array:
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _column_centered_cosine(kernel: Array, targets: Array) -> Array:
     kernel = unit_scaled(kernel)[0]
     return _cosine(kernel - kernel.mean(0), targets)
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _centered_cosine(kernel: Array, targets: Array) -> Array:
     kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
     return _cosine(_double_centered(kernel), _centered(targets))

@@ -10,6 +10,7 @@ from ._parameters import split_params
 from ._predictor_call import predictor_call, require_row_wise
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def check_predictor(predict: Predictor, params: Params, x: Inputs) -> None:
     """Refuse a function that is not a predictor, with a sentence that says what to do.
 

@@ -98,6 +98,7 @@ def condition_report(
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _report(kernel: Array, ridge: Array, relative: Array) -> ConditionReport:
     """The report on a kernel with entries of order one, in its units."""
     eigenvalues = jnp.linalg.eigvalsh((kernel + kernel.T) / 2)

@@ -56,6 +56,7 @@ def relative_change(starts: Sequence[Array], ends: Sequence[Array]) -> Array:
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _relative_change(starts: tuple[Array, ...], ends: tuple[Array, ...]) -> Scaled:
     start, end = (
         jnp.concatenate(
@@ -110,6 +111,7 @@ def difficulty(
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _difficulty(kernel: Array, targets: Array, ridge: Array, cutoff: Array) -> tuple[Array, Scaled]:
     kernel, unit = unit_scaled(kernel)
     targets, label_unit = unit_scaled(targets)

@@ -153,6 +153,7 @@ def _counts(steps: object, kernel: Array, has_momentum: bool) -> _Counts:
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _run(
     kernel: Array,
     targets: Array,

@@ -76,6 +76,7 @@ def kernel_spectrum(kernel: Float[Array, "n n"], targets: Float[Array, "n *c"]) 
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _spectrum(
     kernel: Array, targets: Array, cutoff: ScalarLike
 ) -> tuple[Scaled, Array, Scaled, Array]:

@@ -142,6 +142,7 @@ class OperatorRegression(NamedTuple):
     is_converged: Bool[Array, ""]
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def ntk_operator(
     predict: Predictor,
     params: Params,
@@ -202,6 +203,7 @@ def ntk_operator(
     return operator
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def operator_regression(
     operator: NTKOperator,
     targets: Float[Array, "n *c"],
@@ -265,6 +267,7 @@ def operator_regression(
 
 
 @partial(jax.jit, static_argnames=("tolerance", "max_steps"))
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _conjugate_gradients(
     operator: NTKOperator,
     targets: Array,
@@ -298,6 +301,7 @@ def _shifted(operator: NTKOperator, shift: Array, v: Array) -> Array:
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _product(operator: NTKOperator, v: Array) -> Array:
     size, leaves = operator.block_size, operator.params
 

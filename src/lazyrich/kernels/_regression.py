@@ -86,6 +86,7 @@ def kernel_regression(
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _regression(
     kernel: Array, targets: Array, query_kernel: Array, ridge: Array, cutoff: Array
 ) -> Scaled:

@@ -36,6 +36,7 @@ class Richness(NamedTuple):
     linearized_gap: Float[Array, ""]
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def richness(
     predict: Predictor,
     params0: Params,
@@ -136,6 +137,7 @@ def low_rank_measure(
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def _low_rank_measure(features: Array, outputs: Array) -> Array:
     left, right = _centered_unit(features), _centered_unit(outputs)
     basis, sizes, _ = jnp.linalg.svd(right, full_matrices=False)

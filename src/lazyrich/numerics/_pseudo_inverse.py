@@ -161,6 +161,7 @@ def _regularised_inverse_jvp(
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def pseudo_inverse(
     kernel: Float[Array, "n n"], ridge: Float[Array, ""], cutoff: Float[Array, ""]
 ) -> Float[Array, "n n"]:
@@ -185,6 +186,7 @@ def pseudo_inverse(
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def null_space(
     kernel: Float[Array, "n n"], ridge: Float[Array, ""], cutoff: Float[Array, ""]
 ) -> Float[Array, "n n"]:

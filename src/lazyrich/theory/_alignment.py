@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
@@ -38,6 +39,7 @@ class AlignmentParts(NamedTuple):
         return self.overlap / (jnp.sqrt(self.kernel_power) * self.label_power)
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def population_alignment(
     stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:
@@ -81,6 +83,7 @@ def population_alignment(
     )
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def population_column_centered_alignment(
     stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:
@@ -121,6 +124,7 @@ def population_column_centered_alignment(
     )
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def population_centered_alignment(
     stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:

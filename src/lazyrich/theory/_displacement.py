@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
@@ -47,6 +48,7 @@ class TangentSplit(NamedTuple):
     outside: Float[Array, "*b"]
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def displacement_moments(
     rows: Float[Array, "r d"], displacements: Float[Array, "r d"]
 ) -> DisplacementMoments:
@@ -80,6 +82,7 @@ def displacement_moments(
     )
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def tangent_split(
     displacement: DisplacementMoments,
     start: WeightMoments,

@@ -99,6 +99,7 @@ def gradient_flow(
     return _flow(problem, _require_times(eval_t), rtol, recording=recording)
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def flow_interpolant(
     start: WeightMoments | Float[Array, "N d"],
     objective: Objective,

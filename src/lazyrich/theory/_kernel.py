@@ -1,5 +1,6 @@
 """The tangent kernel of the committee machine (Eqs. 5, 10, 18 and 23)."""
 
+import jax
 from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._base import (
@@ -14,6 +15,7 @@ from lazyrich._base import (
 from ._weight_moments import WeightMoments, require_symmetric
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def committee_kernel(
     stats: WeightMoments,
     x: Float[Array, "n d"],
@@ -69,6 +71,7 @@ def committee_kernel(
     return alpha**2 / width * (x @ x2.T) * slopes
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def readout_kernel(
     weights: Float[Array, "N d"],
     readouts: Float[Array, " N"],
@@ -118,6 +121,7 @@ def readout_kernel(
     return (alpha / len(weights)) ** 2 * ((x @ x2.T) * from_weights + from_readouts)
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def initial_kernel(
     x: Float[Array, "n d"],
     x2: Float[Array, "m d"] | None = None,
@@ -165,6 +169,7 @@ def initial_kernel(
     return alpha**2 / width * (overlap + square * overlap**2)
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def initial_readout_kernel(
     x: Float[Array, "n d"],
     x2: Float[Array, "m d"] | None = None,

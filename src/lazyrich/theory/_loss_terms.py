@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
@@ -38,6 +39,7 @@ class LossTerms(NamedTuple):
         return self.variance + self.misalignment + self.linear
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def loss_terms(
     stats: WeightMoments,
     directions: Float[Array, "*k d"],

@@ -15,6 +15,7 @@ from ._trajectory import (
 from ._weight_moments import WeightMoments
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def gradient_step(
     stats: WeightMoments,
     objective: Objective,
@@ -60,6 +61,7 @@ def gradient_step(
     return jax.tree.map(jnp.add, stats, change)
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def gradient_velocity(
     stats: WeightMoments,
     objective: Objective,

@@ -30,6 +30,7 @@ from ._sharing import device_of, free_devices, shared_kernel
 from ._work import Rates
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def ntk(
     predict: Predictor,
     params: Params,
@@ -135,6 +136,7 @@ def _computed(call: PredictorCall, fixed: "_Fixed") -> tuple[Array, Array, RowCh
     return _kernel(call, fixed, call.is_row_wise(), call.arrays)
 
 
+@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
 def explain_ntk(
     predict: Predictor,
     params: Params,
