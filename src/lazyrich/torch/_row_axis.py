@@ -24,6 +24,7 @@ T = TypeVar("T")
 _OF_ONE = {
     "addmm": 1,
     "convolution": 0,
+    "cudnn_batch_norm": 0,
     "embedding": 1,
     "mm": 0,
     "mv": 0,
@@ -36,7 +37,8 @@ _BY_IMAGE = {
     "_adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "bmm", "baddbmm", "im2col",
     "max_pool2d_with_indices", "pixel_shuffle", "pixel_unshuffle", "upsample_bilinear2d",
     "upsample_nearest2d", "_scaled_dot_product_flash_attention_for_cpu",
-    "_scaled_dot_product_efficient_attention", "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention",
     "_native_multi_head_attention", "_transformer_encoder_layer_fwd",
 }  # fmt: skip
 _BY_SHAPE = {"_reshape_alias", "_unsafe_view", "reshape", "view"}
@@ -127,6 +129,8 @@ class _Reading(TorchDispatchMode):
             self.is_kept = False  # every call may be another function
         if self.is_kept and any(self.is_of_rows(one) for one in given):
             results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
+            if "_scaled_dot_product" in func._schema.name:
+                results = results[:2]  # the others are states of the random numbers of dropout
             is_made = results and all(self._has_rows(one) for one in results if one.numel())
             self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results[0])
             for one in results:
@@ -143,7 +147,7 @@ class _Reading(TorchDispatchMode):
         if any(not self.is_of_rows(one) for one in _written(func, args, kwargs)):
             return False  # it may be a part of something else
         if name in _OF_ONE:
-            trains = name == "native_batch_norm" and args[5]
+            trains = name in ("native_batch_norm", "cudnn_batch_norm") and args[5]
             is_alone = len(of_rows) == 1 and args[_OF_ONE[name]] is of_rows[0]
             return not trains and is_alone and (name != "addmm" or _is_shared(args[0], 2))
         if name in _BY_SHAPE:

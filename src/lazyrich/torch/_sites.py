@@ -251,7 +251,8 @@ def _batch_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     width = node._saved_input.shape[1]
     broadcast = (1, width) + (1,) * (node._saved_input.ndim - 2)
     mean = node._saved_running_mean.reshape(broadcast)
-    deviation = (node._saved_running_var + node._saved_eps).sqrt().reshape(broadcast)
+    eps = node._saved_eps if hasattr(node, "_saved_eps") else node._saved_epsilon  # on CUDA
+    deviation = (node._saved_running_var + eps).sqrt().reshape(broadcast)
     normalized = (node._saved_input - mean) / deviation
     return Sum(node, lambda g: _positions(g * normalized))
 
@@ -336,6 +337,7 @@ _RULES: dict[str, Callable[[Reader, tuple[int, ...]], Site | None]] = {
     "Add": _add,
     "Addmm": _addmm,
     "Convolution": _convolution,
+    "CudnnBatchNorm": _batch_norm,
     "Div": _div,
     "Embedding": _embedding,
     "Expand": _expand,
