@@ -244,7 +244,8 @@ REFUSED = {
     "show and controls": (["--controls", "--show"], "--show and --controls do not go together"),
     "law of smoke": (["--delay-law"], "--delay-law and --smoke do not go together"),
     "controls of one": (["--controls", "--arm", "muon"], "--controls and --arm do not go together"),
-    "smoke and toml": (["--toml", "x.toml"], "leave --smoke or --toml out"),
+    "smoke and toml": (["--toml", "x.toml"], "--smoke and --toml are different races"),
+    "smoke and full": (["--full"], "--smoke and --full are different races"),
 }
 
 

@@ -42,6 +42,9 @@ def race(
             negative=(), help="All arms on one tiny task, about a minute: a test that they run."
         ),
     ] = False,
+    full: Annotated[
+        bool, Parameter(negative=(), help="Tasks of the papers' sizes: minutes on a GPU.")
+    ] = False,
     delay_law: Annotated[
         bool,
         Parameter(
@@ -69,15 +72,14 @@ def race(
     with loading():
         from lazyrich import race as racing
         from lazyrich import sweeps
-    if smoke and toml is not None:
-        raise InputError("--smoke has rules of its own; leave --smoke or --toml out.")
+    editions = {"--smoke": smoke, "--full": full, "--toml": toml is not None}
+    if len(asked := [flag for flag, is_given in editions.items() if is_given]) > 1:
+        raise InputError(f"{' and '.join(asked)} are different races; give one of them.")
     _require_one_task(
         {"--show": show, "--controls": controls, "--delay-law": delay_law},
-        {"--arm": arm, "--task": task, "--json": as_json, "--figures": figures, "--smoke": smoke},
+        {"--arm": arm, "--task": task, "--json": as_json, "--figures": figures, **editions},
     )
-    edition = racing.smoke_edition() if smoke else racing.default_edition()
-    if toml is not None:
-        edition = racing.read_edition(toml)
+    edition = _edition(smoke=smoke, full=full, toml=toml)
     edition.require_names(tuple(task or ()), tuple(arm or ()))
     results = racing.Results(out, edition)
     if controls or delay_law or not show:
@@ -109,6 +111,16 @@ def race(
         files = racing.write_figures(results)
         if not as_json:
             say(", ".join(map(str, files)))
+
+
+def _edition(*, smoke: bool, full: bool, toml: Path | None) -> "Edition":
+    from lazyrich import race as racing
+
+    if smoke:
+        return racing.smoke_edition()
+    if full:
+        return racing.full_edition()
+    return racing.default_edition() if toml is None else racing.read_edition(toml)
 
 
 def _require_one_task(instead: dict[str, bool], others: dict[str, object]) -> None:

@@ -36,6 +36,7 @@ from ._edition import default_edition as default_edition
 from ._edition import read_edition as read_edition
 from ._figures import draw_delay_law as draw_delay_law
 from ._figures import draw_race as draw_race
+from ._full import full_edition as full_edition
 from ._pilot import PilotResult as PilotResult
 from ._pilot import pilot as pilot
 from ._plan import best_of_studies as best_of_studies

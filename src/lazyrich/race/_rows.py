@@ -112,7 +112,7 @@ def row_of(planned: Planned, outcome: Outcome, edition: Edition) -> Row:
         "time": time,
         "max_steps": trial.max_steps,
         "gradient_evaluations": None if time is None else time * cost,
-        "wall_seconds": _number(outcome.wall_seconds),
+        "wall_seconds": _own_seconds(outcome),
         "last_step": int(steps[-1]) if len(steps) else 0,
         "rate_times_decay": rate_times_decay(trial),
         "fit_time": None,
@@ -175,6 +175,12 @@ _KEPT = (
 def _at(records: Mapping[str, np.ndarray], place: int) -> dict[str, float]:
     found = {name: _number(records[name][place]) for name in _KEPT if name in records}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _own_seconds(outcome: Outcome) -> float | None:
+    """Seconds of the run; None on an accelerator, where it is computed with others in a batch."""
+    is_alone = outcome.machine["device"].startswith("cpu")
+    return _number(outcome.wall_seconds) if is_alone else None
 
 
 def _number(value: SupportsFloat) -> float | None:

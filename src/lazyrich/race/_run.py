@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+import jax
+
 from lazyrich._base import only_one_at
 from lazyrich.sweeps import experiment_key, fill
 from lazyrich.training import History, train_many
@@ -22,7 +24,10 @@ AnyExecutor = Executor | str | None
 def run_trials(
     trials: Sequence[Trial], *, on_finished: Callable[[int, History], None] | None = None
 ) -> Iterator[History]:
-    """Trials one after another, so that the time of each is its own.
+    """Trials one after another on a CPU, so that the time of each is its own; else batched.
+
+    An accelerator would be idle for most of one small network's step: trials that share a
+    program are one batch there, and have no time of their own.
 
     Args:
         trials: of any arms and tasks.
@@ -35,7 +40,8 @@ def run_trials(
         >>> list(run_trials([]))
         []
     """
-    yield from train_many(trials, mode="loop", on_finished=on_finished)
+    mode = "loop" if jax.default_backend() == "cpu" else "vmap"
+    yield from train_many(trials, mode=mode, on_finished=on_finished)
 
 
 def race(
