@@ -64,7 +64,7 @@ def by_curvlinops(model, x, *, traced):
     operator = TransposedJacobianLinearOperator(
         model, parameters, [(x, values)], check_deterministic=False
     )
-    identity = torch.eye(n * c)
+    identity = torch.eye(n * c, device=values.device)
     columns = [operator @ identity[:, k : k + 20] for k in range(0, n * c, 20)]
     jacobian = torch.cat(columns, 1).T
     if traced:
