@@ -212,11 +212,11 @@ def unchanged(model: nn.Module) -> Generator[None]:
                 module.training = is_training
             for module, name, value, copy in buffers:
                 module._buffers[name] = value
-                if value is not None and copy is not None and not _is_same(value, copy):
+                if value is not None and copy is not None and not is_same(value, copy):
                     with torch.no_grad():
                         value.copy_(copy)
             for value, copy in tables:
-                if not _is_same(value, copy):
+                if not is_same(value, copy):
                     value.data.copy_(copy)
 
 
@@ -234,7 +234,8 @@ def _plain_attention() -> Generator[None]:
         torch.backends.mha.set_fastpath_enabled(is_enabled)
 
 
-def _is_same(value: Tensor, copy: Tensor) -> bool:
+def is_same(value: Tensor, copy: Tensor) -> bool:
+    """Whether a tensor has the values of its copy."""
     if value.is_meta:
         return True
     parts, others = _dense_parts(value), _dense_parts(copy)

@@ -31,6 +31,7 @@ from ._rows import (
     usable,
     values_of,
 )
+from ._state import refuse_kept_values
 from ._total import Total
 
 # Rows on which a plan is made and checked.
@@ -118,6 +119,7 @@ def _kernel(
 ) -> Tensor:
     dtype = parameter_dtype(parameters)
     counts = [n_rows(batch) for batch in batches]
+    refuse_kept_values(model, batches[0], output)
     pilot = _pilot(model, batches, output)
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
     c = pilot.shape[1]

@@ -2,16 +2,19 @@
 
 Every operation of the call is examined as it runs. A value that depends on the rows has them
 along its first axis, slowest where others are merged with them; an operation that is not known
-to keep that is taken to mix them. Values that share memory are taken for one.
+to keep that is taken to mix them. Values that share memory are taken for one. A value that is
+neither a parameter or a buffer nor made by an operation of the call may hold anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 import torch
 from jaxtyping import PyTree
 from torch import Tensor
+from torch._C import TensorBase
+from torch._C._autograd import _top_saved_tensors_default_hooks
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
@@ -43,33 +46,43 @@ _BY_SHAPE = {"_reshape_alias", "_unsafe_view", "reshape", "view"}
 # Along one axis or some, named by the argument ``dim``.
 _ALONG = {
     "_log_softmax", "_safe_softmax", "_softmax", "amax", "amin", "argmax", "cat", "cumsum", "flip",
-    "gather", "index_add", "linalg_vector_norm", "max", "mean", "min", "prod", "scatter", "select",
+    "gather", "linalg_vector_norm", "max", "mean", "min", "prod", "scatter", "select",
     "slice", "sort", "split", "split_with_sizes", "squeeze", "stack", "sum", "topk", "unbind",
     "unsafe_split", "unsqueeze", "var", "var_mean",
 }  # fmt: skip
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
 
 
-# What hands rows to code of which nothing is seen here, at once or in the backward pass.
+# Layers in one operation, whose weights have no rows.
+_LAYERS = {"_native_multi_head_attention", "_transformer_encoder_layer_fwd"}
+
+
+# What hands rows to code of which nothing is seen here.
 _LEAVING = frozenset(
     {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
-    | {Tensor.register_hook}
+    | {Tensor.untyped_storage, Tensor.storage, Tensor._typed_storage}
+    | {Tensor.__reduce_ex__, Tensor.__deepcopy__, vars(TensorBase)["data"].__set__}
 )
+# What changes a backward pass, also where it is of a weight.
+_BACKWARD = frozenset({Tensor.register_hook, vars(TensorBase)["grad_fn"].__get__})
 
 
-def observed(call: Callable[[], T], inputs: Sequence[Tensor]) -> tuple[T, bool]:
+def observed(
+    call: Callable[[], T], inputs: Sequence[Tensor], constants: Iterable[Tensor] = ()
+) -> tuple[T, bool]:
     """Run a call and find whether it keeps the rows of its inputs apart.
 
     Args:
         call: what is run.
         inputs: the tensors that it reads, with the same number of rows each.
+        constants: the other tensors that it may read, and that no call changes.
 
     Returns:
         What the call returns; whether every operation keeps each row by itself, and every
         tensor that is returned has them.
     """
     n = len(inputs[0])
-    with _Reading(inputs, n) as reading, _Leaving(reading):
+    with _Reading(inputs, constants) as reading, _Leaving(reading):
         made = call()
     leaves = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)]
     has_rows = all(leaf.shape[:1] == (n,) and reading.is_of_rows(leaf) for leaf in leaves)
@@ -86,7 +99,7 @@ class _Leaving(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable, types: PyTree, args: PyTree = (), kwargs: PyTree = None
     ) -> PyTree:
-        if func in _LEAVING and self.reading.is_of_rows(args[0]):
+        if func in _BACKWARD or (func in _LEAVING and self.reading.is_of_rows(args[0])):
             self.reading.is_kept = False
         return func(*args, **(kwargs or {}))
 
@@ -94,25 +107,25 @@ class _Leaving(TorchFunctionMode):
 class _Reading(TorchDispatchMode):
     """Examines each operation; ``is_kept`` is false once one may mix rows."""
 
-    def __init__(self, inputs: Sequence[Tensor], n: int) -> None:
+    def __init__(self, inputs: Sequence[Tensor], constants: Iterable[Tensor]) -> None:
         super().__init__()
-        self.is_kept, self.n = True, n
+        self.is_kept, self.n = True, len(inputs[0])
         # Weak references, which keep the memory's name from being given again, not the memory.
-        self._known: dict[int, StorageWeakRef] = {}
+        self._of_rows: dict[int, StorageWeakRef] = {}
+        self._made: dict[int, StorageWeakRef] = {}
+        self._given: dict[int, StorageWeakRef] = {}
+        for one in constants:
+            _note(self._given, one)
         for one in inputs:
-            self._keep(one)
-
-    def _keep(self, one: Tensor) -> None:
-        with suppress(NotImplementedError):  # sparse: its operations are not known either
-            reference = StorageWeakRef(one.untyped_storage())
-            self._known[reference.cdata] = reference
+            _note(self._of_rows, one)
 
     def is_of_rows(self, one: Tensor) -> bool:
         """Whether a tensor's memory is that of the inputs, or of something made of them."""
-        try:
-            return one.untyped_storage()._cdata in self._known
-        except NotImplementedError:
-            return True
+        return _is_noted(self._of_rows, one)
+
+    def _is_known(self, one: Tensor) -> bool:
+        noted = (self._of_rows, self._made, self._given)
+        return any(_is_noted(of, one) for of in noted) or one.ndim == 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -125,14 +138,24 @@ class _Reading(TorchDispatchMode):
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        if _is_random(func, args, kwargs):
+        results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
+        if not self.is_kept:
+            return made
+        if _is_random(func, args, kwargs) or not all(self._is_known(one) for one in given):
             self.is_kept = False  # every call may be another function
-        if self.is_kept and any(self.is_of_rows(one) for one in given):
-            results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
+        elif _top_saved_tensors_default_hooks(True) is not None:
+            self.is_kept = False  # the backward pass may read other values
+        elif any(self.is_of_rows(one) for one in given):
             is_made = results and all(self._has_rows(one) for one in results if one.numel())
             self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results[0])
             for one in results:
-                self._keep(one)
+                _note(self._of_rows, one)
+        else:
+            written = _written(func, args, kwargs)
+            self.is_kept = not any(_is_noted(self._given, one) for one in written)
+            for one in results:
+                if not _is_noted(self._given, one):
+                    _note(self._made, one)
         return made
 
     def _has_rows(self, value: Tensor) -> bool:
@@ -142,23 +165,31 @@ class _Reading(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::").rstrip("_")
         tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         of_rows = [one for one in tensors if self.is_of_rows(one)]
-        if func._schema.is_mutable and not self.is_of_rows(args[0]):
+        if not all(self.is_of_rows(one) for one in _written(func, args, kwargs)):
             return False  # it may be a part of something else
         if name in _OF_ONE:
             trains = name == "native_batch_norm" and args[5]
-            return not trains and len(of_rows) == 1 and args[_OF_ONE[name]] is of_rows[0]
+            is_plain = name != "addmm" or _is_one_for_all(args[0], of_rows[0])
+            is_only = len(of_rows) == 1 and args[_OF_ONE[name]] is of_rows[0]
+            return not trains and is_only and is_plain
         if name in _BY_SHAPE:
             return True
         rest = [one for one in tensors if not self.is_of_rows(one)]
+        if name in _LAYERS:
+            named = _by_name(func, args, kwargs)
+            masks = [value for key, value in named.items() if key.endswith("mask")]
+            rest = [one for one in masks if isinstance(one, Tensor) and not self.is_of_rows(one)]
+        are_constant = all(_is_one_for_all(one, of_rows[0]) for one in rest)
         is_alike = all(one.shape[0] == of_rows[0].shape[0] for one in of_rows)
         if torch.Tag.pointwise in func.tags or name in _AS_THEY_ARE:
             return (
                 all(one.shape[:1] == made.shape[:1] for one in of_rows)
                 and all(one.ndim == made.ndim for one in of_rows)
-                and all(one.ndim < made.ndim or one.shape[0] == 1 for one in rest)
+                and are_constant
             )
         if name in _BY_IMAGE:
-            return is_alike and made.shape[0] == of_rows[0].shape[0] and made.ndim > 2
+            is_same = made.shape[0] == of_rows[0].shape[0] and made.ndim > 2
+            return is_alike and is_same and are_constant
         if name == "native_layer_norm":
             return len(args[1]) < of_rows[0].ndim
         if name in ("permute", "transpose"):
@@ -166,24 +197,62 @@ class _Reading(TorchDispatchMode):
             ndim = of_rows[0].ndim
             return axes[0] % ndim == 0 if name == "permute" else all(a % ndim for a in axes)
         if name in _ALONG:
-            return is_alike and self._is_along(func, args, kwargs, of_rows[0])
+            return is_alike and are_constant and _is_along(func, args, kwargs, of_rows[0])
         return False
 
-    @staticmethod
-    def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
-        """Whether an operation is along other axes than the first."""
-        named = dict(zip((one.name for one in func._schema.arguments), args, strict=False))
-        named |= kwargs
-        dim = named.get("dim", named.get("dims", 0))
-        ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
-        dims = dim if isinstance(dim, list | tuple) else [dim]
-        return bool(dims) and all(isinstance(d, int) and d % ndim for d in dims)
+
+def _note(of: dict[int, StorageWeakRef], one: Tensor) -> None:
+    with suppress(NotImplementedError), torch._C.DisableTorchFunction():
+        # Not of a sparse tensor, whose operations are not known either.
+        reference = StorageWeakRef(one.untyped_storage())
+        of[reference.cdata] = reference
+
+
+def _is_noted(of: dict[int, StorageWeakRef], one: Tensor) -> bool:
+    try:
+        with torch._C.DisableTorchFunction():
+            return one.untyped_storage()._cdata in of
+    except NotImplementedError:
+        return True
+
+
+def _is_one_for_all(one: Tensor, rows: Tensor) -> bool:
+    """Whether a value without rows is the same for each of them."""
+    if one.ndim < rows.ndim or one.shape[0] == 1:
+        return True
+    return one.layout == torch.strided and one.stride(0) == 0
+
+
+def _by_name(func: OpOverload, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
+    return dict(zip((one.name for one in func._schema.arguments), args, strict=False)) | kwargs
+
+
+def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
+    """The tensors that an operation changes."""
+    if not func._schema.is_mutable:
+        return []
+    named = _by_name(func, args, kwargs)
+    changed = [
+        named.get(one.name)
+        for one in func._schema.arguments
+        if one.alias_info is not None and one.alias_info.is_write
+    ]
+    return [one for one in pytree.tree_leaves(changed) if isinstance(one, Tensor)]
+
+
+def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
+    """Whether an operation is along other axes than the first."""
+    named = _by_name(func, args, kwargs)
+    dim = named.get("dim", named.get("dims", 0))
+    ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
+    dims = dim if isinstance(dim, list | tuple) else [dim]
+    return bool(dims) and all(isinstance(d, int) and d % ndim for d in dims)
 
 
 def _is_random(func: OpOverload, args: PyTree, kwargs: PyTree) -> bool:
     """Whether an operation draws numbers: attention without dropout does not."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
-    given = dict(zip((one.name for one in func._schema.arguments), args, strict=False)) | kwargs
+    given = _by_name(func, args, kwargs)
     defaults = {one.name: one.default_value for one in func._schema.arguments}
     return given.get("dropout_p", defaults.get("dropout_p")) != 0.0

@@ -164,7 +164,10 @@ def observed_outputs(
     """
     leaves = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
     try:
-        value, are_apart = observed(lambda: chosen_output(_called(model, x), output), leaves)
+        constants = [*model.parameters(), *model.buffers()]
+        value, are_apart = observed(
+            lambda: chosen_output(_called(model, x), output), leaves, constants
+        )
     except InputError:  # some models cannot be observed
         value, are_apart = chosen_output(_called(model, x), output), False
     value = _checked(value, n_rows(x))
@@ -255,7 +258,8 @@ def refuse_mixed_rows(
     """Refuse a model whose output for one row depends on the other rows.
 
     Where every operation keeps rows apart, one of them is computed alone, since its output may
-    also depend on how many there are, or change from call to call. Elsewhere up to
+    also depend on how many there are, or change from call to call; it is one from the middle,
+    since its output may depend on its place or on the rows before or after it. Elsewhere up to
     eight rows are computed one by one; more of them are laid out in a square, and its lines and
     its columns are computed: any two rows are apart in one of these parts. Eight are run one by
     one also then: what a few rows have in common with all of them, such as the length of the
@@ -282,7 +286,8 @@ def refuse_mixed_rows(
     if n < 2:
         return
     scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
-    for index in [torch.arange(1, device="cpu")] if are_apart else _parts(n):
+    middle = torch.tensor([(n - 1) // 2 | 1], device="cpu")
+    for index in [middle] if are_apart else _parts(n):
         index = index.to(whole.device)
         try:
             alone = values_of(model, _take(x, index), output)
@@ -323,10 +328,12 @@ def _refuse_hidden(model: nn.Module, x: Inputs, output: Output, *, n_alone: int)
             return
         try:
             whole = values_of(model, x, output)
-            alone = [values_of(model, rows(x, i, i + 1), output) for i in range(n_alone)]
+            n = len(whole)
+            last = range(n - n_alone, n)
+            alone = [values_of(model, rows(x, i, i + 1), output) for i in last]
         except InputError:
             return  # the function has no value there
-    gap = float((torch.cat(alone) - whole[:n_alone]).abs().max() / whole.abs().max())
+    gap = float((torch.cat(alone) - whole[-n_alone:]).abs().max() / whole.abs().max())
     if gap > 1e3 * torch.finfo(whole.dtype).eps:
         raise InputError(
             "The model's gradient for one row depends on the other rows or on the place of the "

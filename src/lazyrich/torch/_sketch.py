@@ -38,6 +38,7 @@ from ._rows import (
     require_device,
     usable,
 )
+from ._state import refuse_kept_values
 
 _N_PERMUTATIONS = 16
 
@@ -211,6 +212,7 @@ def sketch(
     named = _groups(parameters, groups)
     with unchanged(model):
         x = usable(x)
+        refuse_kept_values(model, x, output)
         values, are_apart = observed_outputs(model, x, output)
         require_graph(values)
         refuse_mixed_rows(model, x, values, output, are_apart=are_apart)
