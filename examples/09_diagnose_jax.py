@@ -1,14 +1,18 @@
 """Two copies of one network, one trained lazily and one richly, and what their diagnoses say."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 import lazyrich as lz
 
+# JAX would draw other numbers in double precision.
+normal = partial(jax.random.normal, dtype=jnp.float32)
 keys = jax.random.split(jax.random.key(0), 4)
-x, x_test = jax.random.normal(keys[0], (40, 6)), jax.random.normal(keys[1], (100, 6))
+x, x_test = normal(keys[0], (40, 6)), normal(keys[1], (100, 6))
 y, y_test = x[:, 0] * x[:, 1], x_test[:, 0] * x_test[:, 1]
-params0 = {"w": jax.random.normal(keys[2], (6, 64)), "v": jax.random.normal(keys[3], (64,))}
+params0 = {"w": normal(keys[2], (6, 64)), "v": normal(keys[3], (64,))}
 
 
 def network(params, x):

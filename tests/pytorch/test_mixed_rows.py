@@ -55,6 +55,7 @@ def test_one_row_that_depends_on_another_one(here):
             lzt.ntk(With(from_row(here, there)), X)
 
 
+PLACES = torch.randn(N, 8, 8, dtype=torch.float64)
 MIXING = {
     "mean": lambda h: h - h.mean(0),
     "all": lambda h: h - h.mean(),
@@ -85,6 +86,10 @@ MIXING = {
     "norm of all": lambda h: h / h.norm(),
     "normalised over rows": lambda h: functional.normalize(h, dim=0),
     "merged": lambda h: h.reshape(-1, 2).softmax(0).reshape(h.shape),
+    "per place, in a product": lambda h: torch.bmm(h[:, None], PLACES[: len(h)])[:, 0],
+    "per place, added": lambda h: torch.addmm(PLACES[: len(h), 0], h, PLACES[0]),
+    "per place, beside": lambda h: torch.cat([h, PLACES[: len(h), 0]], 1),
+    "per place, multiplied": lambda h: h * PLACES[: len(h), 0],
     "diagonal": lambda h: h[:, :5].T @ h @ torch.ones(8, 8, dtype=h.dtype) + h[:5],
 }
 
@@ -197,6 +202,11 @@ def test_what_is_the_same_for_all_rows_keeps_them_apart():
 XS = torch.randn(6, 3, 4)
 
 
+def test_a_value_without_entries_hides_nothing():
+    nothing = torch.tensor([])  # such as the start of a list of keys and values
+    assert observed(lambda: torch.cat([nothing.expand(6, 3, 0), XS], 2) + nothing.sum(), [XS])[1]
+
+
 def add_former(g):
     return g + torch.cat([torch.zeros_like(g[:1]), g[:-1]])
 
@@ -268,6 +278,17 @@ def test_starting_values_from_the_first_rows(kind):
     if kind not in ("number", "parameter"):
         model.requires_grad_(True)
         lzt.ntk(model, X, output=lambda out: out[:, :1])
+
+
+def test_rows_that_are_written_across_another_value():
+    square = X[:8]
+
+    def call():
+        made = torch.zeros(8, 8, dtype=torch.float64)
+        torch.add(square, 1, out=made.T)  # a row of these is a column of the other
+        return square * made.sum(1)[:, None]
+
+    assert not observed(call, [square])[1]
 
 
 def test_what_is_not_made_of_the_rows_is_not_taken_for_them():

@@ -126,7 +126,7 @@ def _kernel(
     summed = traced or c == 1
     _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
     planned = Planned.of(pilot, parameters)
-    is_pytorchs = not has_code_of_a_user(pilot)
+    has_python = has_code_of_a_user(pilot)
     of_graph, of_output = bytes_per_row(pilot, parameters, planned.routes)
     del pilot
     size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
@@ -144,7 +144,7 @@ def _kernel(
             found, are_apart = held[-1].values, held[-1].are_apart
         else:
             found, are_apart = observed_values(model, batch, output)
-            are_apart = are_apart and is_pytorchs
+            are_apart = are_apart and not has_python
         refuse_mixed_rows(model, batch, found, output, are_apart=are_apart)
     if len(held) == len(batches):
         result = _piece(held[0], held[-1], step, traced=summed)

@@ -33,6 +33,7 @@ _OF_ONE = {
     "native_batch_norm": 0,
     "_native_batch_norm_legit_no_training": 0,
     "native_group_norm": 0,
+    "native_layer_norm": 0,
 }
 # What keeps the first axis, if it is as long afterwards.
 _BY_IMAGE = {
@@ -40,9 +41,8 @@ _BY_IMAGE = {
     "max_pool2d_with_indices", "pixel_shuffle", "pixel_unshuffle", "upsample_bilinear2d",
     "upsample_nearest2d", "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_efficient_attention", "_scaled_dot_product_flash_attention",
-    "_native_multi_head_attention", "_transformer_encoder_layer_fwd",
 }  # fmt: skip
-_BY_SHAPE = {"_reshape_alias", "_unsafe_view", "reshape", "view"}
+_BY_SHAPE = {"_unsafe_view", "reshape", "view"}
 # Along one axis or some, named by the argument ``dim``.
 _ALONG = {
     "_log_softmax", "_safe_softmax", "_softmax", "amax", "amin", "argmax", "cat", "cumsum", "flip",
@@ -51,12 +51,6 @@ _ALONG = {
     "unsafe_split", "unsqueeze", "var", "var_mean",
 }  # fmt: skip
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
-
-
-# Layers in one operation, whose weights have no rows.
-_LAYERS = {"_native_multi_head_attention", "_transformer_encoder_layer_fwd"}
-
-
 # What hands rows to code of which nothing is seen here.
 _LEAVING = frozenset(
     {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
@@ -125,7 +119,7 @@ class _Reading(TorchDispatchMode):
 
     def _is_known(self, one: Tensor) -> bool:
         noted = (self._of_rows, self._made, self._given)
-        return any(_is_noted(of, one) for of in noted) or one.ndim == 0
+        return any(_is_noted(of, one) for of in noted) or one.ndim == 0 or one.numel() == 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -147,7 +141,7 @@ class _Reading(TorchDispatchMode):
             self.is_kept = False  # the backward pass may read other values
         elif any(self.is_of_rows(one) for one in given):
             is_made = results and all(self._has_rows(one) for one in results if one.numel())
-            self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results[0])
+            self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results)
             for one in results:
                 _note(self._of_rows, one)
         else:
@@ -161,44 +155,36 @@ class _Reading(TorchDispatchMode):
     def _has_rows(self, value: Tensor) -> bool:
         return value.ndim > 0 and value.shape[0] % self.n == 0
 
-    def _is_kept(self, func: OpOverload, args: PyTree, kwargs: PyTree, made: Tensor) -> bool:
+    def _is_kept(
+        self, func: OpOverload, args: PyTree, kwargs: PyTree, results: Sequence[Tensor]
+    ) -> bool:
         name = func._schema.name.removeprefix("aten::").rstrip("_")
         tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         of_rows = [one for one in tensors if self.is_of_rows(one)]
+        rest = [one for one in tensors if not self.is_of_rows(one)]
+        rows, made = of_rows[0], results[0]
         if not all(self.is_of_rows(one) for one in _written(func, args, kwargs)):
             return False  # it may be a part of something else
-        if name in _OF_ONE:
-            trains = name == "native_batch_norm" and args[5]
-            is_plain = name != "addmm" or _is_one_for_all(args[0], of_rows[0])
-            is_only = len(of_rows) == 1 and args[_OF_ONE[name]] is of_rows[0]
-            return not trains and is_only and is_plain
         if name in _BY_SHAPE:
             return True
-        rest = [one for one in tensors if not self.is_of_rows(one)]
-        if name in _LAYERS:
-            named = _by_name(func, args, kwargs)
-            masks = [value for key, value in named.items() if key.endswith("mask")]
-            rest = [one for one in masks if isinstance(one, Tensor) and not self.is_of_rows(one)]
-        are_constant = all(_is_one_for_all(one, of_rows[0]) for one in rest)
-        is_alike = all(one.shape[0] == of_rows[0].shape[0] for one in of_rows)
+        if name in _OF_ONE:
+            is_alone = len(of_rows) == 1 and args[_OF_ONE[name]] is rows
+            return is_alone and _is_by_row(name, args)
+        are_alike = all((one.ndim, one.shape[0]) == (rows.ndim, rows.shape[0]) for one in of_rows)
+        are_alike = are_alike and all(one.shape[0] == rows.shape[0] for one in results)
+        if not are_alike or not all(_is_shared(one, rows.ndim) for one in rest):
+            return False
         if torch.Tag.pointwise in func.tags or name in _AS_THEY_ARE:
-            return (
-                all(one.shape[:1] == made.shape[:1] for one in of_rows)
-                and all(one.ndim == made.ndim for one in of_rows)
-                and are_constant
-            )
+            return made.ndim == rows.ndim
         if name in _BY_IMAGE:
-            is_same = made.shape[0] == of_rows[0].shape[0] and made.ndim > 2
-            return is_alike and is_same and are_constant
-        if name == "native_layer_norm":
-            return len(args[1]) < of_rows[0].ndim
+            return made.ndim > 2
         if name in ("permute", "transpose"):
             axes = args[1] if name == "permute" else args[1:]
-            ndim = of_rows[0].ndim
-            return axes[0] % ndim == 0 if name == "permute" else all(a % ndim for a in axes)
-        if name in _ALONG:
-            return is_alike and are_constant and _is_along(func, args, kwargs, of_rows[0])
-        return False
+            first = axes[0] % rows.ndim
+            return first == 0 if name == "permute" else all(a % rows.ndim for a in axes)
+        if name in ("gather", "scatter") and any(len(one) != len(rows) for one in rest):
+            return False  # these two do not repeat what has one row
+        return name in _ALONG and _is_along(func, args, kwargs, rows)
 
 
 def _note(of: dict[int, StorageWeakRef], one: Tensor) -> None:
@@ -216,24 +202,34 @@ def _is_noted(of: dict[int, StorageWeakRef], one: Tensor) -> bool:
         return True
 
 
-def _is_one_for_all(one: Tensor, rows: Tensor) -> bool:
-    """Whether a value without rows is the same for each of them."""
-    if one.ndim < rows.ndim or one.shape[0] == 1:
-        return True
-    return one.layout == torch.strided and one.stride(0) == 0
+def _is_shared(one: Tensor, ndim: int) -> bool:
+    """Whether a value has the same entries for every row, beside rows of so many axes."""
+    return one.ndim < ndim or one.shape[0] == 1 or one.stride(0) == 0
 
 
-def _by_name(func: OpOverload, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
-    return dict(zip((one.name for one in func._schema.arguments), args, strict=False)) | kwargs
+def _is_by_row(name: str, args: PyTree) -> bool:
+    """Whether a layer takes one row at a time, given what it gets beside the rows."""
+    if name == "addmm":
+        return _is_shared(args[0], 2)
+    if name == "native_batch_norm":
+        return not args[5]  # it does not train
+    if name == "native_group_norm":
+        return args[3] == args[0].shape[0]
+    return name != "native_layer_norm" or len(args[1]) < args[0].ndim
+
+
+def _named(func: OpOverload, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
+    names = (one.name for one in func._schema.arguments)
+    return dict(zip(names, args, strict=False)) | kwargs
 
 
 def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
-    """The tensors that an operation changes."""
+    """The tensors that an operation changes, also those that are given for its results."""
     if not func._schema.is_mutable:
         return []
-    named = _by_name(func, args, kwargs)
+    given = _named(func, args, kwargs)
     changed = [
-        named.get(one.name)
+        given.get(one.name)
         for one in func._schema.arguments
         if one.alias_info is not None and one.alias_info.is_write
     ]
@@ -242,7 +238,7 @@ def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
 
 def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
     """Whether an operation is along other axes than the first."""
-    named = _by_name(func, args, kwargs)
+    named = _named(func, args, kwargs)
     dim = named.get("dim", named.get("dims", 0))
     ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
     dims = dim if isinstance(dim, list | tuple) else [dim]
@@ -253,6 +249,6 @@ def _is_random(func: OpOverload, args: PyTree, kwargs: PyTree) -> bool:
     """Whether an operation draws numbers: attention without dropout does not."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
-    given = _by_name(func, args, kwargs)
+    given = _named(func, args, kwargs)
     defaults = {one.name: one.default_value for one in func._schema.arguments}
     return given.get("dropout_p", defaults.get("dropout_p")) != 0.0
