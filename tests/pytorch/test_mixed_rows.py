@@ -55,6 +55,12 @@ def test_one_row_that_depends_on_another_one(here):
             lzt.ntk(With(from_row(here, there)), X)
 
 
+def by_all(normalized, h, **given):
+    """Normalized along a first axis as long as the rows, with a gain or a shift of each row."""
+    wide = functional.pad(h, (0, len(h)))[:, : len(h)]
+    return normalized(wide, (len(h),), **given) @ torch.ones(len(h), 8, dtype=h.dtype)
+
+
 PLACES = torch.randn(N, 8, 8, dtype=torch.float64)
 MIXING = {
     "mean": lambda h: h - h.mean(0),
@@ -90,6 +96,20 @@ MIXING = {
     "per place, added": lambda h: torch.addmm(PLACES[: len(h), 0], h, PLACES[0]),
     "per place, beside": lambda h: torch.cat([h, PLACES[: len(h), 0]], 1),
     "per place, multiplied": lambda h: h * PLACES[: len(h), 0],
+    "gain of another row": lambda h: by_all(functional.layer_norm, h, weight=h.sum(1)),
+    "shift of another row": lambda h: by_all(functional.layer_norm, h, bias=h.sum(1)),
+    "groups of rows": lambda h: torch.native_group_norm(h, None, None, 1, len(h), 8, 1, 1e-5)[0],
+    "added along another axis": lambda h: (
+        torch.baddbmm(h.sum(1), h[:, :, None], torch.ones(len(h), 1, len(h), dtype=h.dtype))[:, 0]
+        @ torch.ones(len(h), 8, dtype=h.dtype)
+    ),
+    "one row scattered": lambda h: h.scatter(1, torch.zeros(1, 3, dtype=torch.long), 5.0),
+    "scattered into more rows": lambda h: (
+        (
+            torch.zeros(1, 8, dtype=h.dtype).expand(2 * len(h), 8).scatter(1, (h > 0).long(), 1.0)
+        ).view(len(h), 16)[:, :8]
+        * h
+    ),
     "diagonal": lambda h: h[:, :5].T @ h @ torch.ones(8, 8, dtype=h.dtype) + h[:5],
 }
 
@@ -139,11 +159,18 @@ LEAVING = {
     "list": lambda h: max(map(max, h.tolist())),
     "as an array": lambda h: np.asarray(h.detach()).max(),
     "elsewhere": lambda h: np.from_dlpack(h.detach()).max(),
+    "number by number": lambda h: largest(h.detach()),
     "memory": lambda h: h.untyped_storage().data_ptr() and 1.0,
     "pickled": lambda h: pickle.loads(pickle.dumps(h.detach())).max(),
     "capsule": lambda h: torch.from_dlpack(torch.utils.dlpack.to_dlpack(h.detach())).max(),
     "thread": lambda h: in_a_thread(lambda: h.max(0)[0])[0],
 }
+
+
+def largest(h):
+    seen = []
+    h.clone().apply_(lambda one: seen.append(one) or one)
+    return max(seen)
 
 
 def in_a_thread(function):
@@ -291,6 +318,10 @@ def test_rows_that_are_written_across_another_value():
     assert not observed(call, [square])[1]
 
 
+def test_memory_that_is_not_filled_by_what_is_seen():
+    assert not observed(lambda: X * torch.empty(8, dtype=X.dtype), [X])[1]
+
+
 def test_what_is_not_made_of_the_rows_is_not_taken_for_them():
     assert not observed(lambda: torch.ones(len(X), 2), [X])[1]
 
@@ -301,6 +332,34 @@ def test_rows_that_are_mixed_only_where_there_are_many():
         x = torch.randn(n, X.shape[1], dtype=torch.float64)
         with pytest.raises(lzt.InputError, match="depends on the other rows"):
             lzt.ntk(model, x)
+
+
+WITH_A_GRAPH = {
+    "mixed": lambda h: h - h.mean(0) if h.requires_grad else h,
+    "doubled": lambda h: h * 2 if torch.is_grad_enabled() else h,
+    "hook": lambda h: (h.requires_grad and h.register_hook(lambda g: g - g.mean(0)), h)[1],
+    "function": lambda h: backward_by(lambda g: g - g.mean(0))(h) if h.requires_grad else h,
+    "number of rows": lambda h: h * 2 if len(h) in (2, 4) else h,
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_GRAPH)
+@pytest.mark.parametrize("memory", [None, 12_000])
+def test_what_is_done_only_where_gradients_are_recorded_or_in_a_block(name, memory):
+    """Blocks of two rows are not the calls of which the outputs were compared."""
+    if name == "number of rows" and memory is None:
+        return  # twelve rows have the outputs that each of them has alone
+    with pytest.raises(lzt.InputError, match="no tangent kernel"):
+        lzt.ntk(With(WITH_A_GRAPH[name]), X[:12], memory=memory)
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_gradients_that_are_mixed_only_where_there_are_many_rows(n):
+    model = With(lambda h: h + h.mean(0) - h.mean(0).detach() if len(h) > 4 else h)
+    with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
+        lzt.sketch(model, X[:n], 3)
+    rows = [lzt.ntk(model, X[:n], X[i : i + 1]) for i in range(n)]
+    torch.testing.assert_close(lzt.ntk(model, X[:n]), torch.cat(rows, 1))
 
 
 @pytest.mark.parametrize("n", [2, 20])

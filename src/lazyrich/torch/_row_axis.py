@@ -53,12 +53,24 @@ _ALONG = {
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
 # What hands rows to code of which nothing is seen here.
 _LEAVING = frozenset(
-    {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
-    | {Tensor.untyped_storage, Tensor.storage, Tensor._typed_storage}
-    | {Tensor.__reduce_ex__, Tensor.__deepcopy__, vars(TensorBase)["data"].__set__}
-)
+    {
+        getattr(Tensor, name)
+        for name in (
+            "__array__", "__deepcopy__", "__dlpack__", "__reduce_ex__", "_typed_storage", "apply_",
+            "const_data_ptr", "data_ptr", "map2_", "map_", "numpy", "storage", "tolist",
+            "untyped_storage",
+        )
+        if hasattr(Tensor, name)
+    }
+    | {vars(Tensor)["__cuda_array_interface__"].__get__, vars(TensorBase)["data"].__set__}
+)  # fmt: skip
 # What changes a backward pass, also where it is of a weight.
-_BACKWARD = frozenset({Tensor.register_hook, vars(TensorBase)["grad_fn"].__get__})
+_BACKWARD = frozenset(
+    {Tensor.register_hook, vars(TensorBase)["_backward_hooks"].__set__}
+    | {vars(TensorBase)[name].__get__ for name in ("grad_fn", "_grad_fn")}
+)
+# Memory that holds nothing yet; what fills it may not be seen.
+_UNFILLED = {"empty", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
 
 
 def observed(
@@ -148,7 +160,7 @@ class _Reading(TorchDispatchMode):
             written = _written(func, args, kwargs)
             self.is_kept = not any(_is_noted(self._given, one) for one in written)
             for one in results:
-                if not _is_noted(self._given, one):
+                if not _is_noted(self._given, one) and _name(func) not in _UNFILLED:
                     _note(self._made, one)
         return made
 
@@ -158,7 +170,7 @@ class _Reading(TorchDispatchMode):
     def _is_kept(
         self, func: OpOverload, args: PyTree, kwargs: PyTree, results: Sequence[Tensor]
     ) -> bool:
-        name = func._schema.name.removeprefix("aten::").rstrip("_")
+        name = _name(func)
         tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         of_rows = [one for one in tensors if self.is_of_rows(one)]
         rest = [one for one in tensors if not self.is_of_rows(one)]
@@ -185,6 +197,10 @@ class _Reading(TorchDispatchMode):
         if name in ("gather", "scatter") and any(len(one) != len(rows) for one in rest):
             return False  # these two do not repeat what has one row
         return name in _ALONG and _is_along(func, args, kwargs, rows)
+
+
+def _name(func: OpOverload) -> str:
+    return func._schema.name.removeprefix("aten::").rstrip("_")
 
 
 def _note(of: dict[int, StorageWeakRef], one: Tensor) -> None:
