@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -217,6 +218,19 @@ def test_outputs_that_depend_on_the_place_of_a_row(name):
         lzt.ntk(model, X[:6])
 
 
+def test_zeros_that_are_made_like_a_row_are_not_taken_from_it():
+    class Cached(With):
+        cache: dict = {}  # noqa: RUF012
+
+        def forward(self, x):
+            zeros = self.cache.setdefault("zeros", x.new_zeros(8))
+            return super().forward(x + zeros)
+
+    lzt.ntk(Cached(lambda h: h), X)
+    x = X.clone()
+    assert observed(lambda: x * x.new_ones(8), [x])[1]
+
+
 def test_what_is_the_same_for_all_rows_keeps_them_apart():
     token = nn.Parameter(torch.ones(1, 1, 4))
     made = [token]
@@ -266,12 +280,17 @@ def test_backward_passes_that_are_changed_are_not_taken_to_keep_rows(function):
                 measure(With(function), X)
 
 
+ELSEWHERE = {}
+
+
 class FirstBatch(With):
     """Takes a shift from the rows of its first call, as an activation norm does."""
 
     def __init__(self, kind):
         super().__init__(self.shifted)
         self.kind, self.kept, self.shift, self.state = kind, None, None, {}
+        self.place, self.lists = SimpleNamespace(mean=None), [{}]
+        ELSEWHERE.clear()
         self.register_buffer("done", torch.tensor(False))
         self.register_buffer("mean", torch.zeros(8, dtype=X.dtype))
         self.gain = nn.Parameter(torch.ones(8, dtype=X.dtype))
@@ -283,6 +302,13 @@ class FirstBatch(With):
             return h - self.shift
         if self.kind == "dict":
             return h - self.state.setdefault("mean", mean)
+        if self.kind == "object":
+            self.place.mean = mean * 2 if self.place.mean is None else self.place.mean
+            return h - self.place.mean
+        if self.kind == "nested":
+            return h - self.lists[0].setdefault("mean", mean.exp())
+        if self.kind == "global":
+            return h - ELSEWHERE.setdefault("mean", mean)
         if self.kind == "number":
             self.shift = (self.shift or 0) + 1
             return h / min(self.shift, 2)
@@ -292,7 +318,10 @@ class FirstBatch(With):
         return (h - self.mean) * self.gain
 
 
-@pytest.mark.parametrize("kind", ["attribute", "dict", "number", "buffer", "parameter"])
+@pytest.mark.parametrize(
+    "kind",
+    ["attribute", "dict", "number", "buffer", "parameter", "object", "nested", "global"],
+)
 def test_starting_values_from_the_first_rows(kind):
     for measure in (lzt.ntk, lzt.sketch):
         model = FirstBatch(kind)

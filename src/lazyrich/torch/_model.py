@@ -1,6 +1,7 @@
 """The module behind its wrappers, its trainable parameters, and a state that stays as it was."""
 
 import copy
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -202,6 +203,9 @@ def unchanged(model: nn.Module) -> Generator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_plain_attention())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled
+            # Operations of compiled parts would not be seen one by one.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for kind in {p.device.type for p in model.parameters()} | {"cpu"}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))

@@ -69,6 +69,8 @@ _BACKWARD = frozenset(
     {Tensor.register_hook, vars(TensorBase)["_backward_hooks"].__set__}
     | {vars(TensorBase)[name].__get__ for name in ("grad_fn", "_grad_fn")}
 )
+# What takes no values from its argument.
+_OF_NOTHING = {"full_like", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
 # Memory that holds nothing yet; what fills it may not be seen.
 _UNFILLED = {"empty", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
 
@@ -88,17 +90,24 @@ def observed(
         tensor that is returned has them.
     """
     n = len(inputs[0])
-    with _Reading(inputs, constants) as reading, _Leaving(reading):
-        made = call()
+    made, reading = watched(call, inputs, constants)
     leaves = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)]
     has_rows = all(leaf.shape[:1] == (n,) and reading.is_of_rows(leaf) for leaf in leaves)
     return made, reading.is_kept and has_rows
 
 
+def watched(
+    call: Callable[[], T], inputs: Sequence[Tensor], constants: Iterable[Tensor] = ()
+) -> tuple[T, "Reading"]:
+    """Run a call; what it returns, and what was seen of its operations. As `observed`."""
+    with Reading(inputs, constants) as reading, _Leaving(reading):
+        return call(), reading
+
+
 class _Leaving(TorchFunctionMode):
     """Notices rows that leave PyTorch, whose operations are not seen then."""
 
-    def __init__(self, reading: "_Reading") -> None:
+    def __init__(self, reading: "Reading") -> None:
         super().__init__()
         self.reading = reading
 
@@ -110,7 +119,7 @@ class _Leaving(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Reading(TorchDispatchMode):
+class Reading(TorchDispatchMode):
     """Examines each operation; ``is_kept`` is false once one may mix rows."""
 
     def __init__(self, inputs: Sequence[Tensor], constants: Iterable[Tensor]) -> None:
@@ -120,6 +129,7 @@ class _Reading(TorchDispatchMode):
         self._of_rows: dict[int, StorageWeakRef] = {}
         self._made: dict[int, StorageWeakRef] = {}
         self._given: dict[int, StorageWeakRef] = {}
+        self._found: dict[int, StorageWeakRef] = {}
         for one in constants:
             _note(self._given, one)
         for one in inputs:
@@ -128,6 +138,10 @@ class _Reading(TorchDispatchMode):
     def is_of_rows(self, one: Tensor) -> bool:
         """Whether a tensor's memory is that of the inputs, or of something made of them."""
         return _is_noted(self._of_rows, one)
+
+    def reads(self, former: "Reading") -> bool:
+        """Whether the call read something that a former call made of its rows, and kept."""
+        return not former._of_rows.keys().isdisjoint(self._found)
 
     def _is_known(self, one: Tensor) -> bool:
         noted = (self._of_rows, self._made, self._given)
@@ -145,23 +159,26 @@ class _Reading(TorchDispatchMode):
         made = func(*args, **kwargs)
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
-        if not self.is_kept:
-            return made
-        if _is_random(func, args, kwargs) or not all(self._is_known(one) for one in given):
+        unknown = [one for one in given if not self._is_known(one)]
+        is_of_rows = _name(func) not in _OF_NOTHING and any(map(self.is_of_rows, given))
+        for one in unknown:
+            _note(self._found, one)
+        if _is_random(func, args, kwargs) or unknown:
             self.is_kept = False  # every call may be another function
         elif _top_saved_tensors_default_hooks(True) is not None:
             self.is_kept = False  # the backward pass may read other values
-        elif any(self.is_of_rows(one) for one in given):
+        elif self.is_kept and is_of_rows:
             is_made = results and all(self._has_rows(one) for one in results if one.numel())
             self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results)
-            for one in results:
-                _note(self._of_rows, one)
-        else:
+        elif self.is_kept:
             written = _written(func, args, kwargs)
-            self.is_kept = not any(_is_noted(self._given, one) for one in written)
-            for one in results:
-                if not _is_noted(self._given, one) and _name(func) not in _UNFILLED:
-                    _note(self._made, one)
+            held = (self._given, self._of_rows)
+            self.is_kept = not any(_is_noted(of, one) for of in held for one in written)
+        for one in results:
+            if is_of_rows:
+                _note(self._of_rows, one)
+            elif not unknown and not _is_noted(self._given, one) and _name(func) not in _UNFILLED:
+                _note(self._made, one)
         return made
 
     def _has_rows(self, value: Tensor) -> bool:

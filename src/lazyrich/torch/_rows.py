@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
-from ._row_axis import observed
+from ._row_axis import Reading, observed, watched
 
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
 _OF_INPUT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -176,6 +176,16 @@ def observed_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor
             return observed_outputs(model, x, output)
     except InputError:
         return values_of(model, x, output), False
+
+
+def watched_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor, Reading | None]:
+    """As `values_of`, and what was seen of the operations; None if they cannot be seen."""
+    leaves = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
+    constants = [*model.parameters(), *model.buffers()]
+    try:
+        return watched(lambda: values_of(model, x, output), leaves, constants)
+    except InputError:
+        return values_of(model, x, output), None
 
 
 def _called(model: nn.Module, x: Inputs) -> PyTree:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._model import is_same
-from ._rows import Inputs, Output, n_rows, rows, values_of
+from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
 _CONTAINERS = (dict, OrderedDict, list, set)
 # As many rows may show what is taken from all rows of a call.
@@ -22,6 +22,7 @@ def refuse_kept_values(model: nn.Module, x: Inputs, output: Output) -> None:
     Such as a layer that takes its shift from the first batch it sees: whichever rows are run
     afterwards agree with each other. One row is run. If that changed an attribute or a buffer,
     the same row must have the same output beside other rows in a first call, and in a later call.
+    What a call makes of its rows and keeps elsewhere, no later call may read.
 
     Args:
         model: a module without wrappers.
@@ -38,32 +39,35 @@ def refuse_kept_values(model: nn.Module, x: Inputs, output: Output) -> None:
         if id(p) not in tables and not p.is_inference()
     }
     kept = _Kept(model)
-    several = rows(x, 0, min(_SEVERAL, n_rows(x)))
+    one, several = rows(x, 0, 1), rows(x, 0, min(_SEVERAL, n_rows(x)))
     try:
-        alone = values_of(model, rows(x, 0, 1), output)
+        alone, first = watched_values(model, one, output)
         written = [name for name, (p, version) in counted.items() if p._version != version]
-        if not written and not kept.is_changed():
-            return
-        again = values_of(model, rows(x, 0, 1), output)
+        is_changed = kept.is_changed()
+        again, second = watched_values(model, one, output)
         kept.restore()
-        beside = values_of(model, several, output)[:1]
+        beside = values_of(model, several, output)[:1] if is_changed else alone
     except InputError:
         return  # said for all rows
     finally:
         kept.restore()
-    gap = max(float((one - alone).abs().max()) for one in (again, beside))
-    scale = max(float(one.abs().max()) for one in (alone, again, beside))
-    if written or gap > 1e3 * torch.finfo(alone.dtype).eps * scale:
+    gap = max(float((other - alone).abs().max()) for other in (again, beside))
+    scale = max(float(other.abs().max()) for other in (alone, again, beside))
+    if written:
         what = (
             f"writes to its parameter {written[0]!r} when it is called, so its outputs may depend"
-            if written
-            else "keeps values when it is called, and its outputs depend"
         )
-        raise InputError(
-            f"The model {what} on the rows of its first call or on the number of calls, and there "
-            "is no tangent kernel; if it takes starting values from its first batch, run it on one "
-            "first."
-        )
+    elif is_changed and gap > 1e3 * torch.finfo(alone.dtype).eps * scale:
+        what = "keeps values when it is called, and its outputs depend"
+    elif not is_changed and first is not None and second is not None and second.reads(first):
+        what = "keeps values outside of its attributes and buffers, and its outputs may depend"
+    else:
+        return
+    raise InputError(
+        f"The model {what} on the rows of its first call or on the number of calls, and there "
+        "is no tangent kernel; if it takes starting values from its first batch, keep them in a "
+        "buffer, and run it on one first."
+    )
 
 
 class _Kept:
