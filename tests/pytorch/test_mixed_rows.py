@@ -286,6 +286,9 @@ ELSEWHERE = {}
 class FirstBatch(With):
     """Takes a shift from the rows of its first call, as an activation norm does."""
 
+    mean: torch.Tensor
+    done: torch.Tensor
+
     def __init__(self, kind):
         super().__init__(self.shifted)
         self.kind, self.kept, self.shift, self.state = kind, None, None, {}
