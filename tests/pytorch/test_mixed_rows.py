@@ -1,5 +1,9 @@
 """Oracle: a model in which any one row depends on any other is refused, of any length."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -28,6 +32,10 @@ class With(nn.Module):
         return self.function(torch.tanh(self.layer(x)))[:, :2]
 
 
+def is_kept_apart(model, x):
+    return observed(lambda: model(x), [x], [*model.parameters(), *model.buffers()])[1]
+
+
 def from_row(here, there):
     """One row, known by its values, has something of another one."""
 
@@ -46,6 +54,12 @@ def test_one_row_that_depends_on_another_one(here):
     for there in set(range(N)) - {here}:
         with pytest.raises(lzt.InputError, match="depends on the other rows"):
             lzt.ntk(With(from_row(here, there)), X)
+
+
+def by_all(normalized, h, **given):
+    """Normalized along a first axis as long as the rows, with a gain or a shift of each row."""
+    wide = functional.pad(h, (0, len(h)))[:, : len(h)]
+    return normalized(wide, (len(h),), **given) @ torch.ones(len(h), 8, dtype=h.dtype)
 
 
 PLACES = torch.randn(N, 8, 8, dtype=torch.float64)
@@ -83,6 +97,20 @@ MIXING = {
     "per place, added": lambda h: torch.addmm(PLACES[: len(h), 0], h, PLACES[0]),
     "per place, beside": lambda h: torch.cat([h, PLACES[: len(h), 0]], 1),
     "per place, multiplied": lambda h: h * PLACES[: len(h), 0],
+    "gain of another row": lambda h: by_all(functional.layer_norm, h, weight=h.sum(1)),
+    "shift of another row": lambda h: by_all(functional.layer_norm, h, bias=h.sum(1)),
+    "groups of rows": lambda h: torch.native_group_norm(h, None, None, 1, len(h), 8, 1, 1e-5)[0],
+    "added along another axis": lambda h: (
+        torch.baddbmm(h.sum(1), h[:, :, None], torch.ones(len(h), 1, len(h), dtype=h.dtype))[:, 0]
+        @ torch.ones(len(h), 8, dtype=h.dtype)
+    ),
+    "one row scattered": lambda h: h.scatter(1, torch.zeros(1, 3, dtype=torch.long), 5.0),
+    "scattered into more rows": lambda h: (
+        (
+            torch.zeros(1, 8, dtype=h.dtype).expand(2 * len(h), 8).scatter(1, (h > 0).long(), 1.0)
+        ).view(len(h), 16)[:, :8]
+        * h
+    ),
     "diagonal": lambda h: h[:, :5].T @ h @ torch.ones(8, 8, dtype=h.dtype) + h[:5],
 }
 
@@ -91,10 +119,9 @@ MIXING = {
 def test_operations_that_mix_are_not_taken_to_keep_rows(name):
     model = With(MIXING[name])
     for few in (X[:5],) if name == "diagonal" else (X[:5], X[:2]):  # of five rows alone
-        _, are_apart = observed(lambda: model(few), [few])  # noqa: B023
-        assert not are_apart
+        assert not is_kept_apart(model, few)
         with torch.no_grad():
-            assert not observed(lambda: model(few), [few])[1]  # noqa: B023
+            assert not is_kept_apart(model, few)
 
 
 SHOWN = [
@@ -106,9 +133,9 @@ SHOWN = [
 def test_usual_layers_are_shown_to_keep_rows():
     for name in SHOWN:
         model = torch_random.RandomModule(0, [name])
-        assert observed(lambda: model(X), [X])[1], name  # noqa: B023
+        assert is_kept_apart(model, X), name
         with torch.no_grad():
-            assert observed(lambda: model(X), [X])[1], name  # noqa: B023
+            assert is_kept_apart(model, X), name
 
 
 def test_attention_without_dropout_is_not_random():
@@ -124,7 +151,7 @@ def test_attention_without_dropout_is_not_random():
     x = torch.randn(6, 5, 4)
     for dropout in (0.0, 0.5):
         model = Attention(dropout)
-        assert observed(lambda: model(x), [x])[1] == (dropout == 0)  # noqa: B023
+        assert is_kept_apart(model, x) == (dropout == 0)
 
 
 LEAVING = {
@@ -133,12 +160,183 @@ LEAVING = {
     "list": lambda h: max(map(max, h.tolist())),
     "as an array": lambda h: np.asarray(h.detach()).max(),
     "elsewhere": lambda h: np.from_dlpack(h.detach()).max(),
+    "number by number": lambda h: largest(h.detach()),
+    "memory": lambda h: h.untyped_storage().data_ptr() and 1.0,
+    "pickled": lambda h: pickle.loads(pickle.dumps(h.detach())).max(),
+    "capsule": lambda h: torch.from_dlpack(torch.utils.dlpack.to_dlpack(h.detach())).max(),
+    "thread": lambda h: in_a_thread(lambda: h.max(0)[0])[0],
 }
+
+
+def largest(h):
+    seen = []
+    h.clone().apply_(lambda one: seen.append(one) or one)
+    return max(seen)
+
+
+def in_a_thread(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
 
 
 @pytest.mark.parametrize("name", LEAVING)
 def test_rows_that_leave_pytorch_are_not_taken_to_be_kept(name):
-    assert not observed(lambda: X * float(LEAVING[name](X)), [X])[1]
+    assert not observed(lambda: X * LEAVING[name](X), [X])[1]
+
+
+def places(h, width=8):
+    return torch.arange(len(h), dtype=h.dtype)[:, None].expand(-1, width)
+
+
+EYE = torch.eye(8, dtype=X.dtype)
+BY_PLACE = {
+    "joined": lambda h: torch.cat([places(h, 1), h], 1),
+    "stacked": lambda h: torch.stack([h, places(h)], 2).prod(2),
+    "gathered": lambda h: h.gather(1, (places(h).long() + torch.arange(8)) % 8),
+    "scattered": lambda h: h.scatter(1, places(h, 1).long() % 8, 9.0),
+    "added to a product": lambda h: torch.addmm(places(h), h, torch.eye(8, dtype=h.dtype)),
+    "batched product": lambda h: (h[:, None] @ (places(h)[:, None] * EYE))[:, 0],
+    "mask": lambda h: functional.scaled_dot_product_attention(
+        *3 * [h.view(-1, 1, 4, 2)], attn_mask=places(h, 4)[:, None, None] * torch.arange(4.0)
+    ).flatten(1),
+    "written elsewhere": lambda h: h + written_elsewhere(h),
+}
+
+
+def written_elsewhere(h):
+    room = torch.zeros(2 * h.numel(), dtype=h.dtype)
+    torch.mul(h.detach(), 1, out=room[8 : 8 + h.numel()].view(h.shape))
+    return room.view(len(h), -1)[:, :8]
+
+
+@pytest.mark.parametrize("name", BY_PLACE)
+def test_outputs_that_depend_on_the_place_of_a_row(name):
+    model = With(BY_PLACE[name])
+    with torch.no_grad():
+        assert not is_kept_apart(model, X[:6])
+    with pytest.raises(lzt.InputError, match="depends on the other rows"):
+        lzt.ntk(model, X[:6])
+
+
+def test_zeros_that_are_made_like_a_row_are_not_taken_from_it():
+    class Cached(With):
+        cache: dict = {}  # noqa: RUF012
+
+        def forward(self, x):
+            zeros = self.cache.setdefault("zeros", x.new_zeros(8))
+            return super().forward(x + zeros)
+
+    lzt.ntk(Cached(lambda h: h), X)
+    x = X.clone()
+    assert observed(lambda: x * x.new_ones(8), [x])[1]
+
+
+def test_what_is_the_same_for_all_rows_keeps_them_apart():
+    token = nn.Parameter(torch.ones(1, 1, 4))
+    made = [token]
+    _, are_apart = observed(
+        lambda: torch.cat([token.expand(6, -1, -1), torch.tanh(made[0] * XS)], 1), [XS], made
+    )
+    assert are_apart
+
+
+XS = torch.randn(6, 3, 4)
+
+
+def test_a_value_without_entries_hides_nothing():
+    nothing = torch.tensor([])  # such as the start of a list of keys and values
+    assert observed(lambda: torch.cat([nothing.expand(6, 3, 0), XS], 2) + nothing.sum(), [XS])[1]
+
+
+def add_former(g):
+    return g + torch.cat([torch.zeros_like(g[:1]), g[:-1]])
+
+
+def with_hook_of_an_operation(h):
+    if h.grad_fn is not None:
+        h.grad_fn.register_prehook(lambda g: (add_former(g[0]),))
+    return h * 1
+
+
+def with_saved_values_changed(h):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, add_former):
+        return torch.tanh(h)
+
+
+def with_hook_of_a_weight(h):
+    weight = torch.eye(8, dtype=h.dtype, requires_grad=True) * 1
+    weight.register_hook(lambda g: g.clamp(-0.1, 0.1))
+    return h @ weight
+
+
+@pytest.mark.parametrize(
+    "function", [with_hook_of_an_operation, with_saved_values_changed, with_hook_of_a_weight]
+)
+def test_backward_passes_that_are_changed_are_not_taken_to_keep_rows(function):
+    assert not is_kept_apart(With(function), X)
+    if function is not with_hook_of_a_weight:
+        for measure in (lzt.ntk, lzt.sketch):
+            with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
+                measure(With(function), X)
+
+
+ELSEWHERE = {}
+
+
+class FirstBatch(With):
+    """Takes a shift from the rows of its first call, as an activation norm does."""
+
+    mean: torch.Tensor
+    done: torch.Tensor
+
+    def __init__(self, kind):
+        super().__init__(self.shifted)
+        self.kind, self.kept, self.shift, self.state = kind, None, None, {}
+        self.place, self.lists = SimpleNamespace(mean=None), [{}]
+        ELSEWHERE.clear()
+        self.register_buffer("done", torch.tensor(False))
+        self.register_buffer("mean", torch.zeros(8, dtype=X.dtype))
+        self.gain = nn.Parameter(torch.ones(8, dtype=X.dtype))
+
+    def shifted(self, h):
+        mean = h.detach().mean(0)
+        if self.kind == "attribute":
+            self.shift = mean if self.shift is None else self.shift
+            return h - self.shift
+        if self.kind == "dict":
+            return h - self.state.setdefault("mean", mean)
+        if self.kind == "object":
+            self.place.mean = mean * 2 if self.place.mean is None else self.place.mean
+            return h - self.place.mean
+        if self.kind == "nested":
+            return h - self.lists[0].setdefault("mean", mean.exp())
+        if self.kind == "global":
+            return h - ELSEWHERE.setdefault("mean", mean)
+        if self.kind == "number":
+            self.shift = (self.shift or 0) + 1
+            return h / min(self.shift, 2)
+        if not self.done:
+            self.done.fill_(True)
+            (self.mean if self.kind == "buffer" else self.gain.data).copy_(mean)
+        return (h - self.mean) * self.gain
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["attribute", "dict", "number", "buffer", "parameter", "object", "nested", "global"],
+)
+def test_starting_values_from_the_first_rows(kind):
+    for measure in (lzt.ntk, lzt.sketch):
+        model = FirstBatch(kind)
+        with pytest.raises(lzt.InputError, match="of its first call or on the number of calls"):
+            measure(model, X)
+        assert not model.done
+        assert not model.state
+        assert model.shift is None
+    model(X)  # in its second call it has its values
+    if kind not in ("number", "parameter"):
+        model.requires_grad_(True)
+        lzt.ntk(model, X, output=lambda out: out[:, :1])
 
 
 def test_rows_that_are_written_across_another_value():
@@ -152,6 +350,10 @@ def test_rows_that_are_written_across_another_value():
     assert not observed(call, [square])[1]
 
 
+def test_memory_that_is_not_filled_by_what_is_seen():
+    assert not observed(lambda: X * torch.empty(8, dtype=X.dtype), [X])[1]
+
+
 def test_what_is_not_made_of_the_rows_is_not_taken_for_them():
     assert not observed(lambda: torch.ones(len(X), 2), [X])[1]
 
@@ -162,6 +364,34 @@ def test_rows_that_are_mixed_only_where_there_are_many():
         x = torch.randn(n, X.shape[1], dtype=torch.float64)
         with pytest.raises(lzt.InputError, match="depends on the other rows"):
             lzt.ntk(model, x)
+
+
+WITH_A_GRAPH = {
+    "mixed": lambda h: h - h.mean(0) if h.requires_grad else h,
+    "doubled": lambda h: h * 2 if torch.is_grad_enabled() else h,
+    "hook": lambda h: (h.requires_grad and h.register_hook(lambda g: g - g.mean(0)), h)[1],
+    "function": lambda h: backward_by(lambda g: g - g.mean(0))(h) if h.requires_grad else h,
+    "number of rows": lambda h: h * 2 if len(h) in (2, 4) else h,
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_GRAPH)
+@pytest.mark.parametrize("memory", [None, 12_000])
+def test_what_is_done_only_where_gradients_are_recorded_or_in_a_block(name, memory):
+    """Blocks of two rows are not the calls of which the outputs were compared."""
+    if name == "number of rows" and memory is None:
+        return  # twelve rows have the outputs that each of them has alone
+    with pytest.raises(lzt.InputError, match="no tangent kernel"):
+        lzt.ntk(With(WITH_A_GRAPH[name]), X[:12], memory=memory)
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_gradients_that_are_mixed_only_where_there_are_many_rows(n):
+    model = With(lambda h: h + h.mean(0) - h.mean(0).detach() if len(h) > 4 else h)
+    with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
+        lzt.sketch(model, X[:n], 3)
+    rows = [lzt.ntk(model, X[:n], X[i : i + 1]) for i in range(n)]
+    torch.testing.assert_close(lzt.ntk(model, X[:n]), torch.cat(rows, 1))
 
 
 @pytest.mark.parametrize("n", [2, 20])

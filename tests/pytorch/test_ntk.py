@@ -107,6 +107,19 @@ def test_wrappers_are_taken_off():
     assert torch.equal(lzt.ntk(torch.compile(model), x), wanted)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_part_that_is_compiled():
+    x = torch.randn(5, 4)
+    plain = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    part = nn.Sequential(plain[0], torch.compile(plain[1:], backend="aot_eager"))
+    torch._dynamo.utils.counters.clear()
+    torch.testing.assert_close(lzt.ntk(part, x), lzt.ntk(plain, x))
+    mixed = torch.compile(lambda h: h - h.mean(0), backend="aot_eager")
+    with pytest.raises(lzt.InputError, match="depends on the other rows"):
+        lzt.ntk(nn.Linear(4, 2), x, output=mixed)
+    assert not torch._dynamo.utils.counters["frames"]  # nothing was compiled
+
+
 def test_explanation_names_what_is_not_understood():
     model, x = torch_zoo.made("parametrized")
     ways = lzt.explain_ntk(model, x)

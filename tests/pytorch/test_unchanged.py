@@ -242,6 +242,27 @@ def test_sparse_buffers(layout):
     lzt.diagnose(model, before=before, x=x)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CS")
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.parametrize("is_added", [False, True])
+def test_sparse_activations(layout, is_added):
+    """The kernel is that with dense ones."""
+
+    class Sparse(nn.Module):
+        def __init__(self, lay_out):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer, self.lay_out = nn.Linear(4, 2), lay_out
+
+        def forward(self, x):
+            h, weight, bias = self.lay_out(x.relu()), self.layer.weight.T, self.layer.bias
+            return torch.addmm(bias.expand(len(x), 2), h, weight) if is_added else h @ weight
+
+    x = torch.randn(5, 4)
+    wanted = lzt.ntk(Sparse(lambda h: h), x)
+    torch.testing.assert_close(lzt.ntk(Sparse(lambda h: getattr(h, layout)()), x), wanted)
+
+
 IN_PLACE = {
     "scaled": lambda x: x.div_(2),
     "clamped": lambda x: x.clamp_(max=0.5),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lazyrich._base import InputError
+from lazyrich._base import Config, InputError
 from lazyrich.sweeps import Store, Submission, experiment_key, grid, sweep
 from lazyrich.sweeps._progress import Counts
 from sweeps import toys as toys_module
@@ -198,3 +198,26 @@ def test_memory_of_the_writer_stays_flat(tmp_path, monkeypatch):
     assert found.sizes["seed"] == 1100
     assert len(os.listdir(tmp_path / "store" / "experiments")) == 1100
     assert experiment_key(toys[-1]) in {str(key) for key in found.key.values}
+
+
+class Path(Config):
+    length: float = 1.0
+
+
+class Curve(Path):
+    bend: float = 0.0
+
+
+class Walk(Config):
+    path: Path = Path()
+    paths: tuple[Path, ...] = ()
+    by_name: dict[str, Path] | None = None
+
+
+@pytest.mark.parametrize("put", [
+    lambda path: {"path": path}, lambda path: {"paths": (Path(), path)},
+    lambda path: {"by_name": {"a": path}},
+])  # fmt: skip
+def test_a_subclass_in_a_field_of_its_base_class_is_another_experiment(put):
+    paths = [Path(), Curve(), Curve(bend=1.0), Curve(bend=2.0)]
+    assert len({experiment_key(Walk(**put(path))) for path in paths}) == 4

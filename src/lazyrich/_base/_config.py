@@ -228,7 +228,8 @@ def settings(config: Config) -> dict[str, Json]:
         >>> settings(Walk()), settings(Walk(wind=0.0))
         ({'n_steps': 10}, {'n_steps': 10, 'wind': 0.0})
     """
-    tree = config.model_dump(mode="json")
+    # As what they are, so that of a subclass in a field of its base class nothing is left out.
+    tree = config.model_dump(mode="json", serialize_as_any=True)
     _leave_out(config, tree)
     return tree
 

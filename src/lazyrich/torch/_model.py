@@ -1,6 +1,7 @@
 """The module behind its wrappers, its trainable parameters, and a state that stays as it was."""
 
 import copy
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -202,6 +203,9 @@ def unchanged(model: nn.Module) -> Generator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_plain_attention())
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled
+            # Operations of compiled parts would not be seen one by one.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for kind in {p.device.type for p in model.parameters()} | {"cpu"}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -212,11 +216,11 @@ def unchanged(model: nn.Module) -> Generator[None]:
                 module.training = is_training
             for module, name, value, copy in buffers:
                 module._buffers[name] = value
-                if value is not None and copy is not None and not _is_same(value, copy):
+                if value is not None and copy is not None and not is_same(value, copy):
                     with torch.no_grad():
                         value.copy_(copy)
             for value, copy in tables:
-                if not _is_same(value, copy):
+                if not is_same(value, copy):
                     value.data.copy_(copy)
 
 
@@ -234,7 +238,8 @@ def _plain_attention() -> Generator[None]:
         torch.backends.mha.set_fastpath_enabled(is_enabled)
 
 
-def _is_same(value: Tensor, copy: Tensor) -> bool:
+def is_same(value: Tensor, copy: Tensor) -> bool:
+    """Whether a tensor has the values of its copy."""
     if value.is_meta:
         return True
     parts, others = _dense_parts(value), _dense_parts(copy)

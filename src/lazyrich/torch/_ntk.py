@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
-from ._graph import has_code_of_a_user
 from ._memory import budget
+from ._mixed_rows import refuse_mixed_rows, refuse_other_values
 from ._model import (
     Chosen,
     parameter_dtype,
@@ -25,12 +25,12 @@ from ._rows import (
     n_rows,
     observed_outputs,
     observed_values,
-    refuse_mixed_rows,
     require_device,
     rows,
     usable,
     values_of,
 )
+from ._state import refuse_kept_values
 from ._total import Total
 
 # Rows on which a plan is made and checked.
@@ -118,22 +118,27 @@ def _kernel(
 ) -> Tensor:
     dtype = parameter_dtype(parameters)
     counts = [n_rows(batch) for batch in batches]
-    pilot = _pilot(model, batches, output)
+    refuse_kept_values(model, batches[0], output)
+    pilot, pilot_is_apart = _pilot(model, batches, output)
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
     c = pilot.shape[1]
     summed = traced or c == 1
     _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
     planned = Planned.of(pilot, parameters)
-    has_python = has_code_of_a_user(pilot)
     of_graph, of_output = bytes_per_row(pilot, parameters, planned.routes)
     del pilot
     size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
     size = min(size, max(counts))
     step = min(c, max(1, int(memory / 4 / (of_output * size)))) if traced else c
 
+    checked: list[Tensor] = []
+
     def block(which: int, start: int) -> Block:
         chosen = rows(batches[which], start, start + size)
-        return make_block(model, chosen, output, parameters, planned, dtype)
+        made = make_block(model, chosen, output, parameters, planned, dtype)
+        if which < len(checked):
+            refuse_other_values(made.values, checked[which], start)
+        return made
 
     held: list[Block] = []
     for which, batch in enumerate(batches):
@@ -142,8 +147,10 @@ def _kernel(
             found, are_apart = held[-1].values, held[-1].are_apart
         else:
             found, are_apart = observed_values(model, batch, output)
-            are_apart = are_apart and not has_python
+            # What is done only where gradients are recorded was seen in the pilot.
+            are_apart = are_apart and pilot_is_apart
         refuse_mixed_rows(model, batch, found, output, are_apart=are_apart)
+        checked.append(found.detach())
     if len(held) == len(batches):
         result = _piece(held[0], held[-1], step, traced=summed)
     else:
@@ -188,11 +195,11 @@ def _by_blocks(
     return result
 
 
-def _pilot(model: nn.Module, batches: Sequence[Inputs], output: Output) -> Tensor:
-    """The outputs of the first rows, with their graph."""
+def _pilot(model: nn.Module, batches: Sequence[Inputs], output: Output) -> tuple[Tensor, bool]:
+    """The outputs of the first rows, with their graph, and whether their rows are kept apart."""
     try:
         # Observed as the blocks are, since PyTorch chooses other operations then.
-        return observed_outputs(model, rows(batches[0], 0, _PILOT), output, as_given=True)[0]
+        return observed_outputs(model, rows(batches[0], 0, _PILOT), output, as_given=True)
     except Exception:
         # An error is reported for all rows rather than for these, if it occurs there too.
         for batch in batches:

@@ -2,16 +2,19 @@
 
 Every operation of the call is examined as it runs. A value that depends on the rows has them
 along its first axis, slowest where others are merged with them; an operation that is not known
-to keep that is taken to mix them. Values that share memory are taken for one.
+to keep that is taken to mix them. Values that share memory are taken for one. A value that is
+neither a parameter or a buffer nor made by an operation of the call may hold anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 import torch
 from jaxtyping import PyTree
 from torch import Tensor
+from torch._C import TensorBase
+from torch._C._autograd import _top_saved_tensors_default_hooks
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
@@ -31,6 +34,7 @@ _OF_ONE = {
     "native_batch_norm": 0,
     "_native_batch_norm_legit_no_training": 0,
     "native_group_norm": 0,
+    "native_layer_norm": 0,
 }
 # What keeps the first axis, if it is as long afterwards.
 _BY_IMAGE = {
@@ -39,80 +43,111 @@ _BY_IMAGE = {
     "upsample_nearest2d", "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_flash_attention",
-    "_native_multi_head_attention", "_transformer_encoder_layer_fwd",
 }  # fmt: skip
-_BY_SHAPE = {"_reshape_alias", "_unsafe_view", "reshape", "view"}
+_BY_SHAPE = {"_unsafe_view", "reshape", "view"}
 # Along one axis or some, named by the argument ``dim``.
 _ALONG = {
     "_log_softmax", "_safe_softmax", "_softmax", "amax", "amin", "argmax", "cat", "cumsum", "flip",
-    "gather", "index_add", "linalg_vector_norm", "max", "mean", "min", "prod", "scatter", "select",
+    "gather", "linalg_vector_norm", "max", "mean", "min", "prod", "scatter", "select",
     "slice", "sort", "split", "split_with_sizes", "squeeze", "stack", "sum", "topk", "unbind",
     "unsafe_split", "unsqueeze", "var", "var_mean",
 }  # fmt: skip
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
-# What hands rows to code of which nothing is seen here, at once or in the backward pass.
+# What hands rows to code of which nothing is seen here.
 _LEAVING = frozenset(
-    {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
-    | {Tensor.register_hook}
+    {
+        getattr(Tensor, name)
+        for name in (
+            "__array__", "__deepcopy__", "__dlpack__", "__reduce_ex__", "_typed_storage", "apply_",
+            "const_data_ptr", "data_ptr", "map2_", "map_", "numpy", "storage", "tolist",
+            "untyped_storage",
+        )
+        if hasattr(Tensor, name)
+    }
+    | {vars(Tensor)["__cuda_array_interface__"].__get__, vars(TensorBase)["data"].__set__}
+)  # fmt: skip
+# What changes a backward pass, also where it is of a weight.
+_BACKWARD = frozenset(
+    {Tensor.register_hook, vars(TensorBase)["_backward_hooks"].__set__}
+    | {vars(TensorBase)[name].__get__ for name in ("grad_fn", "_grad_fn")}
 )
+# What takes no values from its argument.
+_OF_NOTHING = {"full_like", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
+# Memory that holds nothing yet; what fills it may not be seen.
+_UNFILLED = {"empty", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
 
 
-def observed(call: Callable[[], T], inputs: Sequence[Tensor]) -> tuple[T, bool]:
+def observed(
+    call: Callable[[], T], inputs: Sequence[Tensor], constants: Iterable[Tensor] = ()
+) -> tuple[T, bool]:
     """Run a call and find whether it keeps the rows of its inputs apart.
 
     Args:
         call: what is run.
         inputs: the tensors that it reads, with the same number of rows each.
+        constants: the other tensors that it may read, and that no call changes.
 
     Returns:
         What the call returns; whether every operation keeps each row by itself, and every
         tensor that is returned has them.
     """
     n = len(inputs[0])
-    with _Reading(inputs, n) as reading, _Leaving(reading):
-        made = call()
+    made, reading = watched(call, inputs, constants)
     leaves = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)]
     has_rows = all(leaf.shape[:1] == (n,) and reading.is_of_rows(leaf) for leaf in leaves)
     return made, reading.is_kept and has_rows
 
 
+def watched(
+    call: Callable[[], T], inputs: Sequence[Tensor], constants: Iterable[Tensor] = ()
+) -> tuple[T, "Reading"]:
+    """Run a call; what it returns, and what was seen of its operations. As `observed`."""
+    with Reading(inputs, constants) as reading, _Leaving(reading):
+        return call(), reading
+
+
 class _Leaving(TorchFunctionMode):
     """Notices rows that leave PyTorch, whose operations are not seen then."""
 
-    def __init__(self, reading: "_Reading") -> None:
+    def __init__(self, reading: "Reading") -> None:
         super().__init__()
         self.reading = reading
 
     def __torch_function__(
         self, func: Callable, types: PyTree, args: PyTree = (), kwargs: PyTree = None
     ) -> PyTree:
-        if func in _LEAVING and self.reading.is_of_rows(args[0]):
+        if func in _BACKWARD or (func in _LEAVING and self.reading.is_of_rows(args[0])):
             self.reading.is_kept = False
         return func(*args, **(kwargs or {}))
 
 
-class _Reading(TorchDispatchMode):
+class Reading(TorchDispatchMode):
     """Examines each operation; ``is_kept`` is false once one may mix rows."""
 
-    def __init__(self, inputs: Sequence[Tensor], n: int) -> None:
+    def __init__(self, inputs: Sequence[Tensor], constants: Iterable[Tensor]) -> None:
         super().__init__()
-        self.is_kept, self.n = True, n
+        self.is_kept, self.n = True, len(inputs[0])
         # Weak references, which keep the memory's name from being given again, not the memory.
-        self._known: dict[int, StorageWeakRef] = {}
+        self._of_rows: dict[int, StorageWeakRef] = {}
+        self._made: dict[int, StorageWeakRef] = {}
+        self._given: dict[int, StorageWeakRef] = {}
+        self._found: dict[int, StorageWeakRef] = {}
+        for one in constants:
+            _note(self._given, one)
         for one in inputs:
-            self._keep(one)
-
-    def _keep(self, one: Tensor) -> None:
-        with suppress(NotImplementedError):  # sparse: its operations are not known either
-            reference = StorageWeakRef(one.untyped_storage())
-            self._known[reference.cdata] = reference
+            _note(self._of_rows, one)
 
     def is_of_rows(self, one: Tensor) -> bool:
         """Whether a tensor's memory is that of the inputs, or of something made of them."""
-        try:
-            return one.untyped_storage()._cdata in self._known
-        except NotImplementedError:
-            return True
+        return _is_noted(self._of_rows, one)
+
+    def reads(self, former: "Reading") -> bool:
+        """Whether the call read something that a former call made of its rows, and kept."""
+        return not former._of_rows.keys().isdisjoint(self._found)
+
+    def _is_known(self, one: Tensor) -> bool:
+        noted = (self._of_rows, self._made, self._given)
+        return any(_is_noted(of, one) for of in noted) or one.ndim == 0 or one.numel() == 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -125,63 +160,110 @@ class _Reading(TorchDispatchMode):
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        if _is_random(func, args, kwargs):
+        results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
+        if _name(func).startswith("_scaled_dot_product"):
+            results = results[:2]  # the others are states of the random numbers of dropout
+        unknown = [one for one in given if not self._is_known(one)]
+        is_of_rows = _name(func) not in _OF_NOTHING and any(map(self.is_of_rows, given))
+        for one in unknown:
+            _note(self._found, one)
+        if _is_random(func, args, kwargs) or unknown:
             self.is_kept = False  # every call may be another function
-        if self.is_kept and any(self.is_of_rows(one) for one in given):
-            results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
-            if "_scaled_dot_product" in func._schema.name:
-                results = results[:2]  # the others are states of the random numbers of dropout
+        elif _top_saved_tensors_default_hooks(True) is not None:
+            self.is_kept = False  # the backward pass may read other values
+        elif self.is_kept and is_of_rows:
             is_made = results and all(self._has_rows(one) for one in results if one.numel())
-            self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results[0])
-            for one in results:
-                self._keep(one)
+            self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results)
+        elif self.is_kept:
+            written = _written(func, args, kwargs)
+            held = (self._given, self._of_rows)
+            self.is_kept = not any(_is_noted(of, one) for of in held for one in written)
+        for one in results:
+            if is_of_rows:
+                _note(self._of_rows, one)
+            elif not unknown and not _is_noted(self._given, one) and _name(func) not in _UNFILLED:
+                _note(self._made, one)
         return made
 
     def _has_rows(self, value: Tensor) -> bool:
         return value.ndim > 0 and value.shape[0] % self.n == 0
 
-    def _is_kept(self, func: OpOverload, args: PyTree, kwargs: PyTree, made: Tensor) -> bool:
-        name = func._schema.name.removeprefix("aten::").rstrip("_")
+    def _is_kept(
+        self, func: OpOverload, args: PyTree, kwargs: PyTree, results: Sequence[Tensor]
+    ) -> bool:
+        name = _name(func)
         tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         of_rows = [one for one in tensors if self.is_of_rows(one)]
-        if any(not self.is_of_rows(one) for one in _written(func, args, kwargs)):
+        rest = [one for one in tensors if not self.is_of_rows(one)]
+        rows, made = of_rows[0], results[0]
+        if not all(self.is_of_rows(one) for one in _written(func, args, kwargs)):
             return False  # it may be a part of something else
-        if name in _OF_ONE:
-            trains = name in ("native_batch_norm", "cudnn_batch_norm") and args[5]
-            is_alone = len(of_rows) == 1 and args[_OF_ONE[name]] is of_rows[0]
-            return not trains and is_alone and (name != "addmm" or _is_shared(args[0], 2))
         if name in _BY_SHAPE:
             return True
-        rest = [one for one in tensors if not self.is_of_rows(one)]
-        is_alike = all(one.shape[0] == of_rows[0].shape[0] for one in of_rows)
-        is_alike = is_alike and all(_is_shared(one, of_rows[0].ndim) for one in rest)
+        if name in _OF_ONE:
+            is_alone = len(of_rows) == 1 and args[_OF_ONE[name]] is rows
+            return is_alone and _is_by_row(name, args)
+        are_alike = all((one.ndim, one.shape[0]) == (rows.ndim, rows.shape[0]) for one in of_rows)
+        are_alike = are_alike and all(one.shape[0] == rows.shape[0] for one in results)
+        if not are_alike or not all(_is_shared(one, rows.ndim) for one in rest):
+            return False
         if torch.Tag.pointwise in func.tags or name in _AS_THEY_ARE:
-            has_axis = all(one.ndim == made.ndim for one in of_rows)
-            return is_alike and has_axis and made.shape[0] == of_rows[0].shape[0]
+            return made.ndim == rows.ndim
         if name in _BY_IMAGE:
-            return is_alike and made.shape[0] == of_rows[0].shape[0] and made.ndim > 2
-        if name == "native_layer_norm":
-            return len(args[1]) < of_rows[0].ndim
+            return made.ndim > 2
         if name in ("permute", "transpose"):
             axes = args[1] if name == "permute" else args[1:]
-            ndim = of_rows[0].ndim
-            return axes[0] % ndim == 0 if name == "permute" else all(a % ndim for a in axes)
-        if name in _ALONG:
-            return is_alike and self._is_along(func, args, kwargs, of_rows[0])
-        return False
+            first = axes[0] % rows.ndim
+            return first == 0 if name == "permute" else all(a % rows.ndim for a in axes)
+        if name in ("gather", "scatter") and any(len(one) != len(rows) for one in rest):
+            return False  # these two do not repeat what has one row
+        return name in _ALONG and _is_along(func, args, kwargs, rows)
 
-    @staticmethod
-    def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
-        """Whether an operation is along other axes than the first."""
-        named = _named(func, args, kwargs)
-        dim = named.get("dim", named.get("dims", 0))
-        ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
-        dims = dim if isinstance(dim, list | tuple) else [dim]
-        return bool(dims) and all(isinstance(d, int) and d % ndim for d in dims)
+
+def _name(func: OpOverload) -> str:
+    return func._schema.name.removeprefix("aten::").rstrip("_")
+
+
+def _note(of: dict[int, StorageWeakRef], one: Tensor) -> None:
+    with suppress(NotImplementedError), torch._C.DisableTorchFunction():
+        # Not of a sparse tensor, whose operations are not known either.
+        reference = StorageWeakRef(one.untyped_storage())
+        of[reference.cdata] = reference
+
+
+def _is_noted(of: dict[int, StorageWeakRef], one: Tensor) -> bool:
+    try:
+        with torch._C.DisableTorchFunction():
+            return one.untyped_storage()._cdata in of
+    except NotImplementedError:
+        return True
+
+
+def _is_shared(one: Tensor, ndim: int) -> bool:
+    """Whether a value has the same entries for every row, beside rows of so many axes."""
+    return one.ndim < ndim or one.shape[0] == 1 or one.stride(0) == 0
+
+
+def _is_by_row(name: str, args: PyTree) -> bool:
+    """Whether a layer takes one row at a time, given what it gets beside the rows."""
+    if name == "addmm":
+        return _is_shared(args[0], 2)
+    if name in ("native_batch_norm", "cudnn_batch_norm"):
+        return not args[5]  # it does not train
+    if name == "native_group_norm":
+        return args[3] == args[0].shape[0]
+    return name != "native_layer_norm" or len(args[1]) < args[0].ndim
+
+
+def _named(func: OpOverload, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
+    names = (one.name for one in func._schema.arguments)
+    return dict(zip(names, args, strict=False)) | kwargs
 
 
 def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
     """The tensors that an operation changes, also those that are given for its results."""
+    if not func._schema.is_mutable:
+        return []
     given = _named(func, args, kwargs)
     changed = [
         given.get(one.name)
@@ -191,14 +273,13 @@ def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
     return [one for one in pytree.tree_leaves(changed) if isinstance(one, Tensor)]
 
 
-def _named(func: OpOverload, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
-    names = (one.name for one in func._schema.arguments)
-    return dict(zip(names, args, strict=False)) | kwargs
-
-
-def _is_shared(one: Tensor, ndim: int) -> bool:
-    """Whether a tensor has the same entries for every row, beside rows of so many axes."""
-    return one.ndim < ndim or one.shape[0] == 1 or one.stride(0) == 0
+def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
+    """Whether an operation is along other axes than the first."""
+    named = _named(func, args, kwargs)
+    dim = named.get("dim", named.get("dims", 0))
+    ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
+    dims = dim if isinstance(dim, list | tuple) else [dim]
+    return bool(dims) and all(isinstance(d, int) and d % ndim for d in dims)
 
 
 def _is_random(func: OpOverload, args: PyTree, kwargs: PyTree) -> bool:

@@ -1,4 +1,4 @@
-"""Whether the gradient of a batch is the sum of the gradients of its rows."""
+"""Whether the gradient of a batch is the sum of the gradients of its parts."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,17 +14,21 @@ _SCALE = 2.0**-10
 
 
 def refuse_mixed_gradients(
-    call: Callable[[int, int], Tensor], n: int, parameters: Sequence[nn.Parameter]
+    whole: Tensor,
+    call: Callable[[int, int], Tensor],
+    parts: Sequence[tuple[int, int]],
+    parameters: Sequence[nn.Parameter],
 ) -> None:
     """Refuse a backward pass that mixes rows, or that is not linear.
 
     An autograd function, a hook, or a term without a value (``s - s.detach()``) may change
     gradients and no output. A random cotangent is pulled back through all rows, and through
-    each of them alone and smaller.
+    each part of them alone and smaller.
 
     Args:
+        whole: outputs of all rows, (n, c), with their graph.
         call: from a first row and the one after the last to their outputs, (rows, c).
-        n: number of rows.
+        parts: first row and the one after the last.
         parameters: those with a gradient.
 
     Raises:
@@ -32,13 +36,11 @@ def refuse_mixed_gradients(
     """
     generator = torch.Generator().manual_seed(0)
     try:
-        whole = call(0, n)
         u = torch.randn(whole.shape, generator=generator, device="cpu").to(whole)
         rest = [None if g is None else g.clone() for g in gradients(whole, parameters, u)]
         size = _norm(rest)
-        del whole
-        for i in range(n):
-            alone = gradients(call(i, i + 1), parameters, _SCALE * u[i : i + 1])
+        for start, stop in parts:
+            alone = gradients(call(start, stop), parameters, _SCALE * u[start:stop])
             for k, g in enumerate(alone):
                 if g is not None:
                     left = rest[k]

@@ -1,8 +1,6 @@
 """The model as a function of a batch, with one row of outputs per row of inputs."""
 
-import math
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from jaxtyping import PyTree
@@ -12,15 +10,10 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
-from ._row_axis import observed
-from ._row_gradients import refuse_mixed_gradients
+from ._row_axis import Reading, observed, watched
 
-# So few rows are run one by one; of more of them so many, and all in parts.
-_FEW = 8
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
 _OF_INPUT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-# So many are run at other parameters.
-_FEWEST = 4
 
 Inputs = PyTree
 """A tensor, a tuple of tensors (positional), or a dict of tensors (by keyword)."""
@@ -164,7 +157,10 @@ def observed_outputs(
     """
     leaves = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
     try:
-        value, are_apart = observed(lambda: chosen_output(_called(model, x), output), leaves)
+        constants = [*model.parameters(), *model.buffers()]
+        value, are_apart = observed(
+            lambda: chosen_output(_called(model, x), output), leaves, constants
+        )
     except InputError:  # some models cannot be observed
         value, are_apart = chosen_output(_called(model, x), output), False
     value = _checked(value, n_rows(x))
@@ -182,6 +178,16 @@ def observed_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor
         return values_of(model, x, output), False
 
 
+def watched_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor, Reading | None]:
+    """As `values_of`, and what was seen of the operations; None if they cannot be seen."""
+    leaves = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
+    constants = [*model.parameters(), *model.buffers()]
+    try:
+        return watched(lambda: values_of(model, x, output), leaves, constants)
+    except InputError:
+        return values_of(model, x, output), None
+
+
 def _called(model: nn.Module, x: Inputs) -> PyTree:
     """What the model returns for a batch: a tensor, a tuple of arguments, or named ones."""
     x = own(x)
@@ -195,7 +201,7 @@ def _called(model: nn.Module, x: Inputs) -> PyTree:
         raise
     except _OF_INPUT as error:
         raise InputError(
-            f"The model cannot take these rows ({_said(error)}); give a tensor, a tuple of "
+            f"The model cannot take these rows ({said(error)}); give a tensor, a tuple of "
             "arguments or a dict of named ones, in the types and shapes that it takes"
             f"{_other_types(model, x)}."
         ) from error
@@ -240,143 +246,11 @@ def _chosen(made: PyTree, output: Callable[[object], object]) -> PyTree:
         raise
     except Exception as error:
         raise InputError(
-            f"output= fails on what the model returned, a {type(made).__name__} ({_said(error)}); "
+            f"output= fails on what the model returned, a {type(made).__name__} ({said(error)}); "
             "give a function from that to a tensor (n,) or (n, c)."
         ) from error
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """An error's type and message in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-def refuse_mixed_rows(
-    model: nn.Module, x: Inputs, whole: Tensor, output: Output, *, are_apart: bool = False
-) -> None:
-    """Refuse a model whose output for one row depends on the other rows.
-
-    Where every operation keeps rows apart, one of them is computed alone, since its output may
-    also depend on how many there are, or change from call to call. Elsewhere up to
-    eight rows are computed one by one; more of them are laid out in a square, and its lines and
-    its columns are computed: any two rows are apart in one of these parts. Eight are run one by
-    one also then: what a few rows have in common with all of them, such as the length of the
-    longest text, a row alone may not have.
-
-    Args:
-        model: a module without wrappers.
-        x: a batch.
-        whole: its outputs, (n, c).
-        output: as for `outputs`.
-        are_apart: whether every operation was seen to keep the rows apart.
-
-    Raises:
-        InputError: if the two differ by more than rounding, or if an output is not finite.
-    """
-    whole = whole.detach()
-    if not torch.isfinite(whole).all():
-        bad = [int(i) for i in (~torch.isfinite(whole)).any(1).nonzero()[:3, 0]]
-        raise InputError(
-            f"The model's outputs are NaN or infinite, first in rows {bad}; there is no kernel of "
-            "a model that has diverged."
-        )
-    n = len(whole)
-    if n < 2:
-        return
-    scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
-    for index in [torch.arange(1, device="cpu")] if are_apart else _parts(n):
-        index = index.to(whole.device)
-        try:
-            alone = values_of(model, _take(x, index), output)
-        except InputError as error:
-            reason = error if error.__cause__ is None else _said(error.__cause__)
-            raise InputError(
-                f"The model runs on {n} rows and not on {len(index)} of them alone ({reason}), so "
-                "its output for one row depends on the other rows; give inputs whose first axis "
-                "is the batch."
-            ) from error
-        gap = float((alone - whole[index]).abs().max())
-        if gap > 1e3 * torch.finfo(whole.dtype).eps * scale:
-            _refuse_changing(model, x, whole, output)
-            raise InputError(
-                f"The model's output for one row depends on the other rows (by {gap / scale:.1g} "
-                "of its size), so there is no tangent kernel of a row; call model.eval(), or "
-                "give inputs whose first axis is the batch."
-            )
-    few = rows(x, 0, 2 if are_apart else _FEWEST)
-    _refuse_hidden(model, few, output, n_alone=1 if are_apart else n_rows(few))
-    if are_apart:
-        return
-    trained = [p for p in model.parameters() if p.requires_grad]
-    with torch.enable_grad():
-        refuse_mixed_gradients(
-            lambda start, stop: outputs(model, rows(few, start, stop), output), n_rows(few), trained
-        )
-
-
-def _refuse_hidden(model: nn.Module, x: Inputs, output: Output, *, n_alone: int) -> None:
-    """Refuse what mixes rows as soon as no parameter is zero.
-
-    A parameter that is zero hides what it is multiplied with from the outputs, and not from
-    their gradient. Where no parameter has a zero, nothing is computed.
-    """
-    with _without_zeros(model) as is_moved:
-        if not is_moved:
-            return
-        try:
-            whole = values_of(model, x, output)
-            alone = [values_of(model, rows(x, i, i + 1), output) for i in range(n_alone)]
-        except InputError:
-            return  # the function has no value there
-    gap = float((torch.cat(alone) - whole[:n_alone]).abs().max() / whole.abs().max())
-    if gap > 1e3 * torch.finfo(whole.dtype).eps:
-        raise InputError(
-            "The model's gradient for one row depends on the other rows or on the place of the "
-            f"row (its output does so, by {gap:.1g} of its size, as soon as the parameters that "
-            "are zero are not), so there is no tangent kernel of a row."
-        )
-
-
-@contextmanager
-def _without_zeros(model: nn.Module) -> Generator[bool]:
-    """For a while, small random numbers in place of zeros; whether there are any."""
-    generator = torch.Generator().manual_seed(0)
-    kept = []
-    try:
-        for p in model.parameters():
-            is_zero = p.detach() == 0
-            if p.requires_grad and p.is_floating_point() and bool(is_zero.any()):
-                drawn = torch.randn(p.shape, generator=generator, device="cpu").to(p)
-                size = p.detach().float().square().mean().sqrt()
-                step = 0.1 * torch.where(size > 0, size, torch.ones_like(size))
-                kept.append((p, p.data))
-                # Other memory, which leaves alone what a graph has saved of the parameter.
-                p.data = torch.where(is_zero, step.to(p.dtype) * drawn, p.detach())
-        yield bool(kept)
-    finally:
-        for p, data in kept:
-            p.data = data
-
-
-def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
-    again = values_of(model, x, output)
-    if again.shape == whole.shape and not torch.allclose(again, whole, rtol=1e-3, equal_nan=True):
-        raise InputError(
-            "The model's outputs for the same rows change from call to call (it draws random "
-            "numbers, or updates buffers), so there is no tangent kernel; call model.eval()."
-        )
-
-
-def _parts(n: int) -> list[Tensor]:
-    """The rows that are run alone, together with those of the same part."""
-    if n <= _FEW:
-        return list(torch.arange(n, device="cpu")[:, None])
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(n, generator=generator, device="cpu")
-    side = math.isqrt(n - 1) + 1
-    lines = list(order.split(side))
-    return [*lines, *(order[k::side] for k in range(side)), *order[:_FEW, None]]
-
-
-def _take(x: Inputs, index: Tensor) -> Inputs:
-    return pytree.tree_map(
-        lambda leaf: leaf[index.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, x
-    )

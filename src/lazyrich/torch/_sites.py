@@ -94,7 +94,7 @@ def _mm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
 
 def _product(node: Node, activation: Tensor, scale: float | int = 1) -> Product | None:
     """Result (N, r) = scale · activation (N, q) times the value (q, r)."""
-    if activation is None or activation.ndim != 2:
+    if activation is None or activation.ndim != 2 or activation.layout != torch.strided:
         return None
     is_plain = scale == 1
     return Product(

@@ -20,6 +20,7 @@ from lazyrich.diagnosis import (
 )
 
 from ._memory import budget
+from ._mixed_rows import refuse_mixed_halves, refuse_mixed_rows
 from ._model import (
     Chosen,
     refuse_training_mode,
@@ -34,10 +35,10 @@ from ._rows import (
     Output,
     n_rows,
     observed_outputs,
-    refuse_mixed_rows,
     require_device,
     usable,
 )
+from ._state import refuse_kept_values
 
 _N_PERMUTATIONS = 16
 
@@ -211,9 +212,12 @@ def sketch(
     named = _groups(parameters, groups)
     with unchanged(model):
         x = usable(x)
+        refuse_kept_values(model, x, output)
         values, are_apart = observed_outputs(model, x, output)
         require_graph(values)
         refuse_mixed_rows(model, x, values, output, are_apart=are_apart)
+        if not are_apart:
+            refuse_mixed_halves(model, x, values, output)
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randint(0, 2, (m, *values.shape), generator=generator, device="cpu")
         directions = drawn.double() * 2 - 1

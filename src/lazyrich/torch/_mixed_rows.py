@@ -1,0 +1,206 @@
+"""Whether the outputs and gradients of a row depend on that row alone, by trial."""
+
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lazyrich._base import InputError
+
+from ._row_gradients import refuse_mixed_gradients
+from ._rows import Inputs, Output, n_rows, outputs, rows, said, values_of
+
+# So few rows are run one by one; of more of them so many, and all in parts.
+_FEW = 8
+# So many are run at other parameters.
+_FEWEST = 4
+
+
+def refuse_mixed_rows(
+    model: nn.Module, x: Inputs, whole: Tensor, output: Output, *, are_apart: bool = False
+) -> None:
+    """Refuse a model whose output for one row depends on the other rows.
+
+    Where every operation keeps rows apart, one of them is computed alone, since its output may
+    also depend on how many there are, or change from call to call; it is one from the middle,
+    since its output may depend on its place or on the rows before or after it. Elsewhere up to
+    eight rows are computed one by one; more of them are laid out in a square, and its lines and
+    its columns are computed: any two rows are apart in one of these parts. Eight are run one by
+    one also then: what a few rows have in common with all of them, such as the length of the
+    longest text, a row alone may not have.
+
+    Args:
+        model: a module without wrappers.
+        x: a batch.
+        whole: its outputs, (n, c).
+        output: as for `outputs`.
+        are_apart: whether every operation was seen to keep the rows apart.
+
+    Raises:
+        InputError: if the two differ by more than rounding, or if an output is not finite.
+    """
+    whole = whole.detach()
+    if not torch.isfinite(whole).all():
+        bad = [int(i) for i in (~torch.isfinite(whole)).any(1).nonzero()[:3, 0]]
+        raise InputError(
+            f"The model's outputs are NaN or infinite, first in rows {bad}; there is no kernel of "
+            "a model that has diverged."
+        )
+    n = len(whole)
+    if n < 2:
+        return
+    scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
+    middle = torch.tensor([(n - 1) // 2 | 1], device="cpu")
+    for index in [middle] if are_apart else _parts(n):
+        index = index.to(whole.device)
+        try:
+            alone = values_of(model, _take(x, index), output)
+        except InputError as error:
+            reason = error if error.__cause__ is None else said(error.__cause__)
+            raise InputError(
+                f"The model runs on {n} rows and not on {len(index)} of them alone ({reason}), so "
+                "its output for one row depends on the other rows; give inputs whose first axis "
+                "is the batch."
+            ) from error
+        gap = float((alone - whole[index]).abs().max())
+        if gap > 1e3 * torch.finfo(whole.dtype).eps * scale:
+            _refuse_changing(model, x, whole, output)
+            raise InputError(
+                f"The model's output for one row depends on the other rows (by {gap / scale:.1g} "
+                "of its size), so there is no tangent kernel of a row; call model.eval(), or "
+                "give inputs whose first axis is the batch."
+            )
+    few = rows(x, 0, 2 if are_apart else _FEWEST)
+    _refuse_hidden(model, few, output, n_alone=1 if are_apart else n_rows(few))
+    if are_apart:
+        return
+    alone = [(i, i + 1) for i in range(n_rows(few))]
+    with torch.enable_grad():
+        try:
+            together = outputs(model, few, output)
+        except InputError:
+            return  # they were computed alone
+        _refuse_gradients(model, few, together, output, alone)
+
+
+def refuse_mixed_halves(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
+    """Refuse gradients that mix rows only where these are many.
+
+    Args:
+        model: a module without wrappers.
+        x: a batch.
+        whole: its outputs, (n, c), with their graph.
+        output: as for `outputs`.
+
+    Raises:
+        InputError: if the gradient of the batch is not the sum of those of its halves.
+    """
+    n = len(whole)
+    if n > _FEWEST:
+        _refuse_gradients(model, x, whole, output, [(0, n // 2), (n // 2, n)])
+
+
+def _refuse_gradients(
+    model: nn.Module, x: Inputs, whole: Tensor, output: Output, parts: list[tuple[int, int]]
+) -> None:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    refuse_mixed_gradients(
+        whole, lambda start, stop: outputs(model, rows(x, start, stop), output), parts, trained
+    )
+
+
+def refuse_other_values(values: Tensor, whole: Tensor, start: int) -> None:
+    """Refuse outputs of a block of rows that are not those that were compared with rows alone.
+
+    Args:
+        values: outputs of the block, (k, c).
+        whole: outputs of all rows.
+        start: the first row of the block.
+
+    Raises:
+        InputError: if the two differ by more than rounding.
+    """
+    wanted = whole[start : start + len(values)]
+    gap = float((values.detach() - wanted).abs().max())
+    if gap > 1e3 * torch.finfo(whole.dtype).eps * float(whole.abs().max()):
+        raise InputError(
+            f"The model's outputs for the rows {start} to {start + len(values) - 1} are others if "
+            "these rows are run together and gradients are recorded than for all rows without "
+            "gradients, so there is no tangent kernel of a row; let the outputs depend neither on "
+            "the number of rows nor on whether gradients are recorded."
+        )
+
+
+def _refuse_hidden(model: nn.Module, x: Inputs, output: Output, *, n_alone: int) -> None:
+    """Refuse what mixes rows as soon as no parameter is zero.
+
+    A parameter that is zero hides what it is multiplied with from the outputs, and not from
+    their gradient. Where no parameter has a zero, nothing is computed.
+    """
+    with _without_zeros(model) as is_moved:
+        if not is_moved:
+            return
+        try:
+            whole = values_of(model, x, output)
+            n = len(whole)
+            last = range(n - n_alone, n)
+            alone = [values_of(model, rows(x, i, i + 1), output) for i in last]
+        except InputError:
+            return  # the function has no value there
+    gap = float((torch.cat(alone) - whole[-n_alone:]).abs().max() / whole.abs().max())
+    if gap > 1e3 * torch.finfo(whole.dtype).eps:
+        raise InputError(
+            "The model's gradient for one row depends on the other rows or on the place of the "
+            f"row (its output does so, by {gap:.1g} of its size, as soon as the parameters that "
+            "are zero are not), so there is no tangent kernel of a row."
+        )
+
+
+@contextmanager
+def _without_zeros(model: nn.Module) -> Generator[bool]:
+    """For a while, small random numbers in place of zeros; whether there are any."""
+    generator = torch.Generator().manual_seed(0)
+    kept = []
+    try:
+        for p in model.parameters():
+            is_zero = p.detach() == 0
+            if p.requires_grad and p.is_floating_point() and bool(is_zero.any()):
+                drawn = torch.randn(p.shape, generator=generator, device="cpu").to(p)
+                size = p.detach().float().square().mean().sqrt()
+                step = 0.1 * torch.where(size > 0, size, torch.ones_like(size))
+                kept.append((p, p.data))
+                # Other memory, which leaves alone what a graph has saved of the parameter.
+                p.data = torch.where(is_zero, step.to(p.dtype) * drawn, p.detach())
+        yield bool(kept)
+    finally:
+        for p, data in kept:
+            p.data = data
+
+
+def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
+    again = values_of(model, x, output)
+    if again.shape == whole.shape and not torch.allclose(again, whole, rtol=1e-3, equal_nan=True):
+        raise InputError(
+            "The model's outputs for the same rows change from call to call (it draws random "
+            "numbers, or updates buffers), so there is no tangent kernel; call model.eval()."
+        )
+
+
+def _parts(n: int) -> list[Tensor]:
+    """The rows that are run alone, together with those of the same part."""
+    if n <= _FEW:
+        return list(torch.arange(n, device="cpu")[:, None])
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(n, generator=generator, device="cpu")
+    side = math.isqrt(n - 1) + 1
+    lines = list(order.split(side))
+    return [*lines, *(order[k::side] for k in range(side)), *order[:_FEW, None]]
+
+
+def _take(x: Inputs, index: Tensor) -> Inputs:
+    return pytree.tree_map(
+        lambda leaf: leaf[index.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, x
+    )

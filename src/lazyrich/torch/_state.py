@@ -1,0 +1,118 @@
+"""What a module keeps from one call to the next."""
+
+from collections import OrderedDict
+
+import torch
+from jaxtyping import PyTree
+from torch import Tensor, nn
+
+from lazyrich._base import InputError
+
+from ._model import is_same
+from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
+
+_CONTAINERS = (dict, OrderedDict, list, set)
+# As many rows may show what is taken from all rows of a call.
+_SEVERAL = 4
+
+
+def refuse_kept_values(model: nn.Module, x: Inputs, output: Output) -> None:
+    """Refuse a model whose first call decides what later ones return.
+
+    Such as a layer that takes its shift from the first batch it sees: whichever rows are run
+    afterwards agree with each other. One row is run. If that changed an attribute or a buffer,
+    the same row must have the same output beside other rows in a first call, and in a later call.
+    What a call makes of its rows and keeps elsewhere, no later call may read.
+
+    Args:
+        model: a module without wrappers.
+        x: a batch.
+        output: from what the model returns to a tensor.
+
+    Raises:
+        InputError: if an output depends on the first call, or if a call writes to a parameter.
+    """
+    tables = {id(m.weight) for m in model.modules() if getattr(m, "max_norm", None) is not None}
+    counted = {
+        name: (p, p._version)
+        for name, p in model.named_parameters()
+        if id(p) not in tables and not p.is_inference()
+    }
+    kept = _Kept(model)
+    one, several = rows(x, 0, 1), rows(x, 0, min(_SEVERAL, n_rows(x)))
+    try:
+        alone, first = watched_values(model, one, output)
+        written = [name for name, (p, version) in counted.items() if p._version != version]
+        is_changed = kept.is_changed()
+        again, second = watched_values(model, one, output)
+        kept.restore()
+        beside = values_of(model, several, output)[:1] if is_changed else alone
+    except InputError:
+        return  # said for all rows
+    finally:
+        kept.restore()
+    gap = max(float((other - alone).abs().max()) for other in (again, beside))
+    scale = max(float(other.abs().max()) for other in (alone, again, beside))
+    if written:
+        what = (
+            f"writes to its parameter {written[0]!r} when it is called, so its outputs may depend"
+        )
+    elif is_changed and gap > 1e3 * torch.finfo(alone.dtype).eps * scale:
+        what = "keeps values when it is called, and its outputs depend"
+    elif not is_changed and first is not None and second is not None and second.reads(first):
+        what = "keeps values outside of its attributes and buffers, and its outputs may depend"
+    else:
+        return
+    raise InputError(
+        f"The model {what} on the rows of its first call or on the number of calls, and there "
+        "is no tangent kernel; if it takes starting values from its first batch, keep them in a "
+        "buffer, and run it on one first."
+    )
+
+
+class _Kept:
+    """Attributes, containers and buffers of all modules, as they are."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.attributes = [(vars(m), dict(vars(m))) for m in model.modules()]
+        self.containers = [
+            (value, value.copy())
+            for _, names in self.attributes
+            for value in names.values()
+            if type(value) in _CONTAINERS
+        ]
+        named = (value for _, names in self.attributes for value in names.values())
+        tensors = [*model.buffers(), *(value for value in named if isinstance(value, Tensor))]
+        self.tensors = [(one, one.detach().clone()) for one in tensors if not one.is_meta]
+
+    def is_changed(self) -> bool:
+        """Whether something is not what it was."""
+        return (
+            any(not _are_identical(now, then) for now, then in self.attributes)
+            or any(not _are_identical(now, then) for now, then in self.containers)
+            or any(not is_same(now, then) for now, then in self.tensors)
+        )
+
+    def restore(self) -> None:
+        """Make everything what it was."""
+        for now, then in [*self.attributes, *self.containers]:
+            if not _are_identical(now, then):
+                _refill(now, then)
+        for now, then in self.tensors:
+            if not is_same(now, then):
+                with torch.no_grad():
+                    now.copy_(then)
+
+
+def _are_identical(now: PyTree, then: PyTree) -> bool:
+    if len(now) != len(then):
+        return False
+    if isinstance(now, dict):
+        return all(k in now and now[k] is value for k, value in then.items())
+    return now == then if isinstance(now, set) else all(map(lambda a, b: a is b, now, then))
+
+
+def _refill(now: PyTree, then: PyTree) -> None:
+    now.clear()
+    now.extend(then) if isinstance(now, list) else now.update(then)
