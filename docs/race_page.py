@@ -31,7 +31,7 @@ NOT_MEASURED = "not measured yet"
 ARMS_OF_CAUSE = {
     "logits that grow": ("temperature", "orthogonal_gradient", "stablemax"),
     "lazy training": ("alpha", "first_layers"),
-    "parameters that are longer than needed": ("norm", "late_l2"),
+    "a parameter norm that is larger than needed": ("norm", "late_l2"),
 }
 PICTURES = {
     "survival": "Share of runs with fresh seeds that have not reached the target",
@@ -97,7 +97,7 @@ def measured() -> str:
     texts = {cause: effect(by_task, titles, cause) for cause in ARMS_OF_CAUSE}
     law = law_text()
     if law != NOT_MEASURED:
-        name = "parameters that are longer than needed"
+        name = "a parameter norm that is larger than needed"
         texts[name] = law if texts[name] == NOT_MEASURED else f"{texts[name]}; {law}"
     texts = {cause: text for cause, text in texts.items() if text != NOT_MEASURED}
     content = {"edition": found.edition.hash, "effects": texts}

@@ -283,7 +283,7 @@ def test_a_long_parameter_vector_is_a_matter_of_decay():
         optimization=Optimization(0.01, 0.1),
     )
     [advice] = diagnosis_of(late, {}).advice
-    assert advice.cause == "parameters that are longer than needed"
+    assert advice.cause == "a parameter norm that is larger than needed"
     assert "steps" not in advice.predicted_effect  # the law predicts their number badly
 
 

@@ -136,6 +136,10 @@ def test_axes_that_change_together_from_the_shell(base, tmp_path):
     [
         (["sweep", "BASE", "--over", "alfa=1"], "did you mean scaling.alpha?"),
         (["sweep", "BASE", "--over", "alpha"], "NAME=VALUES"),
+        (
+            ["sweep", "BASE", "--over", "alpha=1,2", "--set", "scaling.alpha=3"],
+            "and alpha is an axis",
+        ),
         (["sweep", "BASE", "--over", "alpha=1,1"], "more than once"),
         (
             ["sweep", "BASE", "--over", "alpha=-1,1,0", "--over", "width=0,4"],

@@ -244,6 +244,7 @@ REFUSED = {
     "show and controls": (["--controls", "--show"], "--show and --controls do not go together"),
     "law of smoke": (["--delay-law"], "--delay-law and --smoke do not go together"),
     "controls of one": (["--controls", "--arm", "muon"], "--controls and --arm do not go together"),
+    "nothing to show": (["--show"], "is not a folder; give --out a folder"),
     "smoke and toml": (["--toml", "x.toml"], "--smoke and --toml are different races"),
     "smoke and full": (["--full"], "--smoke and --full are different races"),
 }

@@ -81,6 +81,8 @@ def race(
     )
     edition = _edition(smoke=smoke, full=full, toml=toml)
     edition.require_names(tuple(task or ()), tuple(arm or ()))
+    if show and not out.is_dir():
+        raise InputError(f"{out} is not a folder; give --out a folder that a race has written.")
     results = racing.Results(out, edition)
     if controls or delay_law or not show:
         sweeps.require_lasting(store if store is not None else str(out))

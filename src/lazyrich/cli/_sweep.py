@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,8 +102,10 @@ def sweep(
         from lazyrich._base import InputError, read_changes
     if limit < 1:
         raise InputError(f"--limit is {limit}; it must be at least 1.")
-    start = _read(base).changed(read_changes(change or []))
+    changes = read_changes(change or [])
+    start = _read(base).changed(changes)
     axes = sweeps.axes_from_text(over or [], together or [], limit=limit)
+    _require_apart(changes, axes)
     experiments = sweeps.grid(start, axes, limit=limit)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; it must be at least 1.")
@@ -224,3 +227,17 @@ def _plot(dataset: "xr.Dataset", path: Path, store: str, *, is_quiet: bool) -> N
     files = plots.write_figure(figure, path.parent, path.stem)
     if not is_quiet:
         say(", ".join(str(file) for file in files))
+
+
+def _require_apart(changes: Iterable[str], axes: Iterable[str | tuple[str, ...]]) -> None:
+    """Refuse a setting that is an axis too, whose value would count for nothing."""
+    names = [name for axis in axes for name in ((axis,) if isinstance(axis, str) else axis)]
+    for path in changes:
+        for name in names:
+            if f".{path}".endswith(f".{name}") or f".{name}".endswith(f".{path}"):
+                from lazyrich._base import InputError
+
+                raise InputError(
+                    f"{path} is set with --set and {name} is an axis, which gives it other values; "
+                    "leave one of them out."
+                )

@@ -177,9 +177,9 @@ def _norm(case: Case) -> Advice | None:
     elif known.weight_decay == 0:
         evidence += "; there is no weight decay"
     return Advice(
-        cause="parameters that are longer than needed",
-        mechanism="The network has fitted the labels with long parameters, and weight decay "
-        "shortens them slowly until a solution that generalises is left.",
+        cause="a parameter norm that is larger than needed",
+        mechanism="The network has fitted the labels with a large parameter norm, and weight decay "
+        "reduces it slowly until a solution that generalises is left.",
         evidence=evidence,
         knob="more weight decay, or a larger rate × decay, as far as the labels stay fitted",
         predicted_effect=effect,
