@@ -354,7 +354,9 @@ the delay is shortest; beyond it the labels are hardly fitted.
 - **Gradients a step** count what a step costs; with three of them a speed-up of three in steps is no
   speed-up. Milliseconds are of one thread, compilation included.
 - **Sizes are reduced** so that a trial takes seconds: moduli of 31, hundreds of rows, validation
-  sets of 72 to 300 rows. The results may not transfer to large networks.
+  sets of 72 to 300 rows. The results may not transfer to large networks. `--full` has the sizes of the
+  papers (moduli of 59 and 97, 1000 images of MNIST), for a GPU, where trials that share a program are one
+  batch; its T_max is known from pilots, its arms have not been run.
 - Jacobian alignment is not defined for tokens, temperature and StableMax not for squared error.
 
 ## Settings that were found
@@ -371,6 +373,7 @@ lazyrich race --out results/race --task parity --arm muon   # one arm again, on 
 lazyrich race --out results/race --show --figures       # run nothing; table and pictures
 lazyrich race --out results/race --controls             # of the winners
 lazyrich race --out results/race --delay-law
+lazyrich race --full --out results/race-full            # the papers' sizes, on a GPU
 lazyrich race --smoke                                   # every arm on one tiny task, in a minute
 ```
 
