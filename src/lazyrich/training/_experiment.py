@@ -259,6 +259,11 @@ class Experiment(Simulation):
         """The functions that train and measure the network."""
         return network_program(static_key)
 
+    @property
+    def ends_when_solved(self) -> bool:
+        """As ``stop`` says."""
+        return self.stop.is_asked_for
+
     def is_done(self, start: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> bool:
         """Whether it is solved or has diverged, and is to stop then."""
         has_diverged = self.stop.when_diverged and super().is_done(start, now)
