@@ -78,7 +78,7 @@ WEIGHT_SCALES = (0.3, 0.7, 2.0)
 
 
 # §4.1: the third way of being lazy is width, in the parameterisation that has a limit.
-WIDTHS = {"quick": (64, 256, 1024), "paper": (64, 128, 256, 512, 1024, 2048, 4096)}
+WIDTHS = {"quick": (64, 256, 1024, 4096), "paper": (64, 128, 256, 512, 1024, 2048, 4096)}
 NTK = Experiment(
     task=PolynomialTask(dim=10, n_train=100, n_test=200),
     net=MLPNet(activation="tanh", parameterisation="ntk", initial="normal"),
