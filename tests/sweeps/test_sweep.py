@@ -1,6 +1,8 @@
 """Oracle: a count of what was computed; the dataset of an undisturbed sweep."""
 
+import itertools
 import os
+import threading
 import time
 
 import numpy as np
@@ -120,6 +122,26 @@ def test_a_run_that_leaves_one_out_fails_that_one(tmp_path):
     found = sweep(grid(Toy(), {"seed": range(3)}), store=tmp_path / "s", run=run, progress=False)
     assert found.status.values.tolist() == ["ok", "failed", "ok"]
     assert "without giving it back" in str(found.error.sel(seed=1).values)
+
+
+def test_threads_go_on_while_what_came_back_is_handed_over(tmp_path):
+    """Two threads begin a third call before the caller is done with the first."""
+    is_third, calls, waited = threading.Event(), itertools.count(1), []
+
+    def run(given):
+        if next(calls) == 3:
+            is_third.set()
+        yield from map(toy_history, given)
+
+    def on_kept(outcomes):
+        if outcomes:
+            waited.append(is_third.wait(5))
+
+    submission = Submission(batch_size=1, on_kept=on_kept)
+    toys = grid(Toy(), {"seed": range(3)})
+    options = {"executor": "threads:2", "progress": False, "submission": submission}
+    sweep(toys, store=tmp_path / "store", run=run, **options)
+    assert waited == [True] * 3
 
 
 def test_a_store_in_memory_is_a_store(tmp_path):

@@ -167,6 +167,7 @@ def test_the_terms_know_the_label_scale(name):
 def test_the_ways_to_compute_are_timed_in_the_precision_of_the_runs(monkeypatch):
     # Threads that time a run in single precision would warn that float64 is cut off.
     monkeypatch.setattr(_dispatch, "_WORTH_MEASURING", 0.0)
+    monkeypatch.setattr(_dispatch, "_WORTH_COMPILING", 0.0)
     monkeypatch.setattr(_dispatch, "n_threads", lambda: 2)
     runs = [STEPPED.changed({"precision": "float64", "seed": seed}) for seed in range(2)]
     is_double = jax.config.read("jax_enable_x64")
@@ -178,3 +179,27 @@ def test_the_ways_to_compute_are_timed_in_the_precision_of_the_runs(monkeypatch)
     finally:
         jax.config.update("jax_enable_x64", is_double)
     assert [history.train_loss.dtype for history in found] == [np.float64] * 2
+
+
+@pytest.mark.parametrize(
+    "changes, worth, n_batches",
+    [
+        ({}, (0.0, 0.0), 1),
+        ({}, (1e6, 0.0), 0),  # seconds of work
+        ({}, (0.0, 1e6), 0),  # times what compiling one run took
+        ({"stop.solved_loss": 1e-9}, (0.0, 0.0), 0),
+    ],
+)
+def test_a_batch_is_compiled_only_where_it_can_pay(monkeypatch, changes, worth, n_batches):
+    monkeypatch.setattr(_dispatch, "_WORTH_MEASURING", worth[0])
+    monkeypatch.setattr(_dispatch, "_WORTH_COMPILING", worth[1])
+    layouts, make = [], _dispatch.batch_of
+
+    def made(simulation, inputs, metrics):
+        layouts.append(len(inputs))
+        return make(simulation, inputs, metrics)
+
+    monkeypatch.setattr(_dispatch, "batch_of", made)
+    runs = [STEPPED.changed({"seed": seed, **changes}) for seed in range(3)]
+    train_many(runs)
+    assert layouts.count(3) == n_batches

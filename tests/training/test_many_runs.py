@@ -67,6 +67,26 @@ def test_one_by_one_is_exactly_alone(alone, mode):
         same(one, other)
 
 
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_rules_of_the_rate_share_a_compilation_with_the_numbers_they_stand_for(mode):
+    """α = 2, whose powers are exact: a rule gives the bits of its rate and decay given outright."""
+    ruled = [
+        BASE.changed({"scaling.alpha": 2.0, "learning_rate_rule": rule, "matched_decay": matched})
+        for rule in ("inverse_square", "inverse", "fixed")
+        for matched in (False, True)
+    ]
+    fixed = {"learning_rate_rule": "fixed", "matched_decay": False}
+    given = []
+    for one in ruled:
+        rate, decay = one.optimizer.rate_and_decay(2.0)
+        given.append(one.changed({**fixed, "learning_rate": rate, "weight_decay": decay}))
+    assert len({one.static_key() for one in ruled + given}) == 1
+    found = train_many(ruled + given, mode=mode)
+    for one, other in zip(found[:6], found[6:], strict=True):
+        same(one, other)
+    assert len({float(one.train_loss[-1]) for one in found}) == 5  # "fixed" is twice the same
+
+
 def test_a_batch_is_alone_up_to_rounding(alone):
     # Adam divides by the root of small squares: 60 steps of float32 rounding.
     for one, other in zip(train_many(MIXED, mode="vmap"), alone, strict=True):

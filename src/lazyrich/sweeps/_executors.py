@@ -170,7 +170,8 @@ class Choice(NamedTuple):
             return Workers(ThreadPoolExecutor(1), 1, 1, is_local=True)
         n = self.n_workers
         if self.kind == "threads":
-            return Workers(ThreadPoolExecutor(n), n, n, is_local=True)
+            # Some wait, for a thread that is free while what came back is written or drawn.
+            return Workers(ThreadPoolExecutor(n), n, 2 * n, is_local=True)
         if self.kind == "processes":
             return Workers(ProcessExecutor(n), n, 2 * n)
         if self.kind == "dask":

@@ -23,8 +23,10 @@ Mode = Literal["auto", "loop", "threads", "vmap", "shard"]
 
 MODES = ("auto", "loop", "threads", "vmap", "shard")
 
-_WORTH_MEASURING = 5.0
-"""Seconds of work below which compiling a batch costs more than it can save."""
+_WORTH_MEASURING, _WORTH_COMPILING = 5.0, 10.0
+"""Seconds of work, and how many times what compiling one run took, below which compiling a
+batch on a CPU costs more than it can save.
+"""
 
 
 def n_threads() -> int:
@@ -60,8 +62,9 @@ def fastest_mode(simulation: Simulation, inputs: Sequence[Inputs], metrics: Metr
     """The fastest way to take these runs to their end, measured here and now.
 
     Times the same few steps, from the start, one run at a time, on threads, and as a
-    batch. A batch has to be compiled, so it is only tried where there is work enough, and
-    not where each run takes as many steps of its own as it needs.
+    batch. A batch has to be compiled and goes on until the last of its runs ends, so it is
+    only tried where there is work enough, not where each run takes as many steps of its own
+    as it needs, and on a CPU not where runs end when they are solved.
 
     Args:
         simulation: any of the runs, which share a static key and their evaluation steps.
@@ -74,11 +77,16 @@ def fastest_mode(simulation: Simulation, inputs: Sequence[Inputs], metrics: Metr
         return "threads" if n_threads() > 1 else "loop"
     if len(jax.local_devices()) > 1:
         return "shard"
-    one = batch_of(simulation, inputs[:1], metrics)
-    alone, some_steps = _pace(one)
     on_cpu = jax.default_backend() == "cpu"
-    n_steps = int(simulation.schedule[-1])
-    if on_cpu and alone * n_steps * len(inputs) < _WORTH_MEASURING:
+    if on_cpu and simulation.ends_when_solved:
+        return "threads" if n_threads() > 1 else "loop"
+    one = batch_of(simulation, inputs[:1], metrics)
+    begin = time.perf_counter()
+    compile_first(one)
+    compiling = time.perf_counter() - begin
+    alone, some_steps = _pace(one)
+    work = alone * int(simulation.schedule[-1]) * len(inputs)
+    if on_cpu and work < max(_WORTH_MEASURING, _WORTH_COMPILING * compiling):
         return "threads" if n_threads() > 1 else "loop"
     pace: dict[Mode, float] = {"loop": alone}
     workers = min(n_threads(), len(inputs))

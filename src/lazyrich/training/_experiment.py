@@ -214,15 +214,13 @@ class Experiment(Simulation):
         return super().changed(changes)
 
     def static_key(self) -> NetworkKey:
-        """Everything but α, ε, σ, label scale, learning rate, weight decay, seeds and steps."""
-        net, optimizer, task, objective = self.net, self.optimizer, self.task, self.objective
+        """All but α, ε, σ, label scale, learning rate, its rule, weight decay, seeds and steps."""
+        net, task, objective = self.net, self.task, self.objective
         same: dict[str, object] = {"data_seed": None, "split_seed": None}
         return NetworkKey(
             task=task.model_copy(update=same | dict.fromkeys(task.dynamic_hyperparameters, 1)),
             net=net.model_copy(update=dict.fromkeys(net.dynamic_hyperparameters, 1.0)),
-            optimizer=optimizer.model_copy(
-                update=dict.fromkeys(optimizer.dynamic_hyperparameters, 1.0)
-            ),
+            optimizer=self.optimizer.static_part(),
             loss=self.loss,
             metrics=self.metrics,
             center=self.scaling.center,
@@ -246,11 +244,12 @@ class Experiment(Simulation):
             printed=self.printed,
             first_layer_scale=scaling.first_layer_scale,
         )
+        numbers = (*self.optimizer.dynamic_hyperparameters, "rate_power", "decay_power")
         hyper = Hyperparameters(
             scaling.alpha,
             scaling.label_scale,
             net=dynamic_part(self.net, self.net.dynamic_hyperparameters),
-            optimizer=dynamic_part(self.optimizer, self.optimizer.dynamic_hyperparameters),
+            optimizer=dynamic_part(self.optimizer, numbers),
             objective=dynamic_part(self.objective, self.objective.dynamic_hyperparameters),
         )
         return sampled(source, self.static_key(), hyper, drawn)
@@ -259,6 +258,11 @@ class Experiment(Simulation):
     def compile(cls, static_key: NetworkKey) -> Program:
         """The functions that train and measure the network."""
         return network_program(static_key)
+
+    @property
+    def ends_when_solved(self) -> bool:
+        """As ``stop`` says."""
+        return self.stop.is_asked_for
 
     def is_done(self, start: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> bool:
         """Whether it is solved or has diverged, and is to stop then."""

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, ScalarLike
 from pydantic import Field
 
 from lazyrich._base import Config
@@ -14,6 +14,11 @@ from ._hyperparameters import Hyperparameters
 
 Rule = Literal["inverse_square", "inverse", "fixed"]
 _POWERS = {"inverse_square": 2, "inverse": 1, "fixed": 0}
+
+
+def _power(alpha: Array, n: ScalarLike) -> Array:
+    """αⁿ for n = 0, 1 or 2, which is chosen when it runs: rules share a compilation."""
+    return jnp.where(n == 2, alpha * alpha, jnp.where(n == 1, alpha, 1))
 
 
 class Optimizer(Config):
@@ -61,11 +66,26 @@ class Optimizer(Config):
             >>> AdamW(learning_rate=0.5, weight_decay=0.1, matched_decay=True).rate_and_decay(2.0)
             (0.25, 0.2)
         """
-        return self.learning_rate / alpha ** _POWERS[self.learning_rate_rule], 0.0
+        return self.learning_rate / alpha**self.rate_power, 0.0
+
+    @property
+    def rate_power(self) -> int:
+        """Power of 1/α in the learning rate."""
+        return _POWERS[self.learning_rate_rule]
+
+    @property
+    def decay_power(self) -> int:
+        """Power of α in the weight decay."""
+        return 0
+
+    def static_part(self) -> "Optimizer":
+        """The same with all that runs of one compilation may differ in set alike."""
+        alike = dict.fromkeys(self.dynamic_hyperparameters, 1.0)
+        return self.model_copy(update=alike | {"learning_rate_rule": "fixed"})
 
     def _rate(self, hyper: Hyperparameters) -> optax.Schedule | Array:
         alpha = jnp.asarray(hyper.alpha)
-        rate = hyper.optimizer.learning_rate / alpha ** _POWERS[self.learning_rate_rule]
+        rate = hyper.optimizer.learning_rate / _power(alpha, hyper.optimizer.rate_power)
         if self.warmup_steps == 0:
             return rate
         return lambda count: (
@@ -142,8 +162,14 @@ class DecoupledDecay(_Adaptive):
 
     def rate_and_decay(self, alpha: float) -> tuple[float, float]:
         rate, _ = super().rate_and_decay(alpha)
-        power = _POWERS[self.learning_rate_rule] if self.matched_decay else 0
-        return rate, self.weight_decay * alpha**power
+        return rate, self.weight_decay * alpha**self.decay_power
+
+    @property
+    def decay_power(self) -> int:
+        return self.rate_power if self.matched_decay else 0
+
+    def static_part(self) -> Optimizer:
+        return super().static_part().model_copy(update={"matched_decay": False})
 
     def adamw(self, hyper: Hyperparameters) -> optax.GradientTransformation:
         """The step of AdamW."""
@@ -167,9 +193,7 @@ class DecoupledDecay(_Adaptive):
 
     def _decay(self, hyper: Hyperparameters) -> Array:
         decay = jnp.asarray(hyper.optimizer.weight_decay)
-        if self.matched_decay:
-            decay = decay * hyper.alpha ** _POWERS[self.learning_rate_rule]
-        return decay
+        return decay * _power(jnp.asarray(hyper.alpha), hyper.optimizer.decay_power)
 
 
 class AdamW(DecoupledDecay):

@@ -147,6 +147,11 @@ class Simulation(Config):
         """Whether a record can end a run; if not, the loop need not wait for each."""
         return True
 
+    @property
+    def ends_when_solved(self) -> bool:
+        """Whether runs are expected to end before their last step, each at one of its own."""
+        return False
+
     def is_done(self, start: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> bool:
         """Whether a run with these records, at its start and now, may end before its last step."""
         del start

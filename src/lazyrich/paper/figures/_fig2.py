@@ -55,7 +55,7 @@ SWEPT = {
             "scaling.weight_scale": 0.5,
             "learning_rate": 2e5,
             "learning_rate_rule": "inverse_square",
-            "n_steps": 8000,
+            "n_steps": 5000,
         }
     ),
 }
@@ -66,7 +66,6 @@ OTHERS = {
     # Nothing after both accuracies have risen is looked at.
     "quick": RUNS["quick"].changed(
         {
-            "n_steps": 12_000,
             "stop.solved_accuracy": TEST_LEVEL,
             "stop.solved_train_accuracy": TRAIN_LEVEL,
         }

@@ -224,7 +224,8 @@ FIG6 = FigureSpec(
     n_seeds={"quick": 3, "paper": 3},
     captions={
         "quick": "(a) digits 8×8, 300 train, ReLU 3×100, weights ×8, AdamW 3e-3, decay .03, "
-        "batch 100; (b) p=31, 85 % of unordered pairs, d=64, rate 2e-3 at α=.5, decay 2; "
+        "batch 100 (linearized and centred: 1500 steps of 8000);\n"
+        "(b) p=31, 85 % of unordered pairs, d=64, rate 2e-3 at α=.5, decay 2; "
         "reduced size; curves are held once solved",
         "paper": "(a) MNIST 28×28, 1000 train, ReLU 3×200, He's weights ×150 in mean-field form, "
         "AdamW 1e-3, decay .01, batch 200 (linearized: first 20 000 steps; centred: 12 000);\n"

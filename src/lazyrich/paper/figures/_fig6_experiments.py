@@ -27,7 +27,6 @@ _DIGITS = training_preset("digits").changed(
         "n_steps": 8000,
         "n_evals": 120,
         "metrics": _IMAGE_METRICS,
-        "linearized": True,
     }
 )
 IMAGES = {
@@ -55,7 +54,7 @@ IMAGES = {
 }
 IMAGE_ALPHAS = {"quick": (1e-4, 1e-3, 1e-2, 0.1), "paper": (1e-3, 0.01, 0.05, 0.5)}
 # The linearized and the centred net are asked about the fit, which comes long before the end.
-N_LINEARIZED_STEPS = {"quick": 8000, "paper": 20_000}
+N_LINEARIZED_STEPS = {"quick": 1500, "paper": 20_000}
 N_CENTERED_STEPS = {"quick": 1500, "paper": 12_000}
 
 _TRANSFORMER = training_preset("transformer").changed(

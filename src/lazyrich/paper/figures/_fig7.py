@@ -62,7 +62,7 @@ _SIGMAS = (0.125, 0.25, 0.5, 2.0)
 _PRINTED_SIGMA = PRINTED_ALPHA.changed({"n_steps": 50_000})
 SCALES = {
     "quick": {
-        "alpha": [2.0**k for k in (-3, -1, 1, 3, 5)],
+        "alpha": [2.0**k for k in (-1, 1, 3, 5)],
         "weight_scale": [0.5, 1.0, 2.0],
     },
     # Wider scales, as in the paper, take hours to come to rest: the smaller σ, the longer.

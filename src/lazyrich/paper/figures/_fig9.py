@@ -66,10 +66,10 @@ PRESETS = {
 PRINTED = (50, 120, 500)
 SIZES = {
     "paper": (50, 90, 120, 200, 350, 500, 800, 1200, 2000),
-    "quick": (50, 90, 120, 200, 300, 500, 1000),
+    "quick": (50, 120, 200, 300, 500, 1000),
 }
 # §5: sizes at which regression with the initial kernel comes to generalise, as shares of D².
-DIMS = {"paper": (10, 16, 25, 40), "quick": (10, 16, 25)}
+DIMS = {"paper": (10, 16, 25, 40), "quick": (10, 25)}
 # Around the size at which the error halves; each is a shape of its own to compile for.
 SHARES = {"paper": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), "quick": (0.2, 0.3, 0.4)}
 TERMS = ("variance_term", "misalignment_term", "linear_term")
