@@ -1,24 +1,21 @@
 """Kernels of PyTorch modules on a GPU: float32 accuracy first, then absolute times and peers.
 
-    python benchmarks/gpu/torch_modules.py [--case NAME ...] [--rounds 5] [--out FILE]
+    python benchmarks/torch/gpu.py [--case NAME ...] [--rounds 5] [--out FILE]
 
-Networks and peers are those of ``benchmarks/torch``; the peers' packages must be importable.
+Networks and peers are those of ``run.py``; the peers' packages must be importable.
 ``torchvision_resnet18`` is torchvision's own. Memory is what CUDA says was allocated at most.
 """
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
-
-sys.path.append(str(Path(__file__).parents[1] / "torch"))
 import cases
+import numpy as np
 import peers
 import run as cpu
+import torch
 
 import lazyrich.torch as lzt
 

@@ -1,8 +1,8 @@
 """Tangent kernels on a GPU: float32 accuracy first, then absolute times beside plain Jacobians.
 
-    python benchmarks/gpu/tangent_kernels.py [--case NAME ...] [--out FILE]
+    python benchmarks/ntk/gpu.py [--case NAME ...] [--out FILE]
 
-The networks are those of ``benchmarks/ntk``. Each float32 kernel, computed as a caller who
+Each float32 kernel, computed as a caller who
 sets no precision does, is held against float64 Jacobians on a few rows: products that a GPU
 rounds to TF32 would be off by 1e-3. Jacobians get products of float32 as well. Both sides
 take turns.
@@ -10,17 +10,14 @@ take turns.
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
+import cases
 import jax
 import jax.numpy as jnp
-import numpy as np
-
-sys.path.append(str(Path(__file__).parents[1] / "ntk"))
-import cases
 import large
+import numpy as np
 import zoo
 from ratios import plain, structured
 
