@@ -12,6 +12,8 @@ from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
+from ._float32 import full_float32
+
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""
 
@@ -203,6 +205,7 @@ def unchanged(model: nn.Module) -> Generator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_plain_attention())
+        stack.enter_context(full_float32())
         if "torch._dynamo" in sys.modules:  # else nothing is compiled
             # Operations of compiled parts would not be seen one by one.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
