@@ -233,6 +233,12 @@ def formed(factors: Factors, start: int, stop: int) -> Tensor:
 
 def matrix_gradient(factors: Sequence[Factors]) -> Tensor:
     """(n, c, entries): the matrix's gradient from all its uses, row by row."""
-    height, width = factors[0].shape
-    columns = added(formed(f, 0, height) for f in factors)
+    return added(_row_by_row(f) for f in factors)
+
+
+def _row_by_row(factors: Factors) -> Tensor:
+    height, width = factors.shape
+    if not factors.activation_first and not factors.is_lookup:
+        return formed(factors.flipped(), 0, width)
+    columns = formed(factors, 0, height)
     return columns.unflatten(2, (width, height)).transpose(2, 3).flatten(2)

@@ -29,6 +29,11 @@ class Factors:
         """Whether the activation stands for rows of a table."""
         return not self.activation.is_floating_point()
 
+    @property
+    def size(self) -> int:
+        """Entries of the matrix."""
+        return self.shape[0] * self.shape[1]
+
     @cached_property
     def shared(self) -> Shared | None:
         """What all outputs share; None if they do not."""

@@ -1,6 +1,7 @@
 """The exact tangent kernel of any module, on the module's device."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,8 @@ from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
 from ._graph import has_code_of_a_user
-from ._memory import budget
+from ._layout import laid_out
+from ._memory import budget, keep_freed_memory
 from ._model import (
     Chosen,
     parameter_dtype,
@@ -95,9 +97,13 @@ def ntk(
     refuse_training_mode(model)
     with unchanged(model):
         batches = [usable(batch) for batch in batches]
-        return _kernel(
-            model, batches, output, parameters, trace_outputs, budget(memory, parameters)
-        )
+        most = budget(memory, parameters)
+        keep_freed_memory()
+        laid = laid_out(model, batches, output)
+        if laid is not None:
+            with suppress(InputError):  # raised again below, if it is not of the layout
+                return _kernel(model, laid, output, parameters, trace_outputs, most)
+        return _kernel(model, batches, output, parameters, trace_outputs, most)
 
 
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
