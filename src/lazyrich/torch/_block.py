@@ -101,7 +101,10 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
     for j in range(start, stop):
         cotangent = torch.zeros_like(block.values)
         cotangent[:, j] = 1
-        arrived = gradients(block.values, [edge(node) for node in nodes], cotangent)
+        # Nothing goes through the graph again once all outputs have.
+        is_last = start == 0 and j == block.values.shape[1] - 1
+        edges = [edge(node) for node in nodes]
+        arrived = gradients(block.values, edges, cotangent, is_last=is_last)
         by_node = dict(zip(nodes, arrived, strict=True))
         for meeting in meetings:
             made = _by_row(block, meeting, by_node[meeting.site.node])

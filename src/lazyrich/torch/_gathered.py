@@ -69,6 +69,9 @@ class Gathered:
 
     def _put(self, j: int, cotangent: Tensor) -> None:
         if self._product is None:
+            if self._c == 1:
+                self.stack = cotangent[:, None]
+                return
             if self.stack is None:
                 self.stack = _stack(cotangent, self._c)
             self.stack[:, j] = cotangent
