@@ -96,19 +96,10 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
         for name, route in block.routes.items()
         for meeting in route.meetings
     }
-    meetings = [m for route in block.routes.values() for m in route.meetings]
-    nodes = list(dict.fromkeys(m.site.node for m in meetings))
     for j in range(start, stop):
-        cotangent = torch.zeros_like(block.values)
-        cotangent[:, j] = 1
         # Nothing goes through the graph again once all outputs have.
         is_last = start == 0 and j == block.values.shape[1] - 1
-        edges = [edge(node) for node in nodes]
-        arrived = gradients(block.values, edges, cotangent, is_last=is_last)
-        by_node = dict(zip(nodes, arrived, strict=True))
-        for meeting in meetings:
-            made = _by_row(block, meeting, by_node[meeting.site.node])
-            gathered[id(meeting)].add(j - start, made)
+        _gather(block, j, gathered, j - start, is_last=is_last)
 
     result: dict[str, Part] = {}
     unknown = [name for name, r in block.routes.items() if not r.meetings and r.is_used]
@@ -123,6 +114,21 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
         name: part.to(block.dtype) if isinstance(part, Tensor) else part
         for name, part in result.items()
     }
+
+
+def _gather(
+    block: Block, output: int, gathered: dict[int, Gathered], place: int, *, is_last: bool
+) -> None:
+    """Pull one output back, and add what arrives at each site in its place."""
+    meetings = [m for route in block.routes.values() for m in route.meetings]
+    nodes = list(dict.fromkeys(m.site.node for m in meetings))
+    cotangent = torch.zeros_like(block.values)
+    cotangent[:, output] = 1
+    edges = [edge(node) for node in nodes]
+    arrived = gradients(block.values, edges, cotangent, is_last=is_last)
+    by_node = dict(zip(nodes, arrived, strict=True))
+    for meeting in meetings:
+        gathered[id(meeting)].add(place, _by_row(block, meeting, by_node[meeting.site.node]))
 
 
 def _maker(
