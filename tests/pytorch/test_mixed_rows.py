@@ -260,3 +260,13 @@ def test_a_hook_that_clips_a_gradient():
     model.layer.weight.register_hook(lambda g: g.clamp(-0.01, 0.01))
     with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
         lzt.ntk(model, X)
+
+
+@pytest.mark.parametrize(
+    ("strides", "is_kept"), [((3, 1, 3, 3), True), ((3, 1, 1, 1), True), ((1, 4, 1, 1), False)]
+)
+def test_memory_described_in_another_way_keeps_rows_if_they_stay_where_they_are(strides, is_kept):
+    x = torch.randn(4, 3, 1, 1)
+    made, are_apart = observed(lambda: (2 * x).as_strided_((4, 3, 1, 1), strides), [x])
+    assert are_apart == is_kept
+    assert torch.equal(made, 2 * x) == is_kept

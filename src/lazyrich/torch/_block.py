@@ -167,19 +167,19 @@ def by_row(values: Tensor, n: int, rows_first: bool) -> Tensor:
 def _part(block: Block, route: Route, parameter: nn.Parameter, mine: Sequence[Gathered]) -> Part:
     if len(mine) == 1 and mine[0].gradients is not None:
         return mine[0].gradients
-    stacks = [one.stack for one in mine]
-    factors = [
-        _factors(block, meeting, parameter, stack) if isinstance(meeting.site, Product) else None
-        for meeting, stack in zip(route.meetings, stacks, strict=True)
-    ]
+    met = [(meeting, one.cotangents()) for meeting, one in zip(route.meetings, mine, strict=True)]
     if _is_all_products(route):
+        factors = [_factors(block, meeting, parameter, stack) for meeting, stack in met]
         return smaller([without_dead_positions(one) for one in factors])
     pieces = []
-    for meeting, stack, one in zip(route.meetings, stacks, factors, strict=True):
-        gradient = stack[:, :, 0] if one is None else matrix_gradient([one])
-        if one is not None and meeting.source is None:
-            pieces.append(gradient)  # laid out as the parameter, also where it is transposed
-            continue
+    for meeting, stack in met:
+        if isinstance(meeting.site, Product):
+            gradient = matrix_gradient([_factors(block, meeting, parameter, stack)])
+            if meeting.source is None:  # laid out as the parameter, also where it is transposed
+                pieces.append(gradient)
+                continue
+        else:
+            gradient = stack[:, :, 0]
         n, c = gradient.shape[:2]
         pulled = pull_back(meeting, gradient.flatten(0, 1), parameter)
         pieces.append(pulled.reshape(n, c, -1))

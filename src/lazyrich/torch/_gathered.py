@@ -22,7 +22,6 @@ class Gathered:
     """What arrives at one site, output by output.
 
     Attributes:
-        stack: cotangents (n, c, s, r); None if gradients are formed.
         gradients: (n, c, p), row by row of the matrix; None if cotangents are kept.
     """
 
@@ -37,7 +36,7 @@ class Gathered:
         self._c, self._size, self._factors = c, size, factors
         self._first: Tensor | None = None
         self._product: Factors | None = None
-        self.stack: Tensor | None = None
+        self._stack: Tensor | None = None
         self.gradients: Tensor | None = None
 
     def add(self, j: int, cotangent: Tensor) -> None:
@@ -58,6 +57,11 @@ class Gathered:
             self._put(0, first)
         self._put(j, cotangent)
 
+    def cotangents(self) -> Tensor:
+        """Those of all outputs, (n, c, s, r), where they are kept."""
+        assert self._stack is not None  # all outputs were added, and none was formed
+        return self._stack
+
     def _is_worth_forming(self, cotangent: Tensor) -> bool:
         """Whether activations and gradients are smaller than the cotangents of all outputs."""
         if self._factors is None or self._c < 2 or cotangent.device.type != "cpu":
@@ -70,11 +74,11 @@ class Gathered:
     def _put(self, j: int, cotangent: Tensor) -> None:
         if self._product is None:
             if self._c == 1:
-                self.stack = cotangent[:, None]
+                self._stack = cotangent[:, None]
                 return
-            if self.stack is None:
-                self.stack = _stack(cotangent, self._c)
-            self.stack[:, j] = cotangent
+            if self._stack is None:
+                self._stack = _stack(cotangent, self._c)
+            self._stack[:, j] = cotangent
             return
         gradient = matrix_gradient([replace(self._product, cotangent=cotangent[:, None])])
         if self.gradients is None:
