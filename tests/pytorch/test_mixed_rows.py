@@ -339,6 +339,28 @@ def test_starting_values_from_the_first_rows(kind):
         lzt.ntk(model, X, output=lambda out: out[:, :1])
 
 
+class FirstImages(nn.Module):
+    """Takes a shift from the images of its first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.shift = nn.Conv2d(3, 2, 3), None
+
+    def forward(self, x):
+        """Images to two numbers."""
+        values = self.layer(x).mean((2, 3))
+        if self.shift is None:
+            self.shift = values.detach().mean(0)
+        return values - self.shift
+
+
+def test_starting_values_from_the_first_images():
+    model = FirstImages()
+    with pytest.raises(lzt.InputError, match="of its first call or on the number of calls"):
+        lzt.ntk(model, torch.randn(5, 3, 6, 6))  # tried in another layout as well
+    assert model.shift is None
+
+
 def test_rows_that_are_written_across_another_value():
     square = X[:8]
 
@@ -490,3 +512,13 @@ def test_a_hook_that_clips_a_gradient():
     model.layer.weight.register_hook(lambda g: g.clamp(-0.01, 0.01))
     with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
         lzt.ntk(model, X)
+
+
+@pytest.mark.parametrize(
+    ("strides", "is_kept"), [((3, 1, 3, 3), True), ((3, 1, 1, 1), True), ((1, 4, 1, 1), False)]
+)
+def test_memory_described_in_another_way_keeps_rows_if_they_stay_where_they_are(strides, is_kept):
+    x = torch.randn(4, 3, 1, 1)
+    made, are_apart = observed(lambda: (2 * x).as_strided_((4, 3, 1, 1), strides), [x])
+    assert are_apart == is_kept
+    assert torch.equal(made, 2 * x) == is_kept

@@ -1,5 +1,7 @@
 """Oracle: explicit float64 Jacobians, one backward pass for each row and output."""
 
+import importlib
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -234,3 +236,56 @@ def test_a_tied_parameter_may_be_chosen_by_any_of_its_names():
     torch.testing.assert_close(
         lzt.ntk(model, x, params=["2.weight"]), lzt.ntk(model, x, params=["0.weight"])
     )
+
+
+@pytest.mark.parametrize("is_averaged", [False, True])
+def test_gradients_that_are_formed_as_cotangents_arrive(monkeypatch, is_averaged):
+    gathered = importlib.import_module("lazyrich.torch._gathered")
+    monkeypatch.setattr(gathered, "_LARGE", 1)
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 1)]
+    layers += [nn.Tanh(), nn.AdaptiveAvgPool2d(1) if is_averaged else nn.MaxPool2d(3)]
+    n_features = 6 if is_averaged else 54
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(n_features, 5)).double().eval()
+    x = torch.randn(5, 2, 9, 9, dtype=torch.float64)
+    n_formed = []
+    formed = gathered.matrix_gradient
+    monkeypatch.setattr(
+        gathered, "matrix_gradient", lambda f: n_formed.append(f[0].cotangent.shape[1]) or formed(f)
+    )
+    wanted = torch_zoo.kernel(model, x)
+    assert gap(lzt.ntk(model, x), wanted) < 1e-12
+    # Of outputs that share a pattern it is the pattern's that is formed.
+    assert n_formed.count(1) == (5 if is_averaged else 10)
+    assert gap(lzt.ntk(model, x, trace_outputs=True), torch.einsum("ijaa->ij", wanted)) < 1e-12
+    assert gap(lzt.ntk(model, x[:3], x[1:]), wanted[:3, 1:]) < 1e-12
+    assert gap(lzt.ntk(model, x, memory=60_000), wanted) < 1e-12
+
+
+class Strided(nn.Module):
+    """What a model may do with the layout of its images."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.first, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 2)
+
+    def forward(self, x):
+        if self.kind == "asks" and not x.is_contiguous():
+            x = 2 * x
+        if self.kind == "as it lies":
+            x = x.as_strided(x.shape, (192, 64, 8, 1))
+        hidden = self.first(x).tanh()
+        hidden = hidden.view(len(x), -1) if self.kind == "view" else hidden.flatten(1)
+        return self.last(hidden)
+
+
+@pytest.mark.parametrize("kind", ["plain", "view", "asks", "as it lies"])
+def test_layout_of_images_changes_nothing(kind):
+    torch.manual_seed(0)
+    model, x = Strided(kind), torch.randn(6, 3, 8, 8)
+    plain = Strided("plain")
+    plain.load_state_dict(model.state_dict())
+    wanted = torch_zoo.kernel(plain.double(), x.double())
+    assert gap(lzt.ntk(model, x).double(), wanted) < 1e-5
+    assert x.is_contiguous()

@@ -1,13 +1,15 @@
 """Everything about one block of rows that its kernel with another block needs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ._contract import add_products, added, cheapest, matrix_gradient
 from ._factors import Factors, without_dead_positions
+from ._gathered import Gathered, smaller
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._jacobian import jacobian
 from ._plan import Meeting, Planned, Route, pull_back, replan
@@ -85,25 +87,26 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
     Returns:
         By parameter; those that no output depends on are missing.
     """
-    meetings = [m for route in block.routes.values() for m in route.meetings]
-    nodes = list(dict.fromkeys(m.site.node for m in meetings))
-    stacks: dict[int, Tensor] = {}
+    gathered = {
+        id(meeting): Gathered(
+            stop - start,
+            block.parameters[name].numel(),
+            _maker(block, route, block.parameters[name]),
+        )
+        for name, route in block.routes.items()
+        for meeting in route.meetings
+    }
     for j in range(start, stop):
-        cotangent = torch.zeros_like(block.values)
-        cotangent[:, j] = 1
-        arrived = gradients(block.values, [edge(node) for node in nodes], cotangent)
-        by_node = dict(zip(nodes, arrived, strict=True))
-        for meeting in meetings:
-            made = _by_row(block, meeting, by_node[meeting.site.node])
-            if id(meeting) not in stacks:
-                stacks[id(meeting)] = _stack(made, stop - start)
-            stacks[id(meeting)][:, j - start] = made
+        # Nothing goes through the graph again once all outputs have.
+        is_last = start == 0 and j == block.values.shape[1] - 1
+        _gather(block, j, gathered, j - start, is_last=is_last)
 
     result: dict[str, Part] = {}
     unknown = [name for name, r in block.routes.items() if not r.meetings and r.is_used]
     for name, route in block.routes.items():
         if route.meetings:
-            result[name] = _part(block, route, block.parameters[name], stacks)
+            mine = [gathered.pop(id(meeting)) for meeting in route.meetings]
+            result[name] = _part(block, route, block.parameters[name], mine)
     if unknown:
         chosen = {name: block.parameters[name] for name in unknown}
         result |= jacobian(block.model, block.x, block.output, chosen, range(start, stop))
@@ -113,12 +116,33 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
     }
 
 
-def _stack(one: Tensor, c: int) -> Tensor:
-    """Room for c times (n, s, r), as (n, c, s, r) with the positions laid out as they are."""
-    n, s, r = one.shape
-    if one.stride(1) == 1 and one.stride(2) != 1:
-        return one.new_empty(n, c, r, s).transpose(2, 3)
-    return one.new_empty(n, c, s, r)
+def _gather(
+    block: Block, output: int, gathered: dict[int, Gathered], place: int, *, is_last: bool
+) -> None:
+    """Pull one output back, and add what arrives at each site in its place."""
+    meetings = [m for route in block.routes.values() for m in route.meetings]
+    nodes = list(dict.fromkeys(m.site.node for m in meetings))
+    cotangent = torch.zeros_like(block.values)
+    cotangent[:, output] = 1
+    edges = [edge(node) for node in nodes]
+    arrived = gradients(block.values, edges, cotangent, is_last=is_last)
+    by_node = dict(zip(nodes, arrived, strict=True))
+    for meeting in meetings:
+        gathered[id(meeting)].add(place, _by_row(block, meeting, by_node[meeting.site.node]))
+
+
+def _maker(
+    block: Block, route: Route, parameter: nn.Parameter
+) -> Callable[[Tensor], Factors] | None:
+    """What makes the product of a matrix that is used once and laid out row by row."""
+    if len(route.meetings) != 1 or not _is_all_products(route):
+        return None
+    (meeting,) = route.meetings
+    site = meeting.site
+    assert isinstance(site, Product)  # all of them are
+    if site.is_lookup or site.activation_first != meeting.is_transposed:
+        return None
+    return partial(_factors, block, meeting, parameter)
 
 
 def _by_row(block: Block, meeting: Meeting, g: Tensor | None) -> Tensor:
@@ -140,22 +164,22 @@ def by_row(values: Tensor, n: int, rows_first: bool) -> Tensor:
     return moved.reshape(n, size // n * s, *rest)
 
 
-def _part(block: Block, route: Route, parameter: nn.Parameter, stacks: dict[int, Tensor]) -> Part:
+def _part(block: Block, route: Route, parameter: nn.Parameter, mine: Sequence[Gathered]) -> Part:
+    if len(mine) == 1 and mine[0].gradients is not None:
+        return mine[0].gradients
+    met = [(meeting, one.cotangents()) for meeting, one in zip(route.meetings, mine, strict=True)]
     if _is_all_products(route):
-        return [
-            without_dead_positions(_factors(block, m, parameter, stacks[id(m)]))
-            for m in route.meetings
-        ]
+        factors = [_factors(block, meeting, parameter, stack) for meeting, stack in met]
+        return smaller([without_dead_positions(one) for one in factors])
     pieces = []
-    for meeting in route.meetings:
-        gradient = stacks[id(meeting)]
+    for meeting, stack in met:
         if isinstance(meeting.site, Product):
-            gradient = matrix_gradient([_factors(block, meeting, parameter, gradient)])
+            gradient = matrix_gradient([_factors(block, meeting, parameter, stack)])
             if meeting.source is None:  # laid out as the parameter, also where it is transposed
                 pieces.append(gradient)
                 continue
         else:
-            gradient = gradient[:, :, 0]
+            gradient = stack[:, :, 0]
         n, c = gradient.shape[:2]
         pulled = pull_back(meeting, gradient.flatten(0, 1), parameter)
         pieces.append(pulled.reshape(n, c, -1))

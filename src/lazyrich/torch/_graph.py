@@ -126,8 +126,16 @@ def value_shape(node: Node) -> tuple[int, ...]:
     return tuple(node._input_metadata[0].shape)
 
 
-def gradients(outputs: Tensor, edges: Iterable[Node], cotangent: Tensor) -> list[Tensor | None]:
+def gradients(
+    outputs: Tensor, edges: Iterable[Node], cotangent: Tensor, *, is_last: bool = False
+) -> list[Tensor | None]:
     """Gradients at edges for a cotangent of the outputs, dense; None where nothing flows.
+
+    Args:
+        outputs: with their graph.
+        edges: nodes or parameters.
+        cotangent: of the outputs.
+        is_last: whether the graph may be freed on the way.
 
     Raises:
         InputError: if the outputs cannot be differentiated.
@@ -137,7 +145,7 @@ def gradients(outputs: Tensor, edges: Iterable[Node], cotangent: Tensor) -> list
         return []
     with differentiated():
         arrived = torch.autograd.grad(
-            outputs, edges, grad_outputs=cotangent, retain_graph=True, allow_unused=True
+            outputs, edges, grad_outputs=cotangent, retain_graph=not is_last, allow_unused=True
         )
     return [g.to_dense() if g is not None and g.is_sparse else g for g in arrived]
 

@@ -1,6 +1,7 @@
 """The exact tangent kernel of any module, on the module's device."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
-from ._memory import budget
+from ._layout import laid_out
+from ._memory import budget, keep_freed_memory
 from ._mixed_rows import refuse_mixed_rows, refuse_other_values
 from ._model import (
     Chosen,
@@ -95,9 +97,14 @@ def ntk(
     refuse_training_mode(model)
     with unchanged(model):
         batches = [usable(batch) for batch in batches]
-        return _kernel(
-            model, batches, output, parameters, trace_outputs, budget(memory, parameters)
-        )
+        most = budget(memory, parameters)
+        keep_freed_memory()
+        refuse_kept_values(model, batches[0], output)  # before any other call
+        laid = laid_out(model, batches, output)
+        if laid is not None:
+            with suppress(InputError):  # raised again below, if it is not of the layout
+                return _kernel(model, laid, output, parameters, trace_outputs, most)
+        return _kernel(model, batches, output, parameters, trace_outputs, most)
 
 
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
@@ -118,7 +125,6 @@ def _kernel(
 ) -> Tensor:
     dtype = parameter_dtype(parameters)
     counts = [n_rows(batch) for batch in batches]
-    refuse_kept_values(model, batches[0], output)
     pilot, pilot_is_apart = _pilot(model, batches, output)
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
     c = pilot.shape[1]

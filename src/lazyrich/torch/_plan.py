@@ -370,5 +370,6 @@ def _is_close(found: Tensor | float, exact: Tensor) -> bool:
     if not isinstance(found, Tensor):
         return not bool(exact.any())
     tolerance = 50 * torch.finfo(exact.dtype).eps ** 0.75
-    gap = (found.double() - exact.double()).norm()
-    return bool(gap <= tolerance * exact.double().norm()) or bool(gap == 0)
+    exact = exact.double()
+    gap = (found.double() - exact).norm()
+    return bool(gap <= tolerance * exact.norm()) or bool(gap == 0)

@@ -158,7 +158,10 @@ class Reading(TorchDispatchMode):
         self, func: OpOverload, types: PyTree, args: PyTree = (), kwargs: PyTree = None
     ) -> PyTree:
         kwargs = kwargs or {}
+        changes_nothing = _changes_nothing(func, args)
         made = func(*args, **kwargs)
+        if changes_nothing:
+            return made
         given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
         if _name(func).startswith("_scaled_dot_product"):
@@ -258,6 +261,17 @@ def _is_by_row(name: str, args: PyTree) -> bool:
 def _named(func: OpOverload, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
     names = (one.name for one in func._schema.arguments)
     return dict(zip(names, args, strict=False)) | kwargs
+
+
+def _changes_nothing(func: OpOverload, args: PyTree) -> bool:
+    """Whether memory is described as it was, beside axes of one entry, as pooling does."""
+    if func is not torch.ops.aten.as_strided_.default or len(args) != 3:
+        return False
+    one, size, strides = args
+    is_same = tuple(one.shape) == tuple(size) and one.storage_offset() == 0
+    return is_same and all(
+        k == 1 or a == b for k, a, b in zip(size, one.stride(), strides, strict=True)
+    )
 
 
 def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:

@@ -57,6 +57,7 @@ def _split(g: Tensor) -> Shared | None:
     tiny = torch.finfo(g.dtype).tiny
     weights = pattern / pattern.square().sum(1, keepdim=True).clamp_min(tiny)
     gains = (g * weights[:, None]).sum(2)
-    wanted = gains[:, :, None] * pattern[:, None]
-    bound = _TOLERANCE * torch.finfo(g.dtype).eps * wanted.abs()
-    return Shared(gains, pattern) if bool(((g - wanted).abs() <= bound).all()) else None
+    gap = torch.addcmul(g, gains[:, :, None], pattern[:, None], value=-1).abs_()
+    bound = _TOLERANCE * torch.finfo(g.dtype).eps
+    beyond = gap.addcmul_(gains[:, :, None].abs(), pattern[:, None].abs(), value=-bound)
+    return Shared(gains, pattern) if bool(beyond.amax() <= 0) else None

@@ -144,9 +144,10 @@ def _mul(reader: Reader, shape: tuple[int, ...]) -> Site | None:
 
 def _div(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     node = reader.node
-    if reader.position != 0 or not isinstance(node._saved_other, Tensor):
+    other = node._saved_other if reader.position == 0 else None
+    if not isinstance(other, Tensor):
         return None
-    return _sum_to(node, shape, lambda g: g / node._saved_other)
+    return _sum_to(node, shape, lambda g: g / other)
 
 
 def _expand(reader: Reader, shape: tuple[int, ...]) -> Site | None:

@@ -8,9 +8,9 @@ from torch import Tensor
 # Entries of a temporary: what a cache holds, and what keeps an accelerator busy.
 _MOST_ENTRIES = {"cpu": 1 << 20}
 _MOST_ENTRIES_ELSEWHERE = 1 << 26
-# A symmetric kernel is computed above its diagonal, in this many strips or more.
+# A symmetric kernel is computed above its diagonal, in about this many strips.
 _N_STRIPS = 6
-# Lower strips than this are multiplied at a lower rate.
+# Strips whose height is no multiple of this are multiplied at a lower rate.
 _LEAST_STRIP = 32
 # Rows that are mirrored at the diagonal at a time.
 _MIRRORED = 256
@@ -47,7 +47,7 @@ class Total:
             left, right = left.flatten(0, 1), right.flatten(0, 1)
         size = len(left)
         if self.is_symmetric and size >= 2 * _LEAST_STRIP:
-            size = max(_LEAST_STRIP, -(-size // _N_STRIPS))
+            size = -(-size // (_N_STRIPS * _LEAST_STRIP)) * _LEAST_STRIP
         for start in range(0, len(left), size):
             first = start if self.is_symmetric else 0
             part = self.values[start : start + size, first:]
