@@ -57,7 +57,7 @@ class LateRun(NamedTuple):
 
 
 _ALONE = {"metrics": [], "linearized": False, "n_evals": 120}
-_NORM = "parameters that are longer than needed"
+_NORM = "a parameter norm that is larger than needed"
 _INITIAL = "large initial outputs"
 _LAZY = "lazy training"
 
