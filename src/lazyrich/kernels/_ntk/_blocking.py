@@ -23,6 +23,9 @@ _FACTOR_BYTES = 512 * 2**20
 _SHARE_OF_FREE = 5
 # What one backward pass, or one block of the kernel with its temporaries, may take.
 _WORK_BYTES = 256 * 2**20
+# From this on passes of all outputs at once are slower than a few outputs at a time, whose
+# values stay in the cache.
+_LARGE_PASS_BYTES = 64 * 2**20
 # Rows × outputs of one backward pass where outputs are taken a few at a time: large enough for
 # fast matrix products.
 _PASS_EXTENT = 64
@@ -84,7 +87,8 @@ def make_layout(
     row_bytes = _factor_bytes(plan, c)
     work = _WORK_BYTES if part is None else min(_WORK_BYTES, part)
     block_work = _WORK_BYTES if part is None else min(_WORK_BYTES, part)
-    chunk = max(1, work // max(1, _pass_bytes(plan, c) + row_bytes))
+    pass_bytes = _pass_bytes(plan, c) + row_bytes
+    chunk = max(1, work // max(1, pass_bytes))
     if block_size is not None:
         chunk = min(chunk, block_size)
         block = block_size
@@ -92,7 +96,8 @@ def make_layout(
         extent = _TRACED_EXTENT if traced else max(1, _FULL_EXTENT // c)
         widest = max(1, int((block_work / (item * _pair_numbers(plan, traced))) ** 0.5))
         block = min(extent, widest)
-    if traced and chunk < n_rows <= block:
+    is_large = n_rows > chunk or n_rows * pass_bytes > _LARGE_PASS_BYTES
+    if traced and is_large and n_rows <= block:
         few = _pass_outputs(plan, n_rows, work)
         if few < c:
             return Layout(block, n_rows, True, part, few)
