@@ -47,8 +47,8 @@ SIDES = (
 # Float32 sums of up to a million products, in different orders.
 TOLERANCE = 1e-4
 MOST_BYTES = 8 * 2**30
-# A side this much slower than the fastest is timed in the first rounds alone.
-SLOW, SLOW_ROUNDS, MOST_ROUNDS = 5.0, 3, 40
+# A side this many times slower than the fastest is timed in the first round alone.
+SLOW, LEAST_ROUNDS, MOST_ROUNDS = 5.0, 3, 40
 
 
 class Side:
@@ -72,7 +72,7 @@ class Side:
         begin = time.perf_counter()
         watch = threading.Thread(target=self._watch, args=(begin + limit, limit))
         watch.start()
-        ready = any(line.strip() == "READY" for line in self.process.stdout)
+        ready = any(line.strip() == "READY" for line in self.process.stdout or ())
         self.is_done = True
         watch.join()
         if ready and self.failure is None:
@@ -122,15 +122,15 @@ def resident_bytes(pid):
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
-def measure(name, n_cores, seconds, limit, peer_python):
-    """All sides of one case on some cores."""
+def measure(name, n_cores, chosen, *, seconds, limit, peer_python):
+    """Some sides of one case, ours first, on some cores."""
     cores = set(sorted(os.sched_getaffinity(0))[-n_cores:])
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
         params, x = networks.inputs(name, jnp.float32)
         np.savez(inputs, **params, **{"rows of the input": x})
         sides, rows, reference = {}, {}, None
-        for side in SIDES:
+        for side in chosen:
             python = peer_python if side.startswith("neural") else sys.executable
             started = Side(python, name, side, inputs, folder, cores)
             kernel = started.kernel(limit)
@@ -165,13 +165,12 @@ def judged(side, kernel, reference):
 
 
 def take_turns(sides, seconds):
-    begin, rounds = time.perf_counter(), 0
-    while rounds < SLOW_ROUNDS or (time.perf_counter() - begin < seconds and rounds < MOST_ROUNDS):
-        fastest = min((np.median(s.processor_seconds) for s in sides if rounds), default=np.inf)
-        for side in sides:
-            is_slow = rounds and np.median(side.processor_seconds) > SLOW * fastest
-            if rounds < SLOW_ROUNDS or not is_slow:
-                side.call()
+    begin, rounds, chosen = time.perf_counter(), 0, list(sides)
+    while rounds < LEAST_ROUNDS or (time.perf_counter() - begin < seconds and rounds < MOST_ROUNDS):
+        for side in chosen:
+            side.call()
+        fastest = min(side.processor_seconds[0] for side in chosen)
+        chosen = [side for side in chosen if side.processor_seconds[0] <= SLOW * fastest]
         rounds += 1
 
 
@@ -190,6 +189,7 @@ def summary(name, n_cores, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", nargs="*", choices=WANTED, default=list(WANTED))
+    parser.add_argument("--side", nargs="*", choices=SIDES[1:], default=SIDES[1:])
     parser.add_argument("--cores", nargs="*", type=int, default=[1, os.cpu_count()])
     parser.add_argument("--seconds", type=float, default=40.0, help="of rounds for each case")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for a first kernel")
@@ -201,7 +201,14 @@ def main():
     jax.config.update("jax_platforms", "cpu")
     for name in given.case:
         for n_cores in given.cores:
-            found = measure(name, n_cores, given.seconds, given.limit, peer_python)
+            found = measure(
+                name,
+                n_cores,
+                [SIDES[0], *(side for side in SIDES[1:] if side in given.side)],
+                seconds=given.seconds,
+                limit=given.limit,
+                peer_python=peer_python,
+            )
             results = json.loads(given.out.read_text()) if given.out.exists() else {"cases": {}}
             results["cases"].setdefault(name, {})[str(n_cores)] = found
             results["machine"] = machine()
