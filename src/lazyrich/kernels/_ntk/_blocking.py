@@ -112,13 +112,15 @@ def _pass_outputs(plan: Plan, n_rows: int, most: int) -> int:
     """Outputs for which one backward pass of all rows is made; all if that does not help.
 
     The patches of convolutions are the same for all outputs, and too many to be read again
-    for each.
+    for each; so are what pairs of rows hold if they are more than what the passes write.
     """
     c = plan.n_outputs
-    if plan.has_convolutions:
-        return c
     few = min(c, max(1, _PASS_EXTENT // n_rows))
     few = max(k for k in range(1, few + 1) if c % k == 0)
+    item = product_dtype(plan.program).itemsize
+    read_again = n_rows * (c // few) * _pair_numbers(plan, True) * item
+    if plan.has_convolutions or read_again > _pass_bytes(plan, c):
+        return c
     taken = n_rows * (_pass_bytes(plan, few) + _factor_bytes(plan, few))
     return few if taken <= most else c
 
