@@ -87,7 +87,8 @@ def _larger_networks() -> list[str]:
         f"| {title} | {_readable(1e3 * found['ours_seconds'])} ms | {PEERS[found['best']]}, "
         f"{_readable(1e3 * found['seconds'])} ms | {_readable(found['ratio'])} |"
         for name, title in NETWORKS.items()
-        for found in [cases[name]["1"]]
+        for found in [cases.get(name, {}).get("1")]
+        if found
     ]
 
 
