@@ -44,6 +44,7 @@ docs: $(VENV)/.docs
 benchmark: $(VENV)/.dev
 	$(BIN)/python benchmarks/committee.py
 	$(BIN)/python benchmarks/ntk/run.py
+	$(BIN)/python benchmarks/ntk/peers.py
 	$(BIN)/python benchmarks/training/run.py
 	$(BIN)/python benchmarks/training/many.py
 	$(BIN)/python benchmarks/sweeps/overhead.py

@@ -20,8 +20,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from networks import attend, convolve, normalise
 from ratios import plain
-from zoo import attend, convolve, normalise
 
 from lazyrich.kernels import ntk
 

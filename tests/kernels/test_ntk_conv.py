@@ -126,6 +126,26 @@ def test_convolutions_in_one_form_are_the_same(strides, size, padding):
             np.testing.assert_allclose(found, wanted, rtol=RTOL, atol=RTOL)
 
 
+@pytest.mark.parametrize("n_features", [1, 6, 15, 16])
+@pytest.mark.parametrize(
+    ("width", "size", "padding", "stride"),
+    [(1, 1, (0, 0), 1), (2, 2, (0, 0), 1), (9, 3, (1, 1), 1), (9, 4, (3, 0), 1),
+     (9, 3, (-2, -3), 1), (9, 3, (1, 1), 2)],
+)  # fmt: skip
+def test_neighbours_at_once_are_those_one_by_one(n_features, width, size, padding, stride):
+    def convolve(x, w):
+        options = {"padding": ((1, 0), padding), "dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+        return jax.lax.conv_general_dilated(x, w, (2, stride), **options)
+
+    x, w = draw(0, 2, 5, width, 2), draw(1, 2, size, 2, n_features)
+    wanted = convolve(x, w)
+    found = with_plain_convolutions(convolve, x, w)
+    np.testing.assert_allclose(found, wanted, rtol=RTOL, atol=RTOL)
+    convolutions = str(jax.make_jaxpr(lambda x, w: with_plain_convolutions(convolve, x, w))(x, w))
+    is_widened = "pad" in convolutions.split("conv_general_dilated")[0]
+    assert is_widened == (n_features < 16 and stride == 1 and size > 1 and wanted.shape[2] > 1)
+
+
 def conv(x, kernel, stride=1):
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), "SAME", dimension_numbers=IMAGES

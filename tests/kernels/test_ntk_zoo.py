@@ -13,6 +13,8 @@ import pytest
 from oracles.jacobians import kernel_by_jacobians
 
 from lazyrich.kernels import explain_ntk, ntk
+from lazyrich.kernels._ntk import _blocking
+from lazyrich.kernels._ntk._output_blocks import sum_over_blocks
 
 # Rounding of float64 sums over a few thousand products of numbers of order one.
 RTOL = 1e-11
@@ -408,6 +410,30 @@ def test_traced_blocks_of_two_input_sets_are_the_contraction_of_jacobians(name):
     predict, params, x, _ = NETWORKS[name]()
     expected = np.einsum("ijaa->ij", by_jacobians(name)[:, 1:4])
     kernel = ntk(predict, params, x, x[1:4], trace_outputs=True, block_size=2)
+    np.testing.assert_allclose(kernel, expected, rtol=RTOL, atol=RTOL * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS]
+)
+@pytest.mark.parametrize("other", [None, slice(1, 4)])
+def test_one_output_at_a_time_is_the_contraction_of_jacobians(
+    name, other, monkeypatch, compiles_anew
+):
+    # Every network counts as large.
+    monkeypatch.setattr(_blocking, "_LARGE_PASS_BYTES", 0)
+    monkeypatch.setattr(_blocking, "_pass_outputs", lambda *_: 1)
+    blocks = []
+    monkeypatch.setattr(
+        _blocking,
+        "sum_over_blocks",
+        lambda *a: blocks.append(a[1].shape) or sum_over_blocks(*a),
+    )
+    predict, params, x, _ = NETWORKS[name]()
+    expected = np.einsum("ijaa->ij", by_jacobians(name)[:, other or slice(None)])
+    kernel = ntk(predict, params, x, None if other is None else x[other], trace_outputs=True)
+    c = by_jacobians(name).shape[-1]
+    assert blocks == ([(c, 1, c)] if c > 1 else [])
     np.testing.assert_allclose(kernel, expected, rtol=RTOL, atol=RTOL * np.abs(expected).max())
 
 

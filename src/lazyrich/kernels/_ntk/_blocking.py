@@ -13,6 +13,7 @@ from jaxtyping import Array, PyTree
 from ._contract import contract
 from ._factors import Factors, factors, product_dtype
 from ._liveness import ENTRYWISE
+from ._output_blocks import sum_over_blocks
 from ._plan import Plan, multiplies_cotangents_first
 from ._work import FREE
 
@@ -22,6 +23,12 @@ _FACTOR_BYTES = 512 * 2**20
 _SHARE_OF_FREE = 5
 # What one backward pass, or one block of the kernel with its temporaries, may take.
 _WORK_BYTES = 256 * 2**20
+# From this on passes of all outputs at once are slower than a few outputs at a time, whose
+# values stay in the cache.
+_LARGE_PASS_BYTES = 64 * 2**20
+# Rows × outputs of one backward pass where outputs are taken a few at a time: large enough for
+# fast matrix products.
+_PASS_EXTENT = 64
 # Rows × outputs of a block: large enough for fast matrix products, small enough for the
 # block to be mirrored and summed while it is in the cache.
 _FULL_EXTENT = 512
@@ -44,12 +51,15 @@ class Layout:
         chunk_size: rows of one backward pass.
         has_kept_factors: whether the factors of all rows are held at once.
         jacobian_bytes: what the parts of two sets of Jacobians may take, or None.
+        pass_outputs: outputs of one backward pass; fewer than all if the kernel of all rows
+            is computed for some outputs at a time.
     """
 
     block_size: int
     chunk_size: int
     has_kept_factors: bool
-    jacobian_bytes: int | None = None
+    jacobian_bytes: int | None
+    pass_outputs: int
 
 
 def make_layout(
@@ -74,10 +84,11 @@ def make_layout(
     part = None if work_bytes is None else max(1, work_bytes // 4)
     program, c = plan.program, plan.n_outputs
     item = product_dtype(program).itemsize
-    row_bytes = _factor_bytes(plan)
+    row_bytes = _factor_bytes(plan, c)
     work = _WORK_BYTES if part is None else min(_WORK_BYTES, part)
     block_work = _WORK_BYTES if part is None else min(_WORK_BYTES, part)
-    chunk = max(1, work // max(1, _pass_bytes(plan) + row_bytes))
+    pass_bytes = _pass_bytes(plan, c) + row_bytes
+    chunk = max(1, work // max(1, pass_bytes))
     if block_size is not None:
         chunk = min(chunk, block_size)
         block = block_size
@@ -85,11 +96,33 @@ def make_layout(
         extent = _TRACED_EXTENT if traced else max(1, _FULL_EXTENT // c)
         widest = max(1, int((block_work / (item * _pair_numbers(plan, traced))) ** 0.5))
         block = min(extent, widest)
+    is_large = n_rows > chunk or n_rows * pass_bytes > _LARGE_PASS_BYTES
+    if traced and is_large and n_rows <= block:
+        few = _pass_outputs(plan, n_rows, work)
+        if few < c:
+            return Layout(block, n_rows, True, part, few)
     most = _kept_bytes(free) if part is None else part
     kept = n_rows * row_bytes <= most
     if not kept:
         block = min(block, max(1, most // (2 * row_bytes)))
-    return Layout(block, chunk, kept, part)
+    return Layout(block, chunk, kept, part, c)
+
+
+def _pass_outputs(plan: Plan, n_rows: int, most: int) -> int:
+    """Outputs for which one backward pass of all rows is made; all if that does not help.
+
+    The patches of convolutions are the same for all outputs, and too many to be read again
+    for each; so are what pairs of rows hold if they are more than what the passes write.
+    """
+    c = plan.n_outputs
+    few = min(c, max(1, _PASS_EXTENT // n_rows))
+    few = max(k for k in range(1, few + 1) if c % k == 0)
+    item = product_dtype(plan.program).itemsize
+    read_again = n_rows * (c // few) * _pair_numbers(plan, True) * item
+    if plan.has_convolutions or read_again > _pass_bytes(plan, c):
+        return c
+    taken = n_rows * (_pass_bytes(plan, few) + _factor_bytes(plan, few))
+    return few if taken <= most else c
 
 
 def blocked_kernel(
@@ -114,6 +147,8 @@ def blocked_kernel(
     Returns:
         Θ, (n, m) if traced, else (n, m, c, c).
     """
+    if layout.pass_outputs < plan.n_outputs:
+        return _over_outputs(plan, leaves, x, x2, layout)
     other = x if x2 is None else x2
     sizes = (_even(len(x), layout.block_size), _even(len(other), layout.block_size))
     shape = (len(x), len(other)) + (() if traced else (plan.n_outputs,) * 2)
@@ -134,6 +169,24 @@ def blocked_kernel(
         return block(left(0), 0)
     rows = _once_in_a_row(left) if not layout.has_kept_factors else _at_each_block(left)
     return _fill(block, rows, jax.ShapeDtypeStruct(shape, dtype), sizes, is_symmetric=x2 is None)
+
+
+def _over_outputs(
+    plan: Plan, leaves: Sequence[Array], x: Array, x2: Array | None, layout: Layout
+) -> Array:
+    """The traced kernel, summed over blocks of outputs; all rows at once."""
+
+    def kernel(basis: Array, given: PyTree) -> Array:
+        leaves, x, x2 = given
+        left = factors(plan, leaves, x, basis)
+        right = left if x2 is None else factors(plan, leaves, x2, basis)
+        value = contract(plan, left, right, traced=True, jacobian_bytes=layout.jacobian_bytes)
+        value = jnp.zeros(()) if value is None else value
+        return jnp.broadcast_to(value, (len(x), len(x if x2 is None else x2)))
+
+    c, dtype = plan.n_outputs, plan.program.shapes[plan.program.outputs[0]].dtype
+    blocks = jnp.eye(c, dtype=dtype).reshape(-1, layout.pass_outputs, c)
+    return sum_over_blocks(kernel, blocks, (list(leaves), x, x2)).astype(dtype)
 
 
 class _Rows(NamedTuple):
@@ -260,9 +313,9 @@ def _map(
     return Factors(cotangents, activations, weights, jacobians, narrow)
 
 
-def _factor_bytes(plan: Plan) -> int:
-    """Bytes of the factors of one row."""
-    shapes, c = plan.program.shapes, plan.n_outputs
+def _factor_bytes(plan: Plan, c: int) -> int:
+    """Bytes of the factors of one row and c outputs."""
+    shapes = plan.program.shapes
     count = sum(c * int(np.prod(shapes[plan.program.inputs[p]].shape)) for p in plan.explicit)
     for group in plan.groups:
         count += c * group.n_batches * group.n_positions * group.n_units
@@ -276,9 +329,9 @@ def _factor_bytes(plan: Plan) -> int:
     return count * product_dtype(plan.program).itemsize
 
 
-def _pass_bytes(plan: Plan) -> int:
-    """Bytes that the forward pass and the backward passes of one row take for a while."""
-    program, c = plan.program, plan.n_outputs
+def _pass_bytes(plan: Plan, c: int) -> int:
+    """Bytes that the forward and c backward passes of one row take for a while."""
+    program = plan.program
     rowwise = program.depends_on(program.inputs[-1:])
     sizes = {slot: int(np.prod(program.shapes[slot].shape)) for slot in rowwise}
     kept: set[int] = set()
@@ -326,4 +379,6 @@ def layout_bytes(plan: Plan, layout: Layout, n_rows: int, *, traced: bool) -> in
     """An estimate of all that is held at once beside the kernel."""
     held = n_rows if layout.has_kept_factors else 2 * min(layout.block_size, n_rows)
     block = work_bytes(plan, layout, n_rows, n_rows, traced=traced)
-    return held * _factor_bytes(plan) + min(layout.chunk_size, n_rows) * _pass_bytes(plan) + block
+    c = layout.pass_outputs
+    passes = min(layout.chunk_size, n_rows) * _pass_bytes(plan, c)
+    return held * _factor_bytes(plan, c) + passes + block

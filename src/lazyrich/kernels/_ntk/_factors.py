@@ -49,13 +49,16 @@ def product_dtype(program: Program) -> np.dtype:
     return jnp.promote_types(jnp.float32, program.shapes[program.outputs[0]].dtype)
 
 
-def factors(plan: Plan, leaves: Sequence[Array], rows: Array) -> Factors:
+def factors(
+    plan: Plan, leaves: Sequence[Array], rows: Array, basis: Array | None = None
+) -> Factors:
     """The factors of some rows, by one backward pass per output for all parameters.
 
     Args:
         plan: the plan.
         leaves: the parameter arrays.
         rows: rows of the input, (n, ...).
+        basis: which sums of outputs count as outputs, (outputs, c); None means each output.
     """
     member_axes = tuple(tuple(0 for _ in group.members) for group in plan.groups)
     cotangent_axes = tuple(None if group.is_constant else 0 for group in plan.groups)
@@ -63,16 +66,18 @@ def factors(plan: Plan, leaves: Sequence[Array], rows: Array) -> Factors:
     narrow_axes = (0,) * len(plan.bottlenecks)
     axes = Factors._make((cotangent_axes, member_axes, member_axes, jacobian_axes, narrow_axes))
 
-    def made(leaves: Sequence[Array], rows: Array) -> Factors:
-        return jax.vmap(lambda row: row_factors(plan, leaves, row), out_axes=axes)(rows)
+    def made(leaves: Sequence[Array], rows: Array, basis: Array | None) -> Factors:
+        return jax.vmap(lambda row: row_factors(plan, leaves, row, basis), out_axes=axes)(rows)
 
-    if any(step.name == "conv_general_dilated" for step in plan.program.steps):
-        return with_plain_convolutions(made, list(leaves), rows)
-    return made(leaves, rows)
+    if plan.has_convolutions:
+        return with_plain_convolutions(made, list(leaves), rows, basis)
+    return made(leaves, rows, basis)
 
 
-def row_factors(plan: Plan, leaves: Sequence[Array], row: Array) -> Factors:
-    """The factors of one row."""
+def row_factors(
+    plan: Plan, leaves: Sequence[Array], row: Array, basis: Array | None = None
+) -> Factors:
+    """The factors of one row, as `factors`."""
     program = plan.program
     every = (*plan.groups, *plan.formed)
     wanted = _wanted_slots(every)
@@ -94,10 +99,11 @@ def row_factors(plan: Plan, leaves: Sequence[Array], row: Array) -> Factors:
 
     chosen = [leaves[param] for param in differentiated]
     output, pull_back, values = jax.vjp(outputs, zeros, chosen, has_aux=True)
-    basis = jnp.eye(plan.n_outputs, dtype=output.dtype)
+    if basis is None:
+        basis = jnp.eye(plan.n_outputs, dtype=output.dtype)
     taps, jacobians = jax.vmap(pull_back)(basis)
     dtype = product_dtype(program)
-    c = plan.n_outputs
+    c = len(basis)
     narrow = [
         _through_bottleneck(program, way, leaves, jacobian, taps).astype(dtype)
         for way, jacobian in zip(plan.bottlenecks, jacobians[len(plan.explicit) :], strict=True)

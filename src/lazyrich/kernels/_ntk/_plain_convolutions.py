@@ -16,6 +16,9 @@ from jaxtyping import Array, PyTree
 from ._program import Step
 from ._trace import flatten
 
+# Of fewer features in the result XLA's convolutions are slow, several times for some.
+_FEW_FEATURES = 16
+
 
 def with_plain_convolutions(function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
     """What a function gives, with its convolutions, and those of derivatives in it, rewritten."""
@@ -108,12 +111,53 @@ def _of_remainder(
 def _convolve(
     step: Step, x: Array, filters: Array, padding: Sequence[PyTree], dilation: tuple[int, ...]
 ) -> Array:
+    """A convolution in the usual order of axes; of few features several neighbours at once.
+
+    Filters that stand beside each other in wider ones, with zeros around them, give the
+    results of as many neighbours as features of one result.
+    """
+    strides = tuple(step.params["window_strides"])
+    n_features = filters.shape[-1]
+    low, high = padding[-1]
+    width = x.shape[-2] + low + high - filters.shape[-3] + 1
+    count = _neighbours(step, filters, dilation, width)
+    if count == 1:
+        return _as_it_is(step, x, filters, strides, padding, dilation)
+    rest = [(0, 0)] * (filters.ndim - 3)
+    parts = [jnp.pad(filters, [*rest, (k, count - 1 - k), (0, 0), (0, 0)]) for k in range(count)]
+    full = -(-width // count) * count
+    padding = [*padding[:-1], (low, high + full - width)]
+    strides = (*strides[:-1], count)
+    result = _as_it_is(step, x, jnp.concatenate(parts, -1), strides, padding, dilation)
+    return result.reshape(*result.shape[:-2], full, n_features)[..., :width, :]
+
+
+def _neighbours(step: Step, filters: Array, dilation: tuple[int, ...], width: int) -> int:
+    """How many neighbours along the last axis of places to compute at once."""
+    params, n_features = step.params, filters.shape[-1]
+    is_plain = params["window_strides"][-1] == params["rhs_dilation"][-1] == dilation[-1] == 1
+    if not is_plain or params["feature_group_count"] > 1 or filters.shape[-3] == 1:
+        return 1
+    if not 0 < n_features < _FEW_FEATURES:
+        return 1
+    most = min(width, 2 * _FEW_FEATURES // n_features)
+    return max((k for k in (2, 4, 8) if k <= most), default=1)
+
+
+def _as_it_is(
+    step: Step,
+    x: Array,
+    filters: Array,
+    strides: Sequence[int],
+    padding: Sequence[PyTree],
+    dilation: tuple[int, ...],
+) -> Array:
     places = "".join(chr(ord("0") + k) for k in range(len(dilation)))
     numbers = (f"N{places}C", f"{places}IO", f"N{places}C")
     return jax.lax.conv_general_dilated(
         x,
         filters,
-        step.params["window_strides"],
+        strides,
         padding,
         lhs_dilation=dilation,
         rhs_dilation=step.params["rhs_dilation"],

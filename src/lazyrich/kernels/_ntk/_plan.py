@@ -163,6 +163,11 @@ class Plan:
     crosses: tuple[Cross, ...] = ()
     bottlenecks: tuple[Bottleneck, ...] = ()
 
+    @property
+    def has_convolutions(self) -> bool:
+        """Whether the predictor has any."""
+        return any(step.name == "conv_general_dilated" for step in self.program.steps)
+
     def structured(self, param: int) -> list[tuple[Group, Member]]:
         """The groups and members through which a parameter goes without its Jacobian."""
         groups = [group for group in self.groups if not group.forms_jacobians]
