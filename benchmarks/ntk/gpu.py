@@ -17,8 +17,8 @@ import cases
 import jax
 import jax.numpy as jnp
 import large
+import networks
 import numpy as np
-import zoo
 from ratios import plain, structured
 
 from lazyrich.kernels import explain_ntk, ntk
@@ -34,9 +34,9 @@ LARGE = ("resnet18", "gpt2_two_layers", "million_convolutional")
 
 def of_case(name, dtype):
     """Predictor, whether traced, parameters and rows."""
-    if name in zoo.SIZES:
-        predict, *_, traced, _ = zoo.SIZES[name]
-        return predict, traced, *zoo.inputs(name, dtype)
+    if name in networks.SIZES:
+        predict, *_, traced, _ = networks.SIZES[name]
+        return predict, traced, *networks.inputs(name, dtype)
     predict, make, traced = cases.CASES[name]
     given = jax.tree.map(
         lambda leaf: jnp.asarray(leaf, dtype if leaf.dtype.kind == "f" else None), make()

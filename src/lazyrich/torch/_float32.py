@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from operator import attrgetter
 
 import torch
 
@@ -36,7 +37,7 @@ def full_float32() -> Generator[None]:
 @contextmanager
 def _by_operation() -> Generator[None]:
     """The same in the newer way, from PyTorch 2.9 on."""
-    parts = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    parts = attrgetter("cuda.matmul", "cudnn.conv", "cudnn.rnn")(torch.backends)
     before = [part.fp32_precision for part in parts]
     try:
         for part in parts:
