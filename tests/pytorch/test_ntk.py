@@ -339,3 +339,29 @@ def test_layout_of_images_that_only_a_backward_pass_reads():
         copy.deepcopy(nn.Sequential(model, nn.Flatten())).double(), x.double()
     )
     assert gap(lzt.ntk(Read(), x).double(), wanted) < 1e-5
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("is_transposed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_memory_of_a_row_counts_its_patches(groups, is_transposed, dtype, monkeypatch):
+    """Those of 7 × 7 pixels are 49 times as large as the image that they are cut from."""
+    found = []
+    module = importlib.import_module("lazyrich.torch._ntk")
+    monkeypatch.setattr(module, "bytes_per_row", noted(module.bytes_per_row, found))
+    kind = nn.ConvTranspose2d if is_transposed else nn.Conv2d
+    layer = kind(4, 4, 7, padding=3, groups=groups)
+    model = nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(dtype)
+    lzt.ntk(model, torch.randn(3, 4, 9, 9, dtype=dtype))
+    of_row, of_output = found[0]
+    assert of_row + of_output >= 49 * 4 * 81 * dtype.itemsize
+
+
+def noted(function, found):
+    """The same function, whose results are put into a list."""
+
+    def note(*args):
+        found.append(function(*args))
+        return found[-1]
+
+    return note
