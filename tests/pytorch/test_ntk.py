@@ -1,5 +1,6 @@
 """Oracle: explicit float64 Jacobians, one backward pass for each row and output."""
 
+import copy
 import importlib
 
 import pytest
@@ -289,3 +290,78 @@ def test_layout_of_images_changes_nothing(kind):
     wanted = torch_zoo.kernel(plain.double(), x.double())
     assert gap(lzt.ntk(model, x).double(), wanted) < 1e-5
     assert x.is_contiguous()
+
+
+@pytest.mark.parametrize("kind", ["asks", "as it lies"])
+@pytest.mark.parametrize("hidden_by", ["a blank image", "a last layer of zeros"])
+def test_layout_of_images_that_no_output_shows(kind, hidden_by):
+    torch.manual_seed(0)
+    model, x = Strided(kind), torch.randn(6, 3, 8, 8)
+    if hidden_by == "a blank image":
+        nn.init.zeros_(model.first.bias)  # the first row is as it was also if it is doubled
+        x[0] = 0
+    else:
+        nn.init.zeros_(model.last.weight)
+    plain = Strided("plain")
+    plain.load_state_dict(model.state_dict())
+    wanted = torch_zoo.kernel(plain.double(), x.double())
+    assert gap(lzt.ntk(model, x).double(), wanted) < 1e-5
+
+
+class LayoutInBackward(torch.autograd.Function):
+    """The identity, whose backward pass is that of contiguous gradients alone."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g if g.is_contiguous() else 2 * g
+
+
+def test_layout_of_images_that_only_a_backward_pass_reads():
+    torch.manual_seed(0)
+    model, x = (
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Conv2d(4, 2, 6)),
+        torch.randn(5, 3, 8, 8),
+    )
+
+    class Read(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return self.model[2](LayoutInBackward.apply(self.model[:2](x))).flatten(1)
+
+    wanted = torch_zoo.kernel(
+        copy.deepcopy(nn.Sequential(model, nn.Flatten())).double(), x.double()
+    )
+    assert gap(lzt.ntk(Read(), x).double(), wanted) < 1e-5
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("is_transposed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_memory_of_a_row_counts_its_patches(groups, is_transposed, dtype, monkeypatch):
+    """Those of 7 × 7 pixels are 49 times as large as the image that they are cut from."""
+    found = []
+    module = importlib.import_module("lazyrich.torch._ntk")
+    monkeypatch.setattr(module, "bytes_per_row", noted(module.bytes_per_row, found))
+    kind = nn.ConvTranspose2d if is_transposed else nn.Conv2d
+    layer = kind(4, 4, 7, padding=3, groups=groups)
+    model = nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(dtype)
+    lzt.ntk(model, torch.randn(3, 4, 9, 9, dtype=dtype))
+    of_row, of_output = found[0]
+    assert of_row + of_output >= 49 * 4 * 81 * dtype.itemsize
+
+
+def noted(function, found):
+    """The same function, whose results are put into a list."""
+
+    def note(*args):
+        found.append(function(*args))
+        return found[-1]
+
+    return note

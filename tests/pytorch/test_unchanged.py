@@ -1,5 +1,7 @@
 """Oracle: law, a model measured is the model as it was, to the last bit."""
 
+import threading
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -299,3 +301,38 @@ def test_a_model_that_changes_its_inputs_in_place(name):
     for _ in range(2):
         torch.testing.assert_close(linearized(x.clone()), other(x))
         assert not scaled(x.clone()).any()
+
+
+@pytest.mark.parametrize("measured", [lzt.ntk, lzt.sketch])
+def test_rows_that_the_model_made_are_constants(measured):
+    """Their graph is the caller's, and no part of the kernel."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    x = model(torch.randn(5, 3))
+    found, wanted = measured(model, x), measured(model, x.detach())
+    if measured is lzt.sketch:
+        found, wanted = (torch.from_numpy(one.products) for one in (found, wanted))
+    torch.testing.assert_close(found, wanted)
+    x.sum().backward()  # through a graph that nobody has freed
+    assert model[0].weight.grad is not None
+
+
+def test_several_threads_measure_one_model():
+    """While one moves the parameters that are zero, no other one reads them."""
+    model, x = nn.Sequential(nn.Linear(4, 30), nn.Tanh(), nn.Linear(30, 3)), torch.randn(6, 4)
+    for name, p in model.named_parameters():
+        if "bias" in name:
+            nn.init.zeros_(p)
+    before, wanted, found = state(model), lzt.ntk(model, x), []
+
+    def measure():
+        found.extend(lzt.ntk(model, x) for _ in range(10))
+
+    threads = [threading.Thread(target=measure) for _ in range(3)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(found) == 30
+    for one in found:
+        torch.testing.assert_close(one, wanted)
+    assert_unchanged(before, model)

@@ -258,30 +258,48 @@ def _whole(part: Part) -> Tensor:
     return part if isinstance(part, Tensor) else matrix_gradient(part)
 
 
+@torch.no_grad()
 def bytes_per_row(
-    values: Tensor, parameters: dict[str, nn.Parameter], routes: dict[str, Route]
+    values: Tensor,
+    parameters: dict[str, nn.Parameter],
+    routes: dict[str, Route],
+    dtype: torch.dtype,
 ) -> tuple[float, float]:
-    """Memory that a row takes: its graph, and what is kept for each output.
+    """Memory that a row takes: its graph and activations, and what is kept for each output.
 
     Args:
         values: of a few rows, with their graph.
         parameters: by name.
         routes: by parameter.
+        dtype: in which products are formed.
 
     Returns:
-        Bytes of a row's graph; bytes of the cotangents and gradients of one output.
+        Bytes of a row's graph and activations; bytes of the cotangents and gradients of one
+        output.
     """
-    graph = Graph(values)
-    n = len(values)
-
-    def size(nodes: Iterable[Node]) -> int:
-        return sum(torch.Size(value_shape(node)).numel() for node in nodes)
-
-    saved = size(node for node in graph.nodes() if node._input_metadata)
-    met = size({m.site.node for route in routes.values() for m in route.meetings})
+    graph, n = Graph(values), len(values)
+    saved = sum(_entries(node) for node in graph.nodes() if node._input_metadata)
+    sites = [m.site for route in routes.values() for m in route.meetings]
+    # Patches of images are many times as large as these.
+    products = [one for one in sites if isinstance(one, Product)]
+    activations = sum(one.activation().numel() for one in products)
+    passing = max((one.n_passing for one in sites if not isinstance(one, Product)), default=0)
+    cotangents = sum(_entries_kept(one, values.device) for one in products)
+    summed = {one.node for one in sites} - {one.node for one in products}
+    cotangents += sum(map(_entries, summed))
     whole = sum(
         parameters[name].numel()
         for name, route in routes.items()
         if route.is_used and not (route.meetings and _is_all_products(route))
     )
-    return 12.0 * saved / n, 4.0 * (met / n + whole)
+    of_row = 3 * saved + activations + passing
+    return dtype.itemsize * of_row / n, dtype.itemsize * (cotangents / n + whole)
+
+
+def _entries(node: Node) -> int:
+    return torch.Size(value_shape(node)).numel()
+
+
+def _entries_kept(site: Product, device: torch.device) -> int:
+    """Entries of what a site makes of one cotangent."""
+    return site.cotangent(torch.zeros(value_shape(site.node), device=device)).numel()

@@ -1,18 +1,36 @@
 """Images laid out pixel by pixel, the channels of each side by side.
 
-On a processor, convolutions and their backward passes take less time so. A model may read
-how its inputs are laid out: its outputs are compared, and what fails is run as it was given.
+On a processor, convolutions and their backward passes take less time so. A model that reads
+how values are laid out, that fails, or that has code of its own in the backward pass is run
+as it was given.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import PyTree
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
-from ._rows import Inputs, Output, rows, values_of
+from ._graph import has_code_of_a_user
+from ._row_axis import LEAVING
+from ._rows import Inputs, Output, outputs, rows
+
+# What depends on the layout of its argument. An output need not show it: not that of a blank
+# image, nor any where the last layer is zero.
+_READING = LEAVING | {
+    torch.as_strided,
+    *(
+        getattr(Tensor, name)
+        for name in (
+            "as_strided", "as_strided_", "dim_order", "is_contiguous", "resize_", "resize_as_",
+            "set_", "stride",
+        )
+    ),
+}  # fmt: skip
 
 
 def laid_out(model: nn.Module, batches: Sequence[Inputs], output: Output) -> list[Inputs] | None:
@@ -24,21 +42,43 @@ def laid_out(model: nn.Module, batches: Sequence[Inputs], output: Output) -> lis
         output: as for `lazyrich.torch.ntk`.
 
     Returns:
-        None if there are no such images, or if the model's outputs for a first row are others.
+        None if there are no such images, or if the model's outputs may depend on the layout;
+        one row is run.
     """
     leaves = [leaf for batch in batches for leaf in pytree.tree_leaves(batch)]
-    has_layers = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    if not has_layers or not any(_is_image(leaf) for leaf in leaves):
+    modules = list(model.modules())
+    has_layers = any(isinstance(module, nn.Conv2d) for module in modules)
+    # Of a scripted part it would not be seen what it reads.
+    is_seen = not any(isinstance(module, torch.jit.ScriptModule) for module in modules)
+    if not has_layers or not is_seen or not any(_is_image(leaf) for leaf in leaves):
         return None
     made = [pytree.tree_map(_by_pixel, batch) for batch in batches]
     try:
-        pairs = [
-            [values_of(model, rows(one, 0, 1), output) for one in pair]
-            for pair in zip(batches, made, strict=True)
-        ]
+        with _Watch() as watch:
+            pairs = [
+                [outputs(model, rows(one, 0, 1), output) for one in pair]
+                for pair in zip(batches, made, strict=True)
+            ]
     except InputError:
         return None
-    return made if all(_is_same(*pair) for pair in pairs) else None
+    if watch.has_read or any(has_code_of_a_user(one) for pair in pairs for one in pair):
+        return None
+    return made if all(_is_same(one.detach(), other.detach()) for one, other in pairs) else None
+
+
+class _Watch(TorchFunctionMode):
+    """Notices whether the layout of a value is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_read = False
+
+    def __torch_function__(
+        self, func: Callable, types: PyTree, args: PyTree = (), kwargs: PyTree = None
+    ) -> PyTree:
+        is_of_user = getattr(func, "namespace", "aten") not in ("aten", "prims")
+        self.has_read = self.has_read or func in _READING or is_of_user
+        return func(*args, **(kwargs or {}))
 
 
 def _is_image(leaf: object) -> bool:

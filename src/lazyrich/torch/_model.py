@@ -2,6 +2,7 @@
 
 import copy
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -20,6 +21,9 @@ Chosen = Sequence[str] | Callable[[str], bool] | None
 # What splits parameters among processes: a kernel needs each of them whole.
 _SHARDED = ("FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine")
 _WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")
+
+# Parameters, buffers, random numbers and settings of the process are other ones for a while.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def unwrap(model: Any) -> nn.Module:
@@ -186,21 +190,22 @@ def unchanged(model: nn.Module) -> Generator[None]:
     Buffers, modes, random number generators and autocast are as before afterwards, also
     after an error, and so are tables whose layer shortens their rows as it reads them
     (``max_norm``). Gradients are never accumulated into ``.grad``: callers use
-    ``torch.autograd.grad``.
+    ``torch.autograd.grad``. Other threads that want the same wait.
     """
-    modes = {module: module.training for module in model.modules()}
-    buffers = [
-        (module, name, value, None if value is None else value.detach().clone())
-        for module in model.modules()
-        for name, value in module._buffers.items()
-    ]
-    tables = [
-        (module.weight, module.weight.detach().clone())
-        for module in model.modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
-    ]
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
     with ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
+        modes = {module: module.training for module in model.modules()}
+        buffers = [
+            (module, name, value, None if value is None else value.detach().clone())
+            for module in model.modules()
+            for name, value in module._buffers.items()
+        ]
+        tables = [
+            (module.weight, module.weight.detach().clone())
+            for module in model.modules()
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
+        ]
+        devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())

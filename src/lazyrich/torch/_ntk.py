@@ -131,7 +131,7 @@ def _kernel(
     summed = traced or c == 1
     _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
     planned = Planned.of(pilot, parameters)
-    of_graph, of_output = bytes_per_row(pilot, parameters, planned.routes)
+    of_graph, of_output = bytes_per_row(pilot, parameters, planned.routes, dtype)
     del pilot
     size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
     size = min(size, max(counts))

@@ -54,7 +54,7 @@ _ALONG = {
 }  # fmt: skip
 _AS_THEY_ARE = {"alias", "clone", "detach", "_to_copy", "contiguous", "lift_fresh", "expand"}
 # What hands rows to code of which nothing is seen here.
-_LEAVING = frozenset(
+LEAVING = frozenset(
     {
         getattr(Tensor, name)
         for name in (
@@ -116,7 +116,7 @@ class _Leaving(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable, types: PyTree, args: PyTree = (), kwargs: PyTree = None
     ) -> PyTree:
-        if func in _BACKWARD or (func in _LEAVING and self.reading.is_of_rows(args[0])):
+        if func in _BACKWARD or (func in LEAVING and self.reading.is_of_rows(args[0])):
             self.reading.is_kept = False
         return func(*args, **(kwargs or {}))
 

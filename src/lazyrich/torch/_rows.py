@@ -54,10 +54,20 @@ def n_rows(x: Inputs, name: str = "x") -> int:
 
 
 def usable(x: Inputs) -> Inputs:
-    """The same batch, with copies of tensors that inference mode made, which have no graph."""
-    return pytree.tree_map(
-        lambda leaf: leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf, x
-    )
+    """The same batch, with copies of tensors that inference mode made, which have no graph.
+
+    Rows are constants: what they were computed from, which may be the model itself, is no part
+    of its gradient, and its graph is the caller's.
+    """
+
+    def constant(leaf: PyTree) -> PyTree:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if leaf.is_inference():
+            return leaf.clone()
+        return leaf if leaf.is_leaf else leaf.detach().requires_grad_(leaf.requires_grad)
+
+    return pytree.tree_map(constant, x)
 
 
 def own(x: Inputs) -> Inputs:

@@ -48,11 +48,13 @@ class Sum:
         node: whose cotangent is meant.
         gradient: from the node's cotangent to (N, s, p), p entries of the value.
         is_plain: whether it is the node's cotangent itself, summed over positions.
+        n_passing: entries of patches that are made on the way.
     """
 
     node: Node
     gradient: Callable[[Tensor], Tensor]
     is_plain: bool = False
+    n_passing: int = 0
 
 
 Site = Product | Sum
@@ -311,7 +313,9 @@ def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
         h, g = h.reshape(n, s, groups, -1), pixels(g).reshape(n, s, groups, -1)
         return torch.einsum("nsgr,nsgq->ngrq", g, h).reshape(n, 1, -1)
 
-    return Sum(node, per_group)
+    n_positions = _size(value_shape(node)) // shape[0]
+    # Once as they are cut, and once by group.
+    return Sum(node, per_group, n_passing=2 * n_positions * groups * _size(shape[1:]))
 
 
 def _transposed_convolution(node: Node, shape: tuple[int, ...], how: dict) -> Site | None:
@@ -331,7 +335,8 @@ def _transposed_convolution(node: Node, shape: tuple[int, ...], how: dict) -> Si
         h, cots = activation.reshape(n, s, groups, -1), cut(g).reshape(n, s, groups, -1)
         return torch.einsum("nsgq,nsgr->ngqr", h, cots).reshape(n, 1, -1)
 
-    return Sum(node, per_group)
+    n_positions = activation.shape[0] * activation.shape[1]
+    return Sum(node, per_group, n_passing=2 * n_positions * groups * _size(shape[1:]))
 
 
 _RULES: dict[str, Callable[[Reader, tuple[int, ...]], Site | None]] = {
