@@ -398,7 +398,7 @@ WITH_A_GRAPH = {
 
 
 @pytest.mark.parametrize("name", WITH_A_GRAPH)
-@pytest.mark.parametrize("memory", [None, 12_000])
+@pytest.mark.parametrize("memory", [None, 28_000])
 def test_what_is_done_only_where_gradients_are_recorded_or_in_a_block(name, memory):
     """Blocks of two rows are not the calls of which the outputs were compared."""
     if name == "number of rows" and memory is None:
