@@ -33,9 +33,8 @@ def test_the_method_is_its_formula(unchecked):
     place["__package__"] = "lazyrich.training.methods"
     exec(compile(snippet("python"), "_signs.py", "exec"), place)
     one = place["Signs"](learning_rate=0.1, weight_decay=0.5)
-    hyper = SimpleNamespace(
-        alpha=1.0, optimizer=SimpleNamespace(learning_rate=0.1, weight_decay=0.5)
-    )
+    settings = {"learning_rate": 0.1, "weight_decay": 0.5, "rate_power": 1, "decay_power": 0}
+    hyper = SimpleNamespace(alpha=1.0, optimizer=SimpleNamespace(**settings))
     step, params = one.transformation(hyper), jnp.array([2.0, -4.0])
     update, _ = step.update(jnp.array([3.0, -0.1]), step.init(params), params)
     np.testing.assert_allclose(update, [-0.1 * (1 + 1), -0.1 * (-1 - 2)], rtol=1e-6)

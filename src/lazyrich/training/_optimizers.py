@@ -17,7 +17,7 @@ _POWERS = {"inverse_square": 2, "inverse": 1, "fixed": 0}
 
 
 def _power(alpha: Array, n: ScalarLike) -> Array:
-    """αⁿ for n = 0, 1 or 2, which is chosen when it runs: rules share a compilation."""
+    """1, α or α², by a power that is chosen when it runs: rules share a compilation."""
     return jnp.where(n == 2, alpha * alpha, jnp.where(n == 1, alpha, 1))
 
 
