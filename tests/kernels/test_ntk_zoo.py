@@ -416,7 +416,7 @@ def test_traced_blocks_of_two_input_sets_are_the_contraction_of_jacobians(name):
 @pytest.mark.parametrize(
     "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS]
 )
-@pytest.mark.parametrize("other", [None, slice(1, 4)])
+@pytest.mark.parametrize("other", [None, pytest.param(slice(1, 4), marks=pytest.mark.slow)])
 def test_one_output_at_a_time_is_the_contraction_of_jacobians(
     name, other, monkeypatch, compiles_anew
 ):

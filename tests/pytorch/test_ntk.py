@@ -26,13 +26,19 @@ def test_kernel_is_that_of_explicit_jacobians(name):
     assert gap(lzt.ntk(model, x, trace_outputs=True), traced) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["mlp", "tied", "vision transformer", "resnet", "lstm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mlp", "tied", "resnet"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("vision transformer", "lstm")),
+    ],
+)
 def test_blocks_of_rows_change_nothing(name):
     model, x = torch_zoo.made(name)
     whole = lzt.ntk(model, x)
-    assert gap(lzt.ntk(model, x, memory=100_000), whole) < 1e-12
+    assert gap(lzt.ntk(model, x, memory=200_000), whole) < 1e-12
     traced = lzt.ntk(model, x, trace_outputs=True)
-    assert gap(lzt.ntk(model, x, trace_outputs=True, memory=100_000), traced) < 1e-12
+    assert gap(lzt.ntk(model, x, trace_outputs=True, memory=200_000), traced) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["mlp", "tied", "resnet"])
