@@ -375,3 +375,18 @@ def made_published(name):
     torch.manual_seed(len(name))
     model, x, output = published()[name]()
     return model.double().eval(), x, output
+
+
+def backward_by(change):
+    """The identity, with another backward pass."""
+
+    class Changed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, h):
+            return h.clone()
+
+        @staticmethod
+        def backward(ctx, *grad_outputs):
+            return change(*grad_outputs)
+
+    return Changed.apply

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from oracles import torch_random  # noqa: E402
+from oracles.torch_zoo import backward_by  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -463,21 +464,6 @@ def test_what_a_few_rows_share_with_all_of_them(name):
     x = torch.randn(60, 5, 8, dtype=torch.float64)
     with pytest.raises(lzt.InputError, match="depends on the other rows"):
         lzt.ntk(Texts(), (x, lengths), trace_outputs=True)
-
-
-def backward_by(change):
-    """The identity, with another backward pass."""
-
-    class Changed(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, h):
-            return h.clone()
-
-        @staticmethod
-        def backward(ctx, g):
-            return change(g)
-
-    return Changed.apply
 
 
 OF_GRADIENTS = {

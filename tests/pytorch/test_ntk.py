@@ -314,16 +314,7 @@ def test_layout_of_images_that_no_output_shows(kind, hidden_by):
     assert gap(lzt.ntk(model, x).double(), wanted) < 1e-5
 
 
-class LayoutInBackward(torch.autograd.Function):
-    """The identity, whose backward pass is that of contiguous gradients alone."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, g):
-        return g if g.is_contiguous() else 2 * g
+by_layout = torch_zoo.backward_by(lambda g: g if g.is_contiguous() else 2 * g)
 
 
 def test_layout_of_images_that_only_a_backward_pass_reads():
@@ -339,7 +330,11 @@ def test_layout_of_images_that_only_a_backward_pass_reads():
             self.model = model
 
         def forward(self, x):
-            return self.model[2](LayoutInBackward.apply(self.model[:2](x))).flatten(1)
+            return self.model[2](
+                torch_zoo.backward_by(lambda g: g if g.is_contiguous() else 2 * g)(
+                    self.model[:2](x)
+                )
+            ).flatten(1)
 
     wanted = torch_zoo.kernel(
         copy.deepcopy(nn.Sequential(model, nn.Flatten())).double(), x.double()

@@ -55,6 +55,7 @@ from ._names import field_paths as field_paths
 from ._names import full_path as full_path
 from ._names import matching_paths as matching_paths
 from ._names import nearest_name as nearest_name
+from ._precision import full_precision as full_precision
 from ._predictor import Params as Params
 from ._predictor import Predictor as Predictor
 from ._seal import BrokenSeal as BrokenSeal

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from lazyrich._base import InputError, real_like, require_key, shown
+from lazyrich._base import InputError, full_precision, real_like, require_key, shown
 
 from ._arrays import CHECKED_ROWS, kernel_arrays, unit_scaled
 
@@ -172,7 +172,7 @@ def debiased_alignment(
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _debiased_cosine(kernel: Array, targets: Array) -> Array:
     n = len(kernel)
     kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
@@ -221,7 +221,7 @@ def chance_alignment(kernel: Float[Array, "n n"]) -> Float[Array, ""]:
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _chance(kernel: Array) -> Array:
     kernel = unit_scaled(kernel)[0]
     return jnp.trace(kernel) / (len(kernel) * jnp.linalg.norm(kernel))
@@ -273,7 +273,7 @@ def permutation_null(
 
 
 @partial(jax.jit, static_argnames="measure")
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _against_permutations(
     kernel: Array, targets: Array, value: Array, keys: Array, measure: Callable
 ) -> PermutationNull:
@@ -296,7 +296,7 @@ def _prepare(kernel: Array, targets: Array) -> tuple[Array, Array]:
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _cosine(kernel: Array, targets: Array) -> Array:
     """⟨K, YYᵀ⟩ / (‖K‖_F ‖YYᵀ‖_F) without forming YYᵀ."""
     kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
@@ -304,14 +304,14 @@ def _cosine(kernel: Array, targets: Array) -> Array:
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _column_centered_cosine(kernel: Array, targets: Array) -> Array:
     kernel = unit_scaled(kernel)[0]
     return _cosine(kernel - kernel.mean(0), targets)
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _centered_cosine(kernel: Array, targets: Array) -> Array:
     kernel, targets = unit_scaled(kernel)[0], unit_scaled(targets)[0]
     return _cosine(_double_centered(kernel), _centered(targets))

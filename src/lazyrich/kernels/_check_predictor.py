@@ -3,14 +3,14 @@
 import jax
 import numpy as np
 
-from lazyrich._base import InputError, Params, Predictor, require_finite
+from lazyrich._base import InputError, Params, Predictor, full_precision, require_finite
 
 from ._inputs import Inputs, as_rows
 from ._parameters import split_params
 from ._predictor_call import predictor_call, require_row_wise
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def check_predictor(predict: Predictor, params: Params, x: Inputs) -> None:
     """Refuse a function that is not a predictor, with a sentence that says what to do.
 

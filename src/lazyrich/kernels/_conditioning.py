@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from lazyrich._base import InputError, concrete, real_scalars, require_nonnegative
+from lazyrich._base import InputError, concrete, full_precision, real_scalars, require_nonnegative
 from lazyrich.numerics import inverse_eigenvalues, rounding_cutoff
 
 from ._arrays import kernel_arrays, scaled_back, unit_scaled, within_range
@@ -98,7 +98,7 @@ def condition_report(
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _report(kernel: Array, ridge: Array, relative: Array) -> ConditionReport:
     """The report on a kernel with entries of order one, in its units."""
     eigenvalues = jnp.linalg.eigvalsh((kernel + kernel.T) / 2)

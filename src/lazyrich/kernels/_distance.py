@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._base import InputError, real_arrays, require_finite
+from lazyrich._base import InputError, full_precision, real_arrays, require_finite
 from lazyrich.numerics import null_space, pseudo_inverse
 
 from ._arrays import Scaled, kernel_arrays, scaled_back, unit_of, unit_scaled, within_range
@@ -56,7 +56,7 @@ def relative_change(starts: Sequence[Array], ends: Sequence[Array]) -> Array:
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _relative_change(starts: tuple[Array, ...], ends: tuple[Array, ...]) -> Scaled:
     start, end = (
         jnp.concatenate(
@@ -111,7 +111,7 @@ def difficulty(
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _difficulty(kernel: Array, targets: Array, ridge: Array, cutoff: Array) -> tuple[Array, Scaled]:
     kernel, unit = unit_scaled(kernel)
     targets, label_unit = unit_scaled(targets)

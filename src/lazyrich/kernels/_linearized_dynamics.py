@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Real, ScalarLike
 from lazyrich._base import (
     InputError,
     concrete,
+    full_precision,
     real_array,
     real_like,
     real_scalars,
@@ -153,7 +154,7 @@ def _counts(steps: object, kernel: Array, has_momentum: bool) -> _Counts:
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _run(
     kernel: Array,
     targets: Array,

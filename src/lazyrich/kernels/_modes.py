@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
+from lazyrich._base import full_precision
 from lazyrich.numerics import decompose, rounding_cutoff
 
 from ._arrays import (
@@ -76,7 +77,7 @@ def kernel_spectrum(kernel: Float[Array, "n n"], targets: Float[Array, "n *c"]) 
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _spectrum(
     kernel: Array, targets: Array, cutoff: ScalarLike
 ) -> tuple[Scaled, Array, Scaled, Array]:

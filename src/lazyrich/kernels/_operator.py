@@ -13,6 +13,7 @@ from lazyrich._base import (
     InputError,
     Params,
     Predictor,
+    full_precision,
     real_array,
     require_finite,
     require_nonnegative,
@@ -142,7 +143,7 @@ class OperatorRegression(NamedTuple):
     is_converged: Bool[Array, ""]
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def ntk_operator(
     predict: Predictor,
     params: Params,
@@ -203,7 +204,7 @@ def ntk_operator(
     return operator
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def operator_regression(
     operator: NTKOperator,
     targets: Float[Array, "n *c"],
@@ -267,7 +268,7 @@ def operator_regression(
 
 
 @partial(jax.jit, static_argnames=("tolerance", "max_steps"))
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _conjugate_gradients(
     operator: NTKOperator,
     targets: Array,
@@ -301,7 +302,7 @@ def _shifted(operator: NTKOperator, shift: Array, v: Array) -> Array:
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _product(operator: NTKOperator, v: Array) -> Array:
     size, leaves = operator.block_size, operator.params
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._base import InputError, real_array
+from lazyrich._base import InputError, full_precision, real_array
 from lazyrich.numerics import pseudo_inverse
 
 from ._arrays import Scaled, kernel_arrays, scaled_back, unit_scaled, within_range
@@ -86,7 +86,7 @@ def kernel_regression(
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _regression(
     kernel: Array, targets: Array, query_kernel: Array, ridge: Array, cutoff: Array
 ) -> Scaled:

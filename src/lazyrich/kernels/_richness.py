@@ -6,7 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lazyrich._base import InputError, Params, Predictor, real_arrays, require_finite
+from lazyrich._base import (
+    InputError,
+    Params,
+    Predictor,
+    full_precision,
+    real_arrays,
+    require_finite,
+)
 
 from ._arrays import unit_scaled
 from ._distance import kernel_distance, relative_change
@@ -36,7 +43,7 @@ class Richness(NamedTuple):
     linearized_gap: Float[Array, ""]
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def richness(
     predict: Predictor,
     params0: Params,
@@ -137,7 +144,7 @@ def low_rank_measure(
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _low_rank_measure(features: Array, outputs: Array) -> Array:
     left, right = _centered_unit(features), _centered_unit(outputs)
     basis, sizes, _ = jnp.linalg.svd(right, full_matrices=False)

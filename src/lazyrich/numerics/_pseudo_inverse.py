@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, ScalarLike
 
-from lazyrich._base import InputError, given_rounding
+from lazyrich._base import InputError, full_precision, given_rounding
 
 NEGATIVE = 1e-4
 """The most negative eigenvalue relative to ‖K‖_F that rounding explains: a thousand times
@@ -161,7 +161,7 @@ def _regularised_inverse_jvp(
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def pseudo_inverse(
     kernel: Float[Array, "n n"], ridge: Float[Array, ""], cutoff: Float[Array, ""]
 ) -> Float[Array, "n n"]:
@@ -186,7 +186,7 @@ def pseudo_inverse(
 
 
 @jax.jit
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def null_space(
     kernel: Float[Array, "n n"], ridge: Float[Array, ""], cutoff: Float[Array, ""]
 ) -> Float[Array, "n n"]:

@@ -2,11 +2,10 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._base import real_scalars, require_finite
+from lazyrich._base import full_precision, real_scalars, require_finite
 
 from ._loss_terms import require_weight_moments
 from ._target import target_matrix
@@ -39,7 +38,7 @@ class AlignmentParts(NamedTuple):
         return self.overlap / (jnp.sqrt(self.kernel_power) * self.label_power)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def population_alignment(
     stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:
@@ -83,7 +82,7 @@ def population_alignment(
     )
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def population_column_centered_alignment(
     stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:
@@ -124,7 +123,7 @@ def population_column_centered_alignment(
     )
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def population_centered_alignment(
     stats: WeightMoments, directions: Float[Array, "*k d"], *, epsilon: ScalarLike
 ) -> AlignmentParts:

@@ -2,11 +2,17 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._base import InputError, real_arrays, real_scalars, require_instance, require_shapes
+from lazyrich._base import (
+    InputError,
+    full_precision,
+    real_arrays,
+    real_scalars,
+    require_instance,
+    require_shapes,
+)
 from lazyrich.numerics import eigenmodes, inverse_eigenvalues, rounding_cutoff
 
 from ._kernel import committee_kernel
@@ -48,7 +54,7 @@ class TangentSplit(NamedTuple):
     outside: Float[Array, "*b"]
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def displacement_moments(
     rows: Float[Array, "r d"], displacements: Float[Array, "r d"]
 ) -> DisplacementMoments:
@@ -82,7 +88,7 @@ def displacement_moments(
     )
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def tangent_split(
     displacement: DisplacementMoments,
     start: WeightMoments,

@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, ScalarLike
 from scipy.linalg import helmert
 
 from lazyrich._base import (
+    full_precision,
     real_arrays,
     require_finite,
     require_instance,
@@ -171,7 +171,7 @@ def sample_sizes(eigenvalues: Modes) -> Modes:
     return Modes(*(1.0 / value for value in real_arrays(**eigenvalues._asdict())))
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def eigenfunctions(x: Float[Array, "n d"]) -> Modes:
     """Orthonormal eigenfunctions of the initial kernel at given inputs, Eqs. 12–16.
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
-from lazyrich._base import Status, require_steps
+from lazyrich._base import Status, full_precision, require_steps
 
 from ._descent_steps import DescentState, DescentSteps
 from ._displacement import DisplacementMoments
@@ -94,7 +94,7 @@ def gradient_descent(
 
 
 @partial(jax.jit, static_argnames=("has_momentum", "recording"))
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _descend(
     problem: Problem, steps: Int[Array, " s"], *, has_momentum: bool, recording: Recording
 ) -> Trajectory:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from lazyrich._base import (
     InputError,
     Status,
+    full_precision,
     host_array,
     real_scalars,
     require_finite,
@@ -99,7 +100,7 @@ def gradient_flow(
     return _flow(problem, _require_times(eval_t), rtol, recording=recording)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def flow_interpolant(
     start: WeightMoments | Float[Array, "N d"],
     objective: Objective,
@@ -157,7 +158,7 @@ def flow_interpolant(
 
 
 @partial(jax.jit, static_argnames=("recording",))
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _flow(
     problem: Problem, times: Float[Array, " s"], rtol: ScalarLike, *, recording: Recording
 ) -> Trajectory:

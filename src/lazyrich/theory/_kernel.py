@@ -1,9 +1,9 @@
 """The tangent kernel of the committee machine (Eqs. 5, 10, 18 and 23)."""
 
-import jax
 from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._base import (
+    full_precision,
     real_arrays,
     real_scalars,
     require_finite,
@@ -15,7 +15,7 @@ from lazyrich._base import (
 from ._weight_moments import WeightMoments, require_symmetric
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def committee_kernel(
     stats: WeightMoments,
     x: Float[Array, "n d"],
@@ -71,7 +71,7 @@ def committee_kernel(
     return alpha**2 / width * (x @ x2.T) * slopes
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def readout_kernel(
     weights: Float[Array, "N d"],
     readouts: Float[Array, " N"],
@@ -121,7 +121,7 @@ def readout_kernel(
     return (alpha / len(weights)) ** 2 * ((x @ x2.T) * from_weights + from_readouts)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def initial_kernel(
     x: Float[Array, "n d"],
     x2: Float[Array, "m d"] | None = None,
@@ -169,7 +169,7 @@ def initial_kernel(
     return alpha**2 / width * (overlap + square * overlap**2)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def initial_readout_kernel(
     x: Float[Array, "n d"],
     x2: Float[Array, "m d"] | None = None,

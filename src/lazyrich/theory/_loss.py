@@ -10,13 +10,13 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, ScalarLike
 
 from lazyrich._base import (
     InputError,
+    full_precision,
     real_arrays,
     require_finite,
     require_instance,
@@ -127,7 +127,7 @@ class EmpiricalLoss(NamedTuple):
         """Mean squared error over the points, in label units²."""
         return jnp.square(self.residual(stats, alpha=alpha, epsilon=epsilon)).mean()
 
-    @jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+    @full_precision
     def residual_moments(
         self, stats: WeightMoments, *, alpha: ScalarLike, epsilon: ScalarLike
     ) -> ResidualMoments:
@@ -135,7 +135,7 @@ class EmpiricalLoss(NamedTuple):
         weighted = self.residual(stats, alpha=alpha, epsilon=epsilon) / len(self.y)
         return ResidualMoments(weighted @ self.x, self.x.T @ (weighted[:, None] * self.x))
 
-    @jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+    @full_precision
     def gradient_from(
         self,
         rows: Float[Array, "r d"],
@@ -164,7 +164,7 @@ class EmpiricalLoss(NamedTuple):
         return Partial(_backpropagated, parts, alpha, epsilon)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def _backpropagated(
     parts: list[tuple[Array, Array, Array]],
     alpha: ScalarLike,
@@ -231,7 +231,7 @@ class PopulationLoss(NamedTuple):
     ) -> Gradient:
         """g + εG w_i from the population's moments."""
 
-        @jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+        @full_precision
         def gradient(displacements: Float[Array, "r d"]) -> Float[Array, "r d"]:
             weights = rows + displacements
             trained = moment_change(rows, displacements) if centered else weight_moments(weights)

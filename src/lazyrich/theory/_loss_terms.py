@@ -2,11 +2,10 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._base import InputError, real_scalars, require_finite
+from lazyrich._base import InputError, full_precision, real_scalars, require_finite
 
 from ._target import target_matrix
 from ._weight_moments import WeightMoments, floating
@@ -39,7 +38,7 @@ class LossTerms(NamedTuple):
         return self.variance + self.misalignment + self.linear
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def loss_terms(
     stats: WeightMoments,
     directions: Float[Array, "*k d"],

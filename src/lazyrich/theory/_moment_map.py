@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ScalarLike
 
-from lazyrich._base import require_instance
+from lazyrich._base import full_precision, require_instance
 
 from ._loss import Objective, ResidualMoments, floating_problem, require_sound
 from ._trajectory import (
@@ -15,7 +15,7 @@ from ._trajectory import (
 from ._weight_moments import WeightMoments
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def gradient_step(
     stats: WeightMoments,
     objective: Objective,
@@ -61,7 +61,7 @@ def gradient_step(
     return jax.tree.map(jnp.add, stats, change)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def gradient_velocity(
     stats: WeightMoments,
     objective: Objective,

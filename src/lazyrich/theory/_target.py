@@ -1,15 +1,14 @@
 """The quadratic target: its matrix, and its share in each eigenspace (Eqs. 3, 17, §15.1)."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lazyrich._base import InputError, real_arrays, require_finite, require_shapes
+from lazyrich._base import InputError, full_precision, real_arrays, require_finite, require_shapes
 
 from ._eigenspaces import Modes
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def target_matrix(directions: Float[Array, "*k d"]) -> Float[Array, "d d"]:
     """The matrix B = Σ_k β_k β_kᵀ of the target y = ½ xᵀBx (Eq. 3, §15.1).
 
@@ -39,7 +38,7 @@ def target_matrix(directions: Float[Array, "*k d"]) -> Float[Array, "d d"]:
     return rows.T @ rows
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def target_components(directions: Float[Array, "*k d"], x: Float[Array, "n d"]) -> Modes:
     """The target's part in each eigenspace at given inputs, Eq. 17; the parts sum to y.
 
@@ -72,7 +71,7 @@ def target_components(directions: Float[Array, "*k d"], x: Float[Array, "n d"]) 
     return Modes(jnp.zeros_like(norm), 0.5 * ((x @ matrix) * x).sum(-1) - norm, norm)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def target_power(directions: Float[Array, "*k d"]) -> Modes:
     """The part of ⟨y²⟩ in each eigenspace, from Eq. 17.
 

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, ScalarLike
@@ -11,6 +10,7 @@ from scipy.linalg import helmert
 from lazyrich._base import (
     InputError,
     concrete,
+    full_precision,
     real_arrays,
     real_scalars,
     require_finite,
@@ -92,7 +92,7 @@ def require_rows(**arrays: Array) -> None:
             raise InputError(f"{name} has shape {array.shape}; give one row or more.")
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def weight_moments(
     weights: Float[Array, "N d"], readouts: Float[Array, " N"] | None = None
 ) -> WeightMoments:
@@ -154,7 +154,7 @@ def infinite_width(dim: int, *, weight_scale: ScalarLike = 1.0) -> WeightMoments
     return WeightMoments(jnp.zeros(dim, scale.dtype), scale**2 * jnp.eye(dim, dtype=scale.dtype))
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def moment_change(rows: Float[Array, "r d"], displacements: Float[Array, "r d"]) -> WeightMoments:
     """The change of w̄ and M when weight rows move, without cancellation for small changes.
 
@@ -181,7 +181,7 @@ def moment_change(rows: Float[Array, "r d"], displacements: Float[Array, "r d"])
     return WeightMoments(displacements.mean(0), half + half.T)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def equivalent_weights(stats: WeightMoments) -> Float[Array, "r d"]:
     """Weights of a machine of D + 1 units that has given moments.
 
@@ -229,7 +229,7 @@ def _require_spread(spread: Array, noise: Array) -> None:
         )
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def committee_output(
     stats: WeightMoments,
     x: Float[Array, "n d"],
@@ -273,7 +273,7 @@ def committee_output(
     return (field * x).sum(-1)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def polynomial_target(
     directions: Float[Array, "*k d"], x: Float[Array, "n d"]
 ) -> Float[Array, " n"]:

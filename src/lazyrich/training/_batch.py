@@ -10,6 +10,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import PyTree, ScalarLike
 
+from lazyrich._base import full_precision
+
 from ._simulation import Inputs, Program, Simulation
 
 Metric = Callable[[PyTree], PyTree]
@@ -92,13 +94,11 @@ def _compiled(
         advance = jax.vmap(advance, in_axes=(axes, 0, 0, 0, None))
         measure = jax.vmap(measure, in_axes=(axes, 0, 0, None))
         params = jax.vmap(params, in_axes=(axes, 0, 0))
-    # GPUs would round float32 products to TF32.
-    precise = jax.default_matmul_precision("highest")
     return (
-        jax.jit(precise(init)),
-        jax.jit(precise(advance), donate_argnums=(2,)),
-        jax.jit(precise(measure)),
-        jax.jit(precise(params)),
+        jax.jit(full_precision(init)),
+        jax.jit(full_precision(advance), donate_argnums=(2,)),
+        jax.jit(full_precision(measure)),
+        jax.jit(full_precision(params)),
     )
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lazyrich._base import Params, Predictor, memory_size
+from lazyrich._base import Params, Predictor, full_precision, memory_size
 
 from .._checks import require_block_size
 from .._finite import check_finite
@@ -30,7 +30,7 @@ from ._sharing import device_of, free_devices, shared_kernel
 from ._work import Rates
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def ntk(
     predict: Predictor,
     params: Params,
@@ -136,7 +136,7 @@ def _computed(call: PredictorCall, fixed: "_Fixed") -> tuple[Array, Array, RowCh
     return _kernel(call, fixed, call.is_row_wise(), call.arrays)
 
 
-@jax.default_matmul_precision("highest")  # GPUs would round float32 products to TF32
+@full_precision
 def explain_ntk(
     predict: Predictor,
     params: Params,
