@@ -36,6 +36,9 @@ from ._simulation import Inputs, Program, Simulation
 COMMITTEE_VERSION = 1
 """Raised when the same experiment would give other numbers; part of the store's key."""
 
+_FLOW_VERSION = 1
+"""The same for flows alone, which had none at first."""
+
 
 class CommitteeExperiment(Simulation):
     """A committee machine with fixed readouts on y = (s/2) Σ_k (β_k·x)² (§5).
@@ -144,7 +147,8 @@ class CommitteeExperiment(Simulation):
     @property
     def numerics(self) -> dict[str, int]:
         """Versions of what computes the numbers; part of the store's key."""
-        return {"committee": COMMITTEE_VERSION, "task": PolynomialTask.version}
+        found = {"committee": COMMITTEE_VERSION, "task": PolynomialTask.version}
+        return found | {"flow": _FLOW_VERSION} if self.dynamics == "flow" else found
 
     @property
     def schedule(self) -> np.ndarray:
