@@ -13,7 +13,7 @@ from ._gathered import Gathered, smaller
 from ._graph import Graph, Node, edge, gradients, value_shape
 from ._jacobian import jacobian
 from ._plan import Meeting, Planned, Route, pull_back, replan
-from ._rows import Inputs, Output, observed_outputs
+from ._rows import Inputs, Observed, Output, observed_outputs
 from ._sites import Product
 from ._total import Total
 
@@ -27,10 +27,9 @@ class Block:
         x: the rows.
         output: from what the model returns to its outputs.
         parameters: by name.
-        values: outputs (n, c) with their graph.
+        seen: outputs (n, c) with their graph, and what was seen of the call.
         routes: by parameter.
         dtype: in which products are formed.
-        are_apart: whether every operation was seen to keep the rows apart.
         kept: outputs, and the parts of these.
     """
 
@@ -38,10 +37,9 @@ class Block:
     x: Inputs
     output: Output
     parameters: dict[str, nn.Parameter]
-    values: Tensor
+    seen: Observed
     routes: dict[str, Route]
     dtype: torch.dtype
-    are_apart: bool
     kept: "tuple[range, dict[str, Part]] | None" = None
 
     def parts(self, start: int, stop: int) -> "dict[str, Part]":
@@ -50,6 +48,11 @@ class Block:
             self.kept = None
             self.kept = range(start, stop), parts(self, start, stop)
         return self.kept[1]
+
+    @property
+    def values(self) -> Tensor:
+        """The outputs (n, c) with their graph."""
+        return self.seen.values
 
     @property
     def n(self) -> int:
@@ -66,9 +69,9 @@ def make_block(
     dtype: torch.dtype,
 ) -> Block:
     """Run the model on the rows and find every parameter's route again, as `replan`."""
-    values, are_apart = observed_outputs(model, x, output)
-    again = replan(values, parameters, planned, are_apart=are_apart)
-    return Block(model, x, output, parameters, values, again, dtype, are_apart)
+    seen = observed_outputs(model, x, output)
+    again = replan(seen.values, parameters, planned, are_apart=seen.are_apart)
+    return Block(model, x, output, parameters, seen, again, dtype)
 
 
 Part = Sequence[Factors] | Tensor

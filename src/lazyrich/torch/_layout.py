@@ -33,6 +33,13 @@ _READING = LEAVING | {
 }  # fmt: skip
 
 
+def has_images(model: nn.Module, batches: Sequence[Inputs]) -> bool:
+    """Whether there are layers and inputs for which the layout matters."""
+    leaves = [leaf for batch in batches for leaf in pytree.tree_leaves(batch)]
+    has_layers = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    return has_layers and any(_is_image(leaf) for leaf in leaves)
+
+
 def laid_out(model: nn.Module, batches: Sequence[Inputs], output: Output) -> list[Inputs] | None:
     """The same batches with images in ``torch.channels_last``.
 
@@ -42,15 +49,10 @@ def laid_out(model: nn.Module, batches: Sequence[Inputs], output: Output) -> lis
         output: as for `lazyrich.torch.ntk`.
 
     Returns:
-        None if there are no such images, or if the model's outputs may depend on the layout;
-        one row is run.
+        None if the model's outputs may depend on the layout; one row is run.
     """
-    leaves = [leaf for batch in batches for leaf in pytree.tree_leaves(batch)]
-    modules = list(model.modules())
-    has_layers = any(isinstance(module, nn.Conv2d) for module in modules)
     # Of a scripted part it would not be seen what it reads.
-    is_seen = not any(isinstance(module, torch.jit.ScriptModule) for module in modules)
-    if not has_layers or not is_seen or not any(_is_image(leaf) for leaf in leaves):
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         return None
     made = [pytree.tree_map(_by_pixel, batch) for batch in batches]
     try:

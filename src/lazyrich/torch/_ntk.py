@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
-from ._layout import laid_out
+from ._layout import has_images, laid_out
 from ._memory import budget, keep_freed_memory
 from ._mixed_rows import refuse_mixed_rows, refuse_other_values
 from ._model import (
@@ -23,6 +24,7 @@ from ._model import (
 from ._plan import Planned
 from ._rows import (
     Inputs,
+    Observed,
     Output,
     n_rows,
     observed_outputs,
@@ -32,7 +34,7 @@ from ._rows import (
     usable,
     values_of,
 )
-from ._state import refuse_kept_values
+from ._state import FirstCall, refuse_kept_values, refuse_reading
 from ._total import Total
 
 # Rows on which a plan is made and checked.
@@ -97,14 +99,34 @@ def ntk(
     refuse_training_mode(model)
     with unchanged(model):
         batches = [usable(batch) for batch in batches]
-        most = budget(memory, parameters)
+        asked = _Asked(model, output, parameters, trace_outputs, budget(memory, parameters))
         keep_freed_memory()
+        if not has_images(model, batches):
+            return _kernel(asked, batches, FirstCall(model))
         refuse_kept_values(model, batches[0], output)  # before any other call
         laid = laid_out(model, batches, output)
         if laid is not None:
             with suppress(InputError):  # raised again below, if it is not of the layout
-                return _kernel(model, laid, output, parameters, trace_outputs, most)
-        return _kernel(model, batches, output, parameters, trace_outputs, most)
+                return _kernel(asked, laid)
+        return _kernel(asked, batches)
+
+
+class _Asked(NamedTuple):
+    """What a kernel is of.
+
+    Attributes:
+        model: a module without wrappers.
+        output: as for `ntk`.
+        parameters: by name.
+        traced: whether equal outputs are summed.
+        memory: in bytes.
+    """
+
+    model: nn.Module
+    output: Output
+    parameters: dict[str, nn.Parameter]
+    traced: bool
+    memory: float
 
 
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
@@ -115,17 +137,11 @@ def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) 
     return batches
 
 
-def _kernel(
-    model: nn.Module,
-    batches: Sequence[Inputs],
-    output: Output,
-    parameters: dict[str, nn.Parameter],
-    traced: bool,
-    memory: float,
-) -> Tensor:
+def _kernel(asked: _Asked, batches: Sequence[Inputs], first: FirstCall | None = None) -> Tensor:
+    model, output, parameters, traced, memory = asked
     dtype = parameter_dtype(parameters)
     counts = [n_rows(batch) for batch in batches]
-    pilot, pilot_is_apart = _pilot(model, batches, output)
+    pilot, pilot_is_apart, reading = _pilot(model, batches, output, first)
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
     c = pilot.shape[1]
     summed = traced or c == 1
@@ -142,6 +158,7 @@ def _kernel(
     def block(which: int, start: int) -> Block:
         chosen = rows(batches[which], start, start + size)
         made = make_block(model, chosen, output, parameters, planned, dtype)
+        refuse_reading(made.seen.reading, reading)
         if which < len(checked):
             refuse_other_values(made.values, checked[which], start)
         return made
@@ -150,9 +167,10 @@ def _kernel(
     for which, batch in enumerate(batches):
         if counts[which] <= size:
             held.append(block(which, 0))
-            found, are_apart = held[-1].values, held[-1].are_apart
+            found, are_apart, _ = held[-1].seen
         else:
-            found, are_apart = observed_values(model, batch, output)
+            found, are_apart, later = observed_values(model, batch, output)
+            refuse_reading(later, reading)
             # What is done only where gradients are recorded was seen in the pilot.
             are_apart = are_apart and pilot_is_apart
         refuse_mixed_rows(model, batch, found, output, are_apart=are_apart)
@@ -201,16 +219,33 @@ def _by_blocks(
     return result
 
 
-def _pilot(model: nn.Module, batches: Sequence[Inputs], output: Output) -> tuple[Tensor, bool]:
-    """The outputs of the first rows, with their graph, and whether their rows are kept apart."""
+def _pilot(
+    model: nn.Module, batches: Sequence[Inputs], output: Output, first: FirstCall | None
+) -> Observed:
+    """The outputs of the first rows, with their graph, and what was seen of the call.
+
+    Args:
+        model: a module without wrappers.
+        batches: of rows.
+        output: as for `ntk`.
+        first: looks for what this call leaves to later ones; None if it is not the first.
+    """
+    few = rows(batches[0], 0, _PILOT)
     try:
         # Observed as the blocks are, since PyTorch chooses other operations then.
-        return observed_outputs(model, rows(batches[0], 0, _PILOT), output, as_given=True)
+        found = observed_outputs(model, few, output, as_given=True)
     except Exception:
         # An error is reported for all rows rather than for these, if it occurs there too.
         for batch in batches:
             refuse_mixed_rows(model, batch, values_of(model, batch, output), output)
         raise
+    if first is not None:
+        first.refuse_written()
+        if first.is_changed():
+            first.restore()
+            refuse_kept_values(model, batches[0], output)
+            return observed_outputs(model, few, output, as_given=True)
+    return found
 
 
 def _piece(mine: Block, yours: Block, step: int, *, traced: bool) -> Tensor:

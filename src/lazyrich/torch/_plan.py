@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -59,7 +59,7 @@ class Route:
 
 
 @torch.no_grad()  # of sites, products and sums; the graph itself stands already
-def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, Route]:
+def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter], graph: Graph) -> dict[str, Route]:
     """The route of every parameter.
 
     Every reader of a parameter has to be understood, its rows have to be found, and the
@@ -69,11 +69,11 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> dict[str, R
     Args:
         outputs: (n, c) with its graph; a few rows are enough.
         parameters: by name.
+        graph: of the outputs.
 
     Returns:
         A route for each name.
     """
-    graph = require_graph(outputs)
     probe = _Probe(outputs)
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
     second = [r.node for node in first for r in graph.readers(node)]
@@ -146,8 +146,8 @@ class Planned(NamedTuple):
     @classmethod
     def of(cls, outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> "Planned":
         """The plan of a few rows, from their outputs with the graph."""
-        routes = plan(outputs, parameters)
-        return cls(routes, Operations.of(Graph(outputs), len(outputs)))
+        graph = require_graph(outputs)
+        return cls(plan(outputs, parameters, graph), Operations.of(graph, len(outputs)))
 
 
 @torch.no_grad()
@@ -175,18 +175,18 @@ def replan(
         decisions = iter(route.decisions)
         again[name] = route
         if not route.is_used and graph.readers_of_parameter(parameters[name]):
-            return plan(outputs, parameters)  # used by these rows alone
+            return plan(outputs, parameters, graph)  # used by these rows alone
         if route.meetings:
             again[name] = follow(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
             if again[name].decisions != route.decisions or not again[name].meetings:
-                return plan(outputs, parameters)
+                return plan(outputs, parameters, graph)
     if not are_apart or not planned.operations.is_same(Operations.of(graph, len(outputs))):
         # Where rows stand inside may follow from their values and from how many there are.
         probe = _Probe(outputs)
         met = [m for route in again.values() for m in route.meetings]
         probe.compute(dict.fromkeys(m.site.node for m in met))
         if any(probe.rows_first(m.site) != m.rows_first for m in met):
-            return plan(outputs, parameters)
+            return plan(outputs, parameters, graph)
     return again
 
 
@@ -207,7 +207,7 @@ class _Probe:
         self._scaled: dict[Node, Tensor | None] = {}
 
     def compute(
-        self, nodes: Iterable[Node], parameters: Iterable[nn.Parameter] = ()
+        self, nodes: Iterable[Node], parameters: Collection[nn.Parameter] = ()
     ) -> list[Tensor | None]:
         """Compute both gradients at several nodes in one backward pass each.
 
@@ -215,6 +215,8 @@ class _Probe:
             The first of the two at parameters.
         """
         new = [node for node in nodes if node not in self._plain]
+        if not new and not parameters:
+            return []
         edges = [edge(node) for node in new]
         scaled = self.cotangent * self.scales[:, None]
         arrived = gradients(self.outputs, [*edges, *parameters], self.cotangent)

@@ -8,6 +8,7 @@ neither a parameter or a buffer nor made by an operation of the call may hold an
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -91,11 +92,8 @@ def observed(
         What the call returns; whether every operation keeps each row by itself, and every
         tensor that is returned has them.
     """
-    n = len(inputs[0])
     made, reading = watched(call, inputs, constants)
-    leaves = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)]
-    has_rows = all(leaf.shape[:1] == (n,) and reading.is_of_rows(leaf) for leaf in leaves)
-    return made, reading.is_kept and has_rows
+    return made, reading.keeps_apart(made)
 
 
 def watched(
@@ -132,14 +130,22 @@ class Reading(TorchDispatchMode):
         self._made: dict[int, StorageWeakRef] = {}
         self._given: dict[int, StorageWeakRef] = {}
         self._found: dict[int, StorageWeakRef] = {}
-        for one in constants:
-            _note(self._given, one)
-        for one in inputs:
-            _note(self._of_rows, one)
+        with torch._C.DisableTorchFunction():
+            for one in constants:
+                _note(self._given, one)
+            for one in inputs:
+                _note(self._of_rows, one)
+
+    def keeps_apart(self, made: PyTree) -> bool:
+        """Whether every operation kept rows apart, and all tensors that were returned have rows."""
+        leaves = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)]
+        has_rows = all(leaf.shape[:1] == (self.n,) and self.is_of_rows(leaf) for leaf in leaves)
+        return self.is_kept and has_rows
 
     def is_of_rows(self, one: Tensor) -> bool:
         """Whether a tensor's memory is that of the inputs, or of something made of them."""
-        return _is_noted(self._of_rows, one)
+        with torch._C.DisableTorchFunction():
+            return _is_noted(self._of_rows, one)
 
     def reads(self, former: "Reading") -> bool:
         """Whether the call read something that a former call made of its rows, and kept."""
@@ -160,14 +166,19 @@ class Reading(TorchDispatchMode):
         kwargs = kwargs or {}
         changes_nothing = _changes_nothing(func, args)
         made = func(*args, **kwargs)
-        if changes_nothing:
-            return made
-        given = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        results = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor)]
-        if _name(func).startswith("_scaled_dot_product"):
+        if not changes_nothing:
+            with torch._C.DisableTorchFunction():
+                self._look(func, args, kwargs, made)
+        return made
+
+    def _look(self, func: OpOverload, args: PyTree, kwargs: PyTree, made: PyTree) -> None:
+        """Examine an operation that has been run."""
+        name, given, results = _name(func), _tensors(args, *kwargs.values()), _tensors(made)
+        if name.startswith("_scaled_dot_product"):
             results = results[:2]  # the others are states of the random numbers of dropout
+        of_rows = [one for one in given if _is_noted(self._of_rows, one)]
         unknown = [one for one in given if not self._is_known(one)]
-        is_of_rows = _name(func) not in _OF_NOTHING and any(map(self.is_of_rows, given))
+        is_of_rows = bool(of_rows) and name not in _OF_NOTHING
         for one in unknown:
             _note(self._found, one)
         if _is_random(func, args, kwargs) or unknown:
@@ -176,7 +187,9 @@ class Reading(TorchDispatchMode):
             self.is_kept = False  # the backward pass may read other values
         elif self.is_kept and is_of_rows:
             is_made = results and all(self._has_rows(one) for one in results if one.numel())
-            self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, results)
+            rest = [one for one in given if not any(one is other for other in of_rows)]
+            tensors = (of_rows, rest, results)
+            self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, tensors)
         elif self.is_kept:
             written = _written(func, args, kwargs)
             held = (self._given, self._of_rows)
@@ -184,22 +197,18 @@ class Reading(TorchDispatchMode):
         for one in results:
             if is_of_rows:
                 _note(self._of_rows, one)
-            elif not unknown and not _is_noted(self._given, one) and _name(func) not in _UNFILLED:
+            elif not unknown and not _is_noted(self._given, one) and name not in _UNFILLED:
                 _note(self._made, one)
-        return made
 
     def _has_rows(self, value: Tensor) -> bool:
         return value.ndim > 0 and value.shape[0] % self.n == 0
 
     def _is_kept(
-        self, func: OpOverload, args: PyTree, kwargs: PyTree, results: Sequence[Tensor]
+        self, func: OpOverload, args: PyTree, kwargs: PyTree, tensors: Sequence[list[Tensor]]
     ) -> bool:
-        name = _name(func)
-        tensors = [a for a in pytree.tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        of_rows = [one for one in tensors if self.is_of_rows(one)]
-        rest = [one for one in tensors if not self.is_of_rows(one)]
+        name, (of_rows, rest, results) = _name(func), tensors
         rows, made = of_rows[0], results[0]
-        if not all(self.is_of_rows(one) for one in _written(func, args, kwargs)):
+        if not all(_is_noted(self._of_rows, one) for one in _written(func, args, kwargs)):
             return False  # it may be a part of something else
         if name in _BY_SHAPE:
             return True
@@ -210,7 +219,7 @@ class Reading(TorchDispatchMode):
         are_alike = are_alike and all(one.shape[0] == rows.shape[0] for one in results)
         if not are_alike or not all(_is_shared(one, rows.ndim) for one in rest):
             return False
-        if torch.Tag.pointwise in func.tags or name in _AS_THEY_ARE:
+        if _is_tagged(func, torch.Tag.pointwise) or name in _AS_THEY_ARE:
             return made.ndim == rows.ndim
         if name in _BY_IMAGE:
             return made.ndim > 2
@@ -223,12 +232,35 @@ class Reading(TorchDispatchMode):
         return name in _ALONG and _is_along(func, args, kwargs, rows)
 
 
+def _tensors(*trees: PyTree) -> list[Tensor]:
+    """The tensors in arguments or results of an operation, alone or in lists."""
+    found: list[Tensor] = []
+    for tree in trees:
+        if isinstance(tree, Tensor):
+            found.append(tree)
+        elif isinstance(tree, list | tuple):
+            found += _tensors(*tree)
+    return found
+
+
+# What is the same in each call of an operation is looked up once.
+@cache
 def _name(func: OpOverload) -> str:
     return func._schema.name.removeprefix("aten::").rstrip("_")
 
 
+@cache
+def _is_tagged(func: OpOverload, tag: torch.Tag) -> bool:
+    return tag in func.tags
+
+
+@cache
+def _is_mutable(func: OpOverload) -> bool:
+    return func._schema.is_mutable
+
+
 def _note(of: dict[int, StorageWeakRef], one: Tensor) -> None:
-    with suppress(NotImplementedError), torch._C.DisableTorchFunction():
+    with suppress(NotImplementedError):
         # Not of a sparse tensor, whose operations are not known either.
         reference = StorageWeakRef(one.untyped_storage())
         of[reference.cdata] = reference
@@ -236,8 +268,7 @@ def _note(of: dict[int, StorageWeakRef], one: Tensor) -> None:
 
 def _is_noted(of: dict[int, StorageWeakRef], one: Tensor) -> bool:
     try:
-        with torch._C.DisableTorchFunction():
-            return one.untyped_storage()._cdata in of
+        return one.untyped_storage()._cdata in of
     except NotImplementedError:
         return True
 
@@ -276,7 +307,7 @@ def _changes_nothing(func: OpOverload, args: PyTree) -> bool:
 
 def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
     """The tensors that an operation changes, also those that are given for its results."""
-    if not func._schema.is_mutable:
+    if not _is_mutable(func):
         return []
     given = _named(func, args, kwargs)
     changed = [
@@ -284,7 +315,7 @@ def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
         for one in func._schema.arguments
         if one.alias_info is not None and one.alias_info.is_write
     ]
-    return [one for one in pytree.tree_leaves(changed) if isinstance(one, Tensor)]
+    return _tensors(changed)
 
 
 def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
@@ -298,7 +329,7 @@ def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> b
 
 def _is_random(func: OpOverload, args: PyTree, kwargs: PyTree) -> bool:
     """Whether an operation draws numbers: attention without dropout does not."""
-    if torch.Tag.nondeterministic_seeded not in func.tags:
+    if not _is_tagged(func, torch.Tag.nondeterministic_seeded):
         return False
     given = _named(func, args, kwargs)
     defaults = {one.name: one.default_value for one in func._schema.arguments}

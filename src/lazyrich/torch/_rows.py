@@ -1,6 +1,7 @@
 """The model as a function of a batch, with one row of outputs per row of inputs."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import PyTree
@@ -10,7 +11,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
-from ._row_axis import Reading, observed, watched
+from ._row_axis import Reading, watched
 
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
 _OF_INPUT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -154,10 +155,24 @@ def values_of(model: nn.Module, x: Inputs, output: Output) -> Tensor:
             return outputs(model, x, output).detach()
 
 
+class Observed(NamedTuple):
+    """Outputs, and what was seen of the call that made them.
+
+    Attributes:
+        values: of a batch.
+        are_apart: whether every operation keeps its rows apart.
+        reading: of the operations; None if they cannot be seen.
+    """
+
+    values: Tensor
+    are_apart: bool
+    reading: Reading | None
+
+
 def observed_outputs(
     model: nn.Module, x: Inputs, output: Output, *, as_given: bool = False
-) -> tuple[Tensor, bool]:
-    """The outputs of a batch, and whether every operation keeps its rows apart.
+) -> Observed:
+    """The outputs of a batch with their graph, and what was seen of the call.
 
     Args:
         model: a module without wrappers.
@@ -165,37 +180,37 @@ def observed_outputs(
         output: as for `outputs`.
         as_given: leave outputs (n,) as they are.
     """
-    leaves = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
-    try:
-        constants = [*model.parameters(), *model.buffers()]
-        value, are_apart = observed(
-            lambda: chosen_output(_called(model, x), output), leaves, constants
-        )
-    except InputError:  # some models cannot be observed
-        value, are_apart = chosen_output(_called(model, x), output), False
-    value = _checked(value, n_rows(x))
+    made, reading = _watched(lambda: chosen_output(_called(model, x), output), model, x)
+    value = _checked(made, n_rows(x))
     # A backward pass that somebody wrote may mix rows that the forward pass keeps apart.
+    are_apart = reading is not None and reading.keeps_apart(made)
     are_apart = are_apart and not has_code_of_a_user(value)
-    return (value if as_given or value.ndim == 2 else value[:, None]), are_apart
+    value = value if as_given or value.ndim == 2 else value[:, None]
+    return Observed(value, are_apart, reading)
 
 
-def observed_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor, bool]:
+def observed_values(model: nn.Module, x: Inputs, output: Output) -> Observed:
     """As `observed_outputs`, without their graph."""
     try:
         with torch.no_grad():
             return observed_outputs(model, x, output)
     except InputError:
-        return values_of(model, x, output), False
+        return Observed(values_of(model, x, output), False, None)
 
 
 def watched_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor, Reading | None]:
     """As `values_of`, and what was seen of the operations; None if they cannot be seen."""
+    return _watched(lambda: values_of(model, x, output), model, x)
+
+
+def _watched(
+    call: Callable[[], Tensor], model: nn.Module, x: Inputs
+) -> tuple[Tensor, Reading | None]:
     leaves = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
-    constants = [*model.parameters(), *model.buffers()]
     try:
-        return watched(lambda: values_of(model, x, output), leaves, constants)
-    except InputError:
-        return values_of(model, x, output), None
+        return watched(call, leaves, [*model.parameters(), *model.buffers()])
+    except InputError:  # some models cannot be observed
+        return call(), None
 
 
 def _called(model: nn.Module, x: Inputs) -> PyTree:

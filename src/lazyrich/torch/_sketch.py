@@ -213,7 +213,7 @@ def sketch(
     with unchanged(model):
         x = usable(x)
         refuse_kept_values(model, x, output)
-        values, are_apart = observed_outputs(model, x, output)
+        values, are_apart, _ = observed_outputs(model, x, output)
         require_graph(values)
         refuse_mixed_rows(model, x, values, output, are_apart=are_apart)
         if not are_apart:

@@ -9,11 +9,65 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._model import is_same
+from ._row_axis import Reading
 from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
 _CONTAINERS = (dict, OrderedDict, list, set)
 # As many rows may show what is taken from all rows of a call.
 _SEVERAL = 4
+
+
+class FirstCall:
+    """Looks for what a model's first call leaves to later ones, around a call that is made anyway.
+
+    Args:
+        model: a module without wrappers that has not been called yet.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        tables = {id(m.weight) for m in model.modules() if getattr(m, "max_norm", None) is not None}
+        self._counted = {
+            name: (p, p._version)
+            for name, p in model.named_parameters()
+            if id(p) not in tables and not p.is_inference()
+        }
+        self._kept = _Kept(model)
+
+    def is_changed(self) -> bool:
+        """Whether an attribute or a buffer is not what it was before the call."""
+        return self._kept.is_changed()
+
+    def restore(self) -> None:
+        """Make attributes and buffers what they were."""
+        self._kept.restore()
+
+    def refuse_written(self) -> None:
+        """Refuse a model whose calls write to a parameter.
+
+        Raises:
+            InputError: naming the first of them.
+        """
+        for name, (p, version) in self._counted.items():
+            if p._version != version:
+                raise _refusal(
+                    f"writes to its parameter {name!r} when it is called, so its outputs may depend"
+                )
+
+
+def refuse_reading(later: Reading | None, first: Reading | None) -> None:
+    """Refuse a model of which a later call read what the first one made of its rows and kept.
+
+    Args:
+        later: what was seen of the later call; None if nothing was.
+        first: the same of the first call.
+
+    Raises:
+        InputError: if it did.
+    """
+    if later is not None and first is not None and later.reads(first):
+        raise _refusal(
+            "keeps values outside of its attributes and buffers, and its outputs may depend"
+        )
 
 
 def refuse_kept_values(model: nn.Module, x: Inputs, output: Output) -> None:
@@ -32,38 +86,29 @@ def refuse_kept_values(model: nn.Module, x: Inputs, output: Output) -> None:
     Raises:
         InputError: if an output depends on the first call, or if a call writes to a parameter.
     """
-    tables = {id(m.weight) for m in model.modules() if getattr(m, "max_norm", None) is not None}
-    counted = {
-        name: (p, p._version)
-        for name, p in model.named_parameters()
-        if id(p) not in tables and not p.is_inference()
-    }
-    kept = _Kept(model)
+    call = FirstCall(model)
     one, several = rows(x, 0, 1), rows(x, 0, min(_SEVERAL, n_rows(x)))
     try:
         alone, first = watched_values(model, one, output)
-        written = [name for name, (p, version) in counted.items() if p._version != version]
-        is_changed = kept.is_changed()
+        is_changed = call.is_changed()
         again, second = watched_values(model, one, output)
-        kept.restore()
+        call.restore()
         beside = values_of(model, several, output)[:1] if is_changed else alone
     except InputError:
         return  # said for all rows
     finally:
-        kept.restore()
+        call.restore()
+    call.refuse_written()
     gap = max(float((other - alone).abs().max()) for other in (again, beside))
     scale = max(float(other.abs().max()) for other in (alone, again, beside))
-    if written:
-        what = (
-            f"writes to its parameter {written[0]!r} when it is called, so its outputs may depend"
-        )
-    elif is_changed and gap > 1e3 * torch.finfo(alone.dtype).eps * scale:
-        what = "keeps values when it is called, and its outputs depend"
-    elif not is_changed and first is not None and second is not None and second.reads(first):
-        what = "keeps values outside of its attributes and buffers, and its outputs may depend"
-    else:
-        return
-    raise InputError(
+    if is_changed and gap > 1e3 * torch.finfo(alone.dtype).eps * scale:
+        raise _refusal("keeps values when it is called, and its outputs depend")
+    if not is_changed:
+        refuse_reading(second, first)
+
+
+def _refusal(what: str) -> InputError:
+    return InputError(
         f"The model {what} on the rows of its first call or on the number of calls, and there "
         "is no tangent kernel; if it takes starting values from its first batch, keep them in a "
         "buffer, and run it on one first."
