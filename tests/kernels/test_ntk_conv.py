@@ -243,3 +243,22 @@ def test_filters_of_one_place_are_matrix_products(numbers, axes):
         return hidden if numbers[2][0] == "N" else hidden.T
 
     check(predict, filters, draw(1, 3, 60))
+
+
+@pytest.mark.parametrize("padding", ["VALID", ((-1, -1), (-1, -1))])
+@pytest.mark.parametrize("dilation", [(1, 1), (3, 3)])
+def test_filters_longer_than_the_image_have_no_gradient(padding, dilation):
+    """Nothing of such a convolution is left, whose sum is zero, beside a linear part."""
+
+    def predict(params, x):
+        y = jax.lax.conv_general_dilated(
+            x, params["filters"], (1, 1), padding, rhs_dilation=dilation, dimension_numbers=IMAGES
+        )
+        assert 0 in y.shape
+        return y.sum((1, 2)) + x.mean((1, 2)) @ params["linear"]
+
+    params = {"filters": draw(0, 5, 5, 2, 3), "linear": draw(1, 2, 3)}
+    x = draw(2, 4, 3, 3, 2)
+    check(predict, params, x)
+    check(predict, params, x, trace_outputs=True)
+    assert "filters" in str(explain_ntk(predict, params, x))

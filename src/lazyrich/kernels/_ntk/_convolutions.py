@@ -18,7 +18,8 @@ def is_plain_convolution(program: Program, step: Step) -> bool:
     """Whether a step is a convolution that `patches` understands."""
     if step.name != "conv_general_dilated" or step.params["batch_group_count"] != 1:
         return False
-    return all(program.shapes[slot].shape for slot in (*step.ins, *step.outs))
+    shapes = [program.shapes[slot].shape for slot in (*step.ins, *step.outs)]
+    return all(shapes) and not any(0 in shape for shape in shapes)
 
 
 def filter_axes(step: Step) -> tuple[int, tuple[int, ...]]:

@@ -46,6 +46,8 @@ def _convolution(step: Step) -> Callable[[Array, Array], list[Array]]:
     n_places = len(numbers.lhs_spec) - 2
 
     def apply(x: Array, filters: Array) -> list[Array]:
+        if 0 in jax.eval_shape(step.apply, x, filters)[0].shape:  # filters longer than the input
+            return step.apply(x, filters)
         batch, feature, *places = numbers.lhs_spec
         x = x.transpose(batch, *places, feature)
         results, inner, *places = numbers.rhs_spec
