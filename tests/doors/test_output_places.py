@@ -351,6 +351,22 @@ def test_no_folder_is_made_for_an_address_an_empty_name_or_nobodys_home(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("reproduce", "fig4", "--executor", "threads:x", "--out", "new"),
+        ("race", "--executor", "no", "--out", "new"),
+        ("race", "--delay-law", "--executor", "no", "--out", "new"),
+        ("data", "mnist", "--to", "new", "--from", "not-an-address"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_refused_leaves_no_folder(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    assert "wanted serial" in (said := refused(words, capsys)) or "The address is" in said
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_path_below_the_home_folder_lies_there(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)

@@ -100,6 +100,14 @@ def test_show_lists_filters_and_exports(store, tmp_path, capsys):
     assert (tmp_path / "all.png").stat().st_size > 10_000
 
 
+def test_a_picture_of_another_kind_is_refused(store, tmp_path, capsys):
+    for name in ("all.bmp", "all.v2"):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["show", store, "--plot", str(tmp_path / name)])
+        assert "give a name that ends in .png or .pdf" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_show_writes_parquet(store, tmp_path, require_extra):
     require_extra("pyarrow")
     import pandas as pd

@@ -245,6 +245,8 @@ REFUSED = {
     "law of smoke": (["--delay-law"], "--delay-law and --smoke do not go together"),
     "controls of one": (["--controls", "--arm", "muon"], "--controls and --arm do not go together"),
     "nothing to show": (["--show"], "is not a folder; give --out a folder"),
+    "no executor": (["--executor", "threads:x"], "The executor is 'threads:x'; wanted serial"),
+    "no executor for controls": (["--controls", "--executor", "4"], "The executor is '4'; wanted"),
     "smoke and toml": (["--toml", "x.toml"], "--smoke and --toml are different races"),
     "smoke and full": (["--full"], "--smoke and --full are different races"),
 }
@@ -256,6 +258,11 @@ def test_names_that_are_not_there_are_refused(case, tmp_path, capsys):
     assert leave(["race", "--smoke", "--out", str(tmp_path / "new"), *arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_without_a_race_is_not_shown_as_an_empty_one(tmp_path, capsys):
+    assert leave(["race", "--show", "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path} holds no race; give --out a folder" in capsys.readouterr().err
 
 
 def test_results_of_another_edition_are_refused_and_left_as_they_are(published, tmp_path, capsys):

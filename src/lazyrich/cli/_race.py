@@ -84,6 +84,9 @@ def race(
     if show and not out.is_dir():
         raise InputError(f"{out} is not a folder; give --out a folder that a race has written.")
     results = racing.Results(out, edition)
+    if show and not results.is_recorded and not results.all_rows():
+        raise InputError(f"{out} holds no race; give --out a folder that a race has written.")
+    sweeps.require_executor(executor)
     if controls or delay_law or not show:
         sweeps.require_lasting(store if store is not None else str(out))
         require_devices()

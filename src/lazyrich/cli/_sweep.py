@@ -222,6 +222,11 @@ def _plot(dataset: "xr.Dataset", path: Path, store: str, *, is_quiet: bool) -> N
             "There is nothing to plot, for none of these experiments has a train and a test loss; "
             "leave --plot out, or choose others with --where."
         )
+    if path.suffix not in ("", ".pdf", ".png"):
+        raise InputError(
+            f"--plot is {path}, and a picture is written as PNG and as PDF; give a name that ends "
+            "in .png or .pdf, or in neither."
+        )
     plots.require_figure_place(path.parent, path.stem)
     figure = plots.plot_sweep_losses(dataset, title=store)
     files = plots.write_figure(figure, path.parent, path.stem)

@@ -23,7 +23,7 @@ from lazyrich._base import (
     value_text,
 )
 from lazyrich.plots import figure_style, find_figure, new_figure, write_figure
-from lazyrich.sweeps import Outcome
+from lazyrich.sweeps import Outcome, require_executor
 from lazyrich.tasks import ImageTask
 from lazyrich.training import Experiment
 
@@ -130,6 +130,8 @@ def reproduce(
         raise InputError(f"--seeds is {n_seeds}; ask for at least 1 (3 for a verdict).")
     plans = _plans([FIGURES[name] for name in names], preset, n_seeds, changes or {})
     _require_files(plans)
+    if executor is not None:
+        require_executor(executor)
     require_second_edition(out)
     folder = writable_folder(out)
     figures = [spec.name for spec, _, _ in plans]

@@ -40,6 +40,9 @@ class Results:
         folder: where the results are, or will be.
         edition: the rules.
 
+    Attributes:
+        is_recorded: whether the folder holds the edition.
+
     Raises:
         InputError: if the folder holds results of another edition, or files that cannot be
             read.
@@ -54,7 +57,7 @@ class Results:
 
     def __init__(self, folder: AnyPath, edition: Edition) -> None:
         self.folder, self.edition = Path(folder), edition
-        self._is_recorded = self._has_edition()
+        self.is_recorded = self._has_edition()
 
     def record_edition(self) -> None:
         """Write the edition and its hash down, before anything is run for it.
@@ -63,7 +66,7 @@ class Results:
             InputError: if another process has written another edition there meanwhile, or
                 the disk refuses.
         """
-        if self._is_recorded:
+        if self.is_recorded:
             return
         path = self.folder / _EDITION
         require_writable(path, kind=_KIND, cure=_CURE)
@@ -71,7 +74,7 @@ class Results:
             if not self._has_edition():
                 tree = self.edition.model_dump(mode="json")
                 _write(path, {"edition": self.edition.hash, "settings": tree})
-        self._is_recorded = True
+        self.is_recorded = True
 
     def rows(self, task: str, arm: str) -> list[Row]:
         """The published trials of an arm on a task; none if there are none yet.

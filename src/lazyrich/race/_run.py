@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from lazyrich._base import only_one_at
-from lazyrich.sweeps import experiment_key, fill
+from lazyrich.sweeps import experiment_key, fill, require_executor
 from lazyrich.training import History, train_many
 
 from ._edition import Edition, default_edition
@@ -73,7 +73,7 @@ def race(
         The published results.
 
     Raises:
-        InputError: if an arm or task is unknown, the folder holds results of another
+        InputError: if an arm, task or executor is unknown, the folder holds results of another
             edition, or a task that is held out has no settings to take.
 
     Example:
@@ -84,6 +84,7 @@ def race(
     """
     edition = edition or default_edition()
     edition.require_names(tuple(tasks), tuple(arms))
+    require_executor(executor)
     results = Results(out, edition)
     kept = Path(out) / "store" if store is None else store
     run = _Runner(results, kept, executor, progress=progress)

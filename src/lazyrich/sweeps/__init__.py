@@ -14,6 +14,7 @@ require_extra("sweeps", __name__)
 
 
 from ._dataset import to_dataset as to_dataset
+from ._executors import require_executor as require_executor
 from ._grid import axes_from_text as axes_from_text
 from ._grid import grid as grid
 from ._grid import log_spaced as log_spaced

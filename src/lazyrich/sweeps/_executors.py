@@ -203,10 +203,26 @@ def chosen_executor(executor: Executor | str | object) -> Choice:
     elif _has_submit(executor):
         _warn_of_forks(executor)
         return Choice("given", executor=executor)
-    raise InputError(
-        f"The executor is {shown(executor)}, wanted serial, processes:N (such as processes:4), "
-        "threads:N, dask:ADDRESS (such as dask:tcp://127.0.0.1:8786), or an executor with submit."
-    )
+    words = "serial, processes:N (such as processes:4), threads:N or dask:ADDRESS (such as "
+    words += "dask:tcp://127.0.0.1:8786)"
+    if not isinstance(executor, str):
+        words += ", or an executor with submit"
+    raise InputError(f"The executor is {shown(executor)}; wanted {words}.")
+
+
+def require_executor(executor: Executor | str | object) -> None:
+    """Refuse what names no executor, before anything is written.
+
+    Args:
+        executor: as for `sweep`.
+
+    Raises:
+        InputError: if there is no such kind, or there are more processes than make sense.
+
+    Example:
+        >>> require_executor("processes:2")
+    """
+    chosen_executor(executor)
 
 
 def _has_submit(executor: object) -> TypeGuard[Executor]:

@@ -12,10 +12,11 @@ from lazyrich._base import (
     read_file,
     reason_of,
     require_writable,
+    shown,
     write_file,
 )
 
-from ._fetch import fetch
+from ._fetch import WEB, fetch
 from ._files import data_folder, gunzip
 
 # SHA-256 of the *unpacked* files: mirrors pack the same digits in different wrappers.
@@ -55,8 +56,9 @@ def download_mnist(
         The folder.
 
     Raises:
-        InputError: if the folder cannot be written, a file of one of the four names with
-            other content is there, or no mirror gave a good file in reasonable time.
+        InputError: if the address is not one, the folder cannot be written, a file of one of
+            the four names with other content is there, or no mirror gave a good file in
+            reasonable time.
 
     Example:
         >>> download_mnist(Path("mnist"))  # doctest: +SKIP
@@ -64,6 +66,11 @@ def download_mnist(
     """
     folder = folder or data_folder() / "mnist"
     missing = [name for name, digest in MNIST_HASHES.items() if not _is_there(folder, name, digest)]
+    if url is not None and not url.startswith(WEB):
+        raise InputError(
+            f"The address is {shown(url)}; give the one of a folder on the web that holds the four "
+            f"files, which begins with {' or '.join(WEB)}."
+        )
     try:
         with open_folder(folder, make=True):
             pass

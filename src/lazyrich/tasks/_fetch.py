@@ -7,6 +7,9 @@ from contextlib import suppress
 from http.client import HTTPResponse
 from queue import Empty, SimpleQueue
 
+WEB = ("https://", "http://")
+"""How an address begins."""
+
 TIMEOUT = 30.0
 """Seconds after which a server that has sent nothing, or too little, is given up."""
 
@@ -27,8 +30,8 @@ def fetch(address: str, most_bytes: int) -> bytes:
         OSError: if there is no answer, another one than the file, or too much or too slow
             a one.
     """
-    if not address.startswith(("http://", "https://")):
-        raise OSError("the address does not begin with http:// or https://")
+    if not address.startswith(WEB):
+        raise OSError(f"the address does not begin with {' or '.join(WEB)}")
     transfer = _Transfer(address, most_bytes)
     # In a thread, because a server can also answer a byte a second before the content begins.
     threading.Thread(target=transfer.run, daemon=True).start()
