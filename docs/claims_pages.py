@@ -17,6 +17,7 @@ from lazyrich.paper import (
     HISTORY,
     LEGEND,
     PRESETS,
+    SYMBOLS,
     Claim,
     Result,
     Verdict,
@@ -65,7 +66,7 @@ def summary() -> str:
             *lines,
             "",
             f"{late()} ✓ holds or met, ✗ not, ? undecided, – not computed or no printed run. "
-            f"{LEGEND}",
+            f"{SYMBOLS} {LEGEND}",
         ]
     )
 
@@ -150,7 +151,7 @@ def verdicts(name: str, found: Mapping[str, Result]) -> list[str]:
             f"| **{claim.name}**{mark(claim)}: “{safe(claim.sentence)}” ({claim.where}) "
             f"| {safe(claim.statistic)} | {claim.threshold} |{cells}"
         )
-    return [*lines, "", *([LEGEND, ""] if found else [])]
+    return [*lines, "", *([f"{SYMBOLS} {LEGEND}", ""] if found else [])]
 
 
 def negatives(found: Mapping[str, Result]) -> list[str]:
@@ -212,7 +213,7 @@ def overview(results: Results) -> str:
             for one in outcomes
         ),
         "",
-        LEGEND,
+        f"{SYMBOLS} {LEGEND}",
         "",
         f"| claim | holds if | {head} |",
         "|---" * (2 + len(PRESETS)) + "|",

@@ -106,8 +106,11 @@ def reproduce(
     if not as_json:
         for found in made:
             say(f"{found.figure}: {', '.join(str(path) for path in found.files)}")
-        again = shlex.join(["lazyrich", "claims", "--out", str(out)])
+        again, page = (
+            shlex.join(["lazyrich", word, "--out", str(out)]) for word in ("claims", "report")
+        )
         say(f"claims: {out / 'claims.json'} (`{again}` shows them again)")
+        say(f"`{page}` makes one page of pictures, verdicts and data.")
 
 
 @app.command

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ._output import Cell, console, note, say_json, say_table, styled
+from ._output import Cell, console, note, say, say_json, say_table, styled
 
 if TYPE_CHECKING:
     from lazyrich.paper import Result, Verdict
@@ -32,8 +32,16 @@ def show_verdicts(results: "Mapping[str, Mapping[str, Result]]", *, as_json: boo
         say_table(figure, columns, rows)
         for line in dict.fromkeys(one for result in by_preset.values() for one in result.notes):
             note(line)
-    if results:
-        console().print(styled((paper.LEGEND, "dim")))
+    if not results:
+        return
+    for text in (paper.SYMBOLS, paper.LEGEND):
+        console().print(styled((text, "dim")))
+        console().print()
+    for figure, by_preset in results.items():
+        statement: Cell = [(figure, "bold"), (f": {paper.FIGURES[figure].statement}", "dim")]
+        console().print(styled(statement))
+        for preset, result in by_preset.items():
+            say(f"  {paper.in_short(preset, result)}")
 
 
 def _cell(verdict: "Verdict | None") -> Cell:

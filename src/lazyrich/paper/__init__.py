@@ -34,8 +34,10 @@ from ._verdict import Claim as Claim
 from ._verdict import Verdict as Verdict
 from ._verdict import judge as judge
 from ._words import LEGEND as LEGEND
+from ._words import SYMBOLS as SYMBOLS
 from ._words import by_claim as by_claim
 from ._words import describe as describe
+from ._words import in_short as in_short
 from .figures import FIGURES as FIGURES
 
 if TYPE_CHECKING:

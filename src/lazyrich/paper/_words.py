@@ -38,6 +38,49 @@ LEGEND = (
 )
 """How to read a verdict."""
 
+SYMBOLS = (
+    "L_tr, L_te: train and test loss. t_tr, t_te: the first steps at which they have fallen to a "
+    "tenth of the train loss at the start, unless another level is said; late is a large ratio "
+    "t_te/t_tr. t_leave: where the test loss leaves that of the linearized network by 5 % of the "
+    "start. K₀: the tangent kernel at the start; K₀ line: the test loss of regression with it. "
+    "Concordance: of the pairs of runs whose order is known, those in the said order less those "
+    "in the other, as a share."
+)
+"""What the statistics of the claims are made of."""
+
+
+def in_short(preset: str, result: Result) -> str:
+    """What became of a figure's claims, in a line.
+
+    Args:
+        preset: the name of the settings.
+        result: of the figure at these settings.
+
+    Returns:
+        How many claims hold, and the names of the others.
+
+    Example:
+        >>> from lazyrich.paper import Claim, judge
+        >>> late, low = (Claim("fig4", name, "", "", "", low=1.5) for name in ("late", "low"))
+        >>> verdicts = judge(late, [2.0] * 3), judge(low, [1.0] * 3)
+        >>> in_short("quick", Result((0, 1, 2), "", {}, (), verdicts))
+        'wide settings, 3 seeds: 1 of 2 claims holds; does not hold: "low"'
+    """
+    names: dict[str, list[str]] = {}
+    for verdict in result.verdicts:
+        names.setdefault(verdict.outcome, []).append(f'"{verdict.claim.name}"')
+    of_draw = ("met", "is met", "are met")
+    good, one, more = of_draw if preset == "authors" else ("holds", "holds", "hold")
+    n, of = len(names.pop(good, [])), len(result.verdicts)
+    n_seeds = len(result.seeds)
+    return "; ".join(
+        [
+            f"{PRESETS[preset]}, {n_seeds} seed{'s' if n_seeds > 1 else ''}: {n} of {of} "
+            f"claim{'s' if of > 1 else ''} {one if n == 1 else more}",
+            *(f"{outcome}: {', '.join(those)}" for outcome, those in names.items()),
+        ]
+    )
+
 
 def describe(verdict: Verdict) -> tuple[str, ...]:
     """A verdict in a few lines, the outcome first.

@@ -19,7 +19,7 @@ from .._claims import CLAIMS, HISTORY, LATE_CLAIMS
 from .._results import PRESETS, read_results
 from .._survives import SURVIVES
 from .._verdict import LEFT_OUT
-from .._words import LEGEND, SIGNS, describe, readable
+from .._words import LEGEND, SIGNS, SYMBOLS, describe, readable
 from ..errata import errata
 from ._contents import Entry, count, entries_of
 from ._downloads import MOST_BYTES, size_text
@@ -105,7 +105,7 @@ def _render(
         counts={preset: count(row.outcomes[preset] for row in rows) for preset in PRESETS},
         presets=PRESETS,
         signs=SIGNS,
-        legend=LEGEND,
+        legend=f"{SYMBOLS} {LEGEND}",
         survives=SURVIVES,
         describe=describe,
         left_out=LEFT_OUT,
