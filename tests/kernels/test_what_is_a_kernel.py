@@ -123,7 +123,7 @@ def test_rounding_never_makes_a_gram_matrix_something_else(dtype, scale):
         pytest.skip("beyond its range")
     rng = np.random.default_rng(0)
     for _ in range(60):
-        n, rank = rng.integers(1, 40), rng.integers(1, 40)
+        n, rank = rng.choice([1, 2, 3, 9, 22, 39]), rng.integers(1, 40)  # each is compiled
         features = rng.normal(size=(n, rank)) * 10.0 ** rng.uniform(-3, 1, size=rank)
         features += rng.choice([0.0, 3.0])
         single = features.astype(np.float32)

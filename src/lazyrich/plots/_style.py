@@ -82,6 +82,9 @@ def new_figure(n_rows: int, n_columns: int) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
 
 
+_MOST_LETTERS = 60
+
+
 def legend_below(*axes: Axes) -> None:
     """One legend for panels that share a frame, under it, where it covers no curve.
 
@@ -98,7 +101,9 @@ def legend_below(*axes: Axes) -> None:
     legends = [one.get_legend_handles_labels() for one in axes]
     handles = [handle for one in legends for handle in one[0]]
     labels = [label for one in legends for label in one[1]]
-    axes[0].legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    # Longer ones, side by side, would reach into the legend of the next panel.
+    n_columns = 2 if 2 * max(map(len, labels), default=0) <= _MOST_LETTERS else 1
+    axes[0].legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=n_columns)
 
 
 CURE = "make room, move it away or choose another name, then run again"
