@@ -1,5 +1,6 @@
 """Oracle: a model in which any one row depends on any other is refused, of any length."""
 
+import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -338,6 +339,93 @@ def test_starting_values_from_the_first_rows(kind):
     if kind not in ("number", "parameter"):
         model.requires_grad_(True)
         lzt.ntk(model, X, output=lambda out: out[:, :1])
+
+
+class Merged(nn.Module):
+    """Keeps something where no gradient is recorded, as adapters add themselves to weights."""
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.w = nn.Parameter(torch.randn(2, 3))
+        self.low, self.high = nn.Parameter(torch.randn(1, 3)), nn.Parameter(torch.randn(2, 1))
+        self.kind, self.merged, self.shift = kind, False, None
+
+    def forward(self, x):
+        """Two numbers a row."""
+        is_used = not torch.is_grad_enabled()
+        if self.kind == "parameter" and is_used and not self.merged:
+            self.w.add_(self.high @ self.low)
+            self.merged = True
+        if self.kind == "attribute" and is_used and self.shift is None:
+            self.shift = x.mean(0)
+        if self.kind == "global" and is_used:
+            ELSEWHERE.setdefault("mean", x.mean(0))
+        x = x - (ELSEWHERE.get("mean", 0.0) if self.shift is None else self.shift)
+        return torch.tanh(x @ (self.w if self.merged else self.w + self.high @ self.low).T)
+
+
+@pytest.mark.parametrize("kind", ["parameter", "attribute", "global"])
+@pytest.mark.parametrize("options", [{}, {"x2": torch.ones(2, 3)}, {"memory": 3000}])
+def test_what_a_model_keeps_only_where_no_gradient_is_recorded(kind, options):
+    ELSEWHERE.clear()
+    model = Merged(kind)
+    with pytest.raises(lzt.InputError):
+        lzt.ntk(model, torch.randn(5, 3, generator=torch.Generator().manual_seed(1)), **options)
+    assert model.shift is None
+    assert not model.merged
+    ELSEWHERE.clear()
+
+
+class Harmless(nn.Module):
+    """Keeps values that no output reads, or rows that it was made with."""
+
+    def __init__(self, kind, x):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(len(x) if kind == "distances" else 3, 2)
+        self.kind, self.rows, self.load, self.n_calls = kind, x, torch.zeros(2), 0
+        self.register_buffer("nothing", torch.tensor(math.nan).expand(3))
+
+    def forward(self, x):
+        """Two numbers a row."""
+        if self.kind == "distances":
+            return self.layer(torch.exp(-torch.cdist(x, self.rows)))
+        out = self.layer(x)
+        if self.kind == "average":
+            self.load = 0.9 * self.load + 0.1 * out.detach().mean(0)
+        if self.kind == "counter":
+            self.n_calls += 1
+        return out
+
+
+@pytest.mark.parametrize("kind", ["distances", "average", "counter"])
+@pytest.mark.parametrize("options", [{}, {"x2": torch.ones(4, 3)}, {"memory": 5000}])
+def test_harmless_values_that_a_model_keeps(kind, options):
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    model = Harmless(kind, x)
+    found = lzt.ntk(model, x, trace_outputs=True, **options)
+    assert model.n_calls == 0
+    assert not model.load.any()
+    parameters = [*model.parameters()]
+
+    def gradient(row):
+        outs = model(row[None])[0]
+        of_outputs = [torch.autograd.grad(one, parameters, retain_graph=True) for one in outs]
+        return torch.cat([g.flatten() for gradients in of_outputs for g in gradients])
+
+    left, right = (torch.stack([*map(gradient, rows)]) for rows in (x, options.get("x2", x)))
+    torch.testing.assert_close(found, left @ right.T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("widths", [(4, 2), (2, 4)])
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_number_of_outputs_that_changes_is_refused(widths, traced):
+    counts = iter([widths[0]] + [widths[1]] * 20)
+    model = With(lambda h: h)
+    model.forward = lambda x: torch.tanh(model.layer(x))[:, : next(counts)]
+    with pytest.raises(lzt.InputError, match="outputs"):
+        lzt.ntk(model, X, trace_outputs=traced)
 
 
 class FirstImages(nn.Module):

@@ -251,7 +251,15 @@ def is_same(value: Tensor, copy: Tensor) -> bool:
     if value.is_meta:
         return True
     parts, others = _dense_parts(value), _dense_parts(copy)
-    return all(torch.equal(a, b) for a, b in zip(parts, others, strict=True))
+    return all(_is_equal(a, b) for a, b in zip(parts, others, strict=True))
+
+
+def _is_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, what is not a number in the same places."""
+    if torch.equal(one, other):
+        return True
+    has_both = one.shape == other.shape and one.dtype == other.dtype
+    return has_both and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def _dense_parts(value: Tensor) -> list[Tensor]:

@@ -101,14 +101,13 @@ def ntk(
         batches = [usable(batch) for batch in batches]
         asked = _Asked(model, output, parameters, trace_outputs, budget(memory, parameters))
         keep_freed_memory()
-        if not has_images(model, batches):
-            return _kernel(asked, batches, FirstCall(model))
-        refuse_kept_values(model, batches[0], output)  # before any other call
-        laid = laid_out(model, batches, output)
-        if laid is not None:
-            with suppress(InputError):  # raised again below, if it is not of the layout
-                return _kernel(asked, laid)
-        return _kernel(asked, batches)
+        first = FirstCall(model)
+        try:
+            result = _laid_out_kernel(asked, batches, first)
+            first.refuse_kept(batches[0], output)  # what is done only where no gradient is recorded
+        finally:
+            first.restore()
+        return result
 
 
 class _Asked(NamedTuple):
@@ -129,6 +128,19 @@ class _Asked(NamedTuple):
     memory: float
 
 
+def _laid_out_kernel(asked: "_Asked", batches: Sequence[Inputs], first: FirstCall) -> Tensor:
+    """The kernel, from images in the layout that takes the least time."""
+    model, output = asked.model, asked.output
+    if not has_images(model, batches):
+        return _kernel(asked, batches, first)
+    refuse_kept_values(model, batches[0], output)  # before any other call
+    laid = laid_out(model, batches, output)
+    if laid is not None:
+        with suppress(InputError):  # raised again below, if it is not of the layout
+            return _kernel(asked, laid)
+    return _kernel(asked, batches)
+
+
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
     batches = [x] if x2 is None else [x, x2]
     for name, batch in zip(("x", "x2"), batches, strict=False):
@@ -142,6 +154,7 @@ def _kernel(asked: _Asked, batches: Sequence[Inputs], first: FirstCall | None = 
     dtype = parameter_dtype(parameters)
     counts = [n_rows(batch) for batch in batches]
     pilot, pilot_is_apart, reading = _pilot(model, batches, output, first)
+    former = [reading]
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
     c = pilot.shape[1]
     summed = traced or c == 1
@@ -158,7 +171,13 @@ def _kernel(asked: _Asked, batches: Sequence[Inputs], first: FirstCall | None = 
     def block(which: int, start: int) -> Block:
         chosen = rows(batches[which], start, start + size)
         made = make_block(model, chosen, output, parameters, planned, dtype)
-        refuse_reading(made.seen.reading, reading)
+        for one in former:
+            refuse_reading(made.seen.reading, one)
+        if made.values.shape[1] != c:
+            raise InputError(
+                f"The model returned {c} outputs for a row first and {made.values.shape[1]} later; "
+                "let their number depend neither on the rows nor on how often it was called."
+            )
         if which < len(checked):
             refuse_other_values(made.values, checked[which], start)
         return made
@@ -171,6 +190,7 @@ def _kernel(asked: _Asked, batches: Sequence[Inputs], first: FirstCall | None = 
         else:
             found, are_apart, later = observed_values(model, batch, output)
             refuse_reading(later, reading)
+            former.append(later)
             # What is done only where gradients are recorded was seen in the pilot.
             are_apart = are_apart and pilot_is_apart
         refuse_mixed_rows(model, batch, found, output, are_apart=are_apart)
@@ -239,12 +259,11 @@ def _pilot(
         for batch in batches:
             refuse_mixed_rows(model, batch, values_of(model, batch, output), output)
         raise
-    if first is not None:
-        first.refuse_written()
-        if first.is_changed():
-            first.restore()
-            refuse_kept_values(model, batches[0], output)
-            return observed_outputs(model, few, output, as_given=True)
+    if first is None:
+        return found._replace(reading=None)
+    if first.refuse_kept(batches[0], output):
+        # What is kept was found to have no influence.
+        return observed_outputs(model, few, output, as_given=True)._replace(reading=None)
     return found
 
 

@@ -135,6 +135,7 @@ class Reading(TorchDispatchMode):
                 _note(self._given, one)
             for one in inputs:
                 _note(self._of_rows, one)
+        self._inputs = frozenset(self._of_rows)
 
     def keeps_apart(self, made: PyTree) -> bool:
         """Whether every operation kept rows apart, and all tensors that were returned have rows."""
@@ -149,7 +150,9 @@ class Reading(TorchDispatchMode):
 
     def reads(self, former: "Reading") -> bool:
         """Whether the call read something that a former call made of its rows, and kept."""
-        return not former._of_rows.keys().isdisjoint(self._found)
+        # A model may hold rows that it is asked about.
+        made = former._of_rows.keys() - former._inputs
+        return not made.isdisjoint(self._found)
 
     def _is_known(self, one: Tensor) -> bool:
         noted = (self._of_rows, self._made, self._given)

@@ -18,7 +18,7 @@ _SEVERAL = 4
 
 
 class FirstCall:
-    """Looks for what a model's first call leaves to later ones, around a call that is made anyway.
+    """Looks for what a model's calls leave to later ones, around calls that are made anyway.
 
     Args:
         model: a module without wrappers that has not been called yet.
@@ -31,7 +31,7 @@ class FirstCall:
             for name, p in model.named_parameters()
             if id(p) not in tables and not p.is_inference()
         }
-        self._kept = _Kept(model)
+        self._model, self._kept, self._is_tried = model, _Kept(model), False
 
     def is_changed(self) -> bool:
         """Whether an attribute or a buffer is not what it was before the call."""
@@ -42,7 +42,7 @@ class FirstCall:
         self._kept.restore()
 
     def refuse_written(self) -> None:
-        """Refuse a model whose calls write to a parameter.
+        """Refuse a model whose calls have written to a parameter.
 
         Raises:
             InputError: naming the first of them.
@@ -52,6 +52,27 @@ class FirstCall:
                 raise _refusal(
                     f"writes to its parameter {name!r} when it is called, so its outputs may depend"
                 )
+
+    def refuse_kept(self, x: Inputs, output: Output) -> bool:
+        """Refuse a model whose calls so far decide what later ones return.
+
+        Args:
+            x: a batch.
+            output: from what the model returns to a tensor.
+
+        Returns:
+            Whether something was changed, is restored now, and has no influence.
+
+        Raises:
+            InputError: as `refuse_kept_values`.
+        """
+        self.refuse_written()
+        if self._is_tried or not self.is_changed():
+            return False
+        self._is_tried = True
+        self.restore()
+        refuse_kept_values(self._model, x, output)
+        return True
 
 
 def refuse_reading(later: Reading | None, first: Reading | None) -> None:
