@@ -78,3 +78,20 @@ def test_output_is_asked_for_where_a_model_returns_an_object():
     model, x, _ = torch_zoo.made_published("gpt2")
     with pytest.raises(lzt.InputError, match=r"output=lambda out: out\.logits"):
         lzt.ntk(model, x)
+
+
+def test_a_single_row_whose_places_are_computed_from_parameters_alone():
+    """Of one row, values of places and of tokens have the same shape, and the graph is pulled
+    through after its last output."""
+    shape = {"vocab_size": 30, "hidden_size": 16, "num_layers": 2, "num_heads": 2}
+    shape |= {"max_position_embeddings": 16, "attention_types": [[["global", "local"], 1]]}
+    torch.manual_seed(0)
+    model = transformers.GPTNeoForCausalLM(transformers.GPTNeoConfig(**shape, window_size=4))
+    model, x = model.eval().double(), {"input_ids": torch.randint(30, (1, 6))}
+
+    def last(out):
+        return out.logits[:, -1, :3]
+
+    wanted = torch_zoo.kernel(model, x, last)
+    found = lzt.ntk(model, x, output=last)
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < 1e-12

@@ -99,9 +99,11 @@ def parts(block: Block, start: int, stop: int) -> dict[str, Part]:
         for name, route in block.routes.items()
         for meeting in route.meetings
     }
+    meetings = [m for route in block.routes.values() for m in route.meetings]
+    is_pulled = any(m.source is not None for m in meetings)  # through the graph, afterwards
     for j in range(start, stop):
-        # Nothing goes through the graph again once all outputs have.
-        is_last = start == 0 and j == block.values.shape[1] - 1
+        # Else nothing goes through the graph again once all outputs have.
+        is_last = start == 0 and j == block.values.shape[1] - 1 and not is_pulled
         _gather(block, j, gathered, j - start, is_last=is_last)
 
     result: dict[str, Part] = {}
