@@ -104,7 +104,9 @@ def test_a_picture_of_another_kind_is_refused(store, tmp_path, capsys):
     for name in ("all.bmp", "all.v2"):
         with pytest.raises(SystemExit, match="2"):
             cli.main(["show", store, "--plot", str(tmp_path / name)])
-        assert "give a name that ends in .png or .pdf" in capsys.readouterr().err
+        said = capsys.readouterr()
+        assert "give a name that ends in .png or .pdf" in said.err
+        assert not said.out
     assert not any(tmp_path.iterdir())
 
 

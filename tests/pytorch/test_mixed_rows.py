@@ -18,10 +18,16 @@ from torch.nn import functional  # noqa: E402
 import lazyrich.torch as lzt  # noqa: E402
 from lazyrich.torch._graph import Graph  # noqa: E402
 from lazyrich.torch._plan import Operations  # noqa: E402
-from lazyrich.torch._row_axis import observed  # noqa: E402
+from lazyrich.torch._row_axis import watched  # noqa: E402
 
 N = 20
 X = torch.randn(N, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def observed(call, inputs, constants=()):
+    """What a call returns, and whether it was seen to keep rows apart."""
+    made, reading = watched(call, inputs, constants)
+    return made, reading.keeps_apart(made)
 
 
 class With(nn.Module):

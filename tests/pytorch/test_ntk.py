@@ -314,6 +314,7 @@ def test_layout_of_images_that_no_output_shows(kind, hidden_by):
     assert gap(lzt.ntk(model, x).double(), wanted) < 1e-5
 
 
+# The identity, whose backward pass is that of contiguous gradients alone.
 by_layout = torch_zoo.backward_by(lambda g: g if g.is_contiguous() else 2 * g)
 
 
@@ -330,11 +331,7 @@ def test_layout_of_images_that_only_a_backward_pass_reads():
             self.model = model
 
         def forward(self, x):
-            return self.model[2](
-                torch_zoo.backward_by(lambda g: g if g.is_contiguous() else 2 * g)(
-                    self.model[:2](x)
-                )
-            ).flatten(1)
+            return self.model[2](by_layout(self.model[:2](x))).flatten(1)
 
     wanted = torch_zoo.kernel(
         copy.deepcopy(nn.Sequential(model, nn.Flatten())).double(), x.double()

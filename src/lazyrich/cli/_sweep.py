@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lazyrich._base import Json
+from lazyrich._base import InputError, Json
 
 from ._arguments import LocalPath, WholeNumber
 from ._environment import loading, require_devices
@@ -99,7 +99,7 @@ def sweep(
     """Compute a grid of experiments, each once; run again to resume or to extend it."""
     with loading():
         from lazyrich import sweeps
-        from lazyrich._base import InputError, read_changes
+        from lazyrich._base import read_changes
     if limit < 1:
         raise InputError(f"--limit is {limit}; it must be at least 1.")
     changes = read_changes(change or [])
@@ -149,6 +149,11 @@ def show(
     """List the experiments of a store, export them, plot them."""
     with loading():
         from lazyrich import sweeps
+    if plot is not None and plot.suffix not in ("", ".pdf", ".png"):
+        raise InputError(
+            f"--plot is {plot}, and a picture is written as PNG and as PDF; give a name that ends "
+            "in .png or .pdf, or in neither."
+        )
     outcomes = sweeps.find(store, where or [])
     settings = sweeps.differing(outcomes, within_kinds=True)
     rows = [_row(outcome, settings, i) for i, outcome in enumerate(outcomes)]
@@ -216,16 +221,10 @@ def _cell(name: str, value: Json) -> str:
 def _plot(dataset: "xr.Dataset", path: Path, store: str, *, is_quiet: bool) -> None:
     with loading():
         from lazyrich import plots
-        from lazyrich._base import InputError
     if not {"train_loss", "test_loss"} <= set(dataset):
         raise InputError(
             "There is nothing to plot, for none of these experiments has a train and a test loss; "
             "leave --plot out, or choose others with --where."
-        )
-    if path.suffix not in ("", ".pdf", ".png"):
-        raise InputError(
-            f"--plot is {path}, and a picture is written as PNG and as PDF; give a name that ends "
-            "in .png or .pdf, or in neither."
         )
     plots.require_figure_place(path.parent, path.stem)
     figure = plots.plot_sweep_losses(dataset, title=store)
@@ -240,8 +239,6 @@ def _require_apart(changes: Iterable[str], axes: Iterable[str | tuple[str, ...]]
     for path in changes:
         for name in names:
             if f".{path}".endswith(f".{name}") or f".{name}".endswith(f".{path}"):
-                from lazyrich._base import InputError
-
                 raise InputError(
                     f"{path} is set with --set and {name} is an axis, which gives it other values; "
                     "leave one of them out."

@@ -38,7 +38,10 @@ def show_verdicts(results: "Mapping[str, Mapping[str, Result]]", *, as_json: boo
         console().print(styled((text, "dim")))
         console().print()
     for figure, by_preset in results.items():
-        statement: Cell = [(figure, "bold"), (f": {paper.FIGURES[figure].statement}", "dim")]
+        statement: Cell = [
+            (figure, "bold"),
+            (f", the paper: {paper.FIGURES[figure].statement}", "dim"),
+        ]
         console().print(styled(statement))
         for preset, result in by_preset.items():
             say(f"  {paper.in_short(preset, result)}")

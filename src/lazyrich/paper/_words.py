@@ -40,11 +40,11 @@ LEGEND = (
 
 SYMBOLS = (
     "L_tr, L_te: train and test loss. t_tr, t_te: the first steps at which they have fallen to a "
-    "tenth of the train loss at the start, unless another level is said; late is a large ratio "
-    "t_te/t_tr. t_leave: where the test loss leaves that of the linearized network by 5 % of the "
-    "start. K₀: the tangent kernel at the start; K₀ line: the test loss of regression with it. "
-    "Concordance: of the pairs of runs whose order is known, those in the said order less those "
-    "in the other, as a share."
+    "tenth of the initial train loss, unless another level is given; a run is late if t_te/t_tr is "
+    "large. t_leave: the first step at which the test loss differs from that of the linearized "
+    "network by more than 5 % of the initial test loss. K₀: the initial tangent kernel; K₀ line: "
+    "the test loss of regression with it. Concordance: of the pairs of runs whose order is known, "
+    "the share in the stated order minus the share in the reverse order."
 )
 """What the statistics of the claims are made of."""
 

@@ -78,10 +78,10 @@ _OF_NOTHING = {"full_like", "new_full", "new_ones", "new_zeros", "ones_like", "z
 _UNFILLED = {"empty", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
 
 
-def observed(
+def watched(
     call: Callable[[], T], inputs: Sequence[Tensor], constants: Iterable[Tensor] = ()
-) -> tuple[T, bool]:
-    """Run a call and find whether it keeps the rows of its inputs apart.
+) -> tuple[T, "Reading"]:
+    """Run a call and examine its operations.
 
     Args:
         call: what is run.
@@ -89,17 +89,8 @@ def observed(
         constants: the other tensors that it may read, and that no call changes.
 
     Returns:
-        What the call returns; whether every operation keeps each row by itself, and every
-        tensor that is returned has them.
+        What the call returns, and what was seen of its operations.
     """
-    made, reading = watched(call, inputs, constants)
-    return made, reading.keeps_apart(made)
-
-
-def watched(
-    call: Callable[[], T], inputs: Sequence[Tensor], constants: Iterable[Tensor] = ()
-) -> tuple[T, "Reading"]:
-    """Run a call; what it returns, and what was seen of its operations. As `observed`."""
     with Reading(inputs, constants) as reading, _Leaving(reading):
         return call(), reading
 
