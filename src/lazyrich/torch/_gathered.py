@@ -1,7 +1,7 @@
-"""The cotangents of one product for all outputs, or its gradients, formed one output at a time.
+"""The cotangents of one product for all outputs, or its gradients, formed a few outputs at a time.
 
-Cotangents of images are large: where activations and gradients are smaller, the gradient
-of each output is formed as its cotangent arrives, and no cotangent is kept.
+Cotangents of images are large: where activations and gradients are smaller, the gradients are
+formed as soon as the cotangents of a few outputs have arrived, and these are not kept.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,8 @@ from ._shared import shared
 
 # Bytes of cotangents that are worth it.
 _LARGE = 1 << 23
+# Columns of a product, for some outputs together, that are multiplied at the full rate.
+_COLUMNS = 128
 
 
 class Gathered:
@@ -34,9 +36,9 @@ class Gathered:
             factors: from cotangents (n, 1, s, r) to the product; None where it is not formed.
         """
         self._c, self._size, self._factors = c, size, factors
-        self._first: Tensor | None = None
+        self._waiting: list[Tensor] = []
         self._product: Factors | None = None
-        self._stack: Tensor | None = None
+        self._at_a_time, self._n_formed = c, 0
         self.gradients: Tensor | None = None
 
     def add(self, j: int, cotangent: Tensor) -> None:
@@ -46,52 +48,55 @@ class Gathered:
             j: which output.
             cotangent: (n, s, r).
         """
-        if j == 0 and self._is_worth_forming(cotangent):
-            self._first = cotangent  # until another one shows whether the two share a pattern
-            return
-        if self._first is not None:
-            first, self._first = self._first, None
-            if shared(torch.stack([first[:1], cotangent[:1]], 1)) is None:
-                assert self._factors is not None  # it was found worth forming
-                self._product = self._factors(first[:, None])
-            self._put(0, first)
-        self._put(j, cotangent)
+        self._waiting.append(cotangent)
+        if j == 1:  # two of them show whether they share a pattern
+            self._choose()
+        if self._product is not None and (
+            len(self._waiting) >= self._at_a_time or j + 1 == self._c
+        ):
+            self._form()
 
     def cotangents(self) -> Tensor:
         """Those of all outputs, (n, c, s, r), where they are kept."""
-        assert self._stack is not None  # all outputs were added, and none was formed
-        return self._stack
+        stack, self._waiting = _stacked(self._waiting), []
+        return stack
+
+    def _choose(self) -> None:
+        first, second = self._waiting
+        if self._factors is None or not self._is_worth_forming(first):
+            return
+        if shared(torch.stack([first[:1], second[:1]], 1)) is None:
+            self._product = self._factors(first[:, None])
+            n_groups = max(1, self._c * first.shape[2] // _COLUMNS)
+            self._at_a_time = -(-self._c // n_groups)
 
     def _is_worth_forming(self, cotangent: Tensor) -> bool:
         """Whether activations and gradients are smaller than the cotangents of all outputs."""
-        if self._factors is None or self._c < 2 or cotangent.device.type != "cpu":
+        if cotangent.device.type != "cpu":
             return False
         n, s, r = cotangent.shape
         q = self._size // r
         bytes_kept = n * self._c * s * r * cotangent.element_size()
         return q < s and 2 * q < self._c * r and bytes_kept >= _LARGE
 
-    def _put(self, j: int, cotangent: Tensor) -> None:
-        if self._product is None:
-            if self._c == 1:
-                self._stack = cotangent[:, None]
-                return
-            if self._stack is None:
-                self._stack = _stack(cotangent, self._c)
-            self._stack[:, j] = cotangent
-            return
-        gradient = matrix_gradient([replace(self._product, cotangent=cotangent[:, None])])
+    def _form(self) -> None:
+        """Form the gradients of the outputs that wait."""
+        assert self._product is not None  # the caller looked
+        gradient = matrix_gradient([replace(self._product, cotangent=_stacked(self._waiting))])
         if self.gradients is None:
             self.gradients = gradient.new_empty(len(gradient), self._c, gradient.shape[2])
-        self.gradients[:, j] = gradient[:, 0]
+        self.gradients[:, self._n_formed : self._n_formed + len(self._waiting)] = gradient
+        self._n_formed += len(self._waiting)
+        self._waiting = []
 
 
-def _stack(one: Tensor, c: int) -> Tensor:
-    """Room for c times (n, s, r), as (n, c, s, r) with the positions laid out as they are."""
-    n, s, r = one.shape
-    if one.stride(1) == 1 and one.stride(2) != 1:
-        return one.new_empty(n, c, r, s).transpose(2, 3)
-    return one.new_empty(n, s, c, r).transpose(1, 2)
+def _stacked(each: Sequence[Tensor]) -> Tensor:
+    """From c times (n, s, r) to (n, c, s, r) with the positions laid out as they are."""
+    if len(each) == 1:
+        return each[0][:, None]
+    if each[0].stride(1) == 1 and each[0].stride(2) != 1:
+        return torch.stack([one.transpose(1, 2) for one in each], 1).transpose(2, 3)
+    return torch.stack(each, 2).transpose(1, 2)
 
 
 def smaller(factors: Sequence[Factors]) -> Sequence[Factors] | Tensor:

@@ -73,11 +73,11 @@ class Graph:
     def readers_of_parameter(self, parameter: nn.Parameter) -> list[Reader]:
         """The operations that read a parameter; none if no output depends on it."""
         leaf = self._leaves.get(id(parameter))
-        return [] if leaf is None else self._readers[leaf]
+        return [] if leaf is None else self._readers.get(leaf, [])
 
     def readers(self, node: Node) -> list[Reader]:
         """The operations that read a node's first output."""
-        return self._readers[node]
+        return self._readers.get(node, [])  # none are noted by asking
 
 
 def has_code_of_a_user(outputs: Tensor) -> bool:
