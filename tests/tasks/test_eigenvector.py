@@ -84,6 +84,41 @@ def test_the_decomposition_is_in_float64_though_jax_is_not():
     np.testing.assert_allclose(found * np.sign(found @ wave), wave, atol=1e-6)
 
 
+def low_rank(noise):
+    """A kernel of rank 5 on N inputs, an eigenvalue of which is double, and its rounding."""
+
+    def kernel(x):
+        basis, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(N, 5)))
+        exact = basis * np.array([3.0, 2.0, 2.0, 1.0, 0.5]) @ basis.T
+        drawn = np.random.default_rng(noise).normal(size=(N, N))
+        return jnp.asarray(exact + 1e-16 * noise * (drawn + drawn.T))
+
+    return kernel
+
+
+@pytest.mark.parametrize("index", [1, 2, 3, 5, 6, 11, N])
+def test_where_eigenvalues_coincide_labels_do_not_depend_on_rounding(index):
+    exact, *rounded = (
+        labels(task(index=index, scale="norm").sample(3, kernel=low_rank(noise)))
+        for noise in (0, 1, 2, 3)
+    )
+    joint = np.asarray(low_rank(0)(None))
+    value = np.array([3.0, 2.0, 2.0, 1.0, 0.5] + (N - 5) * [0])[index - 1]
+    np.testing.assert_allclose(joint @ exact, value * exact, atol=1e-13)
+    for found in rounded:
+        np.testing.assert_allclose(found, exact, atol=1e-12)
+
+
+def test_where_eigenvalues_coincide_indices_give_orthonormal_labels_and_seeds_others():
+    all_labels = np.stack(
+        [labels(task(index=i, scale="norm").sample(0, kernel=low_rank(1))) for i in range(1, N + 1)]
+    )
+    np.testing.assert_allclose(all_labels @ all_labels.T, np.eye(N), atol=1e-12)
+    # Of one kernel; inputs and what is drawn are another seed's.
+    other = labels(task(index=9, scale="norm").sample(1, kernel=low_rank(1)))
+    assert abs(other @ all_labels[8]) < 0.9
+
+
 def test_no_kernel_gets_one_sentence():
     with pytest.raises(InputError, match="made from a kernel and none was given; pass kernel="):
         task().sample(0)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from jaxtyping import Float, PRNGKeyArray
 from pydantic import PositiveInt, model_validator
 
 from lazyrich._base import AddedLater, InputError, require_finite
@@ -21,9 +22,12 @@ class EigenvectorTask(VectorTask):
     entries label the training inputs, the rest the test inputs. (Extending the training
     kernel's eigenvector to new inputs would give the kernel's own interpolant, which is
     learned exactly.) A large index is a label that the kernel is slow to learn; beyond
-    the kernel's rank it is one that the kernel cannot learn, and where eigenvalues
-    coincide the label is one of their eigenvectors, the choice being the linear
-    algebra library's.
+    the kernel's rank it is one that the kernel cannot learn.
+
+    Where eigenvalues coincide up to the rounding of the kernel, which of their eigenvectors a
+    linear algebra library returns depends on the machine. The labels are drawn there: seeded
+    normal vectors, one for each of these indices, projected onto the eigenvectors and
+    orthonormalized in turn.
 
     The sign is such that the entry of largest magnitude is positive. The decomposition
     is in float64 in any case; the kernel is in the precision that JAX works in.
@@ -53,6 +57,7 @@ class EigenvectorTask(VectorTask):
         Kumar et al. (2024), §6.1 and Figures 5 and 19.
     """
 
+    version: ClassVar[int] = 2  # 1: where eigenvalues coincide, as the library returned them
     labels_from_kernel: ClassVar[bool] = True
     dynamic_hyperparameters: ClassVar[tuple[str, ...]] = ("index",)
 
@@ -90,17 +95,28 @@ class EigenvectorTask(VectorTask):
                 "The labels of an eigenvector task are made from a kernel and none was given; "
                 "pass kernel=, a function from inputs (n, d) to their kernel (n, n)."
             )
-        train_key, test_key = jax.random.split(self.keys(seed)[0])
+        data_key = self.keys(seed)[0]
+        train_key, test_key = jax.random.split(data_key)
         x = gaussian_inputs(train_key, self.n_train, dim=self.dim)
         x_test = gaussian_inputs(test_key, self.n_test, dim=self.dim)
-        return self.labelled(x, x_test, kernel)
+        return self.labelled(x, x_test, kernel, data_key)
 
-    def labelled(self, x: jax.Array, x_test: jax.Array, kernel: JointKernel) -> TaskData:
-        """The data of given inputs (n_train, d) and (n_test, d)."""
-        labels = jnp.asarray(self._labels(kernel(jnp.concatenate([x, x_test]))), x.dtype)
+    def labelled(
+        self, x: jax.Array, x_test: jax.Array, kernel: JointKernel, key: PRNGKeyArray
+    ) -> TaskData:
+        """The data of given inputs (n_train, d) and (n_test, d).
+
+        Args:
+            x: training inputs.
+            x_test: test inputs.
+            kernel: as for ``sample``.
+            key: of the labels where eigenvalues coincide.
+        """
+        labels = self._labels(kernel(jnp.concatenate([x, x_test])), key)
+        labels = jnp.asarray(labels, x.dtype)
         return TaskData(x, labels[: self.n_train], x_test, labels[self.n_train :])
 
-    def _labels(self, joint_kernel: jax.Array) -> np.ndarray:
+    def _labels(self, joint_kernel: jax.Array, key: PRNGKeyArray) -> np.ndarray:
         n = self.n_train + self.n_test
         joint = np.asarray(joint_kernel, np.float64)
         if joint.shape != (n, n):
@@ -109,12 +125,40 @@ class EigenvectorTask(VectorTask):
                 "trace a kernel of several outputs first."
             )
         require_finite(kernel=joint)
+        # Entries off by some units in the last place move eigenvalues by less than this.
+        dtype = np.result_type(joint_kernel.dtype, np.float32)
+        rounding = 16 * float(np.finfo(dtype).eps) * float(np.linalg.norm(joint))
         if self.less_mean:
             joint = joint - joint.mean()
-        which = [n - self.index] * 2
-        _, vectors = scipy.linalg.eigh((joint + joint.T) / 2, subset_by_index=which)
-        labels = vectors[:, 0]
+        labels = _eigenvector((joint + joint.T) / 2, self.index, rounding, key)
         labels = labels * np.sign(labels[np.abs(labels).argmax()])
         if self.scale == "rms":
             labels = labels * np.sqrt(n)
         return labels - labels.mean() if self.remove_mean else labels
+
+
+def _eigenvector(
+    matrix: Float[np.ndarray, "n n"], index: int, rounding: float, key: PRNGKeyArray
+) -> Float[np.ndarray, " n"]:
+    """An eigenvector of norm 1, drawn where eigenvalues are equal up to rounding.
+
+    Args:
+        matrix: symmetric.
+        index: from 1, the largest eigenvalue's.
+        rounding: by which an eigenvalue may be off.
+        key: of the draw.
+    """
+    values, vectors = scipy.linalg.eigh(matrix)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    apart = np.flatnonzero(-np.diff(values) > rounding) + 1
+    starts = np.concatenate([[0], apart, [len(values)]])
+    group = np.searchsorted(starts, index - 1, side="right")
+    start, stop = starts[group - 1], starts[group]
+    if stop - start == 1:
+        return vectors[:, start]
+    basis = vectors[:, start:stop]
+    # A draw for each index, so that its number does not depend on where the group ends.
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(start, index))
+    drawn = jax.vmap(lambda one: jax.random.normal(one, (len(values),)))(keys)
+    coordinates, _ = np.linalg.qr(basis.T @ np.asarray(drawn, np.float64).T)
+    return basis @ coordinates[:, -1]

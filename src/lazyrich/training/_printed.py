@@ -155,7 +155,8 @@ def _data(draw: PrintedDraw, task: Task, kernel: Callable[[Array], Array]) -> Ta
         return printed_polynomial(draw, dim=task.dim, n_train=task.n_train, n_test=task.n_test)
     if isinstance(task, EigenvectorTask):
         x = jnp.asarray(_inputs(draw.input_key, task.dim, task.n_train + task.n_test))
-        return task.labelled(x[: task.n_train], x[task.n_train :], kernel)
+        key = jax.random.key(draw.input_key)
+        return task.labelled(x[: task.n_train], x[task.n_train :], kernel, key)
     assert isinstance(task, TeacherTask)
     sizes = (task.dim, *task.widths, task.target_dim)
     teacher = tuple((w, jnp.zeros(w.shape[1])) for w in _layers(draw.target_keys, sizes))
