@@ -19,7 +19,7 @@ from lazyrich.diagnosis import (
     sketched_trace,
 )
 
-from ._memory import budget
+from ._memory import budget, keep_freed_memory
 from ._mixed_rows import refuse_mixed_halves, refuse_mixed_rows
 from ._model import (
     Chosen,
@@ -210,6 +210,7 @@ def sketch(
     refuse_training_mode(model)
     scales = None if optimizer is None else _preconditioner(optimizer, parameters)
     named = _groups(parameters, groups)
+    keep_freed_memory()
     with unchanged(model):
         x = usable(x)
         refuse_kept_values(model, x, output)

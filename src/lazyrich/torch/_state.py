@@ -1,5 +1,6 @@
 """What a module keeps from one call to the next."""
 
+import operator
 from collections import OrderedDict
 
 import torch
@@ -174,9 +175,10 @@ class _Kept:
 def _are_identical(now: PyTree, then: PyTree) -> bool:
     if len(now) != len(then):
         return False
-    if isinstance(now, dict):
-        return all(k in now and now[k] is value for k, value in then.items())
-    return now == then if isinstance(now, set) else all(map(lambda a, b: a is b, now, then))
+    if isinstance(now, dict):  # in another order they count as changed, and are put back
+        is_named = all(map(operator.is_, now.keys(), then.keys())) or list(now) == list(then)
+        return is_named and all(map(operator.is_, now.values(), then.values()))
+    return now == then if isinstance(now, set) else all(map(operator.is_, now, then))
 
 
 def _refill(now: PyTree, then: PyTree) -> None:
