@@ -383,6 +383,49 @@ def test_what_a_model_keeps_only_where_no_gradient_is_recorded(kind, options):
     ELSEWHERE.clear()
 
 
+class KeptImages(nn.Module):
+    """Subtracts what it makes of the images of its first call."""
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.kind, self.shift = nn.Conv2d(2, 3, 3), kind, None
+        self.register_buffer("start", torch.zeros(3, 4, 4))
+
+    def forward(self, x):
+        """Three numbers a row."""
+        hidden = self.conv(x)
+        mean = hidden.detach().mean(0)
+        if self.kind == "attribute" and self.shift is None:
+            self.shift = mean
+        if self.kind == "buffer" and not self.start.any():
+            self.start.copy_(mean)
+        if self.kind == "elsewhere":
+            ELSEWHERE.setdefault("mean", mean)
+        if self.kind == "parameter":
+            with torch.no_grad():
+                self.conv.bias.add_(0.1)
+        kept = {"attribute": self.shift, "buffer": self.start}.get(self.kind, 0.0)
+        if self.kind == "elsewhere":
+            kept = ELSEWHERE["mean"]
+        return torch.tanh(hidden - kept).flatten(2).sum(2)
+
+
+@pytest.mark.parametrize("options", [{}, {"x2": torch.ones(2, 2, 6, 6)}, {"memory": 30_000}])
+@pytest.mark.parametrize("kind", ["attribute", "buffer", "elsewhere", "parameter", "nothing"])
+def test_images_that_a_first_call_keeps(kind, options):
+    ELSEWHERE.clear()
+    model, x = KeptImages(kind), torch.randn(6, 2, 6, 6)
+    if kind == "nothing":
+        lzt.ntk(model, x, **options)
+        return
+    with pytest.raises(lzt.InputError, match=r"first call|when it is called"):
+        lzt.ntk(model, x, **options)
+    assert model.shift is None
+    assert not model.start.any()
+    ELSEWHERE.clear()
+
+
 class Harmless(nn.Module):
     """Keeps values that no output reads, or rows that it was made with."""
 

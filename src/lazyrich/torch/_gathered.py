@@ -90,7 +90,7 @@ class Gathered:
         self._waiting = []
 
 
-def _stacked(each: Sequence[Tensor]) -> Tensor:
+def _stacked(each: list[Tensor]) -> Tensor:
     """From c times (n, s, r) to (n, c, s, r) with the positions laid out as they are."""
     if len(each) == 1:
         return each[0][:, None]

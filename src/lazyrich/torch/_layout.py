@@ -16,8 +16,8 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
-from ._row_axis import LEAVING
-from ._rows import Inputs, Output, outputs, rows
+from ._row_axis import LEAVING, Reading
+from ._rows import Inputs, Output, observed_outputs, outputs, rows
 
 # What depends on the layout of its argument. An output need not show it: not that of a blank
 # image, nor any where the last layer is zero.
@@ -40,7 +40,9 @@ def has_images(model: nn.Module, batches: Sequence[Inputs]) -> bool:
     return has_layers and any(_is_image(leaf) for leaf in leaves)
 
 
-def laid_out(model: nn.Module, batches: Sequence[Inputs], output: Output) -> list[Inputs] | None:
+def laid_out(
+    model: nn.Module, batches: Sequence[Inputs], output: Output
+) -> tuple[list[Inputs] | None, Reading | None]:
     """The same batches with images in ``torch.channels_last``.
 
     Args:
@@ -49,23 +51,28 @@ def laid_out(model: nn.Module, batches: Sequence[Inputs], output: Output) -> lis
         output: as for `lazyrich.torch.ntk`.
 
     Returns:
-        None if the model's outputs may depend on the layout; one row is run.
+        The batches, or None if the model's outputs may depend on the layout. What was seen of
+        the model's first call, of one row; None if there was no call, or nothing could be seen.
     """
     # Of a scripted part it would not be seen what it reads.
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        return None
+        return None, None
     made = [pytree.tree_map(_by_pixel, batch) for batch in batches]
+    pairs, reading = [], None
     try:
         with _Watch() as watch:
-            pairs = [
-                [outputs(model, rows(one, 0, 1), output) for one in pair]
-                for pair in zip(batches, made, strict=True)
-            ]
+            for given, laid in zip(batches, made, strict=True):
+                if not pairs:
+                    first, _, reading = observed_outputs(model, rows(given, 0, 1), output)
+                else:
+                    first = outputs(model, rows(given, 0, 1), output)
+                pairs.append((first, outputs(model, rows(laid, 0, 1), output)))
     except InputError:
-        return None
+        return None, reading
     if watch.has_read or any(has_code_of_a_user(one) for pair in pairs for one in pair):
-        return None
-    return made if all(_is_same(one.detach(), other.detach()) for one, other in pairs) else None
+        return None, reading
+    is_same = all(_is_same(one.detach(), other.detach()) for one, other in pairs)
+    return made if is_same else None, reading
 
 
 class _Watch(TorchFunctionMode):

@@ -10,10 +10,14 @@ from torch import Tensor
 
 from lazyrich._base import free_memory, memory_size
 
-# Freed memory, in bytes, that the process keeps for the next tensors, and the numbers of the C
-# library's options that say so, ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD``.
-_MOST_KEPT = 1 << 28
-_OPTIONS = {"TRIM": -1, "MMAP": -3}
+# How the C library treats freed memory, each option with its number and a value in bytes: from
+# how much on it returns memory to the system, how much it keeps then, and from which size on a
+# block is returned by itself.
+_OPTIONS = {
+    "MALLOC_TRIM_THRESHOLD_": (-1, 1 << 28),
+    "MALLOC_TOP_PAD_": (-2, 3 << 26),
+    "MALLOC_MMAP_THRESHOLD_": (-3, 1 << 28),
+}
 
 
 def budget(memory: str | int | None, parameters: Mapping[str, Tensor]) -> float:
@@ -50,10 +54,11 @@ def keep_freed_memory() -> None:
     the time of a kernel that is computed again. Whoever has set these options, in the
     environment, keeps them; other C libraries have none.
     """
-    tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if "_threshold" in tunables or any(f"MALLOC_{k}_THRESHOLD_" in os.environ for k in _OPTIONS):
+    if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or not _OPTIONS.keys().isdisjoint(
+        os.environ
+    ):
         return
     with suppress(AttributeError, OSError, TypeError):
         set_option = ctypes.CDLL(None).mallopt
-        for option in _OPTIONS.values():
-            set_option(option, _MOST_KEPT)
+        for option, value in _OPTIONS.values():
+            set_option(option, value)

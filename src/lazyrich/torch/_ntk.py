@@ -22,6 +22,7 @@ from ._model import (
     unwrap,
 )
 from ._plan import Planned
+from ._row_axis import Reading
 from ._rows import (
     Inputs,
     Observed,
@@ -34,7 +35,7 @@ from ._rows import (
     usable,
     values_of,
 )
-from ._state import FirstCall, refuse_kept_values, refuse_reading
+from ._state import FirstCall, refuse_reading
 from ._total import Total
 
 # Rows on which a plan is made and checked.
@@ -133,12 +134,11 @@ def _laid_out_kernel(asked: "_Asked", batches: Sequence[Inputs], first: FirstCal
     model, output = asked.model, asked.output
     if not has_images(model, batches):
         return _kernel(asked, batches, first)
-    refuse_kept_values(model, batches[0], output)  # before any other call
-    laid = laid_out(model, batches, output)
+    laid, reading = laid_out(model, batches, output)
     if laid is not None:
         with suppress(InputError):  # raised again below, if it is not of the layout
-            return _kernel(asked, laid)
-    return _kernel(asked, batches)
+            return _kernel(asked, laid, first, reading)
+    return _kernel(asked, batches, first, reading)
 
 
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
@@ -149,12 +149,23 @@ def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) 
     return batches
 
 
-def _kernel(asked: _Asked, batches: Sequence[Inputs], first: FirstCall | None = None) -> Tensor:
+def _kernel(
+    asked: _Asked, batches: Sequence[Inputs], first: FirstCall, earlier: Reading | None = None
+) -> Tensor:
+    """The kernel.
+
+    Args:
+        asked: of what.
+        batches: one or two.
+        first: looks for what the model's calls so far leave to later ones.
+        earlier: what was seen of a call before these; None if nothing was.
+    """
     model, output, parameters, traced, memory = asked
     dtype = parameter_dtype(parameters)
     counts = [n_rows(batch) for batch in batches]
     pilot, pilot_is_apart, reading = _pilot(model, batches, output, first)
-    former = [reading]
+    refuse_reading(reading, earlier)
+    former = [earlier, reading]
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
     c = pilot.shape[1]
     summed = traced or c == 1
@@ -240,7 +251,7 @@ def _by_blocks(
 
 
 def _pilot(
-    model: nn.Module, batches: Sequence[Inputs], output: Output, first: FirstCall | None
+    model: nn.Module, batches: Sequence[Inputs], output: Output, first: FirstCall
 ) -> Observed:
     """The outputs of the first rows, with their graph, and what was seen of the call.
 
@@ -248,7 +259,7 @@ def _pilot(
         model: a module without wrappers.
         batches: of rows.
         output: as for `ntk`.
-        first: looks for what this call leaves to later ones; None if it is not the first.
+        first: looks for what this call and those before it leave to later ones.
     """
     few = rows(batches[0], 0, _PILOT)
     try:
@@ -259,8 +270,6 @@ def _pilot(
         for batch in batches:
             refuse_mixed_rows(model, batch, values_of(model, batch, output), output)
         raise
-    if first is None:
-        return found._replace(reading=None)
     if first.refuse_kept(batches[0], output):
         # What is kept was found to have no influence.
         return observed_outputs(model, few, output, as_given=True)._replace(reading=None)

@@ -70,9 +70,9 @@ class FirstCall:
         self.refuse_written()
         if self._is_tried or not self.is_changed():
             return False
-        self._is_tried = True
         self.restore()
         refuse_kept_values(self._model, x, output)
+        self._is_tried = True
         return True
 
 
