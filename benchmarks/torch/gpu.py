@@ -14,8 +14,8 @@ from pathlib import Path
 import cases
 import numpy as np
 import peers
-import run as cpu
 import torch
+import worker
 
 import lazyrich.torch as lzt
 
@@ -67,7 +67,7 @@ def measure(name, rounds):
     if not error < TOLERANCE:
         raise SystemExit(f"{name}: off by {error}")
     model, x = on_gpu(name)
-    sides, rows, reference = cpu.sides_of(name, model, x), {}, None
+    sides, rows, reference = worker.sides_of(name, model, x), {}, None
     for side, call in list(sides.items()):
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -1,34 +1,35 @@
 """Benchmark the kernels of PyTorch modules against ``torch.func``, nngeometry and curvlinops.
 
-    python benchmarks/torch/run.py [--case NAME ...] [--rounds 5] [--threads 1 2] [--peers DIR]
+    python benchmarks/torch/run.py [--case NAME ...] [--rounds 5] [--threads 1 2] [--together]
 
 First our kernel in float64 must equal that of explicit Jacobians on a few rows, and every
 side's kernel in float32 must equal ours; what differs is reported and not timed. Then calls
 of all sides are interleaved, so that a busy machine is busy for all; the first call of each
 side is its warm-up, and the only one of a slow side. Times are of the processor for one
 thread, which other programs disturb little, and of the clock for two. No side may take more
-than 8 GiB beyond what the process has at its start. nngeometry and curvlinops are installed
-into a folder of their own and are no dependency of the project. Results are merged into
-``results/cpu.json``.
+than 8 GiB beyond what the process has at its start. Each side has a process of its own: ours
+sets how the C library keeps freed memory, which in one process (``--together``) saves the peers
+time too. nngeometry and curvlinops are installed into a folder of their own (``--peers``) and
+are no dependency of the project. Results are merged into ``results/cpu.json``.
 """
 
 import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cases
 import numpy as np
 import peers
 import torch
+from worker import sides_of
 
 import lazyrich.torch as lzt
 
@@ -38,28 +39,36 @@ PEER_PACKAGES += ["backpack-for-pytorch==1.7.1", "einconv==0.1.0", "einops==0.8.
 PEER_PACKAGES += ["linear_operator==0.6.1", "unfoldNd==0.2.3"]
 # Sums of many float32 products in different orders; and of float64 ones.
 TOLERANCE, TOLERANCE_64 = 1e-4, 1e-10
-# A side whose call takes longer (seconds) is timed once, on one thread.
-SLOW = 3
-# Memory that a side may take, beyond what the process has.
-MOST_MEMORY = 8 * 2**30
+# A side whose first call, which loads what it needs, takes longer (seconds) is timed once.
+SLOW = 6
 
 
-def sides_of(name, model, x):
-    """By name, what computes the kernel."""
-    case = cases.CASES[name]
-    traced = case.traced
-    found = {"lazyrich": lambda: lzt.ntk(model, x, trace_outputs=traced)}
-    if "torch.func" in case.wanted:
-        for chunk in case.chunks:
-            found[f"torch.func, chunks of {chunk or 'all'}"] = lambda chunk=chunk: (
-                peers.by_torch_func(model, x, traced=traced, chunk=chunk)
+class Workers:
+    """Processes that compute kernels: one for each side, or one for all."""
+
+    def __init__(self, name, folder, *, together):
+        self.command = [sys.executable, str(HERE / "worker.py"), name, str(folder)]
+        self.together, self.started = together, {}
+
+    def ask(self, side, threads, **asked):
+        """What the process of a side answers."""
+        key = None if self.together else side
+        if key not in self.started:
+            self.started[key] = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
-    if "others" in case.wanted:
-        found["nngeometry"] = lambda: peers.by_nngeometry(model, x, traced=traced)
-        found["curvlinops"] = lambda: peers.by_curvlinops(model, x, traced=traced)
-    if "loop" in case.wanted:
-        found["loop over rows"] = lambda: peers.by_loop(model, x, traced=traced)
-    return found
+        worker = self.started[key]
+        print(json.dumps({"side": side, "threads": threads} | asked), file=worker.stdin, flush=True)
+        line = worker.stdout.readline()
+        return json.loads(line) if line else {"error": "its process ended"}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        for worker in self.started.values():
+            worker.stdin.close()
+            worker.wait()
 
 
 def equal_to_jacobians(name):
@@ -78,68 +87,39 @@ def timed(call, clock):
     return clock() - start
 
 
-@contextmanager
-def bounded_memory():
-    """What takes more than is allowed fails, and does not end the process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    most = pages * resource.getpagesize() + MOST_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def first_call(call, reference):
+def first_call(workers, side, reference, folder):
     """The kernel of a side's first call, and what is known of the side afterwards."""
-    torch.set_num_threads(1)
-    start = time.process_time()
-    try:
-        with bounded_memory():
-            kernel = call().detach()
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return None, {"verdict": "failed", "error": reason[:200]}
-    seconds = time.process_time() - start
+    kept = Path(folder) / "kernel.npy"
+    found = workers.ask(side, 1, kept=str(kept))
+    if "error" in found:
+        return None, {"verdict": "failed", "error": found["error"]}
+    kernel, seconds = np.load(kept), found["seconds"]
     reference = kernel if reference is None else reference
-    off = float((kernel - reference).abs().max() / reference.abs().max())
+    off = float(np.abs(kernel - reference).max() / np.abs(reference).max())
     verdict = "equal" if off < TOLERANCE else "wrong"
     row = {"verdict": verdict, "relative_error": off, "first_call_seconds": seconds}
-    row["seconds"] = {"1": [seconds]} if seconds > SLOW else {}
+    row |= {"seconds": {"1": [seconds]} if seconds > SLOW else {}, "peak_gib": found["peak_gib"]}
     return kernel, row
 
 
-def peak():
-    """GiB that the process has had since the peak was set back."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 2**20
-
-
-def run_case(name, rounds, threads):
+def run_case(name, rounds, threads, peers, *, together):
     gap = equal_to_jacobians(name)
     if gap > TOLERANCE_64:
         raise SystemExit(f"{name}: our kernel is off from explicit Jacobians by {gap}")
-    model, x = cases.made(name)
-    sides, rows, reference = sides_of(name, model, x), {}, None
-    for side, call in sides.items():
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        kernel, rows[side] = first_call(call, reference)
-        rows[side]["peak_gib"] = peak()
-        reference = kernel if reference is None else reference
-        del kernel
-    quick = [side for side, row in rows.items() if row.get("seconds") == {}]
-    quick = [side for side in quick if rows[side]["verdict"] == "equal"]
-    for n_threads in threads:
-        clock = time.process_time if n_threads == 1 else time.perf_counter
-        torch.set_num_threads(n_threads)
-        seconds = {side: [] for side in quick}
-        for _ in range(rounds):
+    sides, rows, reference = list(sides_of(name, None, None)), {}, None
+    with Workers(name, peers, together=together) as workers, TemporaryDirectory() as folder:
+        for side in sides:
+            kernel, rows[side] = first_call(workers, side, reference, folder)
+            reference = kernel if reference is None else reference
+        quick = [side for side, row in rows.items() if row.get("seconds") == {}]
+        quick = [side for side in quick if rows[side]["verdict"] == "equal"]
+        for n_threads in threads:
+            seconds = {side: [] for side in quick}
+            for _ in range(rounds):
+                for side in quick:
+                    seconds[side].append(workers.ask(side, n_threads)["seconds"])
             for side in quick:
-                seconds[side].append(timed(sides[side], clock))
-        for side in quick:
-            rows[side]["seconds"][str(n_threads)] = sorted(seconds[side])
+                rows[side]["seconds"][str(n_threads)] = sorted(seconds[side])
     return {"gap_float64": gap, "sides": rows, "ratios": ratios(name, rows)}
 
 
@@ -235,23 +215,25 @@ def main():
     parser.add_argument("--threads", type=int, nargs="*", choices=[1, 2], default=[1, 2])
     default = Path(tempfile.gettempdir()) / "lazyrich-torch-peers"
     parser.add_argument("--peers", type=Path, default=default)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "cpu.json")
+    parser.add_argument("--together", action="store_true", help="all sides in one process")
+    parser.add_argument("--out", type=Path, help="default: results/cpu.json, or together.json")
     given = parser.parse_args()
     add_peers(given.peers)
-    results = json.loads(given.out.read_text()) if given.out.exists() else {"cases": {}}
+    out = given.out or HERE / "results" / ("together.json" if given.together else "cpu.json")
+    results = json.loads(out.read_text()) if out.exists() else {"cases": {}}
     for name in given.case:
         print(name, flush=True)
         on = machine()
         result = (
             run_sketch(given.rounds)
             if name == "sketch"
-            else run_case(name, given.rounds, given.threads)
+            else run_case(name, given.rounds, given.threads, given.peers, together=given.together)
         )
         if name != "sketch":
             show(name, result)
         results["cases"][name] = {"machine": on, **result}
-        given.out.parent.mkdir(exist_ok=True)
-        given.out.write_text(json.dumps(results, indent=1) + "\n")
+        out.parent.mkdir(exist_ok=True)
+        out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
