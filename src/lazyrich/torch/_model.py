@@ -194,18 +194,19 @@ def unchanged(model: nn.Module) -> Generator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
-        modes = {module: module.training for module in model.modules()}
+        modules, parameters = list(model.modules()), list(model.parameters())
+        modes = {module: module.training for module in modules}
         buffers = [
             (module, name, value, None if value is None else value.detach().clone())
-            for module in model.modules()
+            for module in modules
             for name, value in module._buffers.items()
         ]
         tables = [
             (module.weight, module.weight.detach().clone())
-            for module in model.modules()
+            for module in modules
             if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
         ]
-        devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
+        devices = sorted({p.device.index or 0 for p in parameters if p.is_cuda})
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -214,7 +215,7 @@ def unchanged(model: nn.Module) -> Generator[None]:
         if "torch._dynamo" in sys.modules:  # else nothing is compiled
             # Operations of compiled parts would not be seen one by one.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for kind in {p.device.type for p in model.parameters()} | {"cpu"}:
+        for kind in {p.device.type for p in parameters} | {"cpu"}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         try:
