@@ -386,6 +386,8 @@ def test_what_a_model_keeps_only_where_no_gradient_is_recorded(kind, options):
 class KeptImages(nn.Module):
     """Subtracts what it makes of the images of its first call."""
 
+    start: torch.Tensor
+
     def __init__(self, kind):
         super().__init__()
         torch.manual_seed(0)

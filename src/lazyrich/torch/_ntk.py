@@ -171,12 +171,9 @@ def _kernel(
     summed = traced or c == 1
     _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
     planned = Planned.of(pilot, parameters)
-    of_graph, of_output = bytes_per_row(pilot, parameters, planned.routes, dtype)
+    of_row = bytes_per_row(pilot, parameters, planned.routes, dtype)
     del pilot
-    size = max(1, int(memory / 4 / (of_graph + of_output * (1 if traced else c))))
-    size = min(size, max(counts))
-    step = min(c, max(1, int(memory / 4 / (of_output * size)))) if traced else c
-
+    size, step = _sizes(of_row, memory / 4, max(counts), c, traced=traced)
     checked: list[Tensor] = []
 
     def block(which: int, start: int) -> Block:
@@ -200,7 +197,8 @@ def _kernel(
             found, are_apart, _ = held[-1].seen
         else:
             found, are_apart, later = observed_values(model, batch, output)
-            refuse_reading(later, reading)
+            for one in former:
+                refuse_reading(later, one)
             former.append(later)
             # What is done only where gradients are recorded was seen in the pilot.
             are_apart = are_apart and pilot_is_apart
@@ -215,6 +213,24 @@ def _kernel(
     if summed:
         return result if traced or is_vector else result[:, :, None, None]
     return result.permute(0, 2, 1, 3)
+
+
+def _sizes(
+    of_row: tuple[float, float], memory: float, n: int, c: int, *, traced: bool
+) -> tuple[int, int]:
+    """Rows of a block, and outputs at a time.
+
+    Args:
+        of_row: bytes of a row: its graph and activations, and what is kept for each output.
+        memory: bytes that a block may take.
+        n: number of rows.
+        c: number of outputs.
+        traced: whether equal outputs are summed, so that not all are needed at a time.
+    """
+    of_graph, of_output = of_row
+    size = max(1, int(memory / (of_graph + of_output * (1 if traced else c))))
+    size = min(size, n)
+    return size, min(c, max(1, int(memory / (of_output * size)))) if traced else c
 
 
 def _by_blocks(
