@@ -398,34 +398,71 @@ class KeptImages(nn.Module):
         """Three numbers a row."""
         hidden = self.conv(x)
         mean = hidden.detach().mean(0)
-        if self.kind == "attribute" and self.shift is None:
+        n_rows = {"attribute": 1, "attribute of two": 2, "attribute of five": 5}
+        if len(x) >= n_rows.get(self.kind, 99) and self.shift is None:
             self.shift = mean
+        if self.kind == "attribute of a row" and self.shift is None:
+            self.shift = mean[:, :1, :1] if len(x) == 1 else hidden[0, :, :1, :1].detach()
         if self.kind == "buffer" and not self.start.any():
             self.start.copy_(mean)
-        if self.kind == "elsewhere":
+        ELSEWHERE["calls"] = ELSEWHERE.get("calls", 0) + 1
+        is_kept = {
+            "elsewhere": True,
+            "elsewhere of two": len(x) > 1,
+            "elsewhere without gradients": not torch.is_grad_enabled(),
+            "elsewhere later": ELSEWHERE["calls"] > 1,
+        }
+        if is_kept.get(self.kind, False):
             ELSEWHERE.setdefault("mean", mean)
         if self.kind == "parameter":
             with torch.no_grad():
                 self.conv.bias.add_(0.1)
-        kept = {"attribute": self.shift, "buffer": self.start}.get(self.kind, 0.0)
-        if self.kind == "elsewhere":
-            kept = ELSEWHERE["mean"]
-        return torch.tanh(hidden - kept).flatten(2).sum(2)
+        kept = self.start if self.shift is None else self.shift
+        return torch.tanh(hidden - ELSEWHERE.get("mean", kept)).flatten(2).sum(2)
 
 
 @pytest.mark.parametrize("options", [{}, {"x2": torch.ones(2, 2, 6, 6)}, {"memory": 30_000}])
-@pytest.mark.parametrize("kind", ["attribute", "buffer", "elsewhere", "parameter", "nothing"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "attribute",
+        "attribute of a row",
+        "attribute of two",
+        "attribute of five",
+        "buffer",
+        "elsewhere",
+        "elsewhere later",
+        "elsewhere of two",
+        "elsewhere without gradients",
+        "nothing",
+        "parameter",
+    ],
+)
 def test_images_that_a_first_call_keeps(kind, options):
     ELSEWHERE.clear()
     model, x = KeptImages(kind), torch.randn(6, 2, 6, 6)
     if kind == "nothing":
         lzt.ntk(model, x, **options)
         return
-    with pytest.raises(lzt.InputError, match=r"first call|when it is called"):
+    with pytest.raises(lzt.InputError):
         lzt.ntk(model, x, **options)
     assert model.shift is None
     assert not model.start.any()
     ELSEWHERE.clear()
+
+
+def test_images_of_another_size_that_a_first_call_keeps():
+    class Sized(KeptImages):
+        def forward(self, x):
+            if x.shape[-1] != 6 and self.shift is None:
+                self.shift = x.mean()
+            kept = 0.0 if self.shift is None else self.shift
+            return torch.tanh(self.conv(x) - kept).flatten(2).sum(2)
+
+    model = Sized("nothing")
+    with pytest.raises(lzt.InputError, match="keeps values when it is called"):
+        lzt.ntk(model, torch.randn(6, 2, 6, 6), torch.randn(5, 2, 8, 8))
+    assert model.shift is None
 
 
 class Harmless(nn.Module):

@@ -125,6 +125,8 @@ class EigenvectorTask(VectorTask):
                 "trace a kernel of several outputs first."
             )
         require_finite(kernel=joint)
+        _, exponent = np.frexp(np.abs(joint).max())
+        joint = np.ldexp(joint, -exponent)  # exactly; its square may leave the range of numbers
         # Entries off by some units in the last place move eigenvalues by less than this.
         dtype = np.result_type(joint_kernel.dtype, np.float32)
         rounding = 16 * float(np.finfo(dtype).eps) * float(np.linalg.norm(joint))

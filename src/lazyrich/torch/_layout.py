@@ -17,7 +17,7 @@ from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
 from ._row_axis import LEAVING, Reading
-from ._rows import Inputs, Output, observed_outputs, outputs, rows
+from ._rows import Inputs, Output, observed_outputs, rows
 
 # What depends on the layout of its argument. An output need not show it: not that of a blank
 # image, nor any where the last layer is zero.
@@ -42,7 +42,7 @@ def has_images(model: nn.Module, batches: Sequence[Inputs]) -> bool:
 
 def laid_out(
     model: nn.Module, batches: Sequence[Inputs], output: Output
-) -> tuple[list[Inputs] | None, Reading | None]:
+) -> tuple[list[Inputs] | None, list[Reading | None]]:
     """The same batches with images in ``torch.channels_last``.
 
     Args:
@@ -52,27 +52,31 @@ def laid_out(
 
     Returns:
         The batches, or None if the model's outputs may depend on the layout. What was seen of
-        the model's first call, of one row; None if there was no call, or nothing could be seen.
+        the calls that were made, each of one row; None for a call of which nothing could be seen.
     """
     # Of a scripted part it would not be seen what it reads.
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        return None, None
+        return None, []
     made = [pytree.tree_map(_by_pixel, batch) for batch in batches]
-    pairs, reading = [], None
+    pairs, readings = [], []
+
+    def of_one_row(batch: Inputs) -> Tensor:
+        values, _, reading = observed_outputs(model, rows(batch, 0, 1), output)
+        readings.append(reading)
+        return values
+
     try:
         with _Watch() as watch:
-            for given, laid in zip(batches, made, strict=True):
-                if not pairs:
-                    first, _, reading = observed_outputs(model, rows(given, 0, 1), output)
-                else:
-                    first = outputs(model, rows(given, 0, 1), output)
-                pairs.append((first, outputs(model, rows(laid, 0, 1), output)))
+            pairs += [
+                (of_one_row(one), of_one_row(other))
+                for one, other in zip(batches, made, strict=True)
+            ]
     except InputError:
-        return None, reading
+        return None, readings
     if watch.has_read or any(has_code_of_a_user(one) for pair in pairs for one in pair):
-        return None, reading
+        return None, readings
     is_same = all(_is_same(one.detach(), other.detach()) for one, other in pairs)
-    return made if is_same else None, reading
+    return made if is_same else None, readings
 
 
 class _Watch(TorchFunctionMode):

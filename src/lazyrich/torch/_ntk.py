@@ -1,7 +1,6 @@
 """The exact tangent kernel of any module, on the module's device."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -105,7 +104,7 @@ def ntk(
         first = FirstCall(model)
         try:
             result = _laid_out_kernel(asked, batches, first)
-            first.refuse_kept(batches[0], output)  # what is done only where no gradient is recorded
+            first.refuse_kept(batches, output)  # what is done only where no gradient is recorded
         finally:
             first.restore()
         return result
@@ -134,11 +133,15 @@ def _laid_out_kernel(asked: "_Asked", batches: Sequence[Inputs], first: FirstCal
     model, output = asked.model, asked.output
     if not has_images(model, batches):
         return _kernel(asked, batches, first)
-    laid, reading = laid_out(model, batches, output)
+    laid, readings = laid_out(model, batches, output)
     if laid is not None:
-        with suppress(InputError):  # raised again below, if it is not of the layout
-            return _kernel(asked, laid, first, reading)
-    return _kernel(asked, batches, first, reading)
+        try:
+            return _kernel(asked, laid, first, readings)
+        except InputError as error:
+            if error.__cause__ is None:
+                raise  # what a model keeps would be the same in a second attempt
+            # Else PyTorch raised it, which may be of the layout.
+    return _kernel(asked, batches, first, readings)
 
 
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
@@ -150,7 +153,10 @@ def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) 
 
 
 def _kernel(
-    asked: _Asked, batches: Sequence[Inputs], first: FirstCall, earlier: Reading | None = None
+    asked: _Asked,
+    batches: Sequence[Inputs],
+    first: FirstCall,
+    earlier: Sequence[Reading | None] = (),
 ) -> Tensor:
     """The kernel.
 
@@ -158,14 +164,14 @@ def _kernel(
         asked: of what.
         batches: one or two.
         first: looks for what the model's calls so far leave to later ones.
-        earlier: what was seen of a call before these; None if nothing was.
+        earlier: what was seen of each call before these; None for one of which nothing was.
     """
     model, output, parameters, traced, memory = asked
     dtype = parameter_dtype(parameters)
     counts = [n_rows(batch) for batch in batches]
     pilot, pilot_is_apart, reading = _pilot(model, batches, output, first)
-    refuse_reading(reading, earlier)
-    former = [earlier, reading]
+    refuse_reading(reading, *earlier)
+    former = [*earlier, reading]
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
     c = pilot.shape[1]
     summed = traced or c == 1
@@ -179,8 +185,7 @@ def _kernel(
     def block(which: int, start: int) -> Block:
         chosen = rows(batches[which], start, start + size)
         made = make_block(model, chosen, output, parameters, planned, dtype)
-        for one in former:
-            refuse_reading(made.seen.reading, one)
+        refuse_reading(made.seen.reading, *former)
         if made.values.shape[1] != c:
             raise InputError(
                 f"The model returned {c} outputs for a row first and {made.values.shape[1]} later; "
@@ -197,8 +202,7 @@ def _kernel(
             found, are_apart, _ = held[-1].seen
         else:
             found, are_apart, later = observed_values(model, batch, output)
-            for one in former:
-                refuse_reading(later, one)
+            refuse_reading(later, *former)
             former.append(later)
             # What is done only where gradients are recorded was seen in the pilot.
             are_apart = are_apart and pilot_is_apart
@@ -286,7 +290,7 @@ def _pilot(
         for batch in batches:
             refuse_mixed_rows(model, batch, values_of(model, batch, output), output)
         raise
-    if first.refuse_kept(batches[0], output):
+    if first.refuse_kept(batches, output):
         # What is kept was found to have no influence.
         return observed_outputs(model, few, output, as_given=True)._replace(reading=None)
     return found

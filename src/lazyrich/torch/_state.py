@@ -2,6 +2,7 @@
 
 import operator
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import PyTree
@@ -54,11 +55,11 @@ class FirstCall:
                     f"writes to its parameter {name!r} when it is called, so its outputs may depend"
                 )
 
-    def refuse_kept(self, x: Inputs, output: Output) -> bool:
+    def refuse_kept(self, batches: Sequence[Inputs], output: Output) -> bool:
         """Refuse a model whose calls so far decide what later ones return.
 
         Args:
-            x: a batch.
+            batches: of rows; what is kept may follow from their shape and number.
             output: from what the model returns to a tensor.
 
         Returns:
@@ -71,58 +72,69 @@ class FirstCall:
         if self._is_tried or not self.is_changed():
             return False
         self.restore()
-        refuse_kept_values(self._model, x, output)
+        for batch in batches:
+            refuse_kept_values(self._model, batch, output, n_several=n_rows(batch))
         self._is_tried = True
         return True
 
 
-def refuse_reading(later: Reading | None, first: Reading | None) -> None:
-    """Refuse a model of which a later call read what the first one made of its rows and kept.
+def refuse_reading(later: Reading | None, *former: Reading | None) -> None:
+    """Refuse a model of which a later call read what a former one made of its rows and kept.
 
     Args:
         later: what was seen of the later call; None if nothing was.
-        first: the same of the first call.
+        former: the same of each former call.
 
     Raises:
         InputError: if it did.
     """
-    if later is not None and first is not None and later.reads(first):
+    if later is not None and any(one is not None and later.reads(one) for one in former):
         raise _refusal(
             "keeps values outside of its attributes and buffers, and its outputs may depend"
         )
 
 
-def refuse_kept_values(model: nn.Module, x: Inputs, output: Output) -> None:
+def refuse_kept_values(
+    model: nn.Module, x: Inputs, output: Output, *, n_several: int = _SEVERAL
+) -> None:
     """Refuse a model whose first call decides what later ones return.
 
     Such as a layer that takes its shift from the first batch it sees: whichever rows are run
-    afterwards agree with each other. One row is run. If that changed an attribute or a buffer,
-    the same row must have the same output beside other rows in a first call, and in a later call.
-    What a call makes of its rows and keeps elsewhere, no later call may read.
+    afterwards agree with each other. One row is run, and several. If that changed an attribute or
+    a buffer, the one must have the same output beside others in a first call, and in a call after
+    itself, after several and after another row. What a call makes of its rows and keeps elsewhere,
+    no later call may read.
 
     Args:
         model: a module without wrappers.
         x: a batch.
         output: from what the model returns to a tensor.
+        n_several: so many rows are several; a model may keep something of many alone.
 
     Raises:
         InputError: if an output depends on the first call, or if a call writes to a parameter.
     """
     call = FirstCall(model)
-    one, several = rows(x, 0, 1), rows(x, 0, min(_SEVERAL, n_rows(x)))
+    one, several = rows(x, 0, 1), rows(x, 0, min(n_several, n_rows(x)))
     try:
         alone, first = watched_values(model, one, output)
         is_changed = call.is_changed()
         again, second = watched_values(model, one, output)
         call.restore()
-        beside = values_of(model, several, output)[:1] if is_changed else alone
+        others = [again, values_of(model, several, output)[:1]]
+        if is_changed or call.is_changed():
+            is_changed = True
+            others.append(values_of(model, one, output))
+            call.restore()
+            values_of(model, rows(x, n_rows(x) - 1, n_rows(x)), output)
+            others.append(values_of(model, one, output))
     except InputError:
         return  # said for all rows
     finally:
         call.restore()
     call.refuse_written()
-    gap = max(float((other - alone).abs().max()) for other in (again, beside))
-    scale = max(float(other.abs().max()) for other in (alone, again, beside))
+    gap = max(float((other - alone).abs().max()) for other in others)
+    scale = max(float(other.abs().max()) for other in (alone, *others))
     if is_changed and gap > 1e3 * torch.finfo(alone.dtype).eps * scale:
         raise _refusal("keeps values when it is called, and its outputs depend")
     if not is_changed:
