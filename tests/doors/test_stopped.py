@@ -41,6 +41,19 @@ class Last:
 Last()
 time.sleep(60)
 """,
+    "is heard by the other thread first": """
+import hashlib
+at_once = os.dup
+def slowly(number):
+    time.sleep(1)
+    return at_once(number)
+os.dup = slowly
+class Last:
+    def __del__(self):
+        for _ in range(60): hashlib.pbkdf2_hmac("sha256", b"", b"", 10**6)
+Last()
+time.sleep(60)
+""",
     "makes another error of it": """
 try: time.sleep(60)
 except BaseException: raise ImportError("cannot import x") from None

@@ -68,7 +68,8 @@ class Interrupts:
         self._is_over = False
         self._thrown: Callable[[], Stopped | None] = lambda: None
         self._terminal: int | None = None
-        self._is_quiet, self._is_said = threading.Lock(), threading.Lock()
+        self._is_handling = False
+        self._quietening, self._is_said = threading.Lock(), threading.Lock()
         self._n_own = 0
         self._before: dict[int, _Handler] = {}
 
@@ -118,7 +119,13 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._number = self._number or number
-        self._quieten()
+        if self._is_handling:
+            return  # the handler that this signal interrupted is about to raise
+        self._is_handling = True
+        try:
+            self._quieten()
+        finally:
+            self._is_handling = False
         if self._is_process and is_loading():
             return  # an exception inside of it can crash a library; the thread ends the process
         if not self._is_over and self._thrown() is None:
@@ -130,12 +137,17 @@ class Interrupts:
         return stop
 
     def _quieten(self) -> None:
-        """From here on nobody but this class reaches the terminal."""
-        if self._is_quiet.acquire(blocking=False):
-            self._terminal = os.dup(2)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 2)
-            os.close(nowhere)
+        """From here on nobody but this class reaches the terminal.
+
+        Either thread may come first; the other waits, for an exception that is raised before
+        the terminal is out of reach may be printed there.
+        """
+        with self._quietening:
+            if self._terminal is None:
+                self._terminal = os.dup(2)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 2)
+                os.close(nowhere)
 
     def _watch(self, reader: int) -> None:
         number = self._press(reader, None)
