@@ -27,12 +27,12 @@ def by_torch_func(model, x, *, traced, chunk):
 def by_loop(model, x, *, traced):
     """One backward pass for each row and output, the gradients multiplied at the end."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    values = model(**x) if isinstance(x, dict) else model(x)
-    n, c = values.shape
+    n = len(next(iter(x.values()))) if isinstance(x, dict) else len(x)
     found = []
     for i in range(n):
         row = {k: v[i : i + 1] for k, v in x.items()} if isinstance(x, dict) else x[i : i + 1]
         value = model(**row) if isinstance(row, dict) else model(row)
+        c = value.shape[1]
         for a in range(c):
             gradients = torch.autograd.grad(value[0, a], parameters, retain_graph=a < c - 1)
             found.append(torch.cat([g.reshape(-1) for g in gradients]))

@@ -155,12 +155,15 @@ class _Kept:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.attributes = [(vars(m), dict(vars(m))) for m in model.modules()]
-        self.containers = [
-            (value, value.copy())
+        containers = [
+            value
             for _, names in self.attributes
             for value in names.values()
             if type(value) in _CONTAINERS
         ]
+        # Most are empty, such as those of hooks, and are looked at together.
+        self.empty = [value for value in containers if not value]
+        self.containers = [(value, value.copy()) for value in containers if value]
         named = (value for _, names in self.attributes for value in names.values())
         tensors = [*model.buffers(), *(value for value in named if isinstance(value, Tensor))]
         self.tensors = [(one, one.detach().clone()) for one in tensors if not one.is_meta]
@@ -168,13 +171,16 @@ class _Kept:
     def is_changed(self) -> bool:
         """Whether something is not what it was."""
         return (
-            any(not _are_identical(now, then) for now, then in self.attributes)
+            any(self.empty)
+            or any(not _are_identical(now, then) for now, then in self.attributes)
             or any(not _are_identical(now, then) for now, then in self.containers)
             or any(not is_same(now, then) for now, then in self.tensors)
         )
 
     def restore(self) -> None:
         """Make everything what it was."""
+        for filled in filter(None, self.empty):
+            filled.clear()
         for now, then in [*self.attributes, *self.containers]:
             if not _are_identical(now, then):
                 _refill(now, then)
@@ -188,8 +194,8 @@ def _are_identical(now: PyTree, then: PyTree) -> bool:
     if len(now) != len(then):
         return False
     if isinstance(now, dict):  # in another order they count as changed, and are put back
-        is_named = all(map(operator.is_, now.keys(), then.keys())) or list(now) == list(then)
-        return is_named and all(map(operator.is_, now.values(), then.values()))
+        is_held = all(map(operator.is_, now.values(), then.values()))
+        return is_held and (all(map(operator.is_, now, then)) or list(now) == list(then))
     return now == then if isinstance(now, set) else all(map(operator.is_, now, then))
 
 
