@@ -1,5 +1,6 @@
 """Oracle: law, a model measured is the model as it was, to the last bit."""
 
+import contextlib
 import threading
 
 import pytest
@@ -72,6 +73,8 @@ FUNCTIONS = {
     "scale_output": scaled,
     "a refused call": refused,
 }
+# They call the model as it would be called without them.
+UNWATCHED = {"linearize", "scale_output"}
 # What is computed from a parameter anew at each forward pass has no derivative in forward mode.
 ONLY_MEASURED = {"old weight norm", "orthogonal"}
 
@@ -215,6 +218,50 @@ def test_a_table_that_shortens_its_rows_when_read(kind, function):
     before = state(model)
     getattr(lzt, function)(model, torch.tensor([[0, 1], [2, 3], [1, 1], [4, 0]]))
     assert_unchanged(before, model)
+
+
+WRITES = {
+    "in place": lambda layer: layer.weight.detach().mul_(1.5),
+    "behind the graph": lambda layer: layer.weight.data.add_(0.1),
+    "once": lambda layer: layer.bias.data.fill_(1.0),
+    "other memory": lambda layer: setattr(layer.weight, "data", 2 * layer.weight.data),
+    "another shape": lambda layer: setattr(layer.bias, "data", layer.bias.data[:1].clone()),
+    "frozen": lambda layer: layer.bias.requires_grad_(False),
+    "a gradient": lambda layer: setattr(layer.bias, "grad", torch.ones_like(layer.bias)),
+    "its gradient": lambda layer: layer.weight.grad.add_(1.0),
+    "backward": lambda layer: layer.weight.square().sum().backward(),
+}
+
+
+class Writing(nn.Module):
+    """A layer that does something to its own parameters when it is called."""
+
+    def __init__(self, write):
+        super().__init__()
+        self.layer, self.write = nn.Linear(3, 2), write
+        self.layer.weight.grad = torch.ones(2, 3)
+
+    def forward(self, x):
+        self.write(self.layer)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name not in UNWATCHED])
+@pytest.mark.parametrize("how", WRITES)
+def test_what_a_model_does_to_its_parameters_is_undone(how, function):
+    model, x = Writing(WRITES[how]).eval(), torch.randn(5, 3)
+    before = state(model)
+    with contextlib.suppress(lzt.InputError):
+        FUNCTIONS[function](model, x)
+    assert_unchanged(before, model)
+
+
+@pytest.mark.parametrize("function", ["ntk", "traced ntk", "explain_ntk", "sketch"])
+@pytest.mark.parametrize("how", ["in place", "behind the graph", "other memory", "another shape"])
+def test_a_model_that_writes_to_its_parameters_is_refused(how, function):
+    """The kernel would be that at other values than the present ones."""
+    with pytest.raises(lzt.InputError, match="writes to its parameter 'layer"):
+        FUNCTIONS[function](Writing(WRITES[how]).eval(), torch.randn(5, 3))
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CS")

@@ -16,6 +16,7 @@ from ._model import (
 )
 from ._plan import Planned
 from ._rows import Inputs, Output, n_rows, outputs, require_device, rows, usable
+from ._state import FirstCall
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,10 @@ def explain_ntk(
     require_device(x, parameters)
     refuse_training_mode(model)
     with unchanged(model):
-        few = rows(usable(x), 0, 3)
+        few, first = rows(usable(x), 0, 3), FirstCall(model)
         planned = Planned.of(outputs(model, few, output), parameters)
         block = make_block(model, few, output, parameters, planned, parameter_dtype(parameters))
+        first.refuse_written()
         found = parts(block, 0, block.values.shape[1] if not trace_outputs else 1)
     ways = []
     for name, parameter in parameters.items():

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._float32 import full_float32
+from ._kept import KeptParameter, copied_parameters, is_same
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""
@@ -187,10 +188,11 @@ def _is_constant(value: Tensor) -> bool:
 def unchanged(model: nn.Module) -> Generator[None]:
     """Run the model with gradients on, and leave nothing of it changed.
 
-    Buffers, modes, random number generators and autocast are as before afterwards, also
-    after an error, and so are tables whose layer shortens their rows as it reads them
-    (``max_norm``). Gradients are never accumulated into ``.grad``: callers use
-    ``torch.autograd.grad``. Other threads that want the same wait.
+    Parameters, buffers, modes, random number generators and autocast are as before
+    afterwards, also after an error, and whatever the model writes to; parameters that take
+    more than 1 GiB are not copied, beside tables whose layer shortens their rows as it reads
+    them (``max_norm``). Callers use ``torch.autograd.grad``, which leaves ``.grad`` alone.
+    Other threads that want the same wait.
     """
     with ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
@@ -201,11 +203,7 @@ def unchanged(model: nn.Module) -> Generator[None]:
             for module in modules
             for name, value in module._buffers.items()
         ]
-        tables = [
-            (module.weight, module.weight.detach().clone())
-            for module in modules
-            if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
-        ]
+        kept = [KeptParameter(p) for p in copied_parameters(modules)]
         devices = sorted({p.device.index or 0 for p in parameters if p.is_cuda})
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(torch.inference_mode(False))
@@ -228,9 +226,8 @@ def unchanged(model: nn.Module) -> Generator[None]:
                 if value is not None and copy is not None and not is_same(value, copy):
                     with torch.no_grad():
                         value.copy_(copy)
-            for value, copy in tables:
-                if not is_same(value, copy):
-                    value.data.copy_(copy)
+            for one in kept:
+                one.restore()
 
 
 @contextmanager
@@ -245,33 +242,6 @@ def _plain_attention() -> Generator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(is_enabled)
-
-
-def is_same(value: Tensor, copy: Tensor) -> bool:
-    """Whether a tensor has the values of its copy."""
-    if value.is_meta:
-        return True
-    parts, others = _dense_parts(value), _dense_parts(copy)
-    return all(_is_equal(a, b) for a, b in zip(parts, others, strict=True))
-
-
-def _is_equal(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal, what is not a number in the same places."""
-    if torch.equal(one, other):
-        return True
-    has_both = one.shape == other.shape and one.dtype == other.dtype
-    return has_both and bool(((one == other) | ((one != one) & (other != other))).all())
-
-
-def _dense_parts(value: Tensor) -> list[Tensor]:
-    """What a sparse tensor consists of; a dense one is its only part."""
-    if value.layout == torch.sparse_coo:
-        return [value._indices(), value._values()]
-    if value.layout in (torch.sparse_csr, torch.sparse_bsr):
-        return [value.crow_indices(), value.col_indices(), value.values()]
-    if value.layout in (torch.sparse_csc, torch.sparse_bsc):
-        return [value.ccol_indices(), value.row_indices(), value.values()]
-    return [value]
 
 
 def refuse_training_mode(model: nn.Module) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._model import is_same
+from ._kept import KeptParameter, are_copied, is_copied, is_same
 from ._row_axis import Reading
 from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
@@ -28,11 +28,16 @@ class FirstCall:
 
     def __init__(self, model: nn.Module) -> None:
         tables = {id(m.weight) for m in model.modules() if getattr(m, "max_norm", None) is not None}
-        self._counted = {
-            name: (p, p._version)
+        named = {
+            name: p
             for name, p in model.named_parameters()
             if id(p) not in tables and not p.is_inference()
         }
+        self._counted = {name: (p, p._version) for name, p in named.items()}
+        # What is written to ``p.data`` is not counted.
+        copied = {name: p for name, p in named.items() if is_copied(p)}
+        copied = copied if are_copied(copied.values()) else {}
+        self._copies = {name: KeptParameter(p) for name, p in copied.items()}
         self._model, self._kept, self._is_tried = model, _Kept(model), False
 
     def is_changed(self) -> bool:
@@ -50,7 +55,8 @@ class FirstCall:
             InputError: naming the first of them.
         """
         for name, (p, version) in self._counted.items():
-            if p._version != version:
+            copy = self._copies.get(name)
+            if p._version != version or (copy is not None and copy.is_written()):
                 raise _refusal(
                     f"writes to its parameter {name!r} when it is called, so its outputs may depend"
                 )

@@ -1,0 +1,91 @@
+"""Parameters as they were before a model was called, whatever it does to them."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+# Bytes of parameters up to which a model's calls are made with a copy of them at hand.
+_MOST_COPIED = 1 << 30
+
+
+class KeptParameter:
+    """A parameter as it is: values, memory, whether it has a gradient, and that gradient."""
+
+    def __init__(self, parameter: Tensor) -> None:
+        self.parameter, self.data = parameter, parameter.data
+        self.copy = parameter.detach().clone()
+        self.has_gradient, self.grad = parameter.requires_grad, parameter.grad
+        self.copy_of_grad = None if self.grad is None else self.grad.detach().clone()
+
+    def is_written(self) -> bool:
+        """Whether its values are other ones, or elsewhere."""
+        return self._is_elsewhere() or not is_same(self.data, self.copy)
+
+    def _is_elsewhere(self) -> bool:
+        p = self.parameter
+        return p.shape != self.data.shape or p.data_ptr() != self.data.data_ptr()
+
+    def restore(self) -> None:
+        """Make it what it was."""
+        p = self.parameter
+        if self._is_elsewhere():
+            p.data = self.data
+        if not is_same(self.data, self.copy):
+            p.data.copy_(self.copy)
+        if p.requires_grad != self.has_gradient:
+            p.requires_grad_(self.has_gradient)
+        if p.grad is not self.grad:
+            p.grad = self.grad
+        grad, copy = self.grad, self.copy_of_grad
+        if grad is not None and copy is not None and not is_same(grad, copy):
+            grad.data.copy_(copy)
+
+
+def are_copied(parameters: Iterable[Tensor]) -> bool:
+    """Whether parameters take so little memory that they are copied."""
+    return sum(p.numel() * p.element_size() for p in parameters) <= _MOST_COPIED
+
+
+def is_copied(parameter: Tensor) -> bool:
+    """Whether a parameter can be copied; what inference mode made, nobody outside can write to."""
+    is_plain = type(parameter) is nn.Parameter and parameter.layout == torch.strided
+    return is_plain and not parameter.is_inference()
+
+
+def copied_parameters(modules: list[nn.Module]) -> list[Tensor]:
+    """The parameters that are copied: all, or tables alone where they are many."""
+    plain = [p for p in modules[0].parameters() if is_copied(p)]
+    tables = [
+        module.weight
+        for module in modules
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
+    ]
+    return list({id(p): p for p in [*(plain if are_copied(plain) else []), *tables]}.values())
+
+
+def is_same(value: Tensor, copy: Tensor) -> bool:
+    """Whether a tensor has the values of its copy."""
+    if value.is_meta:
+        return True
+    parts, others = _dense_parts(value), _dense_parts(copy)
+    return all(_is_equal(a, b) for a, b in zip(parts, others, strict=True))
+
+
+def _is_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, what is not a number in the same places."""
+    if torch.equal(one, other):
+        return True
+    has_both = one.shape == other.shape and one.dtype == other.dtype
+    return has_both and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _dense_parts(value: Tensor) -> list[Tensor]:
+    """What a sparse tensor consists of; a dense one is its only part."""
+    if value.layout == torch.sparse_coo:
+        return [value._indices(), value._values()]
+    if value.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [value.crow_indices(), value.col_indices(), value.values()]
+    if value.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return [value.ccol_indices(), value.row_indices(), value.values()]
+    return [value]
