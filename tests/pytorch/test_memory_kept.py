@@ -36,6 +36,7 @@ def pages_of_calls(**environment):
     return [int(one) for one in done.stdout.split()]
 
 
+@pytest.mark.slow  # two processes of their own, 13 s
 @pytest.mark.skipif(sys.platform != "linux", reason="of the GNU C library")
 def test_memory_is_kept_for_the_next_call_unless_the_environment_says_otherwise():
     first, *_, last = pages_of_calls()

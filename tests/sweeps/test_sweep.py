@@ -199,8 +199,9 @@ def test_progress_is_a_plain_line_where_there_is_no_terminal(tmp_path, capsys):
     assert lines[-1].startswith("sweep: 3 done, 0 running, 0 failed, 0 left of 3")
 
 
+@pytest.mark.slow  # more than a thousand files
 def test_memory_of_the_writer_stays_flat(tmp_path, monkeypatch):
-    """Of 3000 experiments the writer holds at most a pack's worth at a time."""
+    """Of 1100 experiments the writer holds at most a pack's worth at a time."""
     most = 0
 
     def run(given):
