@@ -256,6 +256,26 @@ def test_what_a_model_does_to_its_parameters_is_undone(how, function):
     assert_unchanged(before, model)
 
 
+def test_a_sparse_gradient_that_a_model_adds_to_is_put_back():
+    class Adding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(5, 4, sparse=True)
+
+        def forward(self, x):
+            if self.table.weight.grad is not None:
+                self.table.weight.grad.mul_(2)
+            return self.table(x).sum(1)
+
+    model, x = Adding(), torch.tensor([[0, 1], [2, 3], [1, 1]])
+    model(x).sum().backward()
+    gradient = model.table.weight.grad
+    before = gradient.to_dense().clone()
+    lzt.ntk(model, x)
+    assert model.table.weight.grad is gradient
+    assert torch.equal(gradient.to_dense(), before)
+
+
 @pytest.mark.parametrize("function", ["ntk", "traced ntk", "explain_ntk", "sketch"])
 @pytest.mark.parametrize("how", ["in place", "behind the graph", "other memory", "another shape"])
 def test_a_model_that_writes_to_its_parameters_is_refused(how, function):

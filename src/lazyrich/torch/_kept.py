@@ -39,7 +39,8 @@ class KeptParameter:
             p.grad = self.grad
         grad, copy = self.grad, self.copy_of_grad
         if grad is not None and copy is not None and not is_same(grad, copy):
-            grad.data.copy_(copy)
+            with torch.no_grad():  # of a sparse one, ``data`` is another tensor
+                grad.copy_(copy)
 
 
 def are_copied(parameters: Iterable[Tensor]) -> bool:
