@@ -114,8 +114,8 @@ def explain_ntk(
     n_rows(x)
     require_device(x, parameters)
     refuse_training_mode(model)
-    with unchanged(model):
-        few, first = rows(usable(x), 0, 3), FirstCall(model)
+    with unchanged(model) as copies:
+        few, first = rows(usable(x), 0, 3), FirstCall(model, copies)
         planned = Planned.of(outputs(model, few, output), parameters)
         block = make_block(model, few, output, parameters, planned, parameter_dtype(parameters))
         first.refuse_written()

@@ -1,7 +1,5 @@
 """Parameters as they were before a model was called, whatever it does to them."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
@@ -43,26 +41,19 @@ class KeptParameter:
                 grad.copy_(copy)
 
 
-def are_copied(parameters: Iterable[Tensor]) -> bool:
-    """Whether parameters take so little memory that they are copied."""
-    return sum(p.numel() * p.element_size() for p in parameters) <= _MOST_COPIED
-
-
-def is_copied(parameter: Tensor) -> bool:
-    """Whether a parameter can be copied; what inference mode made, nobody outside can write to."""
-    is_plain = type(parameter) is nn.Parameter and parameter.layout == torch.strided
-    return is_plain and not parameter.is_inference()
-
-
-def copied_parameters(modules: list[nn.Module]) -> list[Tensor]:
-    """The parameters that are copied: all, or tables alone where they are many."""
-    plain = [p for p in modules[0].parameters() if is_copied(p)]
+def kept_parameters(model: nn.Module) -> list[KeptParameter]:
+    """The parameters of a model, or where they are too large the tables that a call shortens."""
+    # What inference mode made, nobody outside can write to.
+    plain = [p for p in model.parameters() if type(p) is nn.Parameter and not p.is_inference()]
+    plain = [p for p in plain if p.layout == torch.strided]
+    if sum(p.numel() * p.element_size() for p in plain) > _MOST_COPIED:
+        plain = []
     tables = [
         module.weight
-        for module in modules
+        for module in model.modules()
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
     ]
-    return list({id(p): p for p in [*(plain if are_copied(plain) else []), *tables]}.values())
+    return [KeptParameter(p) for p in {id(p): p for p in [*plain, *tables]}.values()]
 
 
 def is_same(value: Tensor, copy: Tensor) -> bool:

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._float32 import full_float32
-from ._kept import KeptParameter, copied_parameters, is_same
+from ._kept import KeptParameter, is_same, kept_parameters
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""
@@ -185,7 +185,7 @@ def _is_constant(value: Tensor) -> bool:
 
 
 @contextmanager
-def unchanged(model: nn.Module) -> Generator[None]:
+def unchanged(model: nn.Module) -> Generator[list[KeptParameter]]:
     """Run the model with gradients on, and leave nothing of it changed.
 
     Parameters, buffers, modes, random number generators and autocast are as before
@@ -193,6 +193,9 @@ def unchanged(model: nn.Module) -> Generator[None]:
     more than 1 GiB are not copied, beside tables whose layer shortens their rows as it reads
     them (``max_norm``). Callers use ``torch.autograd.grad``, which leaves ``.grad`` alone.
     Other threads that want the same wait.
+
+    Yields:
+        The copies, with which it can be seen whether a call has written to a parameter.
     """
     with ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
@@ -203,7 +206,7 @@ def unchanged(model: nn.Module) -> Generator[None]:
             for module in modules
             for name, value in module._buffers.items()
         ]
-        kept = [KeptParameter(p) for p in copied_parameters(modules)]
+        kept = kept_parameters(model)
         devices = sorted({p.device.index or 0 for p in parameters if p.is_cuda})
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(torch.inference_mode(False))
@@ -217,7 +220,7 @@ def unchanged(model: nn.Module) -> Generator[None]:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         try:
-            yield
+            yield kept
         finally:
             for module, is_training in modes.items():
                 module.training = is_training

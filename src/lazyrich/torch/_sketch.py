@@ -211,9 +211,9 @@ def sketch(
     scales = None if optimizer is None else _preconditioner(optimizer, parameters)
     named = _groups(parameters, groups)
     keep_freed_memory()
-    with unchanged(model):
+    with unchanged(model) as copies:
         x = usable(x)
-        refuse_kept_values(model, x, output)
+        refuse_kept_values(model, x, output, copies)
         values, are_apart, _ = observed_outputs(model, x, output)
         require_graph(values)
         refuse_mixed_rows(model, x, values, output, are_apart=are_apart)

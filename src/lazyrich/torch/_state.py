@@ -2,7 +2,7 @@
 
 import operator
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import PyTree
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._kept import KeptParameter, are_copied, is_copied, is_same
+from ._kept import KeptParameter, is_same
 from ._row_axis import Reading
 from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
@@ -24,20 +24,17 @@ class FirstCall:
 
     Args:
         model: a module without wrappers that has not been called yet.
+        copies: of its parameters, where there are some.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, copies: Iterable[KeptParameter] = ()) -> None:
         tables = {id(m.weight) for m in model.modules() if getattr(m, "max_norm", None) is not None}
-        named = {
-            name: p
+        self._counted = {
+            name: (p, p._version)
             for name, p in model.named_parameters()
             if id(p) not in tables and not p.is_inference()
         }
-        self._counted = {name: (p, p._version) for name, p in named.items()}
-        # What is written to ``p.data`` is not counted.
-        copied = {name: p for name, p in named.items() if is_copied(p)}
-        copied = copied if are_copied(copied.values()) else {}
-        self._copies = {name: KeptParameter(p) for name, p in copied.items()}
+        self._copies = {id(one.parameter): one for one in copies}
         self._model, self._kept, self._is_tried = model, _Kept(model), False
 
     def is_changed(self) -> bool:
@@ -55,7 +52,7 @@ class FirstCall:
             InputError: naming the first of them.
         """
         for name, (p, version) in self._counted.items():
-            copy = self._copies.get(name)
+            copy = self._copies.get(id(p))  # what is written to ``p.data`` is not counted
             if p._version != version or (copy is not None and copy.is_written()):
                 raise _refusal(
                     f"writes to its parameter {name!r} when it is called, so its outputs may depend"
@@ -79,7 +76,8 @@ class FirstCall:
             return False
         self.restore()
         for batch in batches:
-            refuse_kept_values(self._model, batch, output, n_several=n_rows(batch))
+            copies = self._copies.values()
+            refuse_kept_values(self._model, batch, output, copies, n_several=n_rows(batch))
         self._is_tried = True
         return True
 
@@ -101,7 +99,12 @@ def refuse_reading(later: Reading | None, *former: Reading | None) -> None:
 
 
 def refuse_kept_values(
-    model: nn.Module, x: Inputs, output: Output, *, n_several: int = _SEVERAL
+    model: nn.Module,
+    x: Inputs,
+    output: Output,
+    copies: Iterable[KeptParameter] = (),
+    *,
+    n_several: int = _SEVERAL,
 ) -> None:
     """Refuse a model whose first call decides what later ones return.
 
@@ -115,12 +118,13 @@ def refuse_kept_values(
         model: a module without wrappers.
         x: a batch.
         output: from what the model returns to a tensor.
+        copies: of the parameters, where there are some.
         n_several: so many rows are several; a model may keep something of many alone.
 
     Raises:
         InputError: if an output depends on the first call, or if a call writes to a parameter.
     """
-    call = FirstCall(model)
+    call = FirstCall(model, copies)
     one, several = rows(x, 0, 1), rows(x, 0, min(n_several, n_rows(x)))
     try:
         alone, first = watched_values(model, one, output)
