@@ -6,14 +6,15 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$python && break; done)
 VENV ?= .venv
 TESTS ?=
+OUT := reproduction
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-slow test-browser lint readme docs benchmark constraints clean
 
 demo: $(VENV)/.demo
-	$(BIN)/lazyrich reproduce fig1 fig4 --preset quick --out reproduction
-	@echo "The pictures are reproduction/fig1.png and reproduction/fig4.png."
+	$(BIN)/lazyrich reproduce fig1 fig4 --preset quick --out $(OUT)
+	@echo "The pictures are $(OUT)/fig1.png and $(OUT)/fig4.png."
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto $(TESTS)
