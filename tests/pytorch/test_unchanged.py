@@ -1,6 +1,7 @@
 """Oracle: law, a model measured is the model as it was, to the last bit."""
 
 import contextlib
+import copy
 import threading
 
 import pytest
@@ -9,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from oracles import torch_zoo  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import lazyrich.torch as lzt  # noqa: E402
 
@@ -254,6 +256,70 @@ def test_what_a_model_does_to_its_parameters_is_undone(how, function):
     with contextlib.suppress(lzt.InputError):
         FUNCTIONS[function](model, x)
     assert_unchanged(before, model)
+
+
+DEEDS = {
+    "another parameter": lambda m: setattr(m.layer, "weight", nn.Parameter(0.9 * m.layer.weight)),
+    "equal parameter": lambda m: setattr(m.layer, "weight", nn.Parameter(m.layer.weight.detach())),
+    "another layer": lambda m: setattr(m, "layer", copy.deepcopy(m.layer)),
+    "a number": lambda m: setattr(m, "scale", 0.5 * m.scale),
+    "a tensor": lambda m: setattr(m, "mean", m.mean + 1),
+    "a list": lambda m: m.seen.append(1),
+    "a buffer": lambda m: m.register_buffer("extra", torch.zeros(2)),
+    "a parameter": lambda m: m.register_parameter("more", nn.Parameter(torch.zeros(2))),
+    "a hook": lambda m: m.layer.register_forward_hook(lambda *given: None),
+    "a hook of a tensor": lambda m: m.layer.weight.register_hook(lambda g: g),
+    "another order": lambda m: m.layer._parameters.update(weight=m.layer._parameters.pop("weight")),
+}
+
+
+class Doing(nn.Module):
+    """A layer that changes what it consists of when it is called."""
+
+    def __init__(self, deed):
+        super().__init__()
+        self.layer, self.deed = nn.Linear(3, 2), deed
+        self.scale, self.mean, self.seen = 1.0, torch.zeros(2), []
+
+    def forward(self, x):
+        self.deed(self)
+        return self.layer(x)
+
+
+def consists_of(model):
+    """Names in their order, and what they stand for."""
+    named = [*model.named_modules(), *model.named_parameters(), *model.named_buffers()]
+    return {
+        "objects": [(name, id(one)) for name, one in named],
+        "attributes": (model.scale, id(model.mean), model.mean.tolist(), list(model.seen)),
+        "state dict": list(model.state_dict()),
+    }
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name not in UNWATCHED])
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_a_model_consists_of_stays(deed, function):
+    model, x = Doing(DEEDS[deed]).eval(), torch.randn(5, 3)
+    before, parts = state(model), consists_of(model)
+    with contextlib.suppress(lzt.InputError):
+        FUNCTIONS[function](model, x)
+    assert consists_of(model) == parts
+    assert_unchanged(before, model)
+
+
+@pytest.mark.parametrize("function", ["ntk", "traced ntk", "explain_ntk", "sketch"])
+def test_a_checkpoint_that_hides_parameters_is_refused(function):
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+
+        def forward(self, x):
+            x = x.clone().requires_grad_()
+            return checkpoint(self.layers, x, use_reentrant=True)
+
+    with pytest.raises(lzt.InputError, match="use_reentrant=False"):
+        FUNCTIONS[function](Checkpointed().eval(), torch.randn(4, 3))
 
 
 def test_a_sparse_gradient_that_a_model_adds_to_is_put_back():

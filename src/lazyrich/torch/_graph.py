@@ -48,13 +48,15 @@ class Graph:
             outputs: any tensor with a gradient function.
 
         Raises:
-            InputError: if a table divides its gradient by counts in the batch.
+            InputError: if a table divides its gradient by counts in the batch, or if a
+                checkpoint hides parameters.
         """
         self._readers: dict[Node, list[Reader]] = defaultdict(list)
         self._leaves: dict[int, Node] = {}
         self._root: Node = outputs.grad_fn
         for node in _walk(self._root):
             _refuse_counted(node)
+            _refuse_hidden_parameters(node)
             for position, (source, output_nr) in enumerate(node.next_functions):
                 if source is None:
                     continue
@@ -108,6 +110,16 @@ def _refuse_counted(node: Node) -> None:
             "The model has a table with scale_grad_by_freq=True, whose gradient for one row "
             "depends on how often the others read it, so there is no tangent kernel of a row; set "
             "it to False on that layer."
+        )
+
+
+def _refuse_hidden_parameters(node: Node) -> None:
+    """Refuse the old form of checkpoints, in which no operation is seen to read parameters."""
+    if type(node).__name__ == "CheckpointFunctionBackward":
+        raise InputError(
+            "The model uses torch.utils.checkpoint with use_reentrant=True, whose parameters have "
+            "no place in the graph of the outputs, so their tangent kernel cannot be computed; use "
+            "use_reentrant=False."
         )
 
 

@@ -1,18 +1,24 @@
-"""Parameters as they were before a model was called, whatever it does to them."""
+"""A model as it was before it was called, whatever it does to its parameters and attributes."""
+
+import operator
+from collections import OrderedDict
 
 import torch
+from jaxtyping import PyTree
 from torch import Tensor, nn
 
 # Bytes of parameters up to which a model's calls are made with a copy of them at hand.
 _MOST_COPIED = 1 << 30
+_CONTAINERS = (dict, OrderedDict, list, set)
 
 
 class KeptParameter:
-    """A parameter as it is: values, memory, whether it has a gradient, and that gradient."""
+    """A parameter as it is: values, memory, hooks, whether it has a gradient, and that gradient."""
 
     def __init__(self, parameter: Tensor) -> None:
         self.parameter, self.data = parameter, parameter.data
         self.copy = parameter.detach().clone()
+        self.hooks = None if parameter._backward_hooks is None else dict(parameter._backward_hooks)
         self.has_gradient, self.grad = parameter.requires_grad, parameter.grad
         self.copy_of_grad = None if self.grad is None else self.grad.detach().clone()
 
@@ -33,6 +39,9 @@ class KeptParameter:
             p.data.copy_(self.copy)
         if p.requires_grad != self.has_gradient:
             p.requires_grad_(self.has_gradient)
+        if p._backward_hooks is not None and dict(p._backward_hooks) != (self.hooks or {}):
+            for added in p._backward_hooks.keys() - (self.hooks or {}).keys():
+                del p._backward_hooks[added]
         if p.grad is not self.grad:
             p.grad = self.grad
         grad, copy = self.grad, self.copy_of_grad
@@ -54,6 +63,61 @@ def kept_parameters(model: nn.Module) -> list[KeptParameter]:
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
     ]
     return [KeptParameter(p) for p in {id(p): p for p in [*plain, *tables]}.values()]
+
+
+class KeptState:
+    """Attributes, containers and buffers of all modules, as they are."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.attributes = [(vars(m), dict(vars(m))) for m in model.modules()]
+        containers = [
+            value
+            for _, names in self.attributes
+            for value in names.values()
+            if type(value) in _CONTAINERS
+        ]
+        # Most are empty, such as those of hooks, and are looked at together.
+        self.empty = [value for value in containers if not value]
+        self.containers = [(value, value.copy()) for value in containers if value]
+        named = (value for _, names in self.attributes for value in names.values())
+        tensors = [*model.buffers(), *(value for value in named if isinstance(value, Tensor))]
+        self.tensors = [(one, one.detach().clone()) for one in tensors if not one.is_meta]
+
+    def is_changed(self) -> bool:
+        """Whether something is not what it was."""
+        return (
+            any(self.empty)
+            or any(not _are_identical(now, then) for now, then in self.attributes)
+            or any(not _are_identical(now, then) for now, then in self.containers)
+            or any(not is_same(now, then) for now, then in self.tensors)
+        )
+
+    def restore(self) -> None:
+        """Make everything what it was."""
+        for filled in filter(None, self.empty):
+            filled.clear()
+        for now, then in [*self.attributes, *self.containers]:
+            if not _are_identical(now, then):
+                _refill(now, then)
+        for now, then in self.tensors:
+            if not is_same(now, then):
+                with torch.no_grad():
+                    now.copy_(then)
+
+
+def _are_identical(now: PyTree, then: PyTree) -> bool:
+    if len(now) != len(then):
+        return False
+    if isinstance(now, dict):  # in another order they count as changed, and are put back
+        is_held = all(map(operator.is_, now.values(), then.values()))
+        return is_held and (all(map(operator.is_, now, then)) or list(now) == list(then))
+    return now == then if isinstance(now, set) else all(map(operator.is_, now, then))
+
+
+def _refill(now: PyTree, then: PyTree) -> None:
+    now.clear()
+    now.extend(then) if isinstance(now, list) else now.update(then)
 
 
 def is_same(value: Tensor, copy: Tensor) -> bool:

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._float32 import full_float32
-from ._kept import KeptParameter, is_same, kept_parameters
+from ._kept import KeptParameter, KeptState, is_same, kept_parameters
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""
@@ -188,7 +188,7 @@ def _is_constant(value: Tensor) -> bool:
 def unchanged(model: nn.Module) -> Generator[list[KeptParameter]]:
     """Run the model with gradients on, and leave nothing of it changed.
 
-    Parameters, buffers, modes, random number generators and autocast are as before
+    Parameters, buffers, attributes, modes, random number generators and autocast are as before
     afterwards, also after an error, and whatever the model writes to; parameters that take
     more than 1 GiB are not copied, beside tables whose layer shortens their rows as it reads
     them (``max_norm``). Callers use ``torch.autograd.grad``, which leaves ``.grad`` alone.
@@ -206,7 +206,7 @@ def unchanged(model: nn.Module) -> Generator[list[KeptParameter]]:
             for module in modules
             for name, value in module._buffers.items()
         ]
-        kept = kept_parameters(model)
+        kept, state = kept_parameters(model), KeptState(model)
         devices = sorted({p.device.index or 0 for p in parameters if p.is_cuda})
         stack.enter_context(torch.random.fork_rng(devices))
         stack.enter_context(torch.inference_mode(False))
@@ -222,6 +222,7 @@ def unchanged(model: nn.Module) -> Generator[list[KeptParameter]]:
         try:
             yield kept
         finally:
+            state.restore()
             for module, is_training in modes.items():
                 module.training = is_training
             for module, name, value, copy in buffers:

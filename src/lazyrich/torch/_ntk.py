@@ -231,7 +231,7 @@ def _sizes(
         c: number of outputs.
         traced: whether equal outputs are summed, so that not all are needed at a time.
     """
-    of_graph, of_output = of_row
+    of_graph, of_output = of_row[0], max(of_row[1], 1.0)  # nothing, if no parameter is used
     size = max(1, int(memory / (of_graph + of_output * (1 if traced else c))))
     size = min(size, n)
     return size, min(c, max(1, int(memory / (of_output * size)))) if traced else c

@@ -1,20 +1,16 @@
 """What a module keeps from one call to the next."""
 
-import operator
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 import torch
-from jaxtyping import PyTree
-from torch import Tensor, nn
+from torch import nn
 
 from lazyrich._base import InputError
 
-from ._kept import KeptParameter, is_same
+from ._kept import KeptParameter, KeptState
 from ._row_axis import Reading
 from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
-_CONTAINERS = (dict, OrderedDict, list, set)
 # As many rows may show what is taken from all rows of a call.
 _SEVERAL = 4
 
@@ -35,7 +31,7 @@ class FirstCall:
             if id(p) not in tables and not p.is_inference()
         }
         self._copies = {id(one.parameter): one for one in copies}
-        self._model, self._kept, self._is_tried = model, _Kept(model), False
+        self._model, self._kept, self._is_tried = model, KeptState(model), False
 
     def is_changed(self) -> bool:
         """Whether an attribute or a buffer is not what it was before the call."""
@@ -157,58 +153,3 @@ def _refusal(what: str) -> InputError:
         "is no tangent kernel; if it takes starting values from its first batch, keep them in a "
         "buffer, and run it on one first."
     )
-
-
-class _Kept:
-    """Attributes, containers and buffers of all modules, as they are."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.attributes = [(vars(m), dict(vars(m))) for m in model.modules()]
-        containers = [
-            value
-            for _, names in self.attributes
-            for value in names.values()
-            if type(value) in _CONTAINERS
-        ]
-        # Most are empty, such as those of hooks, and are looked at together.
-        self.empty = [value for value in containers if not value]
-        self.containers = [(value, value.copy()) for value in containers if value]
-        named = (value for _, names in self.attributes for value in names.values())
-        tensors = [*model.buffers(), *(value for value in named if isinstance(value, Tensor))]
-        self.tensors = [(one, one.detach().clone()) for one in tensors if not one.is_meta]
-
-    def is_changed(self) -> bool:
-        """Whether something is not what it was."""
-        return (
-            any(self.empty)
-            or any(not _are_identical(now, then) for now, then in self.attributes)
-            or any(not _are_identical(now, then) for now, then in self.containers)
-            or any(not is_same(now, then) for now, then in self.tensors)
-        )
-
-    def restore(self) -> None:
-        """Make everything what it was."""
-        for filled in filter(None, self.empty):
-            filled.clear()
-        for now, then in [*self.attributes, *self.containers]:
-            if not _are_identical(now, then):
-                _refill(now, then)
-        for now, then in self.tensors:
-            if not is_same(now, then):
-                with torch.no_grad():
-                    now.copy_(then)
-
-
-def _are_identical(now: PyTree, then: PyTree) -> bool:
-    if len(now) != len(then):
-        return False
-    if isinstance(now, dict):  # in another order they count as changed, and are put back
-        is_held = all(map(operator.is_, now.values(), then.values()))
-        return is_held and (all(map(operator.is_, now, then)) or list(now) == list(then))
-    return now == then if isinstance(now, set) else all(map(operator.is_, now, then))
-
-
-def _refill(now: PyTree, then: PyTree) -> None:
-    now.clear()
-    now.extend(then) if isinstance(now, list) else now.update(then)
