@@ -190,3 +190,105 @@ class Checkpointed(nn.Module):
 def test_checkpointed_activations_refused_in_a_sentence():
     with pytest.raises(lzt.InputError, match="turn that off"):
         lzt.linearize(Checkpointed())(torch.randn(4, 3))
+
+
+class Running(nn.Module):
+    """A layer, and something else that is done in each call."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.layer, self.run, self.n_calls = nn.Linear(3, 2), run, 0
+        self.last = self.shift = None
+
+    def forward(self, x):
+        self.n_calls += 1
+        return self.run(self, x)
+
+
+def shifted_by_the_first_batch(model, x):
+    if model.shift is None:
+        model.shift = x.mean(0).detach()
+    return model.layer(x - model.shift)
+
+
+CHANGING = {
+    "dropout": lambda m, x: torch.nn.functional.dropout(m.layer(x), 0.5, training=True),
+    "noise": lambda m, x: m.layer(x) + torch.randn(len(x), 2),
+    "a new layer each time": lambda m, x: m.layer(x) + nn.Linear(3, 2)(x),
+    "a switch": lambda m, x: m.layer(x) * (1 + (m.n_calls > 3)),
+    "the first batch": shifted_by_the_first_batch,
+}
+
+
+@pytest.mark.parametrize("how", CHANGING)
+def test_a_module_that_is_no_function_is_refused(how):
+    linearized, x = lzt.linearize(Running(CHANGING[how])), torch.randn(5, 3)
+    random_numbers = torch.random.get_rng_state()
+    for _ in range(2):
+        with pytest.raises(lzt.InputError, match="change from call to call"):
+            linearized(x)
+    assert torch.equal(torch.random.get_rng_state(), random_numbers)
+
+
+def test_a_hook_of_the_backward_pass_that_writes_is_refused():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+
+    def write(module, given, got):
+        module.weight.data.mul_(0.9)
+
+    model[2].register_full_backward_hook(write)
+    with pytest.raises(lzt.InputError, match=r"writes to its parameter '2\.weight'"):
+        lzt.linearize(model)(torch.randn(5, 3))
+
+
+def test_what_a_module_keeps_of_a_call_is_not_that_of_the_differentiation():
+    def keeping(model, x):
+        model.last = model.layer(x)
+        return model.last.tanh()
+
+    model, x = Running(keeping), torch.randn(5, 3)
+    linearized = lzt.linearize(model)
+    for _ in range(2):
+        torch.testing.assert_close(linearized(x), model(x))
+    assert linearized.initial.last is None
+    torch.testing.assert_close(copy.deepcopy(linearized)(x), model(x))
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_arguments_that_the_module_cannot_take_are_refused_in_a_sentence(is_first):
+    def asking(model, x, **named):
+        if len(x) == 7:
+            raise KeyError("boom")
+        return model.layer(x)
+
+    linearized = lzt.linearize(Running(asking))
+    if not is_first:
+        linearized(torch.randn(5, 3))
+    for wrong in (torch.randn(5, 4), torch.randn(5, 3).bfloat16(), torch.randn(7, 3)):
+        with pytest.raises(lzt.InputError, match="cannot take these rows"):
+            linearized(wrong)
+    with pytest.raises(lzt.InputError, match="cannot take these rows"):
+        linearized()
+    x = torch.randn(5, 3)
+    torch.testing.assert_close(linearized(x), linearized.initial(x))
+    assert linearized.way == "jvp"
+
+
+def test_in_autocast_the_types_that_the_module_takes():
+    model, x = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), torch.randn(5, 3)
+    linearized = lzt.linearize(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(linearized(x.bfloat16()), model(x.bfloat16()))
+
+
+def test_a_first_call_inside_vmap_is_refused_in_a_sentence():
+    model, x = nn.Linear(3, 2), torch.randn(5, 3)
+    linearized = lzt.linearize(model)
+
+    def of_row(row):
+        return linearized(row[None])[0]
+
+    with pytest.raises(lzt.InputError, match=r"outside of torch\.func"):
+        torch.func.vmap(of_row)(x)
+    linearized(x)
+    torch.testing.assert_close(torch.func.vmap(of_row)(x), model(x))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ._block import make_block, parts
 from ._contract import cheapest
+from ._mixed_rows import refuse_mixed_rows
 from ._model import (
     Chosen,
     parameter_dtype,
@@ -14,9 +15,10 @@ from ._model import (
     unchanged,
     unwrap,
 )
+from ._pilot import first_outputs
 from ._plan import Planned
-from ._rows import Inputs, Output, n_rows, outputs, require_device, rows, usable
-from ._state import FirstCall
+from ._rows import Inputs, Output, n_rows, observed_values, require_device, rows, usable
+from ._state import FirstCall, refuse_reading
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def explain_ntk(
 
     Args:
         model: a module.
-        x: rows; three are run.
+        x: rows, on which the model is run as by `ntk`.
         trace_outputs: whether the traced kernel is meant.
         output: as for `ntk`.
         params: as for `ntk`.
@@ -115,10 +117,13 @@ def explain_ntk(
     require_device(x, parameters)
     refuse_training_mode(model)
     with unchanged(model) as copies:
-        few, first = rows(usable(x), 0, 3), FirstCall(model, copies)
-        planned = Planned.of(outputs(model, few, output), parameters)
+        x, first = usable(x), FirstCall(model, copies)
+        try:
+            planned = _planned(model, x, output, parameters, first)
+        finally:
+            first.restore()
+        few = rows(x, 0, 2)
         block = make_block(model, few, output, parameters, planned, parameter_dtype(parameters))
-        first.refuse_written()
         found = parts(block, 0, block.values.shape[1] if not trace_outputs else 1)
     ways = []
     for name, parameter in parameters.items():
@@ -133,3 +138,20 @@ def explain_ntk(
             kind = "gradients"
         ways.append(ModuleWay(name, tuple(parameter.shape), kind, route.reason))
     return ModuleExplanation(tuple(ways))
+
+
+def _planned(
+    model: nn.Module,
+    x: Inputs,
+    output: Output,
+    parameters: dict[str, nn.Parameter],
+    first: FirstCall,
+) -> Planned:
+    """The plan of a model that has a tangent kernel."""
+    pilot, is_apart, reading = first_outputs(model, [x], output, first)
+    planned = Planned.of(pilot if pilot.ndim == 2 else pilot[:, None], parameters)
+    found, all_are_apart, later = observed_values(model, x, output)
+    refuse_reading(later, reading)
+    refuse_mixed_rows(model, x, found, output, are_apart=is_apart and all_are_apart)
+    first.refuse_kept([x], output)
+    return planned

@@ -82,7 +82,7 @@ class KeptState:
         self.containers = [(value, value.copy()) for value in containers if value]
         named = (value for _, names in self.attributes for value in names.values())
         tensors = [*model.buffers(), *(value for value in named if isinstance(value, Tensor))]
-        self.tensors = [(one, one.detach().clone()) for one in tensors if not one.is_meta]
+        self.tensors = [_KeptTensor(one) for one in tensors if not one.is_meta]
 
     def is_changed(self) -> bool:
         """Whether something is not what it was."""
@@ -90,7 +90,7 @@ class KeptState:
             any(self.empty)
             or any(not _are_identical(now, then) for now, then in self.attributes)
             or any(not _are_identical(now, then) for now, then in self.containers)
-            or any(not is_same(now, then) for now, then in self.tensors)
+            or any(tensor.is_written() for tensor in self.tensors)
         )
 
     def restore(self) -> None:
@@ -100,10 +100,26 @@ class KeptState:
         for now, then in [*self.attributes, *self.containers]:
             if not _are_identical(now, then):
                 _refill(now, then)
-        for now, then in self.tensors:
-            if not is_same(now, then):
-                with torch.no_grad():
-                    now.copy_(then)
+        for tensor in self.tensors:
+            tensor.restore()
+
+
+class _KeptTensor:
+    """The values of a buffer, and where they are."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.copy = tensor, tensor.detach().clone()
+        self.data = tensor.data if tensor.layout == torch.strided else None
+
+    def is_written(self) -> bool:
+        return not is_same(self.tensor, self.copy)
+
+    def restore(self) -> None:
+        if self.data is not None and self.tensor.data_ptr() != self.data.data_ptr():
+            self.tensor.data = self.data
+        if self.is_written():
+            with torch.no_grad():
+                self.tensor.copy_(self.copy)
 
 
 def _are_identical(now: PyTree, then: PyTree) -> bool:

@@ -4,17 +4,22 @@ import warnings
 from collections.abc import Callable
 
 import torch
+from jaxtyping import PyTree
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import CheckpointError
 
 from lazyrich._base import InputError
 
 from ._graph import gradients
+from ._kept import KeptState, kept_parameters
 from ._model import trainable_parameters, unwrap
-from ._rows import Output, chosen_output, own
+from ._random_numbers import kept_random_numbers
+from ._rows import Output, chosen_output, own, taken
 from ._scale import frozen_copy
+from ._state import FirstCall, refuse_changing_calls, refuse_deeds
 
 _CHECKPOINTED = (
     "The model computes activations again in its backward pass (torch.utils.checkpoint), when the "
@@ -56,7 +61,8 @@ class LinearizedModule(nn.Module):
                 now.register_hook(hook)
         # The gradient of a padded row is left out, which forward mode does not know.
         self.way = "double backward" if _has_padding(self.initial) else "jvp"
-        self._is_compared = False
+        # Whether a call changes attributes or buffers; None before the first.
+        self._is_changing: bool | None = None
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The linearized outputs of a batch."""
@@ -67,33 +73,93 @@ class LinearizedModule(nn.Module):
         def function(*values: Tensor) -> Tensor:
             named = dict(zip(self.names, values, strict=True))
             state = {place: named[name] for place, name in self._places.items()}
-            result = functional_call(self.initial, state, *own((args, kwargs)), tie_weights=False)
-            return chosen_output(result, self.output)
+            with taken(self.initial, (args, kwargs)):
+                made = functional_call(self.initial, state, *own((args, kwargs)), tie_weights=False)
+            return chosen_output(made, self.output)
 
         # Fused attention has no derivative of the derivative; the plain way has.
         with sdpa_kernel(SDPBackend.MATH):
-            if self.way == "jvp" and not self._is_compared:
-                self._is_compared = True
-                if not _is_forward_mode_right(function, start):
+            if self._is_changing is None:
+                self._check(function, start, args, kwargs)
+            if not self._is_changing:
+                return self._value(function, start, change)
+            kept = KeptState(self.initial)
+            try:
+                return self._value(function, start, change)
+            finally:
+                kept.restore()  # what it keeps of a call belongs to that call's differentiation
+
+    def _value(
+        self, function: _ModelFunction, start: tuple[Tensor, ...], change: tuple[Tensor, ...]
+    ) -> Tensor:
+        if self.way == "jvp":
+            try:
+                with warnings.catch_warnings():
+                    # What forward mode loads at its first call is itself deprecated.
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    both = jvp(function, start, change)
+                return both[0] + both[1]
+            except (RuntimeError, NotImplementedError, InputError) as error:
+                if "out of memory" in str(error):
+                    raise
+        value = _double_backward(function, start, change)
+        self.way = "double backward"  # not of a call that fails in either way
+        return value
+
+    @torch.enable_grad()
+    def _check(
+        self,
+        function: _ModelFunction,
+        start: tuple[Tensor, ...],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+    ) -> None:
+        """Refuse a module that is not a function, and see which derivative is right."""
+
+        def called(given: PyTree) -> Tensor:
+            with taken(self.initial, given):
+                theirs, named = own(given)
+                return chosen_output(self.initial(*theirs, **named), self.output)
+
+        def called_with_others() -> Tensor:
+            return called(pytree.tree_map(_another, (args, kwargs)))
+
+        copies, model = kept_parameters(self.initial), self.initial
+        try:
+            with kept_random_numbers(model):
+                is_changing = refuse_changing_calls(
+                    model, lambda: called((args, kwargs)), called_with_others, copies
+                )
+                first = FirstCall(model, copies)
+                if self.way == "jvp" and not _is_forward_mode_right(function, start):
                     self.way = "double backward"
-            if self.way == "jvp":
-                try:
-                    with warnings.catch_warnings():
-                        # What forward mode loads at its first call is itself deprecated.
-                        warnings.simplefilter("ignore", DeprecationWarning)
-                        both = jvp(function, start, change)
-                    return both[0] + both[1]
-                except (RuntimeError, NotImplementedError) as error:
-                    if "out of memory" in str(error):
-                        raise
-                    self.way = "double backward"
-            return _double_backward(function, start, change)
+                deed = first.deed()  # of a hook of the backward pass
+                first.restore()
+                refuse_deeds(deed)
+        except RuntimeError as error:
+            if "vmap" in str(error):  # where no value can be looked at
+                raise InputError(
+                    "The first call of a linearized network looks at values, which vmap does not "
+                    "allow; call it on a batch outside of torch.func first."
+                ) from error
+            raise
+        finally:
+            for one in copies:
+                one.restore()
+        self._is_changing = is_changing
 
     def train(self, mode: bool = True) -> "LinearizedModule":
         """Set the flag; the module at θ₀ stays in evaluation mode."""
         super().train(mode)
         self.initial.eval()
         return self
+
+
+def _another(leaf: PyTree) -> PyTree:
+    """Another argument of the same shape and type."""
+    if not isinstance(leaf, Tensor) or leaf.dtype == torch.bool:
+        return leaf
+    return 0.5 * leaf + 0.25 if leaf.is_floating_point() else torch.zeros_like(leaf)
 
 
 def _places(model: nn.Module, names: list[str]) -> dict[str, str]:
@@ -203,8 +269,10 @@ def linearize(model: nn.Module, *, output: Output = None) -> LinearizedModule:
         computed.
 
     Raises:
-        InputError: if nothing is trainable. Of its first call: if an operation has no second
-            derivative, or if activations are checkpointed.
+        InputError: if nothing is trainable. Of a call: if the module cannot take the arguments.
+            Of its first call: if the outputs change from call to call, if the module writes to
+            its parameters, makes or replaces some, if an operation has no second derivative, or
+            if activations are checkpointed.
 
     Example:
         >>> model = nn.Linear(2, 1)

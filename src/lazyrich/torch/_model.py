@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._float32 import full_float32
-from ._kept import KeptParameter, KeptState, is_same, kept_parameters
+from ._kept import KeptParameter, KeptState, kept_parameters
+from ._random_numbers import kept_random_numbers
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""
@@ -188,27 +189,20 @@ def _is_constant(value: Tensor) -> bool:
 def unchanged(model: nn.Module) -> Generator[list[KeptParameter]]:
     """Run the model with gradients on, and leave nothing of it changed.
 
-    Parameters, buffers, attributes, modes, random number generators and autocast are as before
-    afterwards, also after an error, and whatever the model writes to; parameters that take
-    more than 1 GiB are not copied, beside tables whose layer shortens their rows as it reads
-    them (``max_norm``). Callers use ``torch.autograd.grad``, which leaves ``.grad`` alone.
-    Other threads that want the same wait.
+    Parameters, buffers, attributes, modes, autocast and random numbers are as before afterwards,
+    also after an error, and whatever the model writes to; parameters that take more than 1 GiB
+    are not copied, beside tables whose layer shortens their rows as it reads them (``max_norm``).
+    Callers use ``torch.autograd.grad``, which leaves ``.grad`` alone. Other threads that want the
+    same wait.
 
     Yields:
         The copies, with which it can be seen whether a call has written to a parameter.
     """
     with ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
-        modules, parameters = list(model.modules()), list(model.parameters())
-        modes = {module: module.training for module in modules}
-        buffers = [
-            (module, name, value, None if value is None else value.detach().clone())
-            for module in modules
-            for name, value in module._buffers.items()
-        ]
+        parameters = list(model.parameters())
         kept, state = kept_parameters(model), KeptState(model)
-        devices = sorted({p.device.index or 0 for p in parameters if p.is_cuda})
-        stack.enter_context(torch.random.fork_rng(devices))
+        stack.enter_context(kept_random_numbers(model))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_plain_attention())
@@ -223,13 +217,6 @@ def unchanged(model: nn.Module) -> Generator[list[KeptParameter]]:
             yield kept
         finally:
             state.restore()
-            for module, is_training in modes.items():
-                module.training = is_training
-            for module, name, value, copy in buffers:
-                module._buffers[name] = value
-                if value is not None and copy is not None and not is_same(value, copy):
-                    with torch.no_grad():
-                        value.copy_(copy)
             for one in kept:
                 one.restore()
 

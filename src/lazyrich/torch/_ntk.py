@@ -20,25 +20,20 @@ from ._model import (
     unchanged,
     unwrap,
 )
+from ._pilot import first_outputs
 from ._plan import Planned
 from ._row_axis import Reading
 from ._rows import (
     Inputs,
-    Observed,
     Output,
     n_rows,
-    observed_outputs,
     observed_values,
     require_device,
     rows,
     usable,
-    values_of,
 )
 from ._state import FirstCall, refuse_reading
 from ._total import Total
-
-# Rows on which a plan is made and checked.
-_PILOT = 2
 
 
 def ntk(
@@ -169,7 +164,7 @@ def _kernel(
     model, output, parameters, traced, memory = asked
     dtype = parameter_dtype(parameters)
     counts = [n_rows(batch) for batch in batches]
-    pilot, pilot_is_apart, reading = _pilot(model, batches, output, first)
+    pilot, pilot_is_apart, reading = first_outputs(model, batches, output, first)
     refuse_reading(reading, *earlier)
     former = [*earlier, reading]
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
@@ -268,32 +263,6 @@ def _by_blocks(
                 _put(result, piece.T if traced else piece.permute(2, 3, 0, 1), j, i, traced=traced)
     assert result is not None  # there are rows
     return result
-
-
-def _pilot(
-    model: nn.Module, batches: Sequence[Inputs], output: Output, first: FirstCall
-) -> Observed:
-    """The outputs of the first rows, with their graph, and what was seen of the call.
-
-    Args:
-        model: a module without wrappers.
-        batches: of rows.
-        output: as for `ntk`.
-        first: looks for what this call and those before it leave to later ones.
-    """
-    few = rows(batches[0], 0, _PILOT)
-    try:
-        # Observed as the blocks are, since PyTorch chooses other operations then.
-        found = observed_outputs(model, few, output, as_given=True)
-    except Exception:
-        # An error is reported for all rows rather than for these, if it occurs there too.
-        for batch in batches:
-            refuse_mixed_rows(model, batch, values_of(model, batch, output), output)
-        raise
-    if first.refuse_kept(batches, output):
-        # What is kept was found to have no influence.
-        return observed_outputs(model, few, output, as_given=True)._replace(reading=None)
-    return found
 
 
 def _piece(mine: Block, yours: Block, step: int, *, traced: bool) -> Tensor:

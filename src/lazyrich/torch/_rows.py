@@ -1,6 +1,7 @@
 """The model as a function of a batch, with one row of outputs per row of inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -216,19 +217,26 @@ def _watched(
 def _called(model: nn.Module, x: Inputs) -> PyTree:
     """What the model returns for a batch: a tensor, a tuple of arguments, or named ones."""
     x = own(x)
-    try:
+    with taken(model, x):
         if isinstance(x, dict):
             return model(**x)
         if isinstance(x, list | tuple):
             return model(*x)
         return model(x)
+
+
+@contextmanager
+def taken(model: nn.Module, given: PyTree) -> Generator[None]:
+    """Say in one sentence, of errors that a model raises, that it cannot take what was given."""
+    try:
+        yield
     except (torch.OutOfMemoryError, InputError):
         raise
     except _OF_INPUT as error:
         raise InputError(
             f"The model cannot take these rows ({said(error)}); give a tensor, a tuple of "
             "arguments or a dict of named ones, in the types and shapes that it takes"
-            f"{_other_types(model, x)}."
+            f"{_other_types(model, given)}."
         ) from error
 
 

@@ -38,7 +38,7 @@ from ._rows import (
     require_device,
     usable,
 )
-from ._state import refuse_kept_values
+from ._state import FirstCall, refuse_kept_values
 
 _N_PERMUTATIONS = 16
 
@@ -214,7 +214,7 @@ def sketch(
     with unchanged(model) as copies:
         x = usable(x)
         refuse_kept_values(model, x, output, copies)
-        values, are_apart, _ = observed_outputs(model, x, output)
+        values, are_apart = _first_outputs(model, x, output, FirstCall(model, copies))
         require_graph(values)
         refuse_mixed_rows(model, x, values, output, are_apart=are_apart)
         if not are_apart:
@@ -240,6 +240,16 @@ def sketch(
             value, *null = np.diagonal(energies)
             labels = LabelEnergy(float(value), tuple(map(float, null)))
     return Sketch(found, len(values), values.shape[1], seed, center, labels)
+
+
+def _first_outputs(
+    model: nn.Module, x: Inputs, output: Output, first: FirstCall
+) -> tuple[Tensor, bool]:
+    """The outputs of all rows with their graph, and whether each operation keeps rows apart."""
+    values, are_apart, _ = observed_outputs(model, x, output)
+    if first.refuse_kept([x], output):  # something of these rows, which has no influence
+        values, are_apart, _ = observed_outputs(model, x, output)
+    return values, are_apart
 
 
 def _refuse_infinite(products: Mapping[str, np.ndarray]) -> None:

@@ -1,9 +1,10 @@
 """What a module keeps from one call to the next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
@@ -13,6 +14,8 @@ from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
 # As many rows may show what is taken from all rows of a call.
 _SEVERAL = 4
+# A model that changes itself is called so many times more: it may do otherwise only later.
+_MORE_CALLS = 3
 
 
 class FirstCall:
@@ -24,11 +27,9 @@ class FirstCall:
     """
 
     def __init__(self, model: nn.Module, copies: Iterable[KeptParameter] = ()) -> None:
-        tables = {id(m.weight) for m in model.modules() if getattr(m, "max_norm", None) is not None}
-        self._counted = {
-            name: (p, p._version)
+        self._parameters = {
+            name: (p, p.requires_grad, None if p.is_inference() else p._version)
             for name, p in model.named_parameters()
-            if id(p) not in tables and not p.is_inference()
         }
         self._copies = {id(one.parameter): one for one in copies}
         self._model, self._kept, self._is_tried = model, KeptState(model), False
@@ -41,18 +42,35 @@ class FirstCall:
         """Make attributes and buffers what they were."""
         self._kept.restore()
 
+    def deed(self) -> str | None:
+        """What the calls since have done to the model's parameters; None if nothing."""
+        now = dict(self._model.named_parameters())
+        for name in now.keys() - self._parameters.keys():
+            return f"makes its parameter {name!r}"
+        tables = {
+            id(module.weight)
+            for module in self._model.modules()
+            if getattr(module, "max_norm", None) is not None
+        }
+        for name, (p, has_gradient, version) in self._parameters.items():
+            if now.get(name) is not p:
+                return f"replaces its parameter {name!r}"
+            if p.requires_grad != has_gradient:
+                return f"{'freezes' if has_gradient else 'unfreezes'} its parameter {name!r}"
+            if id(p) in tables or version is None:
+                continue
+            copy = self._copies.get(id(p))  # what is written to ``p.data`` is not counted
+            if p._version != version or (copy is not None and copy.is_written()):
+                return f"writes to its parameter {name!r}"
+        return None
+
     def refuse_written(self) -> None:
-        """Refuse a model whose calls have written to a parameter.
+        """Refuse a model whose calls have written to a parameter, or made or replaced one.
 
         Raises:
             InputError: naming the first of them.
         """
-        for name, (p, version) in self._counted.items():
-            copy = self._copies.get(id(p))  # what is written to ``p.data`` is not counted
-            if p._version != version or (copy is not None and copy.is_written()):
-                raise _refusal(
-                    f"writes to its parameter {name!r} when it is called, so its outputs may depend"
-                )
+        refuse_deeds(self.deed())
 
     def refuse_kept(self, batches: Sequence[Inputs], output: Output) -> bool:
         """Refuse a model whose calls so far decide what later ones return.
@@ -122,29 +140,104 @@ def refuse_kept_values(
     """
     call = FirstCall(model, copies)
     one, several = rows(x, 0, 1), rows(x, 0, min(n_several, n_rows(x)))
+    deeds = []
+
+    def restore() -> None:
+        deeds.append(call.deed())
+        call.restore()
+
     try:
         alone, first = watched_values(model, one, output)
         is_changed = call.is_changed()
         again, second = watched_values(model, one, output)
-        call.restore()
-        others = [again, values_of(model, several, output)[:1]]
+        others = [again]
+        if is_changed:
+            others += [values_of(model, one, output) for _ in range(_MORE_CALLS)]
+        restore()
+        others.append(values_of(model, several, output)[:1])
         if is_changed or call.is_changed():
             is_changed = True
             others.append(values_of(model, one, output))
-            call.restore()
+            restore()
             values_of(model, rows(x, n_rows(x) - 1, n_rows(x)), output)
             others.append(values_of(model, one, output))
     except InputError:
         return  # said for all rows
     finally:
-        call.restore()
-    call.refuse_written()
-    gap = max(float((other - alone).abs().max()) for other in others)
-    scale = max(float(other.abs().max()) for other in (alone, *others))
-    if is_changed and gap > 1e3 * torch.finfo(alone.dtype).eps * scale:
+        restore()
+    refuse_deeds(*deeds)
+    if is_changed and _differ(alone, others):
         raise _refusal("keeps values when it is called, and its outputs depend")
     if not is_changed:
         refuse_reading(second, first)
+
+
+def refuse_changing_calls(
+    model: nn.Module,
+    call: Callable[[], Tensor],
+    call_of_others: Callable[[], object],
+    copies: Iterable[KeptParameter],
+) -> bool:
+    """Refuse a model that is not a function of its arguments and parameters.
+
+    Args:
+        model: a module without wrappers.
+        call: its outputs for some arguments.
+        call_of_others: calls it with other arguments, of the same shapes.
+        copies: of the parameters, where there are some.
+
+    Returns:
+        Whether a call changes an attribute or a buffer, which are as before now.
+
+    Raises:
+        InputError: if the outputs change from call to call, or if a call writes to a parameter.
+    """
+    first, deeds = FirstCall(model, copies), []
+    try:
+        alone = call().detach()
+        others = [call().detach()]
+        is_changing = first.is_changed()
+        if is_changing:
+            others += [call().detach() for _ in range(_MORE_CALLS)]
+            deeds.append(first.deed())
+            first.restore()
+            with suppress(Exception):  # they may be none that the model takes
+                call_of_others()
+            others.append(call().detach())
+        deeds.append(first.deed())
+    finally:
+        first.restore()
+    refuse_deeds(*deeds)
+    if _differ(alone, others):
+        raise InputError(
+            "The model's outputs for the same arguments change from call to call (it draws random "
+            "numbers, or keeps values of its calls), so it has no linearized network; turn that "
+            "off in evaluation mode."
+        )
+    return is_changing
+
+
+def _differ(one: Tensor, others: Iterable[Tensor]) -> bool:
+    """Whether outputs differ by more than rounding."""
+    others = list(others)
+    if any(other.shape != one.shape for other in others):
+        return True
+    gap = max(float((other - one).abs().max()) for other in others)
+    scale = max(float(other.abs().max()) for other in (one, *others))
+    return gap > 1e3 * torch.finfo(one.dtype).eps * scale
+
+
+def refuse_deeds(*deeds: str | None) -> None:
+    """Refuse a model for what its calls did to its parameters.
+
+    Args:
+        deeds: as `FirstCall.deed` says them.
+
+    Raises:
+        InputError: saying the first of them.
+    """
+    for deed in filter(None, deeds):
+        raise _refusal(f"{deed} when it is called, so its outputs may depend")
 
 
 def _refusal(what: str) -> InputError:
