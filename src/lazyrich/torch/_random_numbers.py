@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+_GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+
 
 @contextmanager
 def kept_random_numbers(model: nn.Module) -> Generator[None]:
@@ -17,8 +19,8 @@ def kept_random_numbers(model: nn.Module) -> Generator[None]:
     generators that its modules hold.
     """
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
-    held = [value for module in model.modules() for value in vars(module).values()]
-    put_back = list(filter(None, map(_of_generator, held)))
+    held = (value for module in model.modules() for value in vars(module).values())
+    put_back = [_kept(value) for value in held if isinstance(value, _GENERATORS)]
     python = random.getstate()
     numpy = np.random.get_state()  # noqa: NPY002 (what models draw from, not what is drawn here)
     with torch.random.fork_rng(devices):
@@ -31,19 +33,18 @@ def kept_random_numbers(model: nn.Module) -> Generator[None]:
                 restore()
 
 
-def _of_generator(value: object) -> Callable[[], object] | None:
-    """What puts a generator back; None of anything else."""
-    if isinstance(value, torch.Generator):
-        kept = value.get_state()
-        return lambda: value.set_state(kept)
-    if isinstance(value, np.random.Generator):
-        bits = value.bit_generator
-        state = bits.state
-        return lambda: setattr(bits, "state", state)
-    if isinstance(value, np.random.RandomState):
-        legacy = value.get_state()
-        return lambda: value.set_state(legacy)
-    if isinstance(value, random.Random):
-        former = value.getstate()
-        return lambda: value.setstate(former)
-    return None
+def _kept(generator: object) -> Callable[[], object]:
+    """What puts a generator back."""
+    if isinstance(generator, torch.Generator):
+        of_torch = generator.get_state()
+        return lambda: generator.set_state(of_torch)
+    if isinstance(generator, random.Random):
+        of_python = generator.getstate()
+        return lambda: generator.setstate(of_python)
+    if isinstance(generator, np.random.RandomState):
+        legacy = generator.get_state()
+        return lambda: generator.set_state(legacy)
+    assert isinstance(generator, np.random.Generator)  # there are no others
+    bits = generator.bit_generator
+    state = bits.state
+    return lambda: setattr(bits, "state", state)
