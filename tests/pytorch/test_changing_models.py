@@ -1,8 +1,10 @@
 """Oracle: law, what a model does to itself when called is undone, and refused if it counts."""
 
+import collections
 import contextlib
 import copy
 import random
+import types
 
 import numpy as np
 import pytest
@@ -108,6 +110,110 @@ def test_what_a_model_consists_of_stays(deed, function):
     assert_unchanged(before, model)
 
 
+class Holder:
+    """A plain object, with attributes of its own."""
+
+    def __init__(self):
+        self.entries, self.keys = {"a": [[0]]}, torch.zeros(2)
+
+
+STATES = {
+    "a nested list": (lambda: {"a": [[0]]}, lambda held: held["a"][0].append(1)),
+    "tensors in a list": (lambda: [torch.zeros(2)], lambda held: held[0].add_(1)),
+    "an array": (lambda: np.zeros(3), lambda held: held.__iadd__(1)),
+    "a deque": (lambda: collections.deque([1, 2]), lambda held: held.append(3)),
+    "a counter": (lambda: collections.Counter("ab"), lambda held: held.update("a")),
+    "a table of lists": (
+        lambda: collections.defaultdict(list),
+        lambda held: held["a"].append(1),
+    ),
+    "a user's mapping": (
+        lambda: collections.UserDict(a=1),
+        lambda held: held.update(a=held["a"] + 1),
+    ),
+    "a plain object": (Holder, lambda held: held.entries["a"].append(1)),
+    "what a plain object replaces": (Holder, lambda held: setattr(held, "keys", held.keys + 1)),
+    "what a plain object writes to": (Holder, lambda held: held.keys.add_(1)),
+    "a namespace": (
+        lambda: types.SimpleNamespace(n=0),
+        lambda held: setattr(held, "n", held.n + 1),
+    ),
+    "a layer in a list": (
+        lambda: [nn.Linear(2, 2)],
+        lambda held: held[0].weight.data.add_(1),
+    ),
+    "memory that is given back": (
+        lambda: torch.ones(3),
+        lambda held: held.untyped_storage().resize_(0),
+    ),
+    "another number of axes": (lambda: torch.ones(3), lambda held: held.unsqueeze_(0)),
+    "another size": (lambda: torch.ones(3), lambda held: held.resize_(5).fill_(2)),
+    "a gradient": (lambda: torch.ones(3), lambda held: held.requires_grad_(True)),
+    "a generator in a list": (lambda: [random.Random(0)], lambda held: held[0].random()),
+    "a generator in a mapping": (
+        lambda: {"g": torch.Generator().manual_seed(0)},
+        lambda held: torch.rand(1, generator=held["g"]),
+    ),
+    "bits": (lambda: np.random.PCG64(0), lambda held: held.random_raw()),
+    "a generator without a state": (random.SystemRandom, lambda held: held.random()),
+}
+
+
+def described(held):
+    """What a state holds, as text that is equal where it is."""
+    if isinstance(held, torch.Tensor):
+        return str((held.shape, held.requires_grad, held.tolist()))
+    if isinstance(held, torch.Generator):
+        return str(held.get_state().tolist())
+    if isinstance(held, nn.Module):
+        return described(list(held.parameters()))
+    if isinstance(held, Holder | types.SimpleNamespace):
+        return described(vars(held))
+    if isinstance(held, dict | collections.UserDict):
+        return str({key: described(value) for key, value in held.items()})
+    if isinstance(held, list | tuple):
+        return str([described(one) for one in held])
+    if isinstance(held, random.SystemRandom):
+        return "none"
+    if isinstance(held, random.Random):
+        return str(held.getstate())
+    return str(held.state if isinstance(held, np.random.PCG64) else held)
+
+
+class Stateful(nn.Module):
+    """A layer, and something that each call changes and that has no influence."""
+
+    def __init__(self, name):
+        super().__init__()
+        make, self.change = STATES[name]
+        self.layer, self.state = nn.Linear(3, 2), make()
+
+    def forward(self, x):
+        self.change(self.state)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("function", MEASURING)
+@pytest.mark.parametrize("name", STATES)
+def test_what_a_model_holds_through_containers_and_objects_stays(name, function):
+    model, x = Stateful(name).eval(), torch.randn(5, 3)
+    before, held = described(model.state), model.state
+    FUNCTIONS[function](model, x)
+    assert model.state is held
+    assert described(held) == before
+
+
+def test_a_search_of_what_is_held_ends():
+    model = nn.Linear(3, 2)
+    endless = [model, {}]
+    endless.append(endless)
+    endless[1]["itself"] = endless[1]
+    held = [endless, list(range(10**6)), tuple([endless] * 3)]
+    setattr(model, "held", held)  # noqa: B010
+    lzt.ntk(model, torch.randn(5, 3))
+    assert len(held[1]) == 10**6
+
+
 class Drawing(nn.Module):
     """Random numbers of all kinds, which have no influence."""
 
@@ -146,7 +252,7 @@ def test_random_numbers_of_all_kinds_are_those_without_it(function):
 def test_random_numbers_of_python_are_those_without_it():
     """By itself, since what checks types in these tests draws such numbers too."""
     before = random.getstate()
-    with kept_random_numbers(nn.Linear(3, 2)):
+    with kept_random_numbers(nn.Linear(3, 2), ()):
         random.random()
     assert random.getstate() == before
 

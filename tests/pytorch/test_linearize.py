@@ -1,6 +1,11 @@
 """Oracle: central differences of the module in float64; law, its kernel never changes."""
 
 import copy
+import functools
+import subprocess
+import sys
+import textwrap
+import threading
 
 import pytest
 
@@ -265,9 +270,9 @@ def test_arguments_that_the_module_cannot_take_are_refused_in_a_sentence(is_firs
     if not is_first:
         linearized(torch.randn(5, 3))
     for wrong in (torch.randn(5, 4), torch.randn(5, 3).bfloat16(), torch.randn(7, 3)):
-        with pytest.raises(lzt.InputError, match="cannot take these rows"):
+        with pytest.raises(lzt.InputError, match="cannot take these arguments"):
             linearized(wrong)
-    with pytest.raises(lzt.InputError, match="cannot take these rows"):
+    with pytest.raises(lzt.InputError, match="cannot take these arguments"):
         linearized()
     x = torch.randn(5, 3)
     torch.testing.assert_close(linearized(x), linearized.initial(x))
@@ -292,3 +297,193 @@ def test_a_first_call_inside_vmap_is_refused_in_a_sentence():
         torch.func.vmap(of_row)(x)
     linearized(x)
     torch.testing.assert_close(torch.func.vmap(of_row)(x), model(x))
+
+
+class Hidden(nn.Module):
+    """Dropout before a read-out of zeros, which shows in gradients alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.out = nn.Linear(4, 6), nn.Linear(6, 2)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x):
+        return self.out(torch.nn.functional.dropout(self.layer(x), 0.5, training=True))
+
+
+def test_random_numbers_that_zeros_hide_are_found():
+    with pytest.raises(lzt.InputError, match="change from call to call"):
+        lzt.linearize(Hidden())(torch.randn(5, 4))
+    plain = nn.Sequential(nn.Linear(4, 2, bias=False))
+    plain.register_forward_pre_hook(lambda module, x: (torch.rand_like(x[0]) * x[0],))
+    with pytest.raises(lzt.InputError, match="change from call to call"):
+        lzt.linearize(plain)(torch.zeros(5, 4))
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+
+
+def patched():
+    model = mlp()
+    former = model.forward
+    model.forward = lambda x: 2 * former(x)
+    return model
+
+
+def patched_inside():
+    model = mlp()
+    former = model[0].forward
+    model[0].forward = lambda x: 2 * former(x)
+    return model
+
+
+def hooked():
+    model = mlp()
+    other = model[2]
+    model[0].register_forward_hook(lambda module, given, made: made + other.bias.sum())
+    return model
+
+
+@pytest.mark.parametrize("make", [patched, patched_inside, hooked])
+def test_a_copy_that_computes_with_the_original_is_refused(make):
+    """What a closure holds is not copied with the module."""
+    model, x = make(), torch.randn(5, 4)
+    start = {name: 0.9 * p.detach() for name, p in model.named_parameters()}
+    asked = [
+        lambda: lzt.linearize(model)(x),
+        lambda: lzt.scale_output(model, 2.0)(x),
+        lambda: lzt.diagnose(model, before=start, x=x),
+    ]
+    for ask in asked:
+        with pytest.raises(lzt.InputError, match="not the copy's"):
+            ask()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_parameter_that_is_read_from_a_list_is_refused():
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+            self.weights = [self.layer.weight]
+
+        def forward(self, x):
+            return nn.functional.linear(x, self.weights[0], self.layer.bias)
+
+    with pytest.raises(lzt.InputError, match="held elsewhere"):
+        lzt.linearize(Listed())(torch.randn(5, 4))
+
+
+class Rewriting(nn.Module):
+    """What it computes is written to a buffer and to a list, and read from there."""
+
+    scale: torch.Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.out = nn.Linear(4, 6), nn.Linear(6, 2)
+        self.register_buffer("scale", torch.zeros(6))
+        self.caches = [torch.zeros(9, 6)]
+
+    def forward(self, x):
+        self.scale.copy_(torch.arange(6.0))
+        self.caches[0][: len(x)] = x.sum(1, keepdim=True)
+        h = self.layer(x) * self.scale + self.layer(x) * self.caches[0][: len(x)]
+        return self.out(torch.tanh(h))
+
+
+def test_a_model_that_writes_to_its_buffers_is_differentiated():
+    """As the cache of keys and values of a language model."""
+    torch.manual_seed(0)
+    model, x = Rewriting().double(), torch.randn(5, 4, dtype=torch.float64)
+    linearized = lzt.linearize(model)
+    parameters = list(linearized.parameters_now)
+    for _ in range(2):
+        values = linearized(x)
+        torch.testing.assert_close(values, model(x))
+        found = torch.autograd.grad(values.square().sum(), parameters)
+        wanted = torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
+        torch.testing.assert_close(found, wanted)
+    before = [model.scale.clone(), model.caches[0].clone()]
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(v, parameters, retain_graph=True)])
+        for v in linearized(x).flatten()
+    ]
+    wanted = (torch.stack(rows) @ torch.stack(rows).T).reshape(5, 2, 5, 2).permute(0, 2, 1, 3)
+    kernel = lzt.ntk(model, x)
+    torch.testing.assert_close(kernel, wanted)
+    torch.testing.assert_close(lzt.ntk(linearized, x), kernel)
+    for now, then in zip([model.scale, model.caches[0]], before, strict=True):
+        assert torch.equal(now, then)
+
+
+def test_no_rows_and_outputs_that_are_no_numbers():
+    assert lzt.linearize(nn.Linear(4, 2))(torch.zeros(0, 4)).shape == (0, 2)
+    whole = lzt.linearize(nn.Linear(4, 2), output=functools.partial(torch.argmax, dim=1))
+    with pytest.raises(lzt.InputError, match="real outputs"):
+        whole(torch.randn(5, 4))
+
+
+def test_a_first_call_inside_other_transformations():
+    linearized, x = lzt.linearize(mlp()), torch.randn(5, 4)
+    parameters = dict(linearized.named_parameters())
+
+    def of(values):
+        return torch.func.functional_call(linearized, values, (x,))
+
+    with pytest.raises(lzt.InputError, match=r"outside of torch\.func"):
+        torch.func.jacrev(of)(parameters)
+    model = mlp()
+    for ask in (lzt.ntk, lzt.explain_ntk, lambda model, x: lzt.sketch(model, x, 3)):
+        with pytest.raises(lzt.InputError, match="outside of them"):
+            torch.func.vmap(lambda row, ask=ask: ask(model, row[None]))(x)
+
+
+@pytest.mark.slow
+def test_a_first_call_of_what_is_compiled():
+    """By itself, since what checks types in these tests cannot be compiled."""
+    program = """
+        import torch, lazyrich.torch as lzt
+        model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))
+        linearized, x = lzt.linearize(model), torch.randn(5, 4)
+        torch.testing.assert_close(torch.compile(linearized, backend="eager")(x), model(x))
+    """
+    subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(program)], check=True)
+
+
+def test_made_in_inference_mode():
+    model, x = mlp(), torch.randn(5, 4)
+    with torch.inference_mode():
+        linearized, made_there = lzt.linearize(model), mlp()
+    linearized(x).sum().backward()
+    assert all(p.grad is not None for p in linearized.parameters_now)
+    for ask in (lzt.linearize, lambda one: lzt.ntk(one, x)):
+        with pytest.raises(lzt.InputError, match=r"made inside torch\.inference_mode"):
+            ask(made_there)
+    assert lzt.ntk(copy.deepcopy(made_there), x).shape == (5, 5, 2, 2)
+
+
+def test_threads_that_share_a_linearized_network():
+    model, x = mlp(), torch.randn(5, 4)
+    linearized, found, raised = lzt.linearize(model), [], []
+    with torch.no_grad():
+        linearized.parameters_now[0].add_(1.0)
+
+    def call():
+        try:
+            for _ in range(20):
+                found.append(linearized(x))
+                found[-1].sum().backward()
+        except Exception as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert not raised
+    assert linearized.way == "jvp"
+    for one in found:
+        torch.testing.assert_close(one, found[0])

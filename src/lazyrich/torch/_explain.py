@@ -116,8 +116,8 @@ def explain_ntk(
     n_rows(x)
     require_device(x, parameters)
     refuse_training_mode(model)
-    with unchanged(model) as copies:
-        x, first = usable(x), FirstCall(model, copies)
+    with unchanged(model) as kept:
+        x, first = usable(x), FirstCall(model, kept)
         try:
             planned = _planned(model, x, output, parameters, first)
         finally:

@@ -91,6 +91,20 @@ def has_code_of_a_user(outputs: Tensor) -> bool:
     )
 
 
+def parameters_of(value: Tensor) -> list[nn.Parameter]:
+    """The parameters that a value has a gradient of.
+
+    Raises:
+        InputError: if a checkpoint hides some.
+    """
+    found = []
+    for node in _walk(value.grad_fn):
+        _refuse_hidden_parameters(node)
+        if type(node).__name__ == "AccumulateGrad" and isinstance(node.variable, nn.Parameter):
+            found.append(node.variable)
+    return found
+
+
 def _walk(root: Node) -> Generator[Node]:
     """Every node below one, once; none below None, which is that of a value without a graph."""
     waiting = [] if root is None else [root]

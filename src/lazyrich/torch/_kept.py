@@ -1,15 +1,22 @@
 """A model as it was before it was called, whatever it does to its parameters and attributes."""
 
 import operator
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import PyTree
 from torch import Tensor, nn
 
+from ._held import held
+
 # Bytes of parameters up to which a model's calls are made with a copy of them at hand.
 _MOST_COPIED = 1 << 30
-_CONTAINERS = (dict, OrderedDict, list, set)
+# What models hold of which each call writes to copies, by identity, while they are measured.
+ON_COPIES: "dict[int, KeptState]" = {}
 
 
 class KeptParameter:
@@ -24,16 +31,12 @@ class KeptParameter:
 
     def is_written(self) -> bool:
         """Whether its values are other ones, or elsewhere."""
-        return self._is_elsewhere() or not is_same(self.data, self.copy)
-
-    def _is_elsewhere(self) -> bool:
-        p = self.parameter
-        return p.shape != self.data.shape or p.data_ptr() != self.data.data_ptr()
+        return _is_elsewhere(self.parameter, self.data) or not is_same(self.data, self.copy)
 
     def restore(self) -> None:
         """Make it what it was."""
         p = self.parameter
-        if self._is_elsewhere():
+        if _is_elsewhere(self.parameter, self.data):
             p.data = self.data
         if not is_same(self.data, self.copy):
             p.data.copy_(self.copy)
@@ -66,60 +69,151 @@ def kept_parameters(model: nn.Module) -> list[KeptParameter]:
 
 
 class KeptState:
-    """Attributes, containers and buffers of all modules, as they are."""
+    """What modules hold beside parameters, as it is: attributes, containers, tensors, arrays.
+
+    Generators of random numbers are told and not put back.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.attributes = [(vars(m), dict(vars(m))) for m in model.modules()]
-        containers = [
-            value
-            for _, names in self.attributes
-            for value in names.values()
-            if type(value) in _CONTAINERS
-        ]
+        found = held(model)
         # Most are empty, such as those of hooks, and are looked at together.
-        self.empty = [value for value in containers if not value]
-        self.containers = [(value, value.copy()) for value in containers if value]
-        named = (value for _, names in self.attributes for value in names.values())
-        tensors = [*model.buffers(), *(value for value in named if isinstance(value, Tensor))]
-        self.tensors = [_KeptTensor(one) for one in tensors if not one.is_meta]
+        self.empty = [value for value in found.containers if not value]
+        self.containers = [(value, value.copy()) for value in found.containers if value]
+        self.places, self.generators = found.places, found.generators
+        buffers, n_bytes = {id(one) for one in model.buffers()}, 0
+        self.tensors, self.arrays = [], []
+        for value in {id(place.value): place.value for place in found.places}.values():
+            n_bytes += 0 if id(value) in buffers else value.nbytes if _is_dense(value) else 0
+            if n_bytes > _MOST_COPIED:
+                break  # such as a data set
+            if isinstance(value, np.ndarray):
+                self.arrays.append((value, value.copy()))
+            elif not value.is_meta and not value.is_nested:
+                self.tensors.append(_KeptTensor(value))
 
     def is_changed(self) -> bool:
         """Whether something is not what it was."""
         return (
             any(self.empty)
-            or any(not _are_identical(now, then) for now, then in self.attributes)
             or any(not _are_identical(now, then) for now, then in self.containers)
-            or any(tensor.is_written() for tensor in self.tensors)
+            or self.is_written()
+        )
+
+    def is_written(self) -> bool:
+        """Whether a tensor was written to, or an array has other values."""
+        return any(one.is_written() for one in self.tensors) or any(
+            not _is_same_array(now, then) for now, then in self.arrays
         )
 
     def restore(self) -> None:
         """Make everything what it was."""
         for filled in filter(None, self.empty):
             filled.clear()
-        for now, then in [*self.attributes, *self.containers]:
+        for now, then in self.containers:
             if not _are_identical(now, then):
-                _refill(now, then)
+                now.clear()
+                now.extend(then) if isinstance(now, list | deque) else now.update(then)
         for tensor in self.tensors:
             tensor.restore()
+        for now, then in self.arrays:
+            if not _is_same_array(now, then):
+                now[...] = then
+
+    @contextmanager
+    def on_copies(self) -> Generator[None]:
+        """Let a call write to copies of the tensors, since the graph of another may hold them."""
+        copies = {id(one.tensor): one.tensor.detach().clone() for one in self.tensors}
+        try:
+            for container, key, value in self.places:
+                if container is not None and id(value) in copies:
+                    container[key] = copies[id(value)]
+            yield
+        finally:
+            self.restore()
+
+
+@contextmanager
+def called(model: nn.Module) -> Generator[None]:
+    """Let a call of a model write to copies, if it is one of those that do."""
+    state = ON_COPIES.get(id(model))
+    with nullcontext() if state is None else state.on_copies():
+        yield
 
 
 class _KeptTensor:
-    """The values of a buffer, and where they are."""
+    """A tensor that is no parameter: its values, where they are, whether it has a gradient."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor, self.copy = tensor, tensor.detach().clone()
-        self.data = tensor.data if tensor.layout == torch.strided else None
+        self.tensor, self.copy, self.version = tensor, tensor.detach().clone(), _version(tensor)
+        self.has_gradient = tensor.requires_grad
+        is_plain = tensor.layout == torch.strided and type(tensor) is Tensor
+        self.data = tensor.data if is_plain else None
+        self.n_bytes = tensor.untyped_storage().nbytes() if is_plain else 0
 
     def is_written(self) -> bool:
-        return not is_same(self.tensor, self.copy)
+        """Whether it was written to, be it with the values that it had."""
+        is_counted = _version(self.tensor) != self.version
+        return is_counted or self._is_emptied() or not is_same(self.tensor, self.copy)
+
+    def _is_emptied(self) -> bool:
+        """Whether its memory is gone, which nothing may read then."""
+        return self.data is not None and self.data.untyped_storage().nbytes() < self.n_bytes
 
     def restore(self) -> None:
-        if self.data is not None and self.tensor.data_ptr() != self.data.data_ptr():
-            self.tensor.data = self.data
-        if self.is_written():
+        if self.data is not None:
+            if self._is_emptied():
+                self.data.untyped_storage().resize_(self.n_bytes)
+            if _is_elsewhere(self.tensor, self.data):
+                self.tensor.data = self.data
+        if self.tensor.is_leaf and self.tensor.requires_grad != self.has_gradient:
+            self.tensor.requires_grad_(self.has_gradient)
+        if not is_same(self.tensor, self.copy):
             with torch.no_grad():
                 self.tensor.copy_(self.copy)
+
+
+class Kept(NamedTuple):
+    """A model as it is.
+
+    Attributes:
+        parameters: those of which copies are made.
+        state: everything else that it holds.
+    """
+
+    parameters: list[KeptParameter]
+    state: KeptState
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Kept":
+        """The model as it is now."""
+        return cls(kept_parameters(model), KeptState(model))
+
+    def restore(self) -> None:
+        """Make it what it was."""
+        self.state.restore()
+        for one in self.parameters:
+            one.restore()
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was written to in place; zero where that is not counted."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _is_elsewhere(tensor: Tensor, data: Tensor) -> bool:
+    """Whether a tensor has other memory, or another shape, than it had."""
+    is_laid_out = tensor.shape == data.shape and tensor.stride() == data.stride()
+    return not is_laid_out or tensor.data_ptr() != data.data_ptr()
+
+
+def _is_dense(value: Tensor | np.ndarray) -> bool:
+    return isinstance(value, np.ndarray) or value.layout == torch.strided
+
+
+def _is_same_array(now: np.ndarray, then: np.ndarray) -> bool:
+    if now.dtype.hasobject or not now.flags.writeable:
+        return True
+    return now.shape == then.shape and now.tobytes() == then.tobytes()
 
 
 def _are_identical(now: PyTree, then: PyTree) -> bool:
@@ -129,11 +223,6 @@ def _are_identical(now: PyTree, then: PyTree) -> bool:
         is_held = all(map(operator.is_, now.values(), then.values()))
         return is_held and (all(map(operator.is_, now, then)) or list(now) == list(then))
     return now == then if isinstance(now, set) else all(map(operator.is_, now, then))
-
-
-def _refill(now: PyTree, then: PyTree) -> None:
-    now.clear()
-    now.extend(then) if isinstance(now, list) else now.update(then)
 
 
 def is_same(value: Tensor, copy: Tensor) -> bool:

@@ -1,30 +1,35 @@
 """The linearized network of a module, as a module that any optimizer trains."""
 
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
-from jaxtyping import PyTree
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import CheckpointError
 
 from lazyrich._base import InputError
 
-from ._graph import gradients
-from ._kept import KeptState, kept_parameters
-from ._model import trainable_parameters, unwrap
+from ._kept import Kept, KeptState
+from ._model import ONE_AT_A_TIME, trainable_parameters, unwrap
 from ._random_numbers import kept_random_numbers
-from ._rows import Output, chosen_output, own, taken
+from ._rows import Output, chosen_output, is_transformed, own, require_device, taken
 from ._scale import frozen_copy
-from ._state import FirstCall, refuse_changing_calls, refuse_deeds
+from ._trial import Given, Tried, refuse_no_function
 
 _CHECKPOINTED = (
     "The model computes activations again in its backward pass (torch.utils.checkpoint), when the "
     "parameters of the linearized network are no longer in it; turn that off in evaluation mode, "
     "as model.gradient_checkpointing_disable() does in transformers."
+)
+
+_HELD = (
+    "The model reads a parameter that is held elsewhere than at its place in the module, such as "
+    "in a list, where it cannot be replaced by a linearized one; register it there too (as in "
+    "nn.ParameterList), or read it at its place."
 )
 
 _ModelFunction = Callable[..., Tensor]
@@ -41,6 +46,7 @@ class LinearizedModule(nn.Module):
     def __init__(self, model: nn.Module, output: Output) -> None:
         """Linearize a module; use `linearize`."""
         super().__init__()
+        require_device((), trainable_parameters(model))
         if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
             raise InputError(
                 "The model is scripted or traced by torch.jit, which takes no parameters but its "
@@ -66,28 +72,27 @@ class LinearizedModule(nn.Module):
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The linearized outputs of a batch."""
-        initial = dict(self.initial.named_parameters())
-        start = tuple(initial[name].detach() for name in self.names)
-        change = tuple(now - p for now, p in zip(self.parameters_now, start, strict=True))
+        with ONE_AT_A_TIME:  # the parameters of the module inside are other ones for a while
+            initial = dict(self.initial.named_parameters())
+            start = tuple(initial[name].detach() for name in self.names)
+            change = tuple(now - p for now, p in zip(self.parameters_now, start, strict=True))
 
-        def function(*values: Tensor) -> Tensor:
-            named = dict(zip(self.names, values, strict=True))
-            state = {place: named[name] for place, name in self._places.items()}
-            with taken(self.initial, (args, kwargs)):
-                made = functional_call(self.initial, state, *own((args, kwargs)), tie_weights=False)
-            return chosen_output(made, self.output)
+            def function(*values: Tensor) -> Tensor:
+                named = dict(zip(self.names, values, strict=True))
+                state = {place: named[name] for place, name in self._places.items()}
+                given = own((args, kwargs))
+                with taken(self.initial, given, what="arguments"):
+                    made = functional_call(self.initial, state, *given, tie_weights=False)
+                return chosen_output(made, self.output)
 
-        # Fused attention has no derivative of the derivative; the plain way has.
-        with sdpa_kernel(SDPBackend.MATH):
-            if self._is_changing is None:
-                self._check(function, start, args, kwargs)
-            if not self._is_changing:
-                return self._value(function, start, change)
-            kept = KeptState(self.initial)
-            try:
-                return self._value(function, start, change)
-            finally:
-                kept.restore()  # what it keeps of a call belongs to that call's differentiation
+            # Fused attention has no derivative of the derivative; the plain way has.
+            with sdpa_kernel(SDPBackend.MATH):
+                if self._is_changing is None:
+                    self._check(function, start, (args, kwargs))
+                # What it writes to in a call may be in the graph of another.
+                is_changing = bool(self._is_changing)
+                with KeptState(self.initial).on_copies() if is_changing else nullcontext():
+                    return self._value(function, start, change)
 
     def _value(
         self, function: _ModelFunction, start: tuple[Tensor, ...], change: tuple[Tensor, ...]
@@ -106,46 +111,35 @@ class LinearizedModule(nn.Module):
         self.way = "double backward"  # not of a call that fails in either way
         return value
 
+    def _check(self, function: _ModelFunction, start: tuple[Tensor, ...], given: Given) -> None:
+        """As `_checked`, also where the linearized network is compiled."""
+        is_loaded = "torch._dynamo" in sys.modules  # else nothing is, and it takes a second
+        checked = torch.compiler.disable(self._checked) if is_loaded else self._checked
+        checked(function, start, given)
+
+    # It is not compiled with what comes after it.
+    _check.__dict__["_torchdynamo_disable"] = True
+
     @torch.enable_grad()
-    def _check(
-        self,
-        function: _ModelFunction,
-        start: tuple[Tensor, ...],
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-    ) -> None:
+    def _checked(self, function: _ModelFunction, start: tuple[Tensor, ...], given: Given) -> None:
         """Refuse a module that is not a function, and see which derivative is right."""
-
-        def called(given: PyTree) -> Tensor:
-            with taken(self.initial, given):
-                theirs, named = own(given)
-                return chosen_output(self.initial(*theirs, **named), self.output)
-
-        def called_with_others() -> Tensor:
-            return called(pytree.tree_map(_another, (args, kwargs)))
-
-        copies, model = kept_parameters(self.initial), self.initial
+        if is_transformed():
+            raise InputError(
+                "The first call of a linearized network looks at values, which transformations "
+                "such as vmap do not allow; call it on a batch outside of torch.func first."
+            )
+        kept, model = Kept.of(self.initial), self.initial
+        named = dict(model.named_parameters())
         try:
-            with kept_random_numbers(model):
-                is_changing = refuse_changing_calls(
-                    model, lambda: called((args, kwargs)), called_with_others, copies
-                )
-                first = FirstCall(model, copies)
-                if self.way == "jvp" and not _is_forward_mode_right(function, start):
-                    self.way = "double backward"
-                deed = first.deed()  # of a hook of the backward pass
-                first.restore()
-                refuse_deeds(deed)
-        except RuntimeError as error:
-            if "vmap" in str(error):  # where no value can be looked at
-                raise InputError(
-                    "The first call of a linearized network looks at values, which vmap does not "
-                    "allow; call it on a batch outside of torch.func first."
-                ) from error
-            raise
+            for name in self.names:
+                named[name].requires_grad_()
+            with kept_random_numbers(model, kept.state.generators):
+                found, is_changing = refuse_no_function(model, given, self.output, self.names)
+                for name in self.names:
+                    named[name].requires_grad_(False)  # else what is read anew would go unnoticed
+                self.way = _right_way(function, start, found) if self.way == "jvp" else self.way
         finally:
-            for one in copies:
-                one.restore()
+            kept.restore()
         self._is_changing = is_changing
 
     def train(self, mode: bool = True) -> "LinearizedModule":
@@ -153,13 +147,6 @@ class LinearizedModule(nn.Module):
         super().train(mode)
         self.initial.eval()
         return self
-
-
-def _another(leaf: PyTree) -> PyTree:
-    """Another argument of the same shape and type."""
-    if not isinstance(leaf, Tensor) or leaf.dtype == torch.bool:
-        return leaf
-    return 0.5 * leaf + 0.25 if leaf.is_floating_point() else torch.zeros_like(leaf)
 
 
 def _places(model: nn.Module, names: list[str]) -> dict[str, str]:
@@ -185,37 +172,42 @@ def _has_padding(model: nn.Module) -> bool:
     )
 
 
-@torch.enable_grad()
-def _is_forward_mode_right(function: _ModelFunction, start: tuple[Tensor, ...]) -> bool:
-    """Whether u·(Jv) is (Jᵀu)·v for random u and v, as far as both can be computed.
+def _right_way(function: _ModelFunction, start: tuple[Tensor, ...], found: Tried) -> str:
+    """The derivative that is right, as far as both can be computed.
 
-    They differ where the model computes something under ``torch.no_grad``, which forward
-    mode differentiates all the same, and where a hook changes a gradient.
+    Forward mode is if u·(Jv) is (Jᵀu)·v for random u and v. They differ where the model computes
+    something under ``torch.no_grad``, which forward mode differentiates all the same, and where a
+    hook changes a gradient.
+
+    Raises:
+        InputError: if a parameter that is replaced is read all the same, or if activations are
+            checkpointed.
     """
-    generator = torch.Generator().manual_seed(0)
-
-    def drawn(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator, device="cpu").to(like)
-
     leaves = tuple(p.detach().requires_grad_() for p in start)
     try:
-        v = tuple(drawn(p) for p in start)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            slope = jvp(function, start, v)[1]
-        u = drawn(slope)
-        pulled = gradients(function(*leaves), leaves, u)
+        replaced = Tried.of(function(*leaves), leaves)
     except (RuntimeError, NotImplementedError, InputError) as error:
         if isinstance(error.__cause__, CheckpointError):
             raise InputError(_CHECKPOINTED) from error
-        return True  # what cannot be compared is found out where it is used
-    pairs = [(g, w) for g, w in zip(pulled, v, strict=True) if g is not None]
+        return "jvp"  # what cannot be compared is found out where it is used
+    if replaced.differs_in_pulled(found):
+        raise InputError(_HELD)
+    generator = torch.Generator().manual_seed(1)
+    v = tuple(torch.randn(p.shape, generator=generator, device="cpu").to(p) for p in start)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            slope = jvp(function, start, v)[1]
+    except (RuntimeError, NotImplementedError, InputError):
+        return "jvp"
+    pairs = [(g, w) for g, w in zip(found.pulled, v, strict=True) if g is not None]
     terms = [(g.detach() * w).double().flatten() for g, w in pairs]
     backward = torch.cat([t.cpu() for t in terms]) if terms else torch.zeros(1, device="cpu")
-    forward = (u * slope).double().cpu()
+    forward = (found.cotangent * slope).double().cpu()
     size = max(float(backward.norm()), float(forward.norm()))
     gap = abs(float(backward.sum()) - float(forward.sum()))
-    return gap <= 50 * torch.finfo(slope.dtype).eps ** 0.75 * size
+    is_right = gap <= 50 * torch.finfo(slope.dtype).eps ** 0.75 * size
+    return "jvp" if is_right else "double backward"
 
 
 def _double_backward(
@@ -270,9 +262,10 @@ def linearize(model: nn.Module, *, output: Output = None) -> LinearizedModule:
 
     Raises:
         InputError: if nothing is trainable. Of a call: if the module cannot take the arguments.
-            Of its first call: if the outputs change from call to call, if the module writes to
-            its parameters, makes or replaces some, if an operation has no second derivative, or
-            if activations are checkpointed.
+            Of its first call: if outputs or gradients change from call to call, if the module
+            writes to its parameters, makes or replaces some, or reads some that are held
+            elsewhere, if an operation has no second derivative, or if activations are
+            checkpointed.
 
     Example:
         >>> model = nn.Linear(2, 1)
@@ -285,4 +278,5 @@ def linearize(model: nn.Module, *, output: Output = None) -> LinearizedModule:
         Lee et al. (2019), "Wide neural networks of any depth evolve as linear models under
         gradient descent".
     """
-    return LinearizedModule(unwrap(model), output)
+    with torch.inference_mode(False):  # else nothing could train it
+        return LinearizedModule(unwrap(model), output)

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._float32 import full_float32
-from ._kept import KeptParameter, KeptState, kept_parameters
+from ._kept import ON_COPIES, Kept
 from ._random_numbers import kept_random_numbers
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
@@ -24,8 +25,11 @@ Chosen = Sequence[str] | Callable[[str], bool] | None
 _SHARDED = ("FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine")
 _WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")
 
+# What a copy shares, since it cannot be copied and holds nothing of the model.
+_SHARED = (ModuleType, type(threading.Lock()), type(threading.RLock()))
+
 # Parameters, buffers, random numbers and settings of the process are other ones for a while.
-_ONE_AT_A_TIME = threading.RLock()
+ONE_AT_A_TIME = threading.RLock()
 
 
 def unwrap(model: Any) -> nn.Module:
@@ -104,13 +108,19 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
         raise InputError(
             f"The model has no trainable parameter to differentiate ({len(every)} parameters, "
             f"{frozen if params is None else 'none chosen'}); set requires_grad=True on those "
-            "that count, or choose others with params=."
+            f"that count{'' if params is None else ', or choose others with params='}."
         )
     for name, parameter in chosen.items():
         if not parameter.is_leaf:
             raise InputError(
                 f"The parameter {name!r} is computed from other tensors (as after copy.deepcopy of "
                 "a scripted module), so nothing differentiates with respect to it; detach it."
+            )
+        if parameter.is_inference():
+            raise InputError(
+                f"The parameter {name!r} was made inside torch.inference_mode, so PyTorch keeps no "
+                "graph of it; make or load the model outside of it, or take copy.deepcopy(model) "
+                "there."
             )
         if parameter.is_complex():
             raise InputError(
@@ -132,12 +142,15 @@ def _names(params: Chosen) -> Chosen:
     """Names as a list, from any iterable of them."""
     if params is None or callable(params):
         return params
-    is_list = isinstance(params, Iterable) and not isinstance(params, str)
+    is_list = isinstance(params, Iterable) and not isinstance(params, str | Tensor)
     names = list(params) if is_list else []
-    if not is_list or not all(isinstance(name, str) for name in names):
+    others = [name for name in names if not isinstance(name, str)]
+    if not is_list or others:
+        kind = type(others[0] if others else params).__name__
         raise InputError(
             "params must be a list of names or beginnings of names of parameters, such as "
-            f"['layer4'], or a test of a name; a {type(params).__name__} was given."
+            f"['layer4'], or a test of a name; a {'list with a ' if others else ''}{kind} was "
+            "given."
         )
     return names
 
@@ -146,7 +159,13 @@ def _is_chosen(name: str, params: Chosen) -> bool:
     if params is None:
         return True
     if callable(params):
-        return bool(params(name))
+        try:
+            return bool(params(name))
+        except Exception as error:
+            raise InputError(
+                f"params= fails on the name {name!r} ({type(error).__name__}: {error}); give a "
+                "function from the name of a parameter to whether it counts."
+            ) from error
     return any(name == one or name.startswith(f"{one}.") for one in params)
 
 
@@ -163,6 +182,7 @@ def copy_of(model: nn.Module) -> nn.Module:
     _refuse_without_shape(dict(model.named_parameters()))
     held = pytree.tree_leaves([vars(module) for module in model.modules()])
     memo = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and _is_constant(t)}
+    memo |= {id(one): one for one in held if isinstance(one, _SHARED)}
     try:
         with torch.no_grad():  # of a scripted module the copies would have a graph
             copied = copy.deepcopy(model, memo)
@@ -186,7 +206,7 @@ def _is_constant(value: Tensor) -> bool:
 
 
 @contextmanager
-def unchanged(model: nn.Module) -> Generator[list[KeptParameter]]:
+def unchanged(model: nn.Module) -> Generator[Kept]:
     """Run the model with gradients on, and leave nothing of it changed.
 
     Parameters, buffers, attributes, modes, autocast and random numbers are as before afterwards,
@@ -196,29 +216,42 @@ def unchanged(model: nn.Module) -> Generator[list[KeptParameter]]:
     same wait.
 
     Yields:
-        The copies, with which it can be seen whether a call has written to a parameter.
+        The model as it was, with which it can be seen what a call has done to it.
     """
     with ExitStack() as stack:
-        stack.enter_context(_ONE_AT_A_TIME)
-        parameters = list(model.parameters())
-        kept, state = kept_parameters(model), KeptState(model)
-        stack.enter_context(kept_random_numbers(model))
+        stack.enter_context(ONE_AT_A_TIME)
+        parameters, kept = list(model.parameters()), Kept.of(model)
+        stack.enter_context(kept_random_numbers(model, kept.state.generators))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(_plain_attention())
         stack.enter_context(full_float32())
-        if "torch._dynamo" in sys.modules:  # else nothing is compiled
-            # Operations of compiled parts would not be seen one by one.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_not_compiled())
         for kind in {p.device.type for p in parameters} | {"cpu"}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         try:
             yield kept
         finally:
-            state.restore()
-            for one in kept:
-                one.restore()
+            ON_COPIES.pop(id(model), None)
+            kept.restore()
+
+
+@contextmanager
+def _not_compiled() -> Generator[None]:
+    """Run compiled parts as they were written, so that operations are seen one by one."""
+    if "torch._dynamo" not in sys.modules:  # then nothing is compiled
+        yield
+        return
+    try:
+        stance = torch.compiler.set_stance("force_eager")
+    except RuntimeError as error:
+        raise InputError(
+            "A tangent kernel is computed outside of functions that torch.compile compiles; take "
+            "the call out of them."
+        ) from error
+    with stance:
+        yield
 
 
 @contextmanager

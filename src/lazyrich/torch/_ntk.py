@@ -92,11 +92,11 @@ def ntk(
     parameters = trainable_parameters(model, params)
     batches = _batches(x, x2, parameters)
     refuse_training_mode(model)
-    with unchanged(model) as copies:
+    with unchanged(model) as kept:
         batches = [usable(batch) for batch in batches]
         asked = _Asked(model, output, parameters, trace_outputs, budget(memory, parameters))
         keep_freed_memory()
-        first = FirstCall(model, copies)
+        first = FirstCall(model, kept)
         try:
             result = _laid_out_kernel(asked, batches, first)
             first.refuse_kept(batches, output)  # what is done only where no gradient is recorded

@@ -29,12 +29,13 @@ from lazyrich.diagnosis import (
     rows_taken,
 )
 
-from ._graph import gradients
+from ._graph import gradients, parameters_of
 from ._model import copy_of, trainable_parameters, unchanged, unwrap
 from ._ntk import ntk
 from ._plan import require_graph
 from ._rows import Inputs, Output, n_rows, outputs, require_device, values_of
 from ._sketch import Sketch, sketch
+from ._trial import refuse_other_parameters
 
 _STEPS = (0.01, 0.03)
 """Of the central difference along θ − θ₀, as parts of it."""
@@ -134,6 +135,11 @@ class ModuleProbe:
             for name, p in other.named_parameters():
                 if name in parameters:
                     p.copy_(parameters[name])
+        with measuring(other):
+            made = outputs(other, self.x, self.output)
+            others = {id(p) for p in self.model.parameters()}
+            own = [p for p in parameters_of(made) if id(p) not in others]
+            refuse_other_parameters(made, own)
         return other
 
     def sketch_of(self, model: nn.Module, *, labels: bool) -> Sketch:

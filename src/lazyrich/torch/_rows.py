@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
+from ._kept import called
 from ._row_axis import Reading, watched
 
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
@@ -28,9 +29,14 @@ def n_rows(x: Inputs, name: str = "x") -> int:
     """The common length of the leading axes of a batch.
 
     Raises:
-        InputError: if there is no tensor, no row, if a tensor is not dense or finite, or if
-            the lengths differ.
+        InputError: if there is no tensor, no row, if a tensor is not dense or finite, if the
+            lengths differ, or inside a transformation.
     """
+    if is_transformed():
+        raise InputError(
+            "A tangent kernel looks at values, which transformations such as torch.func.vmap do "
+            "not allow; call it outside of them, on a whole batch."
+        )
     tensors = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
     if not tensors:
         raise InputError(
@@ -53,6 +59,11 @@ def n_rows(x: Inputs, name: str = "x") -> int:
         if is_float and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{name} holds NaN or infinite entries; remove or repair them first.")
     return lengths.pop()
+
+
+def is_transformed() -> bool:
+    """Whether a transformation of ``torch.func`` is under way, in which no value can be read."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def usable(x: Inputs) -> Inputs:
@@ -128,7 +139,8 @@ def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
     Raises:
         InputError: if that is not a real tensor of shape (n,) or (n, c).
     """
-    return _checked(chosen_output(_called(model, x), output), n_rows(x))
+    with called(model):
+        return _checked(chosen_output(_called(model, x), output), n_rows(x))
 
 
 def _checked(value: Tensor, n: int) -> Tensor:
@@ -138,12 +150,21 @@ def _checked(value: Tensor, n: int) -> Tensor:
             f"({n}, c): choose the outputs that count with output=, such as "
             "output=lambda out: out[:, -1]."
         )
+    refuse_no_numbers(value)
+    return value
+
+
+def refuse_no_numbers(value: Tensor) -> None:
+    """Refuse outputs that are not floating-point numbers.
+
+    Raises:
+        InputError: naming their type.
+    """
     if not value.is_floating_point():
         raise InputError(
             f"The model returned {value.dtype} numbers; a tangent kernel needs real outputs "
             "(the logits, not their argmax)."
         )
-    return value
 
 
 def values_of(model: nn.Module, x: Inputs, output: Output) -> Tensor:
@@ -181,7 +202,8 @@ def observed_outputs(
         output: as for `outputs`.
         as_given: leave outputs (n,) as they are.
     """
-    made, reading = _watched(lambda: chosen_output(_called(model, x), output), model, x)
+    with called(model):
+        made, reading = _watched(lambda: chosen_output(_called(model, x), output), model, x)
     value = _checked(made, n_rows(x))
     # A backward pass that somebody wrote may mix rows that the forward pass keeps apart.
     are_apart = reading is not None and reading.keeps_apart(made)
@@ -226,17 +248,18 @@ def _called(model: nn.Module, x: Inputs) -> PyTree:
 
 
 @contextmanager
-def taken(model: nn.Module, given: PyTree) -> Generator[None]:
+def taken(model: nn.Module, given: PyTree, *, what: str = "rows") -> Generator[None]:
     """Say in one sentence, of errors that a model raises, that it cannot take what was given."""
     try:
         yield
     except (torch.OutOfMemoryError, InputError):
         raise
     except _OF_INPUT as error:
+        wanted = "a tensor, a tuple of arguments or a dict of named ones,"
+        wanted = wanted if what == "rows" else "them"
         raise InputError(
-            f"The model cannot take these rows ({said(error)}); give a tensor, a tuple of "
-            "arguments or a dict of named ones, in the types and shapes that it takes"
-            f"{_other_types(model, given)}."
+            f"The model cannot take these {what} ({said(error)}); give {wanted} in the types and "
+            f"shapes that it takes{_other_types(model, given)}."
         ) from error
 
 

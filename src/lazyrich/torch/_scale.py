@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from lazyrich._base import require_finite, require_positive
 
 from ._model import copy_of, unwrap
-from ._rows import Output, chosen_output, own
+from ._rows import Output, chosen_output
+from ._trial import copied, refuse_other_parameters
 
 
 class ScaledModule(nn.Module):
@@ -29,8 +30,10 @@ class ScaledModule(nn.Module):
         initial = None
         if self.initial is not None:
             # Its parameters are frozen, and it may need a graph, to differentiate inside.
-            theirs, named = own((args, kwargs))
-            initial = chosen_output(self.initial(*theirs, **named), self.output).detach()
+            theirs, named = copied((args, kwargs))
+            initial = chosen_output(self.initial(*theirs, **named), self.output)
+            refuse_other_parameters(initial, [])
+            initial = initial.detach()
         value = chosen_output(self.model(*args, **kwargs), self.output)
         return self.alpha * (value if initial is None else value - initial)
 

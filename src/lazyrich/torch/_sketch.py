@@ -211,10 +211,10 @@ def sketch(
     scales = None if optimizer is None else _preconditioner(optimizer, parameters)
     named = _groups(parameters, groups)
     keep_freed_memory()
-    with unchanged(model) as copies:
+    with unchanged(model) as kept:
         x = usable(x)
-        refuse_kept_values(model, x, output, copies)
-        values, are_apart = _first_outputs(model, x, output, FirstCall(model, copies))
+        refuse_kept_values(model, x, output, kept)
+        values, are_apart = _first_outputs(model, x, output, FirstCall(model, kept))
         require_graph(values)
         refuse_mixed_rows(model, x, values, output, are_apart=are_apart)
         if not are_apart:

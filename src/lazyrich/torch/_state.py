@@ -1,46 +1,45 @@
 """What a module keeps from one call to the next."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._kept import KeptParameter, KeptState
+from ._kept import ON_COPIES, Kept
 from ._row_axis import Reading
 from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
 # As many rows may show what is taken from all rows of a call.
 _SEVERAL = 4
 # A model that changes itself is called so many times more: it may do otherwise only later.
-_MORE_CALLS = 3
+MORE_CALLS = 3
 
 
 class FirstCall:
     """Looks for what a model's calls leave to later ones, around calls that are made anyway.
 
     Args:
-        model: a module without wrappers that has not been called yet.
-        copies: of its parameters, where there are some.
+        model: a module without wrappers.
+        kept: the model as it is, before it is called.
     """
 
-    def __init__(self, model: nn.Module, copies: Iterable[KeptParameter] = ()) -> None:
+    def __init__(self, model: nn.Module, kept: Kept) -> None:
         self._parameters = {
             name: (p, p.requires_grad, None if p.is_inference() else p._version)
             for name, p in model.named_parameters()
         }
-        self._copies = {id(one.parameter): one for one in copies}
-        self._model, self._kept, self._is_tried = model, KeptState(model), False
+        self._copies = {id(one.parameter): one for one in kept.parameters}
+        self._model, self._kept, self._is_tried = model, kept, False
 
     def is_changed(self) -> bool:
         """Whether an attribute or a buffer is not what it was before the call."""
-        return self._kept.is_changed()
+        return self._kept.state.is_changed()
 
     def restore(self) -> None:
         """Make attributes and buffers what they were."""
-        self._kept.restore()
+        self._kept.state.restore()
 
     def deed(self) -> str | None:
         """What the calls since have done to the model's parameters; None if nothing."""
@@ -88,11 +87,13 @@ class FirstCall:
         self.refuse_written()
         if self._is_tried or not self.is_changed():
             return False
+        is_written = self._kept.state.is_written()
         self.restore()
         for batch in batches:
-            copies = self._copies.values()
-            refuse_kept_values(self._model, batch, output, copies, n_several=n_rows(batch))
+            refuse_kept_values(self._model, batch, output, self._kept, n_several=n_rows(batch))
         self._is_tried = True
+        if is_written:
+            ON_COPIES[id(self._model)] = self._kept.state
         return True
 
 
@@ -116,7 +117,7 @@ def refuse_kept_values(
     model: nn.Module,
     x: Inputs,
     output: Output,
-    copies: Iterable[KeptParameter] = (),
+    kept: Kept,
     *,
     n_several: int = _SEVERAL,
 ) -> None:
@@ -132,13 +133,13 @@ def refuse_kept_values(
         model: a module without wrappers.
         x: a batch.
         output: from what the model returns to a tensor.
-        copies: of the parameters, where there are some.
+        kept: the model as it is.
         n_several: so many rows are several; a model may keep something of many alone.
 
     Raises:
         InputError: if an output depends on the first call, or if a call writes to a parameter.
     """
-    call = FirstCall(model, copies)
+    call = FirstCall(model, kept)
     one, several = rows(x, 0, 1), rows(x, 0, min(n_several, n_rows(x)))
     deeds = []
 
@@ -152,7 +153,7 @@ def refuse_kept_values(
         again, second = watched_values(model, one, output)
         others = [again]
         if is_changed:
-            others += [values_of(model, one, output) for _ in range(_MORE_CALLS)]
+            others += [values_of(model, one, output) for _ in range(MORE_CALLS)]
         restore()
         others.append(values_of(model, several, output)[:1])
         if is_changed or call.is_changed():
@@ -166,62 +167,19 @@ def refuse_kept_values(
     finally:
         restore()
     refuse_deeds(*deeds)
-    if is_changed and _differ(alone, others):
+    if is_changed and differ(alone, others):
         raise _refusal("keeps values when it is called, and its outputs depend")
     if not is_changed:
         refuse_reading(second, first)
 
 
-def refuse_changing_calls(
-    model: nn.Module,
-    call: Callable[[], Tensor],
-    call_of_others: Callable[[], object],
-    copies: Iterable[KeptParameter],
-) -> bool:
-    """Refuse a model that is not a function of its arguments and parameters.
-
-    Args:
-        model: a module without wrappers.
-        call: its outputs for some arguments.
-        call_of_others: calls it with other arguments, of the same shapes.
-        copies: of the parameters, where there are some.
-
-    Returns:
-        Whether a call changes an attribute or a buffer, which are as before now.
-
-    Raises:
-        InputError: if the outputs change from call to call, or if a call writes to a parameter.
-    """
-    first, deeds = FirstCall(model, copies), []
-    try:
-        alone = call().detach()
-        others = [call().detach()]
-        is_changing = first.is_changed()
-        if is_changing:
-            others += [call().detach() for _ in range(_MORE_CALLS)]
-            deeds.append(first.deed())
-            first.restore()
-            with suppress(Exception):  # they may be none that the model takes
-                call_of_others()
-            others.append(call().detach())
-        deeds.append(first.deed())
-    finally:
-        first.restore()
-    refuse_deeds(*deeds)
-    if _differ(alone, others):
-        raise InputError(
-            "The model's outputs for the same arguments change from call to call (it draws random "
-            "numbers, or keeps values of its calls), so it has no linearized network; turn that "
-            "off in evaluation mode."
-        )
-    return is_changing
-
-
-def _differ(one: Tensor, others: Iterable[Tensor]) -> bool:
-    """Whether outputs differ by more than rounding."""
+def differ(one: Tensor, others: Iterable[Tensor]) -> bool:
+    """Whether some values differ from others by more than rounding."""
     others = list(others)
     if any(other.shape != one.shape for other in others):
         return True
+    if one.numel() == 0:
+        return False
     gap = max(float((other - one).abs().max()) for other in others)
     scale = max(float(other.abs().max()) for other in (one, *others))
     return gap > 1e3 * torch.finfo(one.dtype).eps * scale
@@ -243,6 +201,6 @@ def refuse_deeds(*deeds: str | None) -> None:
 def _refusal(what: str) -> InputError:
     return InputError(
         f"The model {what} on the rows of its first call or on the number of calls, and there "
-        "is no tangent kernel; if it takes starting values from its first batch, keep them in a "
-        "buffer, and run it on one first."
+        "is no tangent kernel; call model.eval() if that ends it, and if it takes starting values "
+        "from its first batch, keep them in a buffer, and run it on one first."
     )

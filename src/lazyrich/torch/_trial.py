@@ -1,0 +1,166 @@
+"""Whether a module is a function of its arguments and parameters, by trial."""
+
+import copy
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import PyTree
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from lazyrich._base import InputError
+
+from ._graph import gradients, parameters_of
+from ._kept import Kept
+from ._plan import require_graph
+from ._rows import Output, chosen_output, refuse_no_numbers, taken
+from ._state import MORE_CALLS, FirstCall, differ, refuse_deeds
+
+Given = tuple[tuple[object, ...], dict[str, object]]
+"""Arguments, those by position and those by keyword."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a call gave.
+
+    Attributes:
+        values: the outputs.
+        cotangent: random ones of the outputs.
+        pulled: what they are pulled back to at each parameter; None where nothing arrives.
+    """
+
+    values: Tensor
+    cotangent: Tensor
+    pulled: list[Tensor | None]
+
+    @classmethod
+    def of(cls, values: Tensor, parameters: Sequence[Tensor]) -> "Tried":
+        """Outputs with their graph, pulled back to parameters."""
+        generator = torch.Generator().manual_seed(0)
+        cotangent = torch.randn(values.shape, generator=generator, device="cpu").to(values)
+        return cls(values.detach(), cotangent, gradients(values, parameters, cotangent))
+
+    def differs(self, others: Sequence["Tried"]) -> bool:
+        """Whether outputs or what was pulled back differ by more than rounding."""
+        if differ(self.values, [other.values for other in others]):
+            return True
+        return any(self.differs_in_pulled(other) for other in others)
+
+    def differs_in_pulled(self, other: "Tried") -> bool:
+        """Whether what was pulled back differs by more than rounding."""
+        for mine, yours in zip(self.pulled, other.pulled, strict=True):
+            if mine is None or yours is None:
+                some = yours if mine is None else mine
+                if some is not None and bool(some.any()):
+                    return True
+            elif differ(mine, [yours]):
+                return True
+        return False
+
+
+def refuse_no_function(
+    model: nn.Module, given: Given, output: Output, names: Sequence[str]
+) -> tuple[Tried, bool]:
+    """Refuse a module that is not a function of its arguments and parameters.
+
+    It is called some times with the same arguments and with others of their shapes. What is only
+    read where a value is zero shows in gradients, or with other arguments.
+
+    Args:
+        model: a module without wrappers; those of its parameters that are named have a gradient.
+        given: arguments.
+        output: from what the model returns to a tensor.
+        names: of the parameters that it is a function of.
+
+    Returns:
+        What a call gave, and whether calls change what the module holds, which is as before now.
+
+    Raises:
+        InputError: if a call changes a parameter, if outputs or gradients change from call to
+            call, or if they are of parameters that are not the module's.
+    """
+    named = dict(model.named_parameters())
+    parameters = [named[name] for name in names]
+    first, deeds, pairs = FirstCall(model, Kept.of(model)), [], []
+    reached: list[list[nn.Parameter]] = []
+
+    def tried(of: Given) -> Tried:
+        theirs, by_name = copied(of)
+        with taken(model, of, what="arguments"):
+            made = chosen_output(model(*theirs, **by_name), output)
+        refuse_no_numbers(made)
+        require_graph(made)
+        reached.append(parameters_of(made))
+        return Tried.of(made, parameters)
+
+    try:
+        found = tried(given)
+        again = [tried(given)]
+        is_changing = first.is_changed()
+        if is_changing:
+            again += [tried(given) for _ in range(MORE_CALLS)]
+        deeds.append(first.deed())
+        first.restore()
+        with suppress(Exception):  # the module may not take such arguments
+            other = pytree.tree_map(_another, given)
+            pairs.append((tried(other), tried(other)))
+        if is_changing:
+            again.append(tried(given))
+        deeds.append(first.deed())
+    finally:
+        first.restore()
+    refuse_deeds(*deeds)
+    if found.differs(again) or any(one.differs([other]) for one, other in pairs):
+        raise InputError(
+            "The model's outputs for the same arguments, or their gradients, change from call to "
+            "call (it draws random numbers, or keeps values of its calls), so it has no linearized "
+            "network; turn that off in evaluation mode."
+        )
+    _refuse_others(reached[0], list(named.values()))
+    return found, is_changing
+
+
+def refuse_other_parameters(value: Tensor, own: Sequence[Tensor]) -> None:
+    """Refuse a copy of a module that still computes with parameters of the original.
+
+    Args:
+        value: what the copy returned, with its graph.
+        own: the copy's parameters.
+
+    Raises:
+        InputError: if parameters that are not its own are reached.
+    """
+    _refuse_others(parameters_of(value), own)
+
+
+def _refuse_others(reached: Sequence[Tensor], own: Sequence[Tensor]) -> None:
+    mine = {id(p) for p in own}
+    if any(id(p) not in mine for p in reached):
+        raise InputError(
+            "A copy of the model still computes with parameters that are not the copy's: a "
+            "function that stands in for a method, or a hook, holds them or the original; make it "
+            "a method of the class, or let it reach them through the module that it is given."
+        )
+
+
+def copied(given: Given) -> Given:
+    """Copies of arguments, which a call may change, without their graph."""
+
+    def one(leaf: PyTree) -> PyTree:
+        if isinstance(leaf, Tensor):
+            return leaf.detach().clone().requires_grad_(leaf.requires_grad)
+        with suppress(Exception):  # what cannot be copied is given as it is
+            return copy.deepcopy(leaf)
+        return leaf
+
+    return pytree.tree_map(one, given)
+
+
+def _another(leaf: PyTree) -> PyTree:
+    """Another argument of the same shape and type."""
+    if not isinstance(leaf, Tensor) or leaf.dtype == torch.bool:
+        return leaf
+    return 0.5 * leaf + 0.25 if leaf.is_floating_point() else torch.zeros_like(leaf)
