@@ -53,8 +53,10 @@ def law_of(task: str) -> DelayLaw:
     return fit_law(_law_rows()[task])
 
 
-def summaries(found: Results) -> dict[str, dict[str, ArmSummary]]:
+@cache
+def summaries() -> dict[str, dict[str, ArmSummary]]:
     """Every arm with fresh runs, by task."""
+    found = results()
     return {task: summarize(found, task) for task in found.edition.task}
 
 
@@ -93,7 +95,7 @@ def measured() -> str:
     """The file from which the advice cites: a text for each cause, and the edition."""
     found = results()
     titles = {arm: about.title for arm, about in found.edition.arm.items()}
-    by_task = summaries(found)
+    by_task = summaries()
     texts = {cause: effect(by_task, titles, cause) for cause in ARMS_OF_CAUSE}
     law = law_text()
     if law != NOT_MEASURED:
@@ -107,7 +109,7 @@ def measured() -> str:
 def page() -> str:
     """The whole page."""
     found = results()
-    by_task = summaries(found)
+    by_task = summaries()
     edition = found.edition
     return _TEXT.format(
         hash=edition.hash[:8],
@@ -184,18 +186,17 @@ def _table(found: Results, task: str) -> str:
     for row in rows:
         cells = row | {"arm": found.edition.arm[str(row["arm"])].title}
         lines.append(f"| {' | '.join(str(cells[name] or '–') for name in _COLUMNS)} |")
-    lines += ["", *_at_fit(found, task)]
+    lines += ["", *_at_fit(found, summaries()[task])]
     return "\n".join(lines)
 
 
-def _at_fit(found: Results, task: str) -> list[str]:
+def _at_fit(found: Results, arms: dict[str, ArmSummary]) -> list[str]:
     """Fit and generalisation apart, and what the networks look like at the fit."""
     lines = [
         "| arm | fit | then until the target | rate × decay | logit scale at the fit | "
         "norm at the fit / start | test at the end |",
         "|---" * 7 + "|",
     ]
-    arms = summarize(found, task)
     for one in sorted(arms.values(), key=lambda one: one.mean_time.value):
         wait = one.mean_time.value - one.fit_time
         cells = [

@@ -116,14 +116,23 @@ def censored_line(
     start = np.polyfit(x[is_exact] - centre, y[is_exact], 1)
     spread = max(float(np.std(y[is_exact] - np.polyval(start, x[is_exact] - centre))), 0.01)
 
-    def loss(theta: np.ndarray) -> float:
-        slope, level, log_scale = theta
-        scale = math.exp(min(max(log_scale, -7.0), 7.0))
-        z = (y - level - slope * (x - centre)) / scale
-        exact = 0.5 * np.square(z[is_exact]).sum() + is_exact.sum() * math.log(scale)
-        return float(exact - log_ndtr(-z[~is_exact]).sum()) + 1e-6 * log_scale**2
+    from_centre = x - centre
 
-    found = minimize(loss, [*start, math.log(spread)], method="L-BFGS-B")
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, level, log_scale = theta
+        log_scale = min(max(log_scale, -7.0), 7.0)
+        z = (y - level - slope * from_centre) * math.exp(-log_scale)
+        log_tail = log_ndtr(-z)
+        exact = 0.5 * np.square(z) + log_scale
+        value = np.where(is_exact, exact, -log_tail).sum() + 1e-6 * theta[2] ** 2
+        # Of the normal distribution, the density over the chance to lie above.
+        hazard = np.exp(-0.5 * np.square(z) - log_tail) / math.sqrt(2 * math.pi)
+        of_z = np.where(is_exact, z, hazard)
+        by_scale = is_exact.sum() - (of_z * z).sum() if log_scale == theta[2] else 0.0
+        by_line = -math.exp(-log_scale) * np.array([of_z @ from_centre, of_z.sum()])
+        return float(value), np.array([*by_line, by_scale + 2e-6 * theta[2]])
+
+    found = minimize(loss, [*start, math.log(spread)], jac=True, method="L-BFGS-B")
     slope, level, _ = found.x
     return float(slope), float(level - slope * centre)
 
