@@ -266,3 +266,40 @@ def test_identical_checkpoints_no_labels_and_a_loss_that_grew_get_no_verdict():
     nn.init.constant_(blown.weight, 1e6)
     found = torch_given(model=blown, y=torch.zeros(8, 2))
     assert (found.regime, "diverged" in found.reason) == ("undecided", True)
+
+
+def test_the_gap_is_that_of_the_tangent_also_far_away_and_with_complex_buffers():
+    class Rotating(nn.Module):
+        def __init__(self, kind):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            angles = torch.polar(torch.ones(2), torch.tensor([0.7, 2.0]))
+            if kind == "buffer":
+                self.register_buffer("angles", angles)
+            else:
+                self.angles = angles
+
+        def forward(self, x):
+            h = torch.view_as_complex(self.layer(x).tanh().unflatten(1, (2, 2)))
+            return torch.view_as_real(h * self.angles).flatten(1)
+
+    def gap_of(found):
+        return found.readings["linearization_gap"].value
+
+    torch.manual_seed(0)
+    x, found = torch.randn(16, 4), []
+    start, far = Rotating("buffer"), Rotating("buffer")
+    with torch.no_grad():
+        for p in far.parameters():
+            p.add_(100 * torch.randn_like(p))
+    for kind in ("buffer", "attribute"):
+        model = Rotating(kind)
+        model.load_state_dict(far.state_dict(), strict=False)
+        found.append(gap_of(lzt.diagnose(model, before=start.state_dict(), x=x)))
+    linearized = lzt.linearize(start)
+    with torch.no_grad():
+        for now, p in zip(linearized.parameters_now, far.parameters(), strict=True):
+            now.copy_(p)
+        values, tangent, first = far(x).double(), linearized(x).double(), start(x).double()
+    wanted = float((values - tangent).norm() / (values - first).norm())
+    assert found == pytest.approx([wanted] * 2, rel=1e-3)

@@ -487,3 +487,66 @@ def test_threads_that_share_a_linearized_network():
     assert linearized.way == "jvp"
     for one in found:
         torch.testing.assert_close(one, found[0])
+
+
+class Viewing(nn.Module):
+    """It writes to a buffer and reads a part of it that it holds as another one."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layer = nn.Linear(3, 2).double()
+        if kind == "buffers":
+            self.register_buffer("whole", torch.zeros(6, dtype=torch.float64))
+            self.register_buffer("part", self.get_buffer("whole")[1:4])
+        else:
+            whole = torch.zeros(6, dtype=torch.float64)
+            self.held = {"whole": whole, "parts": [whole[1:4]]}
+
+    def forward(self, x):
+        if hasattr(self, "held"):
+            whole, part = self.held["whole"], self.held["parts"][0]
+        else:
+            whole, part = self.get_buffer("whole"), self.get_buffer("part")
+        whole.copy_(torch.arange(6.0))
+        return self.layer(x * part)
+
+
+@pytest.mark.parametrize("kind", ["buffers", "held"])
+def test_views_of_what_is_rewritten_stay_views(kind):
+    torch.manual_seed(0)
+    model, x = Viewing(kind), torch.randn(5, 3, dtype=torch.float64)
+    other = nn.Sequential(copy.deepcopy(model.layer))
+    scaled = x * torch.arange(1.0, 4.0)
+    torch.testing.assert_close(lzt.ntk(model, x), lzt.ntk(other, scaled))
+    found, wanted = lzt.sketch(model, x, 3), lzt.sketch(other, scaled, 3)
+    torch.testing.assert_close(found.products, wanted.products)
+    linearized = lzt.linearize(model)
+    for _ in range(2):
+        torch.testing.assert_close(linearized(x), other(scaled))
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_what_was_computed_from_a_parameter_and_kept_is_refused(is_listed):
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.kept = [self.layer.weight.T] if is_listed else self.layer.weight.T
+
+        def forward(self, x):
+            kept = self.kept[0] if isinstance(self.kept, list) else self.kept
+            return torch.tanh(x @ kept) + self.layer.bias
+
+    with pytest.raises(lzt.InputError, match="computed before from its parameters"):
+        lzt.linearize(Keeping())(torch.randn(5, 3))
+
+
+def test_a_first_call_in_inference_mode_and_a_container_that_holds_itself():
+    model, x = mlp(), torch.randn(5, 4)
+    endless = {}
+    endless["itself"] = endless
+    setattr(model, "endless", endless)  # noqa: B010
+    linearized = lzt.linearize(model)
+    with torch.inference_mode():
+        torch.testing.assert_close(linearized(x.clone()), model(x))
+    linearized(x).sum().backward()

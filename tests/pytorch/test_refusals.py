@@ -198,3 +198,23 @@ def test_a_linearized_network_of_no_values_or_of_nothing_trained():
         lzt.linearize(nn.Linear(3, 2, device="meta"))
     with pytest.raises(lzt.InputError, match=r"that count\.$"):
         lzt.linearize(nn.Linear(3, 2).requires_grad_(False))
+
+
+def test_a_lazy_buffer_and_checkpoints_without_values():
+    lazy = nn.Sequential(nn.Linear(3, 2), nn.LazyBatchNorm1d(affine=False)).eval()
+    for ask in (lzt.ntk, lzt.explain_ntk, lambda model, x: lzt.linearize(model)):
+        with pytest.raises(lzt.InputError, match="no shape yet"):
+            ask(lazy, X)
+    model = nn.Linear(3, 2)
+    state = model.state_dict()
+    sparse = {**state, "weight": state["weight"].to_sparse()}
+    for before in (sparse, {**state, "bias": state["bias"].to("meta")}):
+        with pytest.raises(lzt.InputError, match="with its values, dense"):
+            lzt.diagnose(model, before=before, x=X)
+
+
+def test_an_iterator_that_ends_inside_is_said():
+    model = nn.Linear(3, 2)
+    model.register_forward_pre_hook(lambda *given: next(iter(())))
+    with pytest.raises(lzt.InputError, match="cannot take these rows"):
+        lzt.ntk(model, X)

@@ -54,6 +54,11 @@ def read_checkpoint(checkpoint: Checkpoint, model: nn.Module, name: str) -> dict
                 f"{name} does not fit the model: {key!r} holds {state[key].dtype} numbers there "
                 f"and {parameter.dtype} in the model; give a checkpoint of this model."
             )
+        if state[key].is_meta or state[key].layout != torch.strided:
+            kind = "is on the device 'meta'" if state[key].is_meta else "is sparse"
+            raise InputError(
+                f"The parameter {key!r} of {name} {kind}; give a checkpoint with its values, dense."
+            )
         if not bool(torch.isfinite(state[key]).all()):
             raise InputError(
                 f"The parameter {key!r} of {name} holds NaN or infinite entries: the run had "

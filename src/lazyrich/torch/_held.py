@@ -12,8 +12,10 @@ import torch
 from jaxtyping import PyTree
 from torch import Tensor, nn
 
-# So many values are looked at; what a logger or a data set holds may be without end.
+# So many values are looked at, and numbers and texts beside them, of which a vocabulary has many;
+# what a logger or a data set holds may be without end.
 _MOST_VALUES = 20_000
+_MOST_ENTRIES = 2_000_000
 _CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, deque, set)
 _GENERATORS = (
     torch.Generator, random.Random, np.random.Generator, np.random.RandomState,
@@ -57,19 +59,24 @@ def held(model: nn.Module) -> Held:
     found = Held([], [], [])
     waiting: deque[PyTree] = deque(vars(module) for module in model.modules())
     seen = {id(one) for one in waiting} | {id(module) for module in model.modules()}
-    n_values = 0
-    while waiting and n_values < _MOST_VALUES:
+    n_values = n_entries = 0
+    while waiting and n_values < _MOST_VALUES and n_entries < _MOST_ENTRIES:
         container = waiting.popleft()
         is_changeable = not isinstance(container, tuple)
         if is_changeable:
             found.containers.append(container)
-        for key, value in islice(_entries(container), _MOST_VALUES - n_values):
-            n_values += 1
+        for key, value in islice(_entries(container), _MOST_ENTRIES - n_entries):
+            n_entries += 1
             kind = _kind(type(value))
+            if kind == "other":
+                continue
+            n_values += 1
+            if n_values > _MOST_VALUES:
+                break
             if kind == "tensor":
                 if id(value) not in parameters:
                     found.places.append(Place(container if is_changeable else None, key, value))
-            elif kind != "other" and id(value) not in seen:
+            elif id(value) not in seen:
                 seen.add(id(value))
                 if kind == "generator":
                     found.generators.append(value)

@@ -76,6 +76,7 @@ class KeptState:
 
     def __init__(self, model: nn.Module) -> None:
         found = held(model)
+        self.model = model
         # Most are empty, such as those of hooks, and are looked at together.
         self.empty = [value for value in found.containers if not value]
         self.containers = [(value, value.copy()) for value in found.containers if value]
@@ -122,14 +123,42 @@ class KeptState:
     @contextmanager
     def on_copies(self) -> Generator[None]:
         """Let a call write to copies of the tensors, since the graph of another may hold them."""
-        copies = {id(one.tensor): one.tensor.detach().clone() for one in self.tensors}
+        copies = self._copies()
         try:
             for container, key, value in self.places:
-                if container is not None and id(value) in copies:
+                if id(value) in copies:
                     container[key] = copies[id(value)]
             yield
         finally:
             self.restore()
+
+    def _copies(self) -> dict[int, Tensor]:
+        """Copies by the identity of the tensor; those that share memory share it again.
+
+        What shares memory with a parameter, or with something that cannot be replaced, is written
+        to where it is.
+        """
+        kept = {id(one.tensor): one for one in self.tensors}
+        fixed = {_memory(p) for p in self.model.parameters()}
+        for container, _, value in self.places:
+            if isinstance(value, Tensor) and (
+                container is None or id(value) not in kept or kept[id(value)].data is None
+            ):
+                fixed.add(_memory(value))
+        memories: dict[int, torch.UntypedStorage] = {}
+        copies = {}
+        for one in self.tensors:
+            name = _memory(one.tensor)
+            if name in fixed or one.tensor.is_conj() or one.tensor.is_neg():
+                continue
+            if name not in memories:
+                memories[name] = one.tensor.untyped_storage().clone()
+            t = one.tensor.detach()
+            empty = torch.empty(0, dtype=t.dtype, device=t.device)
+            copies[id(one.tensor)] = empty.set_(
+                memories[name], t.storage_offset(), t.shape, t.stride()
+            )
+        return copies
 
 
 @contextmanager
@@ -193,6 +222,14 @@ class Kept(NamedTuple):
         self.state.restore()
         for one in self.parameters:
             one.restore()
+
+
+def _memory(tensor: Tensor) -> int:
+    """The name of a tensor's memory; of one without, its own."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError, ValueError):
+        return -id(tensor)
 
 
 def _version(tensor: Tensor) -> int:

@@ -18,7 +18,7 @@ from ._model import ONE_AT_A_TIME, trainable_parameters, unwrap
 from ._random_numbers import kept_random_numbers
 from ._rows import Output, chosen_output, is_transformed, own, require_device, taken
 from ._scale import frozen_copy
-from ._trial import Given, Tried, refuse_no_function
+from ._trial import Given, Tried, refuse_constants, refuse_no_function
 
 _CHECKPOINTED = (
     "The model computes activations again in its backward pass (torch.utils.checkpoint), when the "
@@ -53,7 +53,8 @@ class LinearizedModule(nn.Module):
                 "own, so it cannot be linearized; give the module that it was made of."
             )
         self.output = output
-        self.initial = frozen_copy(model)
+        self._constants: list[Tensor] = []
+        self.initial = frozen_copy(model, self._constants)
         self.names = list(trainable_parameters(model))
         values = dict(model.named_parameters())
         self._places = _places(model, self.names)
@@ -120,9 +121,11 @@ class LinearizedModule(nn.Module):
     # It is not compiled with what comes after it.
     _check.__dict__["_torchdynamo_disable"] = True
 
+    @torch.inference_mode(False)
     @torch.enable_grad()
     def _checked(self, function: _ModelFunction, start: tuple[Tensor, ...], given: Given) -> None:
         """Refuse a module that is not a function, and see which derivative is right."""
+        start = tuple(p.clone() for p in start)  # as inference mode may have made them
         if is_transformed():
             raise InputError(
                 "The first call of a linearized network looks at values, which transformations "
@@ -135,6 +138,7 @@ class LinearizedModule(nn.Module):
                 named[name].requires_grad_()
             with kept_random_numbers(model, kept.state.generators):
                 found, is_changing = refuse_no_function(model, given, self.output, self.names)
+                refuse_constants(model, given, self.output, self._constants)
                 for name in self.names:
                     named[name].requires_grad_(False)  # else what is read anew would go unnoticed
                 self.way = _right_way(function, start, found) if self.way == "jvp" else self.way

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
 from ._float32 import full_float32
+from ._held import held
 from ._kept import ON_COPIES, Kept
 from ._random_numbers import kept_random_numbers
 
@@ -92,7 +92,7 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
     """
     every = dict(model.named_parameters())
     params = _names(params)
-    _refuse_without_shape(every)
+    _refuse_without_shape({**every, **dict(model.named_buffers())})
     known = dict(model.named_parameters(remove_duplicate=False))  # tied ones by each name
     taken = {id(p) for name, p in known.items() if p.requires_grad and _is_chosen(name, params)}
     chosen = {name: p for name, p in every.items() if id(p) in taken}
@@ -132,9 +132,10 @@ def trainable_parameters(model: nn.Module, params: Chosen = None) -> dict[str, n
 
 def _refuse_without_shape(parameters: Mapping[str, Tensor]) -> None:
     for name, parameter in parameters.items():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
+        if nn.parameter.is_lazy(parameter):
             raise InputError(
-                f"The parameter {name!r} has no shape yet; run the model on a batch first."
+                f"The parameter or buffer {name!r} has no shape yet; "
+                "run the model on a batch first."
             )
 
 
@@ -173,16 +174,27 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def copy_of(model: nn.Module) -> nn.Module:
+def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Module:
     """A copy of a module; values that it keeps from its last call are copied as constants.
+
+    Args:
+        model: a module.
+        constants: to which copies of tensors are added that the module once computed.
 
     Raises:
         InputError: if it cannot be copied.
     """
-    _refuse_without_shape(dict(model.named_parameters()))
-    held = pytree.tree_leaves([vars(module) for module in model.modules()])
-    memo = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and _is_constant(t)}
-    memo |= {id(one): one for one in held if isinstance(one, _SHARED)}
+    _refuse_without_shape({**dict(model.named_parameters()), **dict(model.named_buffers())})
+    found = held(model)
+    memo: dict[int, object] = {}
+    for _, _, value in found.places:
+        if isinstance(value, Tensor) and _is_constant(value) and id(value) not in memo:
+            copied = memo[id(value)] = value.detach().clone()
+            if constants is not None and value.grad_fn is not None:
+                constants.append(copied)
+    for container in found.containers:
+        values = container.values() if isinstance(container, dict) else container
+        memo |= {id(one): one for one in values if isinstance(one, _SHARED)}
     try:
         with torch.no_grad():  # of a scripted module the copies would have a graph
             copied = copy.deepcopy(model, memo)
@@ -192,8 +204,9 @@ def copy_of(model: nn.Module) -> nn.Module:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
+        said = " ".join(str(error).split())[:200]
         raise InputError(
-            f"The model cannot be copied ({type(error).__name__}: {' '.join(str(error).split())}); "
+            f"The model cannot be copied ({type(error).__name__}: {said}); "
             "keep what is not a tensor or a number, such as locks, files and generators, out of "
             "the module."
         ) from error

@@ -236,16 +236,18 @@ class ModuleProbe:
 
     def _linear_part(self, reference: Parameters, dtype: torch.dtype) -> LinearPart:
         # A copy, and not torch.func.functional_call, which breaks a layer that is used twice.
-        other = copy_of(self.model).eval().to(dtype)
+        other = copy_of(self.model).eval()
+        other._apply(lambda t: _in_precision(t, dtype))
         now = {name: p.detach().clone() for name, p in other.named_parameters()}
         now = {name: p for name, p in now.items() if name in reference}
         start = {name: reference[name].to(p) for name, p in now.items()}
-        x = pytree.tree_map(
-            lambda leaf: (
-                leaf.to(dtype) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
-            ),
-            self.x,
+        x = pytree.tree_map(lambda leaf: _in_precision(leaf, dtype), self.x)
+        # Where the parameters have moved farther than they are long, the steps are parts of that.
+        length, moved = (
+            math.sqrt(sum(float(one.double().square().sum()) for one in of))
+            for of in (start.values(), [now[name] - start[name] for name in start])
         )
+        steps = [h * min(1.0, length / moved) if length and moved else h for h in _STEPS]
 
         def at(part: float) -> np.ndarray:
             for name, p in other.named_parameters():
@@ -255,8 +257,8 @@ class ModuleProbe:
                     )
             return values_of(other, x, self.output).double().cpu().numpy()
 
-        slopes = {f"h = {h:g}": (at(h) - at(-h)) / (2 * h) for h in _STEPS}
-        epsilon = torch.finfo(dtype).eps / _STEPS[0]
+        slopes = {f"h = {h:g}": (at(h) - at(-h)) / (2 * h) for h in steps}
+        epsilon = torch.finfo(dtype).eps / steps[0]
         part = LinearPart(at(0.0), at(1.0), slopes, epsilon)
         if not all(np.isfinite(one).all() for one in (part.start, part.now, *slopes.values())):
             raise InputError(
@@ -358,6 +360,14 @@ def optimization_of(optimizer: torch.optim.Optimizer | None) -> Optimization:
 def _flat(tensor: Tensor, is_zero: bool) -> np.ndarray:
     values = tensor.detach().reshape(-1).double().cpu().numpy()
     return np.zeros_like(values) if is_zero else values
+
+
+def _in_precision(value: PyTree, dtype: torch.dtype) -> PyTree:
+    """Floating-point and complex tensors in a precision, anything else as it is."""
+    if isinstance(value, Tensor) and value.is_complex():
+        return value.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
+    is_real = isinstance(value, Tensor) and value.is_floating_point()
+    return value.to(dtype) if is_real else value
 
 
 def _four(kernel: Tensor) -> np.ndarray:

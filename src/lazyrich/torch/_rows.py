@@ -16,7 +16,9 @@ from ._kept import called
 from ._row_axis import Reading, watched
 
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
-_OF_INPUT = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_OF_INPUT = (
+    AssertionError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError,
+)  # fmt: skip
 
 Inputs = PyTree
 """A tensor, a tuple of tensors (positional), or a dict of tensors (by keyword)."""

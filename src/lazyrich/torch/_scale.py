@@ -82,9 +82,9 @@ def scale_output(
     return ScaledModule(unwrap(model), alpha, center=center, output=output)
 
 
-def frozen_copy(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose parameters are constants."""
-    copied = copy_of(model).eval()
+def frozen_copy(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Module:
+    """A copy in evaluation mode whose parameters are constants; as `copy_of`."""
+    copied = copy_of(model, constants).eval()
     for parameter in copied.parameters():
         parameter.requires_grad_(False)
     return copied

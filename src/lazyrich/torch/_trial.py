@@ -123,6 +123,39 @@ def refuse_no_function(
     return found, is_changing
 
 
+@torch.no_grad()
+def refuse_constants(
+    model: nn.Module, given: Given, output: Output, constants: Sequence[Tensor]
+) -> None:
+    """Refuse a copy of a module that reads what the original once computed and kept.
+
+    Args:
+        model: the copy.
+        given: arguments.
+        output: from what it returns to a tensor.
+        constants: what it holds of the original's results; they are changed here.
+
+    Raises:
+        InputError: if the outputs depend on them.
+    """
+
+    def values() -> Tensor:
+        theirs, by_name = copied(given)
+        return chosen_output(model(*theirs, **by_name), output)
+
+    if constants:
+        former = values()
+        for one in constants:
+            if one.is_floating_point():
+                one.add_(1 + one.abs().max() if one.numel() else 1)
+        if differ(former, [values()]):
+            raise InputError(
+                "The model reads a tensor that was computed before from its parameters and kept, "
+                "such as a transposed weight, which a linearized network cannot follow; compute it "
+                "in each call."
+            )
+
+
 def refuse_other_parameters(value: Tensor, own: Sequence[Tensor]) -> None:
     """Refuse a copy of a module that still computes with parameters of the original.
 
