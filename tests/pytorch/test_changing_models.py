@@ -149,6 +149,10 @@ STATES = {
     "another number of axes": (lambda: torch.ones(3), lambda held: held.unsqueeze_(0)),
     "another size": (lambda: torch.ones(3), lambda held: held.resize_(5).fill_(2)),
     "a gradient": (lambda: torch.ones(3), lambda held: held.requires_grad_(True)),
+    "an expanded tensor": (
+        lambda: [torch.zeros(2, 1).expand(2, 3)],
+        lambda held: held[0][:, 0].add_(1),
+    ),
     "a list beside a vocabulary": (
         lambda: [{str(i): i for i in range(50_000)}, [0]],
         lambda held: held[1].append(1),

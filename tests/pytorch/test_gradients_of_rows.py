@@ -4,6 +4,7 @@ Mixing that zero parameters hide, gradients that depend on the batch, models tha
 inside, keep values of their last call, or cannot be differentiated or copied.
 """
 
+import threading
 import warnings
 
 import pytest
@@ -150,6 +151,9 @@ def test_models_that_cannot_be_copied_or_take_other_parameters():
     for ask in (lzt.linearize, lambda model: lzt.scale_output(model, 2.0)):
         with pytest.raises(lzt.InputError, match=r"cannot be copied .*generator"):
             ask(held)
+    locked = With(normed, more=None).eval()
+    setattr(locked, "lock", threading.Lock())  # noqa: B010
+    assert not lzt.scale_output(locked, 2.0)(X).any()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of later versions
         scripted = torch.jit.trace(nn.Linear(4, 2).double(), X)

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -498,6 +499,10 @@ class Viewing(nn.Module):
         if kind == "buffers":
             self.register_buffer("whole", torch.zeros(6, dtype=torch.float64))
             self.register_buffer("part", self.get_buffer("whole")[1:4])
+        elif kind == "array":
+            array = np.zeros(6)
+            self.held = {"whole": torch.from_numpy(array), "parts": [torch.from_numpy(array[1:4])]}
+            self.array = array
         else:
             whole = torch.zeros(6, dtype=torch.float64)
             self.held = {"whole": whole, "parts": [whole[1:4]]}
@@ -511,7 +516,7 @@ class Viewing(nn.Module):
         return self.layer(x * part)
 
 
-@pytest.mark.parametrize("kind", ["buffers", "held"])
+@pytest.mark.parametrize("kind", ["buffers", "held", "array"])
 def test_views_of_what_is_rewritten_stay_views(kind):
     torch.manual_seed(0)
     model, x = Viewing(kind), torch.randn(5, 3, dtype=torch.float64)
@@ -520,6 +525,8 @@ def test_views_of_what_is_rewritten_stay_views(kind):
     torch.testing.assert_close(lzt.ntk(model, x), lzt.ntk(other, scaled))
     found, wanted = lzt.sketch(model, x, 3), lzt.sketch(other, scaled, 3)
     torch.testing.assert_close(found.products, wanted.products)
+    if kind == "array":
+        return  # a copy of the module shares no memory with a copy of the array
     linearized = lzt.linearize(model)
     for _ in range(2):
         torch.testing.assert_close(linearized(x), other(scaled))

@@ -15,7 +15,7 @@ from ._model import (
     unchanged,
     unwrap,
 )
-from ._pilot import first_outputs
+from ._pilot import N_ROWS, first_outputs
 from ._plan import Planned
 from ._rows import Inputs, Output, n_rows, observed_values, require_device, rows, usable
 from ._state import FirstCall, refuse_reading
@@ -122,7 +122,7 @@ def explain_ntk(
             planned = _planned(model, x, output, parameters, first)
         finally:
             first.restore()
-        few = rows(x, 0, 2)
+        few = rows(x, 0, N_ROWS)
         block = make_block(model, few, output, parameters, planned, parameter_dtype(parameters))
         found = parts(block, 0, block.values.shape[1] if not trace_outputs else 1)
     ways = []

@@ -2,7 +2,7 @@
 
 import operator
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -138,18 +138,18 @@ class KeptState:
         What shares memory with a parameter, or with something that cannot be replaced, is written
         to where it is.
         """
-        kept = {id(one.tensor): one for one in self.tensors}
+        kept = {id(one.tensor) for one in self.tensors if one.is_replaceable()}
         fixed = {_memory(p) for p in self.model.parameters()}
         for container, _, value in self.places:
-            if isinstance(value, Tensor) and (
-                container is None or id(value) not in kept or kept[id(value)].data is None
-            ):
+            if isinstance(value, Tensor) and (container is None or id(value) not in kept):
                 fixed.add(_memory(value))
+        arrays = [(now.__array_interface__["data"][0], now.nbytes) for now, _ in self.arrays]
+        fixed |= {_memory(one.tensor) for one in self.tensors if one.shares_with(arrays)}
         memories: dict[int, torch.UntypedStorage] = {}
         copies = {}
         for one in self.tensors:
             name = _memory(one.tensor)
-            if name in fixed or one.tensor.is_conj() or one.tensor.is_neg():
+            if name in fixed:
                 continue
             if name not in memories:
                 memories[name] = one.tensor.untyped_storage().clone()
@@ -184,6 +184,17 @@ class _KeptTensor:
         is_counted = _version(self.tensor) != self.version
         return is_counted or self._is_emptied() or not is_same(self.tensor, self.copy)
 
+    def is_replaceable(self) -> bool:
+        """Whether a plain tensor in other memory can stand in for it."""
+        return self.data is not None and not (self.data.is_conj() or self.data.is_neg())
+
+    def shares_with(self, arrays: Iterable[tuple[int, int]]) -> bool:
+        """Whether its memory is that of an array, of which addresses and bytes are given."""
+        if self.data is None:
+            return False
+        start = self.data.untyped_storage().data_ptr()
+        return any(a < start + self.n_bytes and start < a + n for a, n in arrays)
+
     def _is_emptied(self) -> bool:
         """Whether its memory is gone, which nothing may read then."""
         return self.data is not None and self.data.untyped_storage().nbytes() < self.n_bytes
@@ -198,7 +209,8 @@ class _KeptTensor:
             self.tensor.requires_grad_(self.has_gradient)
         if not is_same(self.tensor, self.copy):
             with torch.no_grad():
-                self.tensor.copy_(self.copy)
+                once = _entries_once(self.tensor)
+                once.copy_(self.copy[tuple(map(slice, once.shape))] if once.ndim else self.copy)
 
 
 class Kept(NamedTuple):
@@ -222,6 +234,13 @@ class Kept(NamedTuple):
         self.state.restore()
         for one in self.parameters:
             one.restore()
+
+
+def _entries_once(tensor: Tensor) -> Tensor:
+    """A tensor without the repetitions of one that is expanded, to which nothing can be copied."""
+    if tensor.layout != torch.strided or 0 not in tensor.stride():
+        return tensor
+    return tensor[tuple(slice(0, 1) if s == 0 else slice(None) for s in tensor.stride())]
 
 
 def _memory(tensor: Tensor) -> int:

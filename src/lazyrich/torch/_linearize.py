@@ -137,7 +137,7 @@ class LinearizedModule(nn.Module):
             for name in self.names:
                 named[name].requires_grad_()
             with kept_random_numbers(model, kept.state.generators):
-                found, is_changing = refuse_no_function(model, given, self.output, self.names)
+                found, is_changing = refuse_no_function(model, given, self.output, self.names, kept)
                 refuse_constants(model, given, self.output, self._constants)
                 for name in self.names:
                     named[name].requires_grad_(False)  # else what is read anew would go unnoticed

@@ -9,7 +9,7 @@ from ._rows import Inputs, Observed, Output, observed_outputs, rows, values_of
 from ._state import FirstCall
 
 # Rows on which a plan is made and checked.
-_N_ROWS = 2
+N_ROWS = 2
 
 
 def first_outputs(
@@ -23,7 +23,7 @@ def first_outputs(
         output: as for `ntk`.
         first: looks for what this call and those before it leave to later ones.
     """
-    few = rows(batches[0], 0, _N_ROWS)
+    few = rows(batches[0], 0, N_ROWS)
     try:
         # Observed as the blocks are, since PyTorch chooses other operations then.
         found = observed_outputs(model, few, output, as_given=True)

@@ -62,7 +62,7 @@ class Tried:
 
 
 def refuse_no_function(
-    model: nn.Module, given: Given, output: Output, names: Sequence[str]
+    model: nn.Module, given: Given, output: Output, names: Sequence[str], kept: Kept
 ) -> tuple[Tried, bool]:
     """Refuse a module that is not a function of its arguments and parameters.
 
@@ -74,6 +74,7 @@ def refuse_no_function(
         given: arguments.
         output: from what the model returns to a tensor.
         names: of the parameters that it is a function of.
+        kept: the model as it is.
 
     Returns:
         What a call gave, and whether calls change what the module holds, which is as before now.
@@ -84,7 +85,7 @@ def refuse_no_function(
     """
     named = dict(model.named_parameters())
     parameters = [named[name] for name in names]
-    first, deeds, pairs = FirstCall(model, Kept.of(model)), [], []
+    first, deeds, pairs = FirstCall(model, kept), [], []
     reached: list[list[nn.Parameter]] = []
 
     def tried(of: Given) -> Tried:
