@@ -378,3 +378,22 @@ def test_a_model_that_writes_to_its_parameters_is_refused(how, function):
     """The kernel would be that at other values than the present ones."""
     with pytest.raises(lzt.InputError, match="writes to its parameter 'layer"):
         FUNCTIONS[function](Writing(WRITES[how]).eval(), torch.randn(5, 3))
+
+
+@pytest.mark.parametrize("function", KERNELS)
+def test_a_tensor_that_a_function_holds_too_is_refused(function):
+    """The call would write to a copy, and the function read the original."""
+
+    class Closed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, held = nn.Linear(3, 2), torch.zeros(9, 2)
+            self.held, self.read = held, lambda n: held[:n]
+
+        def forward(self, x):
+            h = self.layer(x)
+            self.held[: len(x)] = h.detach()
+            return h * self.read(len(x))
+
+    with pytest.raises(lzt.InputError):
+        FUNCTIONS[function](Closed().eval(), torch.randn(5, 3))

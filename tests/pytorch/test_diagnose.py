@@ -303,3 +303,22 @@ def test_the_gap_is_that_of_the_tangent_also_far_away_and_with_complex_buffers()
         values, tangent, first = far(x).double(), linearized(x).double(), start(x).double()
     wanted = float((values - tangent).norm() / (values - first).norm())
     assert found == pytest.approx([wanted] * 2, rel=1e-3)
+
+
+@pytest.mark.parametrize(("start", "now", "beside"), [(0, 30, 0), (0, 3000, 0), (0.5, 300, 1e4)])
+def test_the_gap_of_a_wave_is_exact_however_far_it_moves(start, now, beside):
+    class Wave(nn.Module):
+        def __init__(self, w):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor(float(w), dtype=torch.float64))
+            self.beside = nn.Parameter(torch.tensor(float(beside), dtype=torch.float64))
+
+        def forward(self, x):
+            return torch.sin(self.w * x) + self.beside
+
+    x = torch.linspace(-1, 1, 13, dtype=torch.float64)
+    found = lzt.diagnose(Wave(now), before=Wave(start).state_dict(), x=x[:, None])
+    change = torch.sin(now * x) - torch.sin(start * x)
+    tangent = x * torch.cos(start * x) * (now - start)
+    wanted = float((change - tangent).norm() / change.norm())
+    assert found.readings["linearization_gap"].value == pytest.approx(wanted, rel=1e-5)

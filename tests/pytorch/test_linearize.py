@@ -557,3 +557,7 @@ def test_a_first_call_in_inference_mode_and_a_container_that_holds_itself():
     with torch.inference_mode():
         torch.testing.assert_close(linearized(x.clone()), model(x))
     linearized(x).sum().backward()
+    counting = lzt.linearize(Rewriting())
+    with torch.inference_mode():
+        for _ in range(2):
+            torch.testing.assert_close(counting(x.clone()), counting.initial(x))

@@ -73,6 +73,10 @@ class LinearizedModule(nn.Module):
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The linearized outputs of a batch."""
+        if torch.is_inference_mode_enabled():
+            # In it nothing is differentiated twice.
+            with torch.inference_mode(False), torch.no_grad():
+                return self.forward(*args, **kwargs)
         with ONE_AT_A_TIME:  # the parameters of the module inside are other ones for a while
             initial = dict(self.initial.named_parameters())
             start = tuple(initial[name].detach() for name in self.names)

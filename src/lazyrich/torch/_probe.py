@@ -40,6 +40,10 @@ from ._trial import refuse_other_parameters
 _STEPS = (0.01, 0.03)
 """Of the central difference along θ − θ₀, as parts of it."""
 
+# Shorter steps are taken until the two agree so well, or rounding would take such a part.
+_AGREED = 1e-4
+_MOST_ROUNDING = 1e-7
+
 Parameters = Mapping[str, Tensor]
 
 
@@ -242,12 +246,6 @@ class ModuleProbe:
         now = {name: p for name, p in now.items() if name in reference}
         start = {name: reference[name].to(p) for name, p in now.items()}
         x = pytree.tree_map(lambda leaf: _in_precision(leaf, dtype), self.x)
-        # Where the parameters have moved farther than they are long, the steps are parts of that.
-        length, moved = (
-            math.sqrt(sum(float(one.double().square().sum()) for one in of))
-            for of in (start.values(), [now[name] - start[name] for name in start])
-        )
-        steps = [h * min(1.0, length / moved) if length and moved else h for h in _STEPS]
 
         def at(part: float) -> np.ndarray:
             for name, p in other.named_parameters():
@@ -257,8 +255,16 @@ class ModuleProbe:
                     )
             return values_of(other, x, self.output).double().cpu().numpy()
 
-        slopes = {f"h = {h:g}": (at(h) - at(-h)) / (2 * h) for h in steps}
-        epsilon = torch.finfo(dtype).eps / steps[0]
+        scale, epsilon = _first_scale(start, now), torch.finfo(dtype).eps
+        while True:
+            steps = [h * scale for h in _STEPS]
+            slopes = {f"h = {h:g}": (at(h) - at(-h)) / (2 * h) for h in steps}
+            short, long = slopes.values()
+            is_settled = np.abs(long - short).max() <= _AGREED * np.abs(short).max()
+            if is_settled or epsilon / (steps[0] / 10) > _MOST_ROUNDING:
+                break
+            scale /= 10
+        epsilon /= steps[0]
         part = LinearPart(at(0.0), at(1.0), slopes, epsilon)
         if not all(np.isfinite(one).all() for one in (part.start, part.now, *slopes.values())):
             raise InputError(
@@ -360,6 +366,16 @@ def optimization_of(optimizer: torch.optim.Optimizer | None) -> Optimization:
 def _flat(tensor: Tensor, is_zero: bool) -> np.ndarray:
     values = tensor.detach().reshape(-1).double().cpu().numpy()
     return np.zeros_like(values) if is_zero else values
+
+
+def _first_scale(start: Parameters, now: Parameters) -> float:
+    """By which steps are shortened where parameters have moved farther than they were long."""
+    changes = [(p, now[name] - p) for name, p in start.items() if not torch.equal(now[name], p)]
+    length, moved = (
+        math.sqrt(sum(float(one.double().square().sum()) for one in of))
+        for of in ([p for p, _ in changes], [change for _, change in changes])
+    )
+    return min(1.0, (length or 1.0) / moved) if moved else 1.0
 
 
 def _in_precision(value: PyTree, dtype: torch.dtype) -> PyTree:

@@ -93,8 +93,30 @@ class FirstCall:
             refuse_kept_values(self._model, batch, output, self._kept, n_several=n_rows(batch))
         self._is_tried = True
         if is_written:
-            ON_COPIES[id(self._model)] = self._kept.state
+            self._write_to_copies(rows(batches[0], 0, _SEVERAL), output)
         return True
+
+    def _write_to_copies(self, few: Inputs, output: Output) -> None:
+        """Have each call from now on write to copies, where that changes nothing.
+
+        Raises:
+            InputError: if something else holds what is written to.
+        """
+        try:
+            plain = values_of(self._model, few, output)
+            self.restore()
+            ON_COPIES[id(self._model)] = self._kept.state
+            replaced = values_of(self._model, few, output)
+        except InputError:
+            return  # said for all rows
+        finally:
+            self.restore()
+        if differ(plain, [replaced]):
+            raise InputError(
+                "The model writes to a tensor in each call that something else than its modules "
+                "holds too, such as a function or a hook, so calls cannot be kept apart; let it be "
+                "reached through the module."
+            )
 
 
 def refuse_reading(later: Reading | None, *former: Reading | None) -> None:
