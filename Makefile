@@ -16,7 +16,11 @@ demo: $(VENV)/.demo
 	$(BIN)/lazyrich reproduce fig1 fig4 --preset quick --out $(OUT)
 	@echo "The pictures are $(OUT)/fig1.png and $(OUT)/fig4.png."
 
+# Processes that share the tests say nothing of a file that is not there.
+MISSING = $(foreach one,$(filter tests/% src/%,$(TESTS)),$(if $(wildcard $(firstword $(subst ::, ,$(one)))),,$(one)))
+
 test: $(VENV)/.dev
+	$(if $(strip $(MISSING)),$(error TESTS names $(strip $(MISSING)), which is not there; give files or folders of tests))
 	$(BIN)/python -m pytest -q -n auto $(TESTS)
 
 test-slow: $(VENV)/.dev
