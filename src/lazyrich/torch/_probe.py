@@ -30,19 +30,13 @@ from lazyrich.diagnosis import (
 )
 
 from ._graph import gradients, parameters_of
+from ._linear_part import linear_part
 from ._model import copy_of, trainable_parameters, unchanged, unwrap
 from ._ntk import ntk
 from ._plan import require_graph
 from ._rows import Inputs, Output, n_rows, outputs, require_device, values_of
 from ._sketch import Sketch, sketch
 from ._trial import refuse_other_parameters
-
-_STEPS = (0.01, 0.03)
-"""Of the central difference along θ − θ₀, as parts of it."""
-
-# Shorter steps are taken until the two agree so well, or rounding would take such a part.
-_AGREED = 1e-4
-_MOST_ROUNDING = 1e-7
 
 Parameters = Mapping[str, Tensor]
 
@@ -235,43 +229,8 @@ class ModuleProbe:
         with measuring(self.model):
             if all(p.device.type != "mps" for p in self.parameters().values()):
                 with suppress(RuntimeError, TypeError, NotImplementedError, InputError):
-                    return self._linear_part(reference, torch.float64)
-            return self._linear_part(reference, torch.float32)
-
-    def _linear_part(self, reference: Parameters, dtype: torch.dtype) -> LinearPart:
-        # A copy, and not torch.func.functional_call, which breaks a layer that is used twice.
-        other = copy_of(self.model).eval()
-        other._apply(lambda t: _in_precision(t, dtype))
-        now = {name: p.detach().clone() for name, p in other.named_parameters()}
-        now = {name: p for name, p in now.items() if name in reference}
-        start = {name: reference[name].to(p) for name, p in now.items()}
-        x = pytree.tree_map(lambda leaf: _in_precision(leaf, dtype), self.x)
-
-        def at(part: float) -> np.ndarray:
-            for name, p in other.named_parameters():
-                if name in start:
-                    p.data.copy_(
-                        start[name] + part * (now[name] - start[name]) if part != 1 else now[name]
-                    )
-            return values_of(other, x, self.output).double().cpu().numpy()
-
-        scale, epsilon = _first_scale(start, now), torch.finfo(dtype).eps
-        while True:
-            steps = [h * scale for h in _STEPS]
-            slopes = {f"h = {h:g}": (at(h) - at(-h)) / (2 * h) for h in steps}
-            short, long = slopes.values()
-            is_settled = np.abs(long - short).max() <= _AGREED * np.abs(short).max()
-            if is_settled or epsilon / (steps[0] / 10) > _MOST_ROUNDING:
-                break
-            scale /= 10
-        epsilon /= steps[0]
-        part = LinearPart(at(0.0), at(1.0), slopes, epsilon)
-        if not all(np.isfinite(one).all() for one in (part.start, part.now, *slopes.values())):
-            raise InputError(
-                "The outputs at the reference or near it are NaN or infinite: the network has "
-                "diverged there; give checkpoints from before that."
-            )
-        return part
+                    return linear_part(self.model, self.x, self.output, reference, torch.float64)
+            return linear_part(self.model, self.x, self.output, reference, torch.float32)
 
     def gradient_cosine(self, values: np.ndarray) -> float:
         """cos(−∂L/∂θ, θ); NaN without labels."""
@@ -366,24 +325,6 @@ def optimization_of(optimizer: torch.optim.Optimizer | None) -> Optimization:
 def _flat(tensor: Tensor, is_zero: bool) -> np.ndarray:
     values = tensor.detach().reshape(-1).double().cpu().numpy()
     return np.zeros_like(values) if is_zero else values
-
-
-def _first_scale(start: Parameters, now: Parameters) -> float:
-    """By which steps are shortened where parameters have moved farther than they were long."""
-    changes = [(p, now[name] - p) for name, p in start.items() if not torch.equal(now[name], p)]
-    length, moved = (
-        math.sqrt(sum(float(one.double().square().sum()) for one in of))
-        for of in ([p for p, _ in changes], [change for _, change in changes])
-    )
-    return min(1.0, (length or 1.0) / moved) if moved else 1.0
-
-
-def _in_precision(value: PyTree, dtype: torch.dtype) -> PyTree:
-    """Floating-point and complex tensors in a precision, anything else as it is."""
-    if isinstance(value, Tensor) and value.is_complex():
-        return value.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
-    is_real = isinstance(value, Tensor) and value.is_floating_point()
-    return value.to(dtype) if is_real else value
 
 
 def _four(kernel: Tensor) -> np.ndarray:
