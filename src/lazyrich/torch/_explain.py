@@ -150,6 +150,7 @@ def _planned(
     """The plan of a model that has a tangent kernel."""
     pilot, is_apart, reading = first_outputs(model, [x], output, first)
     planned = Planned.of(pilot if pilot.ndim == 2 else pilot[:, None], parameters)
+    planned = planned.checked(parameters)
     found, all_are_apart, later = observed_values(model, x, output)
     refuse_reading(later, reading)
     refuse_mixed_rows(model, x, found, output, are_apart=is_apart and all_are_apart)

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
+from ._layout import LayoutMattersError
 from ._row_gradients import refuse_mixed_gradients
-from ._rows import Inputs, Output, n_rows, outputs, rows, said, values_of
+from ._rows import Inputs, Output, n_rows, outputs, rows, rows_at, said, values_of
 
 # So few rows are run one by one; of more of them so many, and all in parts.
 _FEW = 8
@@ -20,9 +20,54 @@ _FEWEST = 4
 
 
 def refuse_mixed_rows(
-    model: nn.Module, x: Inputs, whole: Tensor, output: Output, *, are_apart: bool = False
+    model: nn.Module,
+    x: Inputs,
+    whole: Tensor,
+    output: Output,
+    *,
+    are_apart: bool = False,
+    as_given: Inputs | None = None,
 ) -> None:
-    """Refuse a model whose output for one row depends on the other rows.
+    """Refuse a model whose output or gradient for one row depends on the other rows.
+
+    Args:
+        model: a module without wrappers.
+        x: a batch.
+        whole: its outputs, (n, c).
+        output: as for `outputs`.
+        are_apart: whether every operation was seen to keep the rows apart.
+        as_given: as for `refuse_other_alone`.
+
+    Raises:
+        InputError: as `refuse_other_alone`, or if gradients differ.
+        LayoutMattersError: as `refuse_other_alone`.
+    """
+    refuse_other_alone(model, x, whole, output, are_apart=are_apart, as_given=as_given)
+    if len(whole) < 2:
+        return
+    few = rows(x, 0, 2 if are_apart else _FEWEST)
+    _refuse_hidden(model, few, output, n_alone=1 if are_apart else n_rows(few))
+    if are_apart:
+        return
+    alone = [(i, i + 1) for i in range(n_rows(few))]
+    with torch.enable_grad():
+        try:
+            together = outputs(model, few, output)
+        except InputError:
+            return  # they were computed alone
+        _refuse_gradients(model, few, together, output, alone)
+
+
+def refuse_other_alone(
+    model: nn.Module,
+    x: Inputs,
+    whole: Tensor,
+    output: Output,
+    *,
+    are_apart: bool,
+    as_given: Inputs | None,
+) -> None:
+    """Refuse a model whose output for rows alone is another one than beside others.
 
     Where every operation keeps rows apart, one of them is computed alone, since its output may
     also depend on how many there are, or change from call to call; it is one from the middle,
@@ -38,26 +83,22 @@ def refuse_mixed_rows(
         whole: its outputs, (n, c).
         output: as for `outputs`.
         are_apart: whether every operation was seen to keep the rows apart.
+        as_given: the batch in the layout in which it was given, which is that of the rows that
+            are run alone; None if it is that of ``x``.
 
     Raises:
         InputError: if the two differ by more than rounding, or if an output is not finite.
+        LayoutMattersError: if a row differs because of its layout.
     """
-    whole = whole.detach()
-    if not torch.isfinite(whole).all():
-        bad = [int(i) for i in (~torch.isfinite(whole)).any(1).nonzero()[:3, 0]]
-        raise InputError(
-            f"The model's outputs are NaN or infinite, first in rows {bad}; there is no kernel of "
-            "a model that has diverged."
-        )
+    whole, as_given = whole.detach(), x if as_given is None else as_given
+    _refuse_infinite(whole)
     n = len(whole)
-    if n < 2:
-        return
     scale = max(float(whole.abs().max()), torch.finfo(whole.dtype).tiny)
-    middle = torch.tensor([(n - 1) // 2 | 1], device="cpu")
-    for index in [middle] if are_apart else _parts(n):
+    tolerance = 1e3 * torch.finfo(whole.dtype).eps * scale
+    for index in _parts(n, are_apart=are_apart, is_as_given=as_given is x):
         index = index.to(whole.device)
         try:
-            alone = values_of(model, _take(x, index), output)
+            alone = values_of(model, rows_at(as_given, index), output)
         except InputError as error:
             reason = error if error.__cause__ is None else said(error.__cause__)
             raise InputError(
@@ -66,24 +107,25 @@ def refuse_mixed_rows(
                 "is the batch."
             ) from error
         gap = float((alone - whole[index]).abs().max())
-        if gap > 1e3 * torch.finfo(whole.dtype).eps * scale:
+        if gap > tolerance:
+            laid = alone if as_given is x else values_of(model, rows_at(x, index), output)
+            if float((alone - laid).abs().max()) > tolerance:
+                raise LayoutMattersError
             _refuse_changing(model, x, whole, output)
             raise InputError(
                 f"The model's output for one row depends on the other rows (by {gap / scale:.1g} "
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
                 "give inputs whose first axis is the batch."
             )
-    few = rows(x, 0, 2 if are_apart else _FEWEST)
-    _refuse_hidden(model, few, output, n_alone=1 if are_apart else n_rows(few))
-    if are_apart:
-        return
-    alone = [(i, i + 1) for i in range(n_rows(few))]
-    with torch.enable_grad():
-        try:
-            together = outputs(model, few, output)
-        except InputError:
-            return  # they were computed alone
-        _refuse_gradients(model, few, together, output, alone)
+
+
+def _refuse_infinite(whole: Tensor) -> None:
+    if not torch.isfinite(whole).all():
+        bad = [int(i) for i in (~torch.isfinite(whole)).any(1).nonzero()[:3, 0]]
+        raise InputError(
+            f"The model's outputs are NaN or infinite, first in rows {bad}; there is no kernel of "
+            "a model that has diverged."
+        )
 
 
 def refuse_mixed_halves(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
@@ -189,8 +231,12 @@ def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output)
         )
 
 
-def _parts(n: int) -> list[Tensor]:
+def _parts(n: int, *, are_apart: bool, is_as_given: bool) -> list[Tensor]:
     """The rows that are run alone, together with those of the same part."""
+    if n < 2 and is_as_given:
+        return []
+    if are_apart or n < 2:
+        return [torch.tensor([min((n - 1) // 2 | 1, n - 1)], device="cpu")]
     if n <= _FEW:
         return list(torch.arange(n, device="cpu")[:, None])
     generator = torch.Generator().manual_seed(0)
@@ -198,9 +244,3 @@ def _parts(n: int) -> list[Tensor]:
     side = math.isqrt(n - 1) + 1
     lines = list(order.split(side))
     return [*lines, *(order[k::side] for k in range(side)), *order[:_FEW, None]]
-
-
-def _take(x: Inputs, index: Tensor) -> Inputs:
-    return pytree.tree_map(
-        lambda leaf: leaf[index.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, x
-    )

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
-from ._layout import has_images, laid_out
+from ._confirmed import is_confirmed
+from ._graph import has_code_of_a_user
+from ._layout import LayoutMattersError, WatchLayout, laid_out
 from ._memory import budget, keep_freed_memory
-from ._mixed_rows import refuse_mixed_rows, refuse_other_values
+from ._mixed_rows import refuse_mixed_rows, refuse_other_alone, refuse_other_values
 from ._model import (
     Chosen,
     parameter_dtype,
@@ -20,17 +22,19 @@ from ._model import (
     unchanged,
     unwrap,
 )
-from ._pilot import first_outputs
+from ._pilot import N_ROWS, first_outputs, pilot_rows
 from ._plan import Planned
 from ._row_axis import Reading
 from ._rows import (
     Inputs,
+    Observed,
     Output,
     n_rows,
     observed_values,
     require_device,
     rows,
     usable,
+    watched_values,
 )
 from ._state import FirstCall, refuse_reading
 from ._total import Total
@@ -124,20 +128,40 @@ class _Asked(NamedTuple):
     memory: float
 
 
+class _Rows(NamedTuple):
+    """The rows of a kernel, and the calls that were made before.
+
+    Attributes:
+        batches: one or two.
+        given: the same in the layout in which they were given.
+        first: looks for what the model's calls so far leave to later ones.
+        former: what was seen of each call; None for one of which nothing was.
+    """
+
+    batches: Sequence[Inputs]
+    given: Sequence[Inputs]
+    first: FirstCall
+    former: list[Reading | None]
+
+    def counts(self) -> list[int]:
+        """How many rows each batch has."""
+        return [n_rows(batch) for batch in self.batches]
+
+
 def _laid_out_kernel(asked: "_Asked", batches: Sequence[Inputs], first: FirstCall) -> Tensor:
     """The kernel, from images in the layout that takes the least time."""
-    model, output = asked.model, asked.output
-    if not has_images(model, batches):
-        return _kernel(asked, batches, first)
-    laid, readings = laid_out(model, batches, output)
+    laid = laid_out(asked.model, batches)
+    as_given = _Rows(batches, batches, first, [])
     if laid is not None:
         try:
-            return _kernel(asked, laid, first, readings)
+            return _kernel(asked, as_given._replace(batches=laid))
+        except LayoutMattersError:
+            pass
         except InputError as error:
             if error.__cause__ is None:
                 raise  # what a model keeps would be the same in a second attempt
             # Else PyTorch raised it, which may be of the layout.
-    return _kernel(asked, batches, first, readings)
+    return _kernel(asked, as_given)
 
 
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
@@ -148,71 +172,129 @@ def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) 
     return batches
 
 
-def _kernel(
-    asked: _Asked,
-    batches: Sequence[Inputs],
-    first: FirstCall,
-    earlier: Sequence[Reading | None] = (),
-) -> Tensor:
+class _Start(NamedTuple):
+    """What a few rows show.
+
+    Attributes:
+        planned: how each parameter is met.
+        is_vector: whether outputs are (n,).
+        is_apart: whether every operation was seen to keep the rows apart.
+        sizes: rows of a block, outputs at a time, outputs.
+    """
+
+    planned: Planned
+    is_vector: bool
+    is_apart: bool
+    sizes: tuple[int, int, int]
+
+
+def _start(asked: _Asked, of: _Rows) -> _Start:
+    """Run a few rows.
+
+    Raises:
+        LayoutMattersError: if the layout is another one than was given, and what the model
+            returns may depend on it.
+    """
+    model, output, parameters, traced, memory = asked
+    dtype, counts = parameter_dtype(parameters), of.counts()
+    watch = WatchLayout() if of.given is not of.batches else None
+    pilot, is_apart, reading = first_outputs(model, of.batches, output, of.first, watch)
+    refuse_reading(reading, *of.former)
+    of.former.append(reading)
+    if watch is not None and (watch.has_read or has_code_of_a_user(pilot)):
+        raise LayoutMattersError
+    is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
+    c = pilot.shape[1]
+    _refuse_large(counts[0], counts[-1], 1 if traced else c, dtype, memory)
+    planned = Planned.of(pilot, parameters)
+    of_row = bytes_per_row(pilot, parameters, planned.routes, dtype)
+    size, step = _sizes(of_row, memory / 4, max(counts), c, traced=traced)
+    return _Start(planned, is_vector, is_apart, (size, step, c))
+
+
+def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
     """The kernel.
 
     Args:
         asked: of what.
-        batches: one or two.
-        first: looks for what the model's calls so far leave to later ones.
-        earlier: what was seen of each call before these; None for one of which nothing was.
+        of: the rows.
+        is_quick: whether gradients may be compared with exact ones at the end, once for all.
+
+    Raises:
+        LayoutMattersError: as `_start`.
     """
-    model, output, parameters, traced, memory = asked
-    dtype = parameter_dtype(parameters)
-    counts = [n_rows(batch) for batch in batches]
-    pilot, pilot_is_apart, reading = first_outputs(model, batches, output, first)
-    refuse_reading(reading, *earlier)
-    former = [*earlier, reading]
-    is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
-    c = pilot.shape[1]
-    summed = traced or c == 1
-    _refuse_large(counts[0], counts[-1], 1 if summed else c, dtype, memory)
-    planned = Planned.of(pilot, parameters)
-    of_row = bytes_per_row(pilot, parameters, planned.routes, dtype)
-    del pilot
-    size, step = _sizes(of_row, memory / 4, max(counts), c, traced=traced)
+    model, output, parameters, traced, _ = asked
+    counts, start = of.counts(), _start(asked, of)
+    size, step, c = start.sizes
+    is_quick &= start.is_apart and counts[0] > N_ROWS and (size, step) == (max(counts), c)
+    planned = start.planned if is_quick else start.planned.checked(parameters)
     checked: list[Tensor] = []
 
-    def block(which: int, start: int) -> Block:
-        chosen = rows(batches[which], start, start + size)
-        made = make_block(model, chosen, output, parameters, planned, dtype)
-        refuse_reading(made.seen.reading, *former)
+    def block(which: int, begin: int) -> Block:
+        chosen = rows(of.batches[which], begin, begin + size)
+        made = make_block(model, chosen, output, parameters, planned, parameter_dtype(parameters))
+        refuse_reading(made.seen.reading, *of.former)
         if made.values.shape[1] != c:
             raise InputError(
                 f"The model returned {c} outputs for a row first and {made.values.shape[1]} later; "
                 "let their number depend neither on the rows nor on how often it was called."
             )
         if which < len(checked):
-            refuse_other_values(made.values, checked[which], start)
+            refuse_other_values(made.values, checked[which], begin)
         return made
 
     held: list[Block] = []
-    for which, batch in enumerate(batches):
-        if counts[which] <= size:
-            held.append(block(which, 0))
-            found, are_apart, _ = held[-1].seen
-        else:
-            found, are_apart, later = observed_values(model, batch, output)
-            refuse_reading(later, *former)
-            former.append(later)
-            # What is done only where gradients are recorded was seen in the pilot.
-            are_apart = are_apart and pilot_is_apart
-        refuse_mixed_rows(model, batch, found, output, are_apart=are_apart)
-        checked.append(found.detach())
-    if len(held) == len(batches):
-        result = _piece(held[0], held[-1], step, traced=summed)
+    for which, count in enumerate(counts):
+        held += [block(which, 0)] if count <= size else []
+        seen = held[-1].seen if count <= size else _seen(asked, of, which, start)
+        _refuse_mixed(asked, of, which, seen, is_compared=is_quick and which == 0)
+        checked.append(seen.values.detach())
+    if is_quick and not is_confirmed(held[0], planned.probe, pilot_rows(counts[0])):
+        held.clear()
+        return _kernel(asked, of, is_quick=False)
+    if len(held) == len(counts):
+        result = _piece(held[0], held[-1], step, traced=traced or c == 1)
     else:
         del held
-        result = _by_blocks(block, counts, (size, step, c), traced=summed)
-    _refuse_infinite(result if summed else result.permute(0, 2, 1, 3))
-    if summed:
-        return result if traced or is_vector else result[:, :, None, None]
-    return result.permute(0, 2, 1, 3)
+        result = _by_blocks(block, counts, start.sizes, traced=traced or c == 1)
+    return _arranged(result, start, traced=traced)
+
+
+def _seen(asked: _Asked, of: _Rows, which: int, start: _Start) -> Observed:
+    """The outputs of a batch that is too large for a block, without their graph."""
+    seen = observed_values(asked.model, of.batches[which], asked.output)
+    refuse_reading(seen.reading, *of.former)
+    of.former.append(seen.reading)
+    # What is done only where gradients are recorded was seen in the first rows.
+    return seen._replace(are_apart=seen.are_apart and start.is_apart)
+
+
+def _refuse_mixed(
+    asked: _Asked, of: _Rows, which: int, seen: Observed, *, is_compared: bool
+) -> None:
+    """Refuse a model that mixes the rows of a batch, or keeps something of them.
+
+    Args:
+        asked: of what.
+        of: the rows.
+        which: of the batches.
+        seen: of a call with all its rows.
+        is_compared: whether gradients of these rows are compared later, if they are apart.
+    """
+    (model, output, *_), batch, apart = asked, of.batches[which], seen.are_apart
+    refuse = refuse_other_alone if is_compared and apart else refuse_mixed_rows
+    refuse(model, batch, seen.values, output, are_apart=apart, as_given=of.given[which])
+    if not apart:  # a call after this one may read what this one has kept
+        _, after = watched_values(model, rows(batch, 0, 1), output)
+        refuse_reading(after, *of.former, seen.reading)
+
+
+def _arranged(result: Tensor, start: _Start, *, traced: bool) -> Tensor:
+    """The kernel with the axes that were asked for."""
+    if not traced and start.sizes[2] > 1:
+        result = result.permute(0, 2, 1, 3)
+    _refuse_infinite(result)
+    return result if result.ndim == 4 or traced or start.is_vector else result[:, :, None, None]
 
 
 def _sizes(

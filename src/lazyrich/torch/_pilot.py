@@ -1,19 +1,35 @@
 """The first rows of a batch, whose outputs say how each parameter is met."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from torch import nn
 
+from ._layout import WatchLayout
 from ._mixed_rows import refuse_mixed_rows
-from ._rows import Inputs, Observed, Output, observed_outputs, rows, values_of
+from ._rows import Inputs, Observed, Output, n_rows, observed_outputs, rows_at, values_of
 from ._state import FirstCall
 
 # Rows on which a plan is made and checked.
 N_ROWS = 2
 
 
+def pilot_rows(n: int) -> list[int]:
+    """The first rows of n that are run: the first one, and one from the middle.
+
+    In the batch, the second has another place and other neighbours than among these two, on
+    which its output may depend; of few rows they are the first two.
+    """
+    middle = (n - 1) // 2 | 1
+    return [0, middle] if middle > 1 else list(range(min(n, N_ROWS)))
+
+
 def first_outputs(
-    model: nn.Module, batches: Sequence[Inputs], output: Output, first: FirstCall
+    model: nn.Module,
+    batches: Sequence[Inputs],
+    output: Output,
+    first: FirstCall,
+    watch: WatchLayout | None = None,
 ) -> Observed:
     """The outputs of the first rows, with their graph, and what was seen of the call.
 
@@ -22,11 +38,13 @@ def first_outputs(
         batches: of rows.
         output: as for `ntk`.
         first: looks for what this call and those before it leave to later ones.
+        watch: notices whether this call reads the layout of a value.
     """
-    few = rows(batches[0], 0, N_ROWS)
+    few = rows_at(batches[0], pilot_rows(n_rows(batches[0])))
     try:
         # Observed as the blocks are, since PyTorch chooses other operations then.
-        found = observed_outputs(model, few, output, as_given=True)
+        with watch or nullcontext():
+            found = observed_outputs(model, few, output, as_given=True)
     except Exception:
         # An error is reported for all rows rather than for these, if it occurs there too.
         for batch in batches:

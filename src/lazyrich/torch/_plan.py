@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._graph import Graph, Node, edge, gradients, node_name, value_shape
+from ._graph import Graph, Node, edge, node_name, value_shape
+from ._random_cotangents import Probe, is_close
 from ._sites import Product, Site, Sum, site
 
 # A value computed from parameters alone (a normalised weight, an embedding of positions)
@@ -74,17 +75,31 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter], graph: Graph) 
     Returns:
         A route for each name.
     """
-    probe = _Probe(outputs)
+    probe = Probe(outputs)
+    routes = _followed(graph, parameters, probe)
+    return {
+        name: _added_up(route, probe, parameters[name], probe.exact[name])
+        for name, route in routes.items()
+    }
+
+
+def _followed(
+    graph: Graph, parameters: Mapping[str, nn.Parameter], probe: Probe
+) -> dict[str, Route]:
+    """Routes, of which it is not known whether the gradients that follow are right."""
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
     second = [r.node for node in first for r in graph.readers(node)]
-    of_parameters = probe.compute(dict.fromkeys(first + second), parameters.values())
-    routes = {name: follow(graph, p, probe.rows_first) for name, p in parameters.items()}
-    for (name, route), exact in zip(routes.items(), of_parameters, strict=True):
-        if route.meetings:
-            found = sum(_total(m, probe, parameters[name]) for m in route.meetings)
-            if exact is None or not _is_close(found, exact):
-                routes[name] = Route(reason="its sites do not add up to its gradient")
-    return routes
+    probe.compute(dict.fromkeys(first + second), parameters)
+    return {name: follow(graph, p, probe.rows_first) for name, p in parameters.items()}
+
+
+def _added_up(route: Route, probe: Probe, parameter: nn.Parameter, exact: Tensor | None) -> Route:
+    """A route; the Jacobian in its place if the gradient that follows from it is not exact."""
+    if route.meetings:
+        found = sum(_total(m, probe, parameter) for m in route.meetings)
+        if exact is None or not is_close(found, exact):
+            return Route(reason="its sites do not add up to its gradient")
+    return route
 
 
 def require_graph(outputs: Tensor) -> Graph:
@@ -133,21 +148,40 @@ class Operations:
 
 
 class Planned(NamedTuple):
-    """A plan that was made and checked on a few rows.
+    """A plan that was made on a few rows.
 
     Attributes:
         routes: by parameter, what `plan` found.
         operations: those of the few rows.
+        probe: gradients of the few rows; None once the plan is checked.
     """
 
     routes: dict[str, Route]
     operations: Operations
+    probe: Probe | None
 
     @classmethod
+    @torch.no_grad()
     def of(cls, outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> "Planned":
-        """The plan of a few rows, from their outputs with the graph."""
-        graph = require_graph(outputs)
-        return cls(plan(outputs, parameters, graph), Operations.of(graph, len(outputs)))
+        """The plan of a few rows, from their outputs with the graph.
+
+        Gradients that follow from it are still to be compared with exact ones: by `checked`, or
+        those of all rows by `is_confirmed`.
+        """
+        graph, probe = require_graph(outputs), Probe(outputs)
+        routes = _followed(graph, parameters, probe)
+        return cls(routes, Operations.of(graph, len(outputs)), probe)
+
+    @torch.no_grad()
+    def checked(self, parameters: Mapping[str, nn.Parameter]) -> "Planned":
+        """The plan in which gradients of the few rows are exact, as in `plan`."""
+        probe = self.probe
+        assert probe is not None  # the plan has not been checked
+        routes = {
+            name: _added_up(route, probe, parameters[name], probe.exact[name])
+            for name, route in self.routes.items()
+        }
+        return self._replace(routes=routes, probe=None)
 
 
 @torch.no_grad()
@@ -182,72 +216,12 @@ def replan(
                 return plan(outputs, parameters, graph)
     if not are_apart or not planned.operations.is_same(Operations.of(graph, len(outputs))):
         # Where rows stand inside may follow from their values and from how many there are.
-        probe = _Probe(outputs)
+        probe = Probe(outputs)
         met = [m for route in again.values() for m in route.meetings]
         probe.compute(dict.fromkeys(m.site.node for m in met))
         if any(probe.rows_first(m.site) != m.rows_first for m in met):
             return plan(outputs, parameters, graph)
     return again
-
-
-class _Probe:
-    """Gradients at nodes for random cotangents, and for the same with every row scaled.
-
-    Since rows do not mix, an entry of a gradient that belongs to a row is scaled by that
-    row's factor: this tells which entries belong to which row.
-    """
-
-    def __init__(self, outputs: Tensor) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.outputs, self.n = outputs, len(outputs)
-        self.scales = (1 + torch.rand(self.n, generator=generator, device="cpu")).to(outputs)
-        drawn = torch.randn(outputs.shape, generator=generator, device="cpu")
-        self.cotangent = drawn.to(outputs)
-        self._plain: dict[Node, Tensor | None] = {}
-        self._scaled: dict[Node, Tensor | None] = {}
-
-    def compute(
-        self, nodes: Iterable[Node], parameters: Collection[nn.Parameter] = ()
-    ) -> list[Tensor | None]:
-        """Compute both gradients at several nodes in one backward pass each.
-
-        Returns:
-            The first of the two at parameters.
-        """
-        new = [node for node in nodes if node not in self._plain]
-        if not new and not parameters:
-            return []
-        edges = [edge(node) for node in new]
-        scaled = self.cotangent * self.scales[:, None]
-        arrived = gradients(self.outputs, [*edges, *parameters], self.cotangent)
-        self._plain |= dict(zip(new, arrived, strict=False))
-        self._scaled |= dict(zip(new, gradients(self.outputs, edges, scaled), strict=True))
-        return arrived[len(new) :]
-
-    def at(self, node: Node) -> Tensor | None:
-        self.compute([node])
-        return self._plain[node]
-
-    def rows_first(self, one: Site) -> bool | None:
-        """The layout of a site's rows; None if its leading axis is not made of rows."""
-        plain = self.at(one.node)
-        scaled = self._scaled[one.node]
-        if plain is None or scaled is None:
-            return None
-        make = one.cotangent if isinstance(one, Product) else one.gradient
-        before, after = make(plain).flatten(1), make(scaled).flatten(1)
-        n_positions, rest = divmod(len(before), self.n)
-        if rest or not n_positions:
-            return None
-        tolerance = torch.finfo(self.outputs.dtype).eps ** 0.5
-        for rows_first in (True, False):
-            scales = self.scales.repeat_interleave(n_positions)
-            if not rows_first:
-                scales = self.scales.repeat(n_positions)
-            gap = (after - scales[:, None] * before).norm()
-            if bool(gap <= tolerance * before.norm()):
-                return rows_first
-        return None
 
 
 def follow(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]) -> Route:
@@ -302,14 +276,14 @@ def _describe(meetings: list[Meeting]) -> str:
     return " and ".join(sorted(kinds)) + times + (", through other operations" if derived else "")
 
 
-def _total(meeting: Meeting, probe: _Probe, parameter: nn.Parameter) -> Tensor | float:
+def _total(meeting: Meeting, probe: Probe, parameter: nn.Parameter) -> Tensor | float:
     """The gradient summed over rows that follows from one site."""
     g = probe.at(meeting.site.node)
     if g is None:
         return 0.0
     one = meeting.site
     if isinstance(one, Sum):
-        total = one.gradient(g).double().sum((0, 1))
+        total = one.gradient(g).sum((0, 1), dtype=torch.float64)
     else:
         total = _product_total(one, g, parameter, meeting)
     return pull_back(meeting, total[None], parameter)[0]
@@ -366,12 +340,3 @@ def _pulled_through(node: Node, cotangents: Tensor, parameter: nn.Parameter) -> 
             warnings.simplefilter("ignore")
             return pulled(cotangents, is_grads_batched=True)
     return torch.stack([pulled(one) for one in cotangents])
-
-
-def _is_close(found: Tensor | float, exact: Tensor) -> bool:
-    if not isinstance(found, Tensor):
-        return not bool(exact.any())
-    tolerance = 50 * torch.finfo(exact.dtype).eps ** 0.75
-    exact = exact.double()
-    gap = (found.double() - exact).norm()
-    return bool(gap <= tolerance * exact.norm()) or bool(gap == 0)

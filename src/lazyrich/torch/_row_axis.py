@@ -7,7 +7,6 @@ neither a parameter or a buffer nor made by an operation of the call may hold an
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import TypeVar
 
@@ -145,10 +144,6 @@ class Reading(TorchDispatchMode):
         made = former._of_rows.keys() - former._inputs
         return not made.isdisjoint(self._found)
 
-    def _is_known(self, one: Tensor) -> bool:
-        noted = (self._of_rows, self._made, self._given)
-        return any(_is_noted(of, one) for of in noted) or one.ndim == 0 or one.numel() == 0
-
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """No: to skip it PyTorch would import its compiler first, which takes a second."""
@@ -170,8 +165,15 @@ class Reading(TorchDispatchMode):
         name, given, results = _name(func), _tensors(args, *kwargs.values()), _tensors(made)
         if name.startswith("_scaled_dot_product"):
             results = results[:2]  # the others are states of the random numbers of dropout
-        of_rows = [one for one in given if _is_noted(self._of_rows, one)]
-        unknown = [one for one in given if not self._is_known(one)]
+        of_rows, rest, unknown = [], [], []
+        for one in given:
+            memory = _memory(one)
+            if memory is None or memory in self._of_rows:
+                of_rows.append(one)
+                continue
+            rest.append(one)
+            if memory not in self._made and memory not in self._given and one.ndim and one.numel():
+                unknown.append(one)  # nothing is known of what it holds
         is_of_rows = bool(of_rows) and name not in _OF_NOTHING
         for one in unknown:
             _note(self._found, one)
@@ -181,7 +183,6 @@ class Reading(TorchDispatchMode):
             self.is_kept = False  # the backward pass may read other values
         elif self.is_kept and is_of_rows:
             is_made = results and all(self._has_rows(one) for one in results if one.numel())
-            rest = [one for one in given if not any(one is other for other in of_rows)]
             tensors = (of_rows, rest, results)
             self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, tensors)
         elif self.is_kept:
@@ -232,7 +233,7 @@ def _tensors(*trees: PyTree) -> list[Tensor]:
     for tree in trees:
         if isinstance(tree, Tensor):
             found.append(tree)
-        elif isinstance(tree, list | tuple):
+        elif isinstance(tree, list | tuple) and tree and not isinstance(tree[0], int):
             found += _tensors(*tree)
     return found
 
@@ -254,17 +255,23 @@ def _is_mutable(func: OpOverload) -> bool:
 
 
 def _note(of: dict[int, StorageWeakRef], one: Tensor) -> None:
-    with suppress(NotImplementedError):
-        # Not of a sparse tensor, whose operations are not known either.
-        reference = StorageWeakRef(one.untyped_storage())
-        of[reference.cdata] = reference
+    memory = _memory(one)
+    # Not of a sparse tensor, whose operations are not known either.
+    if memory is not None and memory not in of:
+        of[memory] = StorageWeakRef(one.untyped_storage())
 
 
 def _is_noted(of: dict[int, StorageWeakRef], one: Tensor) -> bool:
+    memory = _memory(one)
+    return memory is None or memory in of
+
+
+def _memory(one: Tensor) -> int | None:
+    """The name of a tensor's memory; None of one without."""
     try:
-        return one.untyped_storage()._cdata in of
+        return one.untyped_storage()._cdata
     except NotImplementedError:
-        return True
+        return None
 
 
 def _is_shared(one: Tensor, ndim: int) -> bool:

@@ -1,6 +1,6 @@
 """The model as a function of a batch, with one row of outputs per row of inputs."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -93,6 +93,14 @@ def own(x: Inputs) -> Inputs:
 def rows(x: Inputs, start: int, stop: int) -> Inputs:
     """Some rows of a batch, of every tensor in it."""
     return pytree.tree_map(lambda leaf: leaf[start:stop] if isinstance(leaf, Tensor) else leaf, x)
+
+
+def rows_at(x: Inputs, index: Tensor | Sequence[int]) -> Inputs:
+    """Rows of a batch by their numbers, of every tensor in it, laid out as they are there."""
+    chosen = torch.as_tensor(index, device="cpu")
+    return pytree.tree_map(
+        lambda leaf: leaf[chosen.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, x
+    )
 
 
 def require_device(x: Inputs, parameters: dict[str, nn.Parameter], name: str = "x") -> None:

@@ -256,8 +256,8 @@ def _batch_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     mean = node._saved_running_mean.reshape(broadcast)
     eps = node._saved_eps if hasattr(node, "_saved_eps") else node._saved_epsilon  # on CUDA
     deviation = (node._saved_running_var + eps).sqrt().reshape(broadcast)
-    normalized = (node._saved_input - mean) / deviation
-    return Sum(node, lambda g: _positions(g * normalized))
+    centred, deviation = node._saved_input - mean, deviation.reshape(-1)
+    return Sum(node, lambda g: _positions(g * centred) / deviation)
 
 
 def _group_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
