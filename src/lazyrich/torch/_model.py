@@ -17,6 +17,7 @@ from ._float32 import full_float32
 from ._held import held
 from ._kept import ON_COPIES, Kept
 from ._random_numbers import kept_random_numbers
+from ._shared_memory import Memo, keep_shared
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""
@@ -186,7 +187,7 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
     """
     _refuse_without_shape({**dict(model.named_parameters()), **dict(model.named_buffers())})
     found = held(model)
-    memo: dict[int, object] = {}
+    memo: Memo = {}
     for _, _, value in found.places:
         if isinstance(value, Tensor) and _is_constant(value) and id(value) not in memo:
             copied = memo[id(value)] = value.detach().clone()
@@ -196,8 +197,10 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
         values = container.values() if isinstance(container, dict) else container
         memo |= {id(one): one for one in values if isinstance(one, _SHARED)}
     try:
+        alive = keep_shared(model, found, memo)
         with torch.no_grad():  # of a scripted module the copies would have a graph
             copied = copy.deepcopy(model, memo)
+            del alive
             for p, original in zip(copied.parameters(), model.parameters(), strict=True):
                 p.requires_grad_(original.requires_grad)
         return copied
