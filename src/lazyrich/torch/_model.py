@@ -240,7 +240,7 @@ def unchanged(model: nn.Module) -> Generator[Kept]:
         stack.enter_context(kept_random_numbers(model, kept.state.generators))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(_plain_attention())
+        stack.enter_context(plain_attention())
         stack.enter_context(full_float32())
         stack.enter_context(_not_compiled())
         for kind in {p.device.type for p in parameters} | {"cpu"}:
@@ -271,7 +271,7 @@ def _not_compiled() -> Generator[None]:
 
 
 @contextmanager
-def _plain_attention() -> Generator[None]:
+def plain_attention() -> Generator[None]:
     """Without the fast path of ``nn.TransformerEncoder``, which is taken where no gradient is.
 
     With a padding mask its outputs at padded places are other than those with a gradient.
