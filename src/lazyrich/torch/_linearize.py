@@ -293,7 +293,8 @@ def linearize(model: nn.Module, *, output: Output = None) -> LinearizedModule:
         InputError: if nothing is trainable. Of a call: if the module cannot take the arguments.
             Of its first call: if outputs or gradients change from call to call, if the module
             writes to its parameters, makes or replaces some, or reads some that are held
-            elsewhere, if an operation has no second derivative, or if activations are
+            elsewhere, if a copy of it is another function or uses its tensors, as where a hook
+            holds them, if an operation has no second derivative, or if activations are
             checkpointed.
 
     Example:

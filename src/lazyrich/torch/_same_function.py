@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from jaxtyping import PyTree
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
@@ -22,10 +23,10 @@ from ._model import ONE_AT_A_TIME, copy_of, plain_attention
 from ._random_numbers import kept_random_numbers
 from ._rows import is_transformed
 from ._touching import call_touching
-from ._trial import Given, another, refuse_other_parameters
+from ._trial import another, refuse_other_parameters
 
-Call: TypeAlias = Callable[[nn.Module, Given], Tensor]
-"""What a module returns for arguments, as a tensor."""
+Call: TypeAlias = Callable[[nn.Module, PyTree], Tensor]
+"""What a module returns for arguments in some form, as a tensor."""
 
 _HOLDS = (
     "a function that stands in for a method, a hook, a class or an object with __slots__ holds it; "
@@ -48,7 +49,7 @@ _MOST_ROUNDING = 0.03
 class Tried(NamedTuple):
     """Arguments, and what a model returned for them."""
 
-    given: Given
+    given: PyTree
     value: Tensor
 
 
@@ -76,7 +77,7 @@ class Original:
     def __reduce__(self) -> tuple[type["Original"], tuple[()]]:
         return Original, ()
 
-    def compare(self, other: nn.Module, given: Given, call: Call) -> None:
+    def compare(self, other: nn.Module, given: PyTree, call: Call) -> None:
         """Refuse a copy that is another function; once, outside of transformations.
 
         Args:
@@ -113,7 +114,7 @@ def left_as_it_was(model: nn.Module | None) -> Generator[None]:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def refuse_another_function(
-    original: nn.Module, other: nn.Module | None, given: Given, call: Call
+    original: nn.Module, other: nn.Module | None, given: PyTree, call: Call
 ) -> list[Tensor | np.ndarray] | None:
     """Refuse a copy of a model that is not the function that the model is.
 
@@ -215,7 +216,7 @@ class _Compared:
 
 
 def _tried(
-    state: KeptState, given: Given, call: Call
+    state: KeptState, given: PyTree, call: Call
 ) -> tuple[list[Tried], list[Tensor | np.ndarray]]:
     """What a model returns for arguments and for others of their shapes, and what it writes to."""
     found, written = [], []
@@ -248,13 +249,13 @@ def _is_at(other: nn.Module, original: nn.Module) -> bool:
     )
 
 
-def _moved(given: Given, other: nn.Module, original: nn.Module) -> Given:
+def _moved(given: PyTree, other: nn.Module, original: nn.Module) -> PyTree:
     """Arguments of a copy, on the device and in the precision of the original."""
     here, there = (next(m.parameters(), None) for m in (other, original))
     if here is None or there is None:
         return given
 
-    def moved(leaf: object) -> object:
+    def moved(leaf: PyTree) -> PyTree:
         if not isinstance(leaf, Tensor):
             return leaf
         is_alike = leaf.is_floating_point() and leaf.dtype == here.dtype

@@ -1,7 +1,7 @@
 """Memory that several tensors and arrays of a model share, which their copies share likewise."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -49,6 +49,33 @@ class Span(NamedTuple):
         except (NotImplementedError, RuntimeError, ValueError):  # sparse, nested, or not real
             return None
         return cls(start, start + n, storage) if start and n else None
+
+
+class Region(NamedTuple):
+    """Memory without gaps, and the tensors and arrays that are there.
+
+    Attributes:
+        start: its first address.
+        stop: the address after its last one.
+        values: what has the memory, or a part of it.
+    """
+
+    start: int
+    stop: int
+    values: list[Tensor | np.ndarray]
+
+
+def regions(values: Iterable[Tensor | np.ndarray]) -> list[Region]:
+    """The memory of tensors and arrays, in the order of addresses; what overlaps is together."""
+    found: list[Region] = []
+    spans = [(span, value) for value in values if (span := Span.of(value)) is not None]
+    for span, value in sorted(spans, key=lambda one: one[0][:2]):
+        if found and span.start < found[-1].stop:
+            start, stop, there = found.pop()
+            found.append(Region(start, max(stop, span.stop), [*there, value]))
+        else:
+            found.append(Region(span.start, span.stop, [value]))
+    return found
 
 
 def keep_shared(model: nn.Module, found: Held, memo: Memo) -> list[object]:

@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ._shared_memory import Span
+from ._shared_memory import Span, regions
 
 
 class Touching(TorchDispatchMode):
@@ -23,20 +23,12 @@ class Touching(TorchDispatchMode):
 
     def __init__(self, values: Iterable[Tensor | np.ndarray]) -> None:
         super().__init__()
-        self._regions: list[tuple[int, int, list[Tensor | np.ndarray]]] = []
-        self._touched: set[int] = set()
-        found = [(span, value) for value in values if (span := Span.of(value)) is not None]
-        for span, value in sorted(found, key=lambda one: one[0][:2]):
-            if self._regions and span.start < self._regions[-1][1]:
-                start, stop, there = self._regions.pop()
-                self._regions.append((start, max(stop, span.stop), [*there, value]))
-            else:
-                self._regions.append((span.start, span.stop, [value]))
-        self._starts = [start for start, _, _ in self._regions]
+        self._regions, self._touched = regions(values), set[int]()
+        self._starts = [region.start for region in self._regions]
 
     def touched(self) -> list[Tensor | np.ndarray]:
         """The tensors and arrays whose memory was read or written."""
-        return [value for k in sorted(self._touched) for value in self._regions[k][2]]
+        return [value for k in sorted(self._touched) for value in self._regions[k].values]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -58,7 +50,7 @@ class Touching(TorchDispatchMode):
         if span is None:
             return
         k = bisect_right(self._starts, span.start) - 1
-        if k >= 0 and span.start < self._regions[k][1]:
+        if k >= 0 and span.start < self._regions[k].stop:
             self._touched.add(k)
         if k + 1 < len(self._starts) and self._starts[k + 1] < span.stop:
             self._touched.add(k + 1)

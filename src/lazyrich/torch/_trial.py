@@ -231,7 +231,7 @@ def copied(given: Given) -> Given:
     return pytree.tree_map(one, given)
 
 
-def another(given: Given) -> Given:
+def another(given: PyTree) -> PyTree:
     """Other arguments of the same shapes and types."""
 
     def of(leaf: PyTree) -> PyTree:
