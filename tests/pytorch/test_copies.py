@@ -218,3 +218,15 @@ def test_a_copy_in_another_precision_is_compared_too():
     linearized = lzt.linearize(torch_holders.closure(torch.float32)).double()
     with pytest.raises(lzt.InputError, match="still uses a tensor of the original"):
         linearized(batches(5)[0])
+
+
+def test_checkpoints_of_arrays_and_of_lists():
+    torch.manual_seed(0)
+    model, x = torch_holders.Explicit(), batches(6)[0]
+    start = {key: 0.7 * p.detach() for key, p in model.named_parameters()}
+    wanted = lzt.diagnose(model, before=start, x=x).to_dict()
+    arrays = {key: p.numpy() for key, p in start.items()}
+    assert lzt.diagnose(model, before=arrays, x=x).to_dict() == wanted
+    lists = {key: p.tolist() for key, p in start.items()}
+    with pytest.raises(lzt.InputError, match=r"a list for the parameter 'layer\.weight'"):
+        lzt.diagnose(model, before=lists, x=x)
