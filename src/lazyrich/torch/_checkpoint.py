@@ -5,6 +5,7 @@ import os
 import pickle
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,8 +34,8 @@ def read_checkpoint(checkpoint: Checkpoint, model: nn.Module, name: str) -> dict
     Raises:
         InputError: if it cannot be read, does not fit the model or is not finite.
     """
-    state = _state(checkpoint, name)
     wanted = trainable_parameters(model)
+    state = _state(checkpoint, name, set(wanted))
     state = _without_prefix(state, set(wanted))
     missing = [key for key in wanted if key not in state]
     if missing:
@@ -67,7 +68,7 @@ def read_checkpoint(checkpoint: Checkpoint, model: nn.Module, name: str) -> dict
     return {key: state[key].detach().clone() for key in wanted}
 
 
-def _state(checkpoint: Checkpoint, name: str) -> dict[str, Tensor]:
+def _state(checkpoint: Checkpoint, name: str, wanted: set[str]) -> dict[str, Tensor]:
     if isinstance(checkpoint, nn.Module):
         return dict(unwrap(checkpoint).named_parameters())
     if isinstance(checkpoint, str | os.PathLike):
@@ -79,6 +80,14 @@ def _state(checkpoint: Checkpoint, name: str) -> dict[str, Tensor]:
     tensors = {}
     if isinstance(checkpoint, Mapping):
         tensors = {str(k): v for k, v in checkpoint.items() if isinstance(v, Tensor)}
+        for key, value in checkpoint.items():
+            if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+                tensors[str(key)] = torch.as_tensor(value, device="cpu")
+            elif isinstance(value, list | tuple | float | int) and str(key) in wanted:
+                raise InputError(
+                    f"{name} holds a {type(value).__name__} for the parameter {str(key)!r}; give a "
+                    "tensor or an array."
+                )
     if not tensors:
         raise InputError(
             f"{name} is a {type(checkpoint).__name__} without parameters; give the path of a file "

@@ -106,6 +106,18 @@ class KeptState:
             not _is_same_array(now, then) for now, then in self.arrays
         )
 
+    def written(self) -> list[Tensor | np.ndarray]:
+        """Tensors and arrays that were written to, or have been replaced by others."""
+        found = [one.tensor for one in self.tensors if one.is_written()]
+        found += [now for now, then in self.arrays if not _is_same_array(now, then)]
+        for now, then in self.containers:
+            if not _are_identical(now, then):
+                values = (then.values(), now.values()) if isinstance(then, dict) else (then, now)
+                held_now = {id(one) for one in values[1]}
+                former = (one for one in values[0] if id(one) not in held_now)
+                found += [one for one in former if isinstance(one, Tensor | np.ndarray)]
+        return found
+
     def restore(self) -> None:
         """Make everything what it was."""
         for filled in filter(None, self.empty):
@@ -119,6 +131,11 @@ class KeptState:
         for now, then in self.arrays:
             if not _is_same_array(now, then):
                 now[...] = then
+
+    def writes_to_fixed(self) -> bool:
+        """Whether something was written to that no copy can stand in for."""
+        copies = self._copies()
+        return any(one.is_written() and id(one.tensor) not in copies for one in self.tensors)
 
     @contextmanager
     def on_copies(self) -> Generator[None]:
@@ -155,9 +172,9 @@ class KeptState:
                 memories[name] = one.tensor.untyped_storage().clone()
             t = one.tensor.detach()
             empty = torch.empty(0, dtype=t.dtype, device=t.device)
-            copies[id(one.tensor)] = empty.set_(
-                memories[name], t.storage_offset(), t.shape, t.stride()
-            )
+            made = empty.set_(memories[name], t.storage_offset(), t.shape, t.stride())
+            made = made.conj() if t.is_conj() else made
+            copies[id(one.tensor)] = torch._neg_view(made) if t.is_neg() else made
         return copies
 
 
@@ -186,7 +203,7 @@ class _KeptTensor:
 
     def is_replaceable(self) -> bool:
         """Whether a plain tensor in other memory can stand in for it."""
-        return self.data is not None and not (self.data.is_conj() or self.data.is_neg())
+        return self.data is not None
 
     def shares_with(self, arrays: Iterable[tuple[int, int]]) -> bool:
         """Whether its memory is that of an array, of which addresses and bytes are given."""

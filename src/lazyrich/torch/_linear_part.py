@@ -1,7 +1,7 @@
 """How far a module is from its linearization, by central differences."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -12,8 +12,13 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 from lazyrich.diagnosis import LinearPart
 
+from ._held import held
 from ._model import copy_of
-from ._rows import Inputs, Output, values_of
+from ._rows import Inputs, Output, outputs, values_of
+from ._same_function import refuse_another_function
+from ._shared_memory import regions
+from ._touching import call_touching
+from ._trial import refuse_constants
 
 _STEPS = (0.01, 0.03)
 """Of the central difference along θ − θ₀, as parts of it."""
@@ -36,15 +41,19 @@ def linear_part(
         dtype: in which everything is computed.
 
     Raises:
-        InputError: if outputs on the way are not finite.
+        InputError: if outputs on the way are not finite, if a copy of the model is another
+            function, or if it cannot be converted.
     """
     # A copy, and not torch.func.functional_call, which breaks a layer that is used twice.
-    other = copy_of(model).eval()
-    other._apply(lambda t: _in_precision(t, dtype))
+    constants: list[Tensor] = []
+    other = copy_of(model, constants).eval()
+    refuse_another_function(model, other, x, lambda m, given: outputs(m, given, output))
+    refuse_constants(lambda: values_of(other, x, output), constants)
+    x = pytree.tree_map(lambda leaf: _in_precision(leaf, dtype), x)
+    _convert(other, dtype, lambda: values_of(other, x, output))
     now = {name: p.detach().clone() for name, p in other.named_parameters()}
     now = {name: p for name, p in now.items() if name in reference}
     start = {name: reference[name].to(p) for name, p in now.items()}
-    x = pytree.tree_map(lambda leaf: _in_precision(leaf, dtype), x)
 
     def at(part: float) -> np.ndarray:
         for name, p in other.named_parameters():
@@ -81,6 +90,43 @@ def _first_scale(start: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> floa
         for of in ([p for p, _ in changes], [change for _, change in changes])
     )
     return min(1.0, (length or 1.0) / moved) if moved else 1.0
+
+
+_SEPARATED = (
+    "The model keeps a tensor or an array that has memory of one of its parameters or buffers, and "
+    "that does not follow it to another precision; compute it in each call, or give the model in "
+    "double precision."
+)
+
+
+def _convert(model: nn.Module, dtype: torch.dtype, call: Callable[[], Tensor]) -> None:
+    """Convert parameters and buffers to a precision.
+
+    Args:
+        model: whose they are.
+        dtype: the precision.
+        call: of the model, after it was converted.
+
+    Raises:
+        InputError: if something else has memory of one of them, which it would not have afterwards.
+    """
+    parameters = {id(p) for p in model.parameters()}
+    mine = [*model.parameters(), *model.buffers()]
+    converted = {id(one): one for one in mine if _in_precision(one, dtype) is not one}
+    if not converted:
+        return
+    every = {id(one): one for one in [*mine, *(place.value for place in held(model).places)]}
+    for region in regions(every.values()):
+        there = {id(one) for one in region.values}
+        # Parameters of one region, as those of recurrent layers on a GPU, do not overlap.
+        if len(there) > 1 and there & converted.keys() and not there <= parameters:
+            raise InputError(_SEPARATED)
+    former = [one.detach() for one in converted.values()]
+    for one in {id(one): one for one in model.buffers()}.values():
+        one.data = _in_precision(one.data, dtype)  # also for whatever else holds the buffer
+    model._apply(lambda t: _in_precision(t, dtype))
+    if call_touching(call, former)[1]:  # held by what is not searched, such as a function
+        raise InputError(_SEPARATED)
 
 
 def _in_precision(value: PyTree, dtype: torch.dtype) -> PyTree:

@@ -17,8 +17,9 @@ from ._kept import Kept, KeptState
 from ._model import ONE_AT_A_TIME, trainable_parameters, unwrap
 from ._random_numbers import kept_random_numbers
 from ._rows import Output, chosen_output, is_transformed, own, require_device, taken
+from ._same_function import Original, left_as_it_was
 from ._scale import frozen_copy
-from ._trial import Given, Tried, refuse_constants, refuse_no_function
+from ._trial import Given, Tried, copied, refuse_constants, refuse_inseparable, refuse_no_function
 
 _CHECKPOINTED = (
     "The model computes activations again in its backward pass (torch.utils.checkpoint), when the "
@@ -70,6 +71,8 @@ class LinearizedModule(nn.Module):
         self.way = "double backward" if _has_padding(self.initial) else "jvp"
         # Whether a call changes attributes or buffers; None before the first.
         self._is_changing: bool | None = None
+        # Until the copy has been compared with it.
+        self._original = Original(model)
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The linearized outputs of a batch."""
@@ -92,7 +95,7 @@ class LinearizedModule(nn.Module):
 
             # Fused attention has no derivative of the derivative; the plain way has.
             with sdpa_kernel(SDPBackend.MATH):
-                if self._is_changing is None:
+                if self._is_changing is None or self._original.lent:
                     self._check(function, start, (args, kwargs))
                 # What it writes to in a call may be in the graph of another.
                 is_changing = bool(self._is_changing)
@@ -135,6 +138,16 @@ class LinearizedModule(nn.Module):
                 "The first call of a linearized network looks at values, which transformations "
                 "such as vmap do not allow; call it on a batch outside of torch.func first."
             )
+        if self._is_changing is not None:
+            self._original.compare(self.initial, given, self._outputs)
+            return
+        with left_as_it_was(self._original.model):
+            is_changing = self._tried(function, start, given)
+        self._original.model = None
+        self._is_changing = is_changing
+
+    def _tried(self, function: _ModelFunction, start: tuple[Tensor, ...], given: Given) -> bool:
+        """Whether calls change what the module at θ₀ holds, and which derivative is right."""
         kept, model = Kept.of(self.initial), self.initial
         named = dict(model.named_parameters())
         try:
@@ -142,13 +155,21 @@ class LinearizedModule(nn.Module):
                 named[name].requires_grad_()
             with kept_random_numbers(model, kept.state.generators):
                 found, is_changing = refuse_no_function(model, given, self.output, self.names, kept)
-                refuse_constants(model, given, self.output, self._constants)
+                if is_changing:
+                    parameters = [named[name] for name in self.names]
+                    refuse_inseparable(model, given, self._outputs, found, parameters)
                 for name in self.names:
                     named[name].requires_grad_(False)  # else what is read anew would go unnoticed
+                self._original.compare(model, given, self._outputs)
+                refuse_constants(lambda: self._outputs(model, given), self._constants)
                 self.way = _right_way(function, start, found) if self.way == "jvp" else self.way
         finally:
             kept.restore()
-        self._is_changing = is_changing
+        return is_changing
+
+    def _outputs(self, model: nn.Module, given: Given) -> Tensor:
+        theirs, by_name = copied(given)
+        return chosen_output(model(*theirs, **by_name), self.output)
 
     def train(self, mode: bool = True) -> "LinearizedModule":
         """Set the flag; the module at θ₀ stays in evaluation mode."""
@@ -272,7 +293,8 @@ def linearize(model: nn.Module, *, output: Output = None) -> LinearizedModule:
         InputError: if nothing is trainable. Of a call: if the module cannot take the arguments.
             Of its first call: if outputs or gradients change from call to call, if the module
             writes to its parameters, makes or replaces some, or reads some that are held
-            elsewhere, if an operation has no second derivative, or if activations are
+            elsewhere, if a copy of it is another function or uses its tensors, as where a hook
+            holds them, if an operation has no second derivative, or if activations are
             checkpointed.
 
     Example:

@@ -17,6 +17,7 @@ from ._float32 import full_float32
 from ._held import held
 from ._kept import ON_COPIES, Kept
 from ._random_numbers import kept_random_numbers
+from ._shared_memory import Memo, keep_shared
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""
@@ -186,7 +187,7 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
     """
     _refuse_without_shape({**dict(model.named_parameters()), **dict(model.named_buffers())})
     found = held(model)
-    memo: dict[int, object] = {}
+    memo: Memo = {}
     for _, _, value in found.places:
         if isinstance(value, Tensor) and _is_constant(value) and id(value) not in memo:
             copied = memo[id(value)] = value.detach().clone()
@@ -196,8 +197,10 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
         values = container.values() if isinstance(container, dict) else container
         memo |= {id(one): one for one in values if isinstance(one, _SHARED)}
     try:
+        alive = keep_shared(model, found, memo)
         with torch.no_grad():  # of a scripted module the copies would have a graph
             copied = copy.deepcopy(model, memo)
+            del alive
             for p, original in zip(copied.parameters(), model.parameters(), strict=True):
                 p.requires_grad_(original.requires_grad)
         return copied
@@ -237,7 +240,7 @@ def unchanged(model: nn.Module) -> Generator[Kept]:
         stack.enter_context(kept_random_numbers(model, kept.state.generators))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(_plain_attention())
+        stack.enter_context(plain_attention())
         stack.enter_context(full_float32())
         stack.enter_context(_not_compiled())
         for kind in {p.device.type for p in parameters} | {"cpu"}:
@@ -268,7 +271,7 @@ def _not_compiled() -> Generator[None]:
 
 
 @contextmanager
-def _plain_attention() -> Generator[None]:
+def plain_attention() -> Generator[None]:
     """Without the fast path of ``nn.TransformerEncoder``, which is taken where no gradient is.
 
     With a padding mask its outputs at padded places are other than those with a gradient.

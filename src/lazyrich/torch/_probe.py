@@ -35,8 +35,9 @@ from ._model import copy_of, trainable_parameters, unchanged, unwrap
 from ._ntk import ntk
 from ._plan import require_graph
 from ._rows import Inputs, Output, n_rows, outputs, require_device, values_of
+from ._same_function import refuse_another_function
 from ._sketch import Sketch, sketch
-from ._trial import refuse_other_parameters
+from ._trial import refuse_constants, refuse_other_parameters
 
 Parameters = Mapping[str, Tensor]
 
@@ -126,9 +127,12 @@ class ModuleProbe:
         """The module with other values of its parameters, in evaluation mode.
 
         Raises:
-            InputError: if it cannot be copied.
+            InputError: if it cannot be copied, or if the copy is another function.
         """
-        other = copy_of(self.model).eval()
+        constants: list[Tensor] = []
+        other = copy_of(self.model, constants).eval()
+        with measuring(self.model):
+            refuse_another_function(self.model, other, self.x, self._called)
         with torch.no_grad():
             for name, p in other.named_parameters():
                 if name in parameters:
@@ -138,7 +142,11 @@ class ModuleProbe:
             others = {id(p) for p in self.model.parameters()}
             own = [p for p in parameters_of(made) if id(p) not in others]
             refuse_other_parameters(made, own)
+            refuse_constants(lambda: values_of(other, self.x, self.output), constants)
         return other
+
+    def _called(self, model: nn.Module, x: Inputs) -> Tensor:
+        return outputs(model, x, self.output)
 
     def sketch_of(self, model: nn.Module, *, labels: bool) -> Sketch:
         """Random directions pulled back, and the labels' energy."""

@@ -1,12 +1,16 @@
 """α[f(θ) − f(θ₀)] of a module: the output scale that makes training lazy or rich."""
 
+import sys
+
+import torch
 from torch import Tensor, nn
 
 from lazyrich._base import require_finite, require_positive
 
 from ._model import copy_of, unwrap
 from ._rows import Output, chosen_output
-from ._trial import copied, refuse_other_parameters
+from ._same_function import Original
+from ._trial import Given, copied, refuse_other_parameters
 
 
 class ScaledModule(nn.Module):
@@ -24,18 +28,36 @@ class ScaledModule(nn.Module):
         self.alpha = float(alpha)
         self.output = output
         self.initial = frozen_copy(model) if center else None
+        # Until the copy has been compared with it.
+        self._original = Original(model if center else None)
 
     def forward(self, *args: object, **kwargs: object) -> Tensor:
         """The scaled outputs of a batch."""
         initial = None
         if self.initial is not None:
+            if self._original.model is not None or self._original.lent:
+                self._check((args, kwargs))
             # Its parameters are frozen, and it may need a graph, to differentiate inside.
-            theirs, named = copied((args, kwargs))
-            initial = chosen_output(self.initial(*theirs, **named), self.output)
+            initial = self._outputs(self.initial, (args, kwargs))
             refuse_other_parameters(initial, [])
             initial = initial.detach()
         value = chosen_output(self.model(*args, **kwargs), self.output)
         return self.alpha * (value if initial is None else value - initial)
+
+    def _outputs(self, model: nn.Module, given: Given) -> Tensor:
+        theirs, named = copied(given)
+        return chosen_output(model(*theirs, **named), self.output)
+
+    def _check(self, given: Given) -> None:
+        """Compare the copy with the model once, also where this module is compiled."""
+        assert self.initial is not None  # the caller looked
+        is_loaded = "torch._dynamo" in sys.modules  # else nothing is, and it takes a second
+        compare = self._original.compare
+        compare = torch.compiler.disable(compare) if is_loaded else compare
+        compare(self.initial, given, self._outputs)
+
+    # It is not compiled with what comes after it.
+    _check.__dict__["_torchdynamo_disable"] = True
 
     def train(self, mode: bool = True) -> "ScaledModule":
         """Set the mode of the trained module; the one at θ₀ stays in evaluation mode."""
@@ -65,7 +87,9 @@ def scale_output(
         computes the same in training mode as in evaluation mode).
 
     Raises:
-        InputError: if ``alpha`` is not above zero and finite, or ``model`` is not a module.
+        InputError: if ``alpha`` is not above zero and finite, or ``model`` is not a module. Of its
+            first call: if the frozen copy returns other outputs than the model, or uses tensors
+            of it, as where a hook holds them.
 
     Example:
         >>> import torch

@@ -1,7 +1,7 @@
 """Whether a module is a function of its arguments and parameters, by trial."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from lazyrich._base import InputError
 
 from ._graph import gradients, parameters_of
-from ._kept import Kept
+from ._kept import Kept, KeptState
 from ._plan import require_graph
 from ._rows import Output, chosen_output, refuse_no_numbers, taken
 from ._state import MORE_CALLS, FirstCall, differ, refuse_deeds
@@ -106,11 +106,12 @@ def refuse_no_function(
         deeds.append(first.deed())
         first.restore()
         with suppress(Exception):  # the module may not take such arguments
-            other = pytree.tree_map(_another, given)
+            other = another(given)
             pairs.append((tried(other), tried(other)))
         if is_changing:
             again.append(tried(given))
         deeds.append(first.deed())
+        is_changing = is_changing or first.is_changed()
     finally:
         first.restore()
     refuse_deeds(*deeds)
@@ -124,37 +125,74 @@ def refuse_no_function(
     return found, is_changing
 
 
-@torch.no_grad()
-def refuse_constants(
-    model: nn.Module, given: Given, output: Output, constants: Sequence[Tensor]
+def refuse_inseparable(
+    model: nn.Module,
+    given: Given,
+    call: Callable[[nn.Module, Given], Tensor],
+    found: Tried,
+    parameters: Sequence[Tensor],
 ) -> None:
+    """Refuse a module whose calls cannot be made to write to copies of what it holds.
+
+    Args:
+        model: a module that writes to what it holds in each call.
+        given: arguments.
+        call: from a module and arguments to its outputs.
+        found: what a call gave, with these arguments.
+        parameters: what it was pulled back to.
+
+    Raises:
+        InputError: if with copies it is another function, or if some cannot be copied.
+    """
+    state, other, pair = KeptState(model), another(given), []
+    try:
+        with suppress(Exception):  # the module may not take such arguments
+            pair.append(call(model, other).detach())
+        is_fixed = state.writes_to_fixed()
+        state.restore()
+        with KeptState(model).on_copies():
+            apart = Tried.of(call(model, given), parameters)
+        if pair:
+            with KeptState(model).on_copies():
+                pair.append(call(model, other).detach())
+    finally:
+        state.restore()
+    if is_fixed or found.differs([apart]) or (pair and differ(pair[0], pair[1:])):
+        raise InputError(
+            "The model writes to a tensor in each call that something else than its modules holds "
+            "too (a function, an object with __slots__, an array or a parameter), so calls cannot "
+            "be kept apart; let it have memory of its own, and be reached through the module."
+        )
+
+
+@torch.no_grad()
+def refuse_constants(call: Callable[[], Tensor], constants: Sequence[Tensor]) -> None:
     """Refuse a copy of a module that reads what the original once computed and kept.
 
     Args:
-        model: the copy.
-        given: arguments.
-        output: from what it returns to a tensor.
-        constants: what it holds of the original's results; they are changed here.
+        call: of the copy, that gives outputs.
+        constants: what it holds of the original's results; they are other ones for a while.
 
     Raises:
         InputError: if the outputs depend on them.
     """
-
-    def values() -> Tensor:
-        theirs, by_name = copied(given)
-        return chosen_output(model(*theirs, **by_name), output)
-
-    if constants:
-        former = values()
-        for one in constants:
-            if one.is_floating_point():
-                one.add_(1 + one.abs().max() if one.numel() else 1)
-        if differ(former, [values()]):
-            raise InputError(
-                "The model reads a tensor that was computed before from its parameters and kept, "
-                "such as a transposed weight, which a linearized network cannot follow; compute it "
-                "in each call."
-            )
+    if not constants:
+        return
+    former, kept = call(), [one.clone() for one in constants]
+    for one in constants:
+        if one.is_floating_point():
+            one.add_(1 + one.abs().max() if one.numel() else 1)
+    try:
+        is_read = differ(former, [call()])
+    finally:
+        for one, values in zip(constants, kept, strict=True):
+            one.copy_(values)
+    if is_read:
+        raise InputError(
+            "The model reads a tensor that was computed before from its parameters and kept, such "
+            "as a transposed weight, which a copy with other parameters, as of a linearized "
+            "network, cannot follow; compute it in each call."
+        )
 
 
 def refuse_other_parameters(value: Tensor, own: Sequence[Tensor]) -> None:
@@ -193,8 +231,12 @@ def copied(given: Given) -> Given:
     return pytree.tree_map(one, given)
 
 
-def _another(leaf: PyTree) -> PyTree:
-    """Another argument of the same shape and type."""
-    if not isinstance(leaf, Tensor) or leaf.dtype == torch.bool:
-        return leaf
-    return 0.5 * leaf + 0.25 if leaf.is_floating_point() else torch.zeros_like(leaf)
+def another(given: PyTree) -> PyTree:
+    """Other arguments of the same shapes and types."""
+
+    def of(leaf: PyTree) -> PyTree:
+        if not isinstance(leaf, Tensor) or leaf.dtype == torch.bool:
+            return leaf
+        return 0.5 * leaf + 0.25 if leaf.is_floating_point() else torch.zeros_like(leaf)
+
+    return pytree.tree_map(of, given)
