@@ -38,7 +38,9 @@ class TiedLanguageModel(nn.Module):
         self.matrix = nn.Parameter(torch.randn(6, 6))
 
     def forward(self, tokens):
-        hidden = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1])[None])
+        hidden = self.tokens(tokens) + self.positions(
+            torch.arange(tokens.shape[1], device=tokens.device)[None]
+        )
         hidden = hidden + torch.tanh(self.layer(hidden) @ self.matrix)
         hidden = hidden + self.layer(hidden) @ self.matrix.T
         return (hidden @ self.tokens.weight.T)[:, -1, :4]
@@ -186,7 +188,7 @@ class Attention(nn.Module):
         self.readout = nn.Linear(6, 2)
 
     def forward(self, x):
-        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=x.dtype)
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], x.device, x.dtype)
         return self.readout(self.attention(x, x, x, attn_mask=mask, need_weights=False)[0].mean(1))
 
 

@@ -15,6 +15,7 @@ from lazyrich._base import InputError
 
 from ._kept import Kept, KeptState
 from ._model import ONE_AT_A_TIME, trainable_parameters, unwrap
+from ._plain_ways import plain_recurrence
 from ._random_numbers import kept_random_numbers
 from ._rows import Output, chosen_output, is_transformed, own, require_device, taken
 from ._same_function import Original, left_as_it_was
@@ -94,7 +95,7 @@ class LinearizedModule(nn.Module):
                 return chosen_output(made, self.output)
 
             # Fused attention has no derivative of the derivative; the plain way has.
-            with sdpa_kernel(SDPBackend.MATH):
+            with sdpa_kernel(SDPBackend.MATH), plain_recurrence(self.initial):
                 if self._is_changing is None or self._original.lent:
                     self._check(function, start, (args, kwargs))
                 # What it writes to in a call may be in the graph of another.

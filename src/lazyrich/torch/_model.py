@@ -16,6 +16,7 @@ from lazyrich._base import InputError
 from ._float32 import full_float32
 from ._held import held
 from ._kept import ON_COPIES, Kept
+from ._plain_ways import plain_attention, plain_recurrence
 from ._random_numbers import kept_random_numbers
 from ._shared_memory import Memo, keep_shared
 
@@ -241,6 +242,7 @@ def unchanged(model: nn.Module) -> Generator[Kept]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(plain_attention())
+        stack.enter_context(plain_recurrence(model))
         stack.enter_context(full_float32())
         stack.enter_context(_not_compiled())
         for kind in {p.device.type for p in parameters} | {"cpu"}:
@@ -268,20 +270,6 @@ def _not_compiled() -> Generator[None]:
         ) from error
     with stance:
         yield
-
-
-@contextmanager
-def plain_attention() -> Generator[None]:
-    """Without the fast path of ``nn.TransformerEncoder``, which is taken where no gradient is.
-
-    With a padding mask its outputs at padded places are other than those with a gradient.
-    """
-    is_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(is_enabled)
 
 
 def refuse_training_mode(model: nn.Module) -> None:

@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from lazyrich._base import InputError
 
 from ._kept import Kept, KeptState, is_same
-from ._model import ONE_AT_A_TIME, copy_of, plain_attention
+from ._model import ONE_AT_A_TIME, copy_of
+from ._plain_ways import plain_attention, plain_recurrence
 from ._random_numbers import kept_random_numbers
 from ._rows import is_transformed
 from ._touching import call_touching
@@ -135,7 +136,7 @@ def refuse_another_function(
             of the original, or if it uses tensors of the original that calls change.
     """
     kept = Kept.of(original)
-    with _disable_current_modes(), plain_attention():
+    with _disable_current_modes(), plain_attention(), plain_recurrence(original):
         try:
             for module in original.modules():
                 module.training = False

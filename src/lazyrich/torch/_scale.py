@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lazyrich._base import require_finite, require_positive
 
 from ._model import copy_of, unwrap
+from ._plain_ways import plain_attention
 from ._rows import Output, chosen_output
 from ._same_function import Original
 from ._trial import Given, copied, refuse_other_parameters
@@ -38,7 +39,8 @@ class ScaledModule(nn.Module):
             if self._original.model is not None or self._original.lent:
                 self._check((args, kwargs))
             # Its parameters are frozen, and it may need a graph, to differentiate inside.
-            initial = self._outputs(self.initial, (args, kwargs))
+            with plain_attention():  # as with parameters that are not
+                initial = self._outputs(self.initial, (args, kwargs))
             refuse_other_parameters(initial, [])
             initial = initial.detach()
         value = chosen_output(self.model(*args, **kwargs), self.output)

@@ -1,0 +1,43 @@
+"""Layers computed as they are defined, where PyTorch has a faster way that cannot stand in."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def plain_attention() -> Generator[None]:
+    """Without the fast path of ``nn.TransformerEncoder``, which is taken where no gradient is.
+
+    With a padding mask its outputs at padded places are other than those with a gradient, and on
+    a GPU it keeps no more digits than float32 has.
+    """
+    if torch.compiler.is_compiling():  # it is not taken there
+        yield
+        return
+    is_enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(is_enabled)
+
+
+@contextmanager
+def plain_recurrence(model: nn.Module) -> Generator[None]:
+    """Without cuDNN, if the model has recurrent layers, of which it has no gradient in eval mode.
+
+    Nor has it their second derivative, or forward mode.
+    """
+    cudnn = torch.backends.cudnn
+    is_meant = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    if not is_meant or not cudnn.enabled or torch.compiler.is_compiling():
+        yield
+        return
+    cudnn.enabled = False
+    try:
+        yield
+    finally:
+        cudnn.enabled = True
