@@ -191,3 +191,34 @@ def test_hooks_of_parameters_go_with_the_linearized_module():
     assert not wanted[:, :, 1, 1].allclose(wanted[:, :, 0, 0])
     assert torch.allclose(lzt.ntk(model, X), wanted, rtol=1e-12)
     assert torch.allclose(lzt.ntk(lzt.linearize(model), X), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_that_depend_on_the_number_of_rows_are_refused(dtype):
+    model = With(lambda m, x: m.layer(x) * (1 + m.more * len(x)), zeros(())).eval().to(dtype)
+    for options in ({}, {"trace_outputs": True}, {"x2": X[:3].to(dtype)}, {"memory": 4000}):
+        with pytest.raises(lzt.InputError, match="the place of the row"):
+            lzt.ntk(model, X.to(dtype), **options)
+
+
+def images():
+    layers = [nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)]
+    return nn.Sequential(*layers).eval(), torch.randn(6, 2, 4, 4)
+
+
+def tokens():
+    return torch_zoo.made_published("gpt2")[0], torch.randint(11, (6, 5))
+
+
+@pytest.mark.parametrize("made", [images, tokens])
+def test_a_kernel_is_compared_in_three_calls(made):
+    # Two rows, all of them, and one: gradients at zeros are compared without another call.
+    model, x = made()
+    lengths = []
+    model.register_forward_pre_hook(lambda _, given: lengths.append(len(given[0])))
+
+    def output(out):
+        return out if isinstance(out, torch.Tensor) else out.logits[:, -1, :2]
+
+    lzt.ntk(model, x, output=output)
+    assert lengths == [2, 6, 1]
