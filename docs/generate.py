@@ -147,6 +147,25 @@ def modules_table() -> str:
     return "\n".join(lines)
 
 
+def modules_on_a_gpu_table() -> str:
+    """Kernels of PyTorch modules on a GPU: milliseconds, by kind of peer."""
+    path = ROOT / "benchmarks" / "torch" / "results" / "gpu.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        f"| {result['device']}, milliseconds | rows | outputs | this package | `torch.func` | "
+        "nngeometry | curvlinops | a loop over rows |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, title in MODULES.items():
+        sides = result["cases"][name]["sides"]
+        cells = []
+        for kind in ("lazyrich", "torch.func", "nngeometry", "curvlinops", "loop"):
+            times = [side["seconds"] for of, side in sides.items() if of.startswith(kind)]
+            cells.append(_readable(1e3 * min(times)) if times else "")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _best(sides: dict, kind: str) -> str:
     """The time of the fastest of a kind; empty if there is none."""
     some = [side for name, side in sides.items() if name.startswith(kind)]
@@ -233,6 +252,7 @@ BLOCKS = {
     "kernels": kernels_table,
     "training": training_table,
     "modules": modules_table,
+    "modules on a GPU": modules_on_a_gpu_table,
     "watching": watching_table,
 }
 PAGES = [
