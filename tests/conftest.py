@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from importlib.metadata import version
 
 # Most of the tests' time is compilation of programs that run once: half of it without
@@ -13,6 +14,9 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
     + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )
+# Where Python is told to write no bytecode, each of the many processes compiles all it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # PyTorch's threads wait for each other in a loop: slow where several tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Kernels are planned with the package's rates, whatever was measured on this machine.
