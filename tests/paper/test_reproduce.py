@@ -16,6 +16,7 @@ from lazyrich.paper import CLAIMS, FIGURES, read_results, reproduce
 from lazyrich.paper import _reproduce as paper_reproduce
 from lazyrich.paper._reproduce import _known_figures, _plans
 from lazyrich.paper._run_statistics import all_delays
+from lazyrich.plots import new_figure
 from lazyrich.training import CommitteeExperiment, train_committee
 
 QUICK_TO_COMPILE = {"fig4", "fig17"}
@@ -41,6 +42,21 @@ def once(tmp_path_factory):
     """Two seeds of a small Figure 4, and the folder it was written to."""
     folder = tmp_path_factory.mktemp("fig4")
     return small("fig4", folder), folder
+
+
+@pytest.fixture
+def blank(monkeypatch):
+    """Blank pictures in place of the figures' own: a test of numbers need not draw the curves.
+
+    The figures themselves are drawn for ``once``, for the tests of diverged and of failed runs,
+    of figures side by side and where every figure is to survive two steps.
+    """
+    write = paper_reproduce.write_figure
+
+    def write_blank(figure, folder, name, **options):
+        return write(new_figure(1, 1)[0], folder, name, **options)
+
+    monkeypatch.setattr(paper_reproduce, "write_figure", write_blank)
 
 
 def test_a_panel_holds_the_runs_of_its_experiments(once):
@@ -84,6 +100,7 @@ def test_files_are_complete_and_the_claims_can_be_read_again(once):
     assert figure.provenance["jax"] == jax.__version__
 
 
+@pytest.mark.usefixtures("blank")
 def test_finished_runs_are_not_computed_again(once, monkeypatch):
     found, folder = once
     ran = []
@@ -100,6 +117,7 @@ def test_finished_runs_are_not_computed_again(once, monkeypatch):
     assert ran == [2, 0]  # another setting is another run
 
 
+@pytest.mark.usefixtures("blank")
 def test_one_seed_stays_a_dimension(once):
     _, folder = once
     found = small("fig4", folder, n_seeds=1)
@@ -202,6 +220,7 @@ def test_what_is_no_file_at_the_place_of_the_claims_is_refused_before_computing(
     assert {path.name for path in out.rglob("*")} <= {"claims.json", "authors"}
 
 
+@pytest.mark.usefixtures("blank")
 def test_presets_lie_side_by_side_and_one_draw_is_met_or_not(tmp_path, monkeypatch):
     four = FIGURES["fig4"]
     spec = dataclasses.replace(
@@ -221,6 +240,7 @@ def test_presets_lie_side_by_side_and_one_draw_is_met_or_not(tmp_path, monkeypat
     assert list(read_results(tmp_path)["fig4"]) == ["authors", "quick"]
 
 
+@pytest.mark.usefixtures("blank")
 @pytest.mark.parametrize(
     "figures", [["fig4"], pytest.param(["fig1", "fig14"], marks=pytest.mark.slow)]
 )
