@@ -16,7 +16,7 @@ os.environ.setdefault(
 )
 # Where Python is told to write no bytecode, each of the many processes compiles all it imports.
 sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 # PyTorch's threads wait for each other in a loop: slow where several tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Kernels are planned with the package's rates, whatever was measured on this machine.
