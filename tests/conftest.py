@@ -1,9 +1,13 @@
 """Double precision for every test, and skips that become failures where extras are promised."""
 
+import functools
 import gc
+import itertools
 import os
+import pkgutil
 import signal
 import sys
+import threading
 from importlib.metadata import version
 
 # Most of the tests' time is compilation of programs that run once: half of it without
@@ -15,7 +19,6 @@ os.environ.setdefault(
     + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )
 # Where Python is told to write no bytecode, each of the many processes compiles all it imports.
-sys.dont_write_bytecode = False
 os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 # PyTorch's threads wait for each other in a loop: slow where several tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,7 +30,16 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+sys.dont_write_bytecode = False
 jax.config.update("jax_enable_x64", True)
+
+# JAX loads the dialects that it writes programs in anew for each: a third of the time of a small
+# program. In the fast tier 256 of a thread share them; what they leave goes with the last of them.
+if "optimization_level=0" in os.environ["XLA_FLAGS"] and version("jax").startswith("0.10."):
+    place, counter = "jax._src.interpreters.mlir.make_ir_context", itertools.count()
+    make = pkgutil.resolve_name(place)
+    shared = functools.lru_cache(maxsize=8)(lambda thread, group: make())
+    pytest.MonkeyPatch().setattr(place, lambda: shared(threading.get_ident(), next(counter) // 256))
 
 # Traces and compiled programs are many small objects that stay. To look for garbage among them
 # as often as Python does took a fifteenth of the time.

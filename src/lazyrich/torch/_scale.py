@@ -85,8 +85,9 @@ def scale_output(
         output: from what the model returns to a tensor; None takes it as it is.
 
     Returns:
-        A module whose output is a tensor; exactly zero at θ₀ if centred (and if the model
-        computes the same in training mode as in evaluation mode).
+        A module whose output is a tensor; zero at θ₀ if centred (and if the model computes the
+        same in training mode as in evaluation mode): exactly, but for rounding in recurrent and
+        attention layers, of which PyTorch has another way where no gradient is recorded.
 
     Raises:
         InputError: if ``alpha`` is not above zero and finite, or ``model`` is not a module. Of its
