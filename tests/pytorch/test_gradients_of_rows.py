@@ -222,3 +222,18 @@ def test_a_kernel_is_compared_in_three_calls(made):
 
     lzt.ntk(model, x, output=output)
     assert lengths == [2, 6, 1]
+
+
+@pytest.mark.parametrize("groups", [[0, 1, 2, 3, 3, 4], [0, 5, 1, 2, 3, 4, 1]])
+def test_mixing_of_two_rows_that_a_zero_hides_is_refused(groups):
+    def function(model, x):
+        same = (x[:, None, 0].round() == x[None, :, 0].round()).to(x)
+        return model.layer(x) + model.more * (same @ model.layer(x))
+
+    x = torch.cat(
+        [torch.tensor(groups, dtype=torch.float64)[:, None], torch.randn(len(groups), 3).double()],
+        1,
+    )
+    for ask in (lzt.ntk, lzt.sketch, lzt.explain_ntk):
+        with pytest.raises(lzt.InputError, match="the place of the row"):
+            ask(With(function, zeros(2)).eval(), x)

@@ -17,7 +17,7 @@ from ._model import (
 )
 from ._pilot import N_ROWS, first_outputs
 from ._plan import Planned
-from ._rows import Inputs, Output, n_rows, observed_values, require_device, rows, usable
+from ._rows import Inputs, Output, batch_of, n_rows, observed_values, require_device, rows, usable
 from ._state import FirstCall, refuse_reading
 
 
@@ -113,6 +113,7 @@ def explain_ntk(
     """
     model = unwrap(model)
     parameters = trainable_parameters(model, params)
+    x = batch_of(x)
     n_rows(x)
     require_device(x, parameters)
     refuse_training_mode(model)

@@ -1,7 +1,7 @@
 """Whether the outputs and gradients of a row depend on that row alone, by trial."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,7 +15,7 @@ from ._rows import Inputs, Output, n_rows, outputs, rows, rows_at, said, values_
 
 # So few rows are run one by one; of more of them so many, and all in parts.
 _FEW = 8
-# So many are run at other parameters.
+# So many have their gradients compared.
 _FEWEST = 4
 
 
@@ -45,10 +45,11 @@ def refuse_mixed_rows(
     refuse_other_alone(model, x, whole, output, are_apart=are_apart, as_given=as_given)
     if len(whole) < 2:
         return
-    few = rows(x, 0, 2 if are_apart else _FEWEST)
-    _refuse_hidden(model, few, output, n_alone=1 if are_apart else n_rows(few))
     if are_apart:
+        _refuse_hidden(model, rows(x, 0, 2), output, [torch.tensor([1], device="cpu")])
         return
+    _refuse_hidden(model, x, output, _parts(len(whole), are_apart=False, is_as_given=True))
+    few = rows(x, 0, _FEWEST)
     alone = [(i, i + 1) for i in range(n_rows(few))]
     with torch.enable_grad():
         try:
@@ -176,23 +177,28 @@ def refuse_other_values(values: Tensor, whole: Tensor, start: int) -> None:
         )
 
 
-def _refuse_hidden(model: nn.Module, x: Inputs, output: Output, *, n_alone: int) -> None:
+def _refuse_hidden(model: nn.Module, x: Inputs, output: Output, parts: Sequence[Tensor]) -> None:
     """Refuse what mixes rows as soon as no parameter is zero.
 
     A parameter that is zero hides what it is multiplied with from the outputs, and not from
     their gradient. Where no parameter has a zero, nothing is computed.
+
+    Args:
+        model: a module without wrappers.
+        x: rows that are run together.
+        output: as for `outputs`.
+        parts: rows of these that are run again, each time some of them.
     """
     with _without_zeros(model) as is_moved:
         if not is_moved:
             return
         try:
             whole = values_of(model, x, output)
-            n = len(whole)
-            last = range(n - n_alone, n)
-            alone = [values_of(model, rows(x, i, i + 1), output) for i in last]
+            alone = [values_of(model, rows_at(x, index), output) for index in parts]
         except InputError:
             return  # the function has no value there
-    gap = float((torch.cat(alone) - whole[-n_alone:]).abs().max() / whole.abs().max())
+    beside = whole[torch.cat(list(parts)).to(whole.device)]
+    gap = float((torch.cat(alone) - beside).abs().max() / whole.abs().max())
     if gap > 1e3 * torch.finfo(whole.dtype).eps:
         raise InputError(
             "The model's gradient for one row depends on the other rows or on the place of the "
@@ -224,11 +230,20 @@ def _without_zeros(model: nn.Module) -> Generator[bool]:
 
 def _refuse_changing(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
     again = values_of(model, x, output)
-    if again.shape == whole.shape and not torch.allclose(again, whole, rtol=1e-3, equal_nan=True):
+    if again.shape != whole.shape or torch.allclose(again, whole, rtol=1e-3, equal_nan=True):
+        return
+    with torch.enable_grad():
+        recorded = outputs(model, x, output).detach()
+    if torch.allclose(recorded, whole, rtol=1e-3, equal_nan=True):
         raise InputError(
-            "The model's outputs for the same rows change from call to call (it draws random "
-            "numbers, or updates buffers), so there is no tangent kernel; call model.eval()."
+            "The model's outputs for the same rows are other ones where no gradient is recorded, "
+            "as under torch.no_grad, so there is no tangent kernel of one function; let them not "
+            "depend on that."
         )
+    raise InputError(
+        "The model's outputs for the same rows change from call to call (it draws random "
+        "numbers, or updates buffers), so there is no tangent kernel; call model.eval()."
+    )
 
 
 def _parts(n: int, *, are_apart: bool, is_as_given: bool) -> list[Tensor]:

@@ -202,10 +202,11 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
         with torch.no_grad():  # of a scripted module the copies would have a graph
             copied = copy.deepcopy(model, memo)
             del alive
+            _refuse_shared_parts(model, copied)
             for p, original in zip(copied.parameters(), model.parameters(), strict=True):
                 p.requires_grad_(original.requires_grad)
         return copied
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, InputError):
         raise
     except Exception as error:
         said = " ".join(str(error).split())[:200]
@@ -214,6 +215,19 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
             "keep what is not a tensor or a number, such as locks, files and generators, out of "
             "the module."
         ) from error
+
+
+def _refuse_shared_parts(model: nn.Module, copied: nn.Module) -> None:
+    """Refuse a copy that has parts of the original, whose mode and parameters it would change."""
+    mine = {id(one) for one in [*model.modules(), *model.parameters()]}
+    named = [*copied.named_modules(), *copied.named_parameters()]
+    shared = [name for name, one in named if id(one) in mine]
+    if shared:
+        raise InputError(
+            f"A copy of the model shares {shared[0] or 'everything'!r} with it (its __deepcopy__ "
+            "returns what it is called on), so that it cannot be measured by itself; let copies "
+            "have parts of their own."
+        )
 
 
 def _is_constant(value: Tensor) -> bool:

@@ -29,6 +29,7 @@ from ._rows import (
     Inputs,
     Observed,
     Output,
+    batch_of,
     n_rows,
     observed_values,
     require_device,
@@ -165,7 +166,7 @@ def _laid_out_kernel(asked: "_Asked", batches: Sequence[Inputs], first: FirstCal
 
 
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
-    batches = [x] if x2 is None else [x, x2]
+    batches = [batch_of(one) for one in ([x] if x2 is None else [x, x2])]
     for name, batch in zip(("x", "x2"), batches, strict=False):
         n_rows(batch, name)
         require_device(batch, parameters, name)

@@ -1,10 +1,15 @@
 """Layers computed as they are defined, where PyTorch has a faster way that cannot stand in."""
 
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+# The fast path is one switch for all threads: what the first one found, and one for each other.
+_COUNTING = threading.Lock()
+_IN_USE: list[bool] = []
 
 
 @contextmanager
@@ -17,12 +22,21 @@ def plain_attention() -> Generator[None]:
     if torch.compiler.is_compiling():  # it is not taken there
         yield
         return
-    is_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+    with _COUNTING:
+        if not _IN_USE:
+            _IN_USE.append(torch.backends.mha.get_fastpath_enabled())
+            torch.backends.mha.set_fastpath_enabled(False)
+        else:
+            _IN_USE.append(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(is_enabled)
+        with _COUNTING:
+            if len(_IN_USE) == 1:  # the last one puts back what the first one found
+                torch.backends.mha.set_fastpath_enabled(_IN_USE[0])
+                _IN_USE.clear()
+            else:
+                _IN_USE.pop()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from ._linear_part import linear_part
 from ._model import copy_of, trainable_parameters, unchanged, unwrap
 from ._ntk import ntk
 from ._plan import require_graph
-from ._rows import Inputs, Output, n_rows, outputs, require_device, values_of
+from ._rows import Inputs, Output, batch_of, n_rows, outputs, require_device, values_of
 from ._same_function import refuse_another_function
 from ._sketch import Sketch, sketch
 from ._trial import refuse_constants, refuse_other_parameters
@@ -72,7 +72,7 @@ class ModuleProbe:
         require_kind(settings, Settings, "settings")
         self.model, self.output, self.settings = unwrap(model), output, settings
         parameters = self.parameters()
-        self.x = on_device(probe.inputs, self.model)
+        self.x = on_device(batch_of(probe.inputs), self.model)
         n = n_rows(self.x)
         require_device(self.x, parameters)
         require_rows(n)
@@ -80,7 +80,8 @@ class ModuleProbe:
         flat = [one.reshape(n, -1).contiguous() for one in tensors]
         require_different_rows([one.view(torch.uint8).cpu().numpy() for one in flat])
         is_tested = probe.test_inputs is not None
-        self.test_x = on_device(probe.test_inputs, self.model) if is_tested else None
+        test_x = batch_of(probe.test_inputs)
+        self.test_x = on_device(test_x, self.model) if is_tested else None
         n_test = n_rows(self.test_x, "x_test") if is_tested else 0
         self.require_finite(parameters, "model")
         with measuring(self.model):

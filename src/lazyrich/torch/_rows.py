@@ -1,6 +1,6 @@
 """The model as a function of a batch, with one row of outputs per row of inputs."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -25,6 +25,11 @@ Inputs = PyTree
 
 Output = Callable[[object], Tensor] | None
 """From what the model returns to a tensor (n,) or (n, c); None takes it as it is."""
+
+
+def batch_of(x: PyTree) -> Inputs:
+    """Rows as a batch: a mapping that is no dict, such as what a tokenizer returns, as a dict."""
+    return dict(x) if isinstance(x, Mapping) and not isinstance(x, dict) else x
 
 
 def n_rows(x: Inputs, name: str = "x") -> int:
@@ -154,6 +159,13 @@ def given_outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:
 
 
 def _checked(value: Tensor, n: int) -> Tensor:
+    if value.is_nested or value.layout != torch.strided:
+        raise InputError(
+            "The model returned a sparse or nested tensor; choose dense outputs with output=, such "
+            "as output=lambda out: out.to_dense()."
+        )
+    if n == 1 and value.ndim < 2 and value.shape != (1,):
+        value = value[None]  # a model that ends in ``squeeze`` drops the axis of a single row
     if value.ndim not in (1, 2) or len(value) != n or 0 in value.shape:
         raise InputError(
             f"The model returned shape {tuple(value.shape)} for {n} rows; wanted ({n},) or "

@@ -89,14 +89,17 @@ class Original:
         Raises:
             InputError: if it is, or if what it reads of the original has changed since.
         """
-        if is_transformed() or torch.jit.is_tracing():  # no value can be read, or all is recorded
-            return
+        leaves = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
+        if is_transformed() or torch.jit.is_tracing() or any(leaf.is_meta for leaf in leaves):
+            return  # no value can be read, or all is recorded
         if self.model is not None and all(p.is_leaf for p in self.model.parameters()):
             with ONE_AT_A_TIME:
+                if self.model is None:  # another thread has compared meanwhile
+                    return
                 lent = refuse_another_function(self.model, other, given, call)
-            if lent is not None:
-                self.model = None
-                self.lent = [(one, _copied(one)) for one in lent]
+                if lent is not None:
+                    self.model = None
+                    self.lent = [(one, _copied(one)) for one in lent]
         if any(not _is_equal(now, then) for now, then in self.lent):
             raise InputError(_CHANGED)
 

@@ -39,11 +39,12 @@ class ScaledModule(nn.Module):
             if self._original.model is not None or self._original.lent:
                 self._check((args, kwargs))
             # Its parameters are frozen, and it may need a graph, to differentiate inside.
-            with plain_attention():  # as with parameters that are not
+            with plain_attention():
                 initial = self._outputs(self.initial, (args, kwargs))
             refuse_other_parameters(initial, [])
             initial = initial.detach()
-        value = chosen_output(self.model(*args, **kwargs), self.output)
+        with plain_attention():  # in both, whether gradients are recorded or not
+            value = chosen_output(self.model(*args, **kwargs), self.output)
         return self.alpha * (value if initial is None else value - initial)
 
     def _outputs(self, model: nn.Module, given: Given) -> Tensor:

@@ -33,6 +33,7 @@ from ._pullback import pulled_products
 from ._rows import (
     Inputs,
     Output,
+    batch_of,
     n_rows,
     observed_outputs,
     require_device,
@@ -205,6 +206,7 @@ def sketch(
     require_seed(seed)
     model = unwrap(model)
     parameters = trainable_parameters(model, params)
+    x = batch_of(x)
     n_rows(x)
     require_device(x, parameters)
     refuse_training_mode(model)

@@ -1,0 +1,116 @@
+"""Oracle: explicit float64 Jacobians, and the same call in plain form, of what people often write.
+
+Outputs that lose the axis of a single row, what a tokenizer returns, and several threads.
+"""
+
+import threading
+from collections import UserDict
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from oracles import torch_zoo  # noqa: E402
+from torch import nn  # noqa: E402
+
+import lazyrich.torch as lzt  # noqa: E402
+
+X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+class Read(nn.Module):
+    """A hidden layer, and something of c numbers a row."""
+
+    def __init__(self, c, of):
+        super().__init__()
+        torch.manual_seed(c)
+        self.hidden, self.last, self.of = nn.Linear(4, 5), nn.Linear(5, c), of
+        self.double()
+
+    def forward(self, x):
+        return self.of(self.last(torch.tanh(self.hidden(x))))
+
+
+@pytest.mark.parametrize("n", [1, 2, 6])
+@pytest.mark.parametrize("c", [1, 3])
+def test_outputs_may_be_squeezed(c, n):
+    squeezed, plain = Read(c, torch.squeeze), Read(c, lambda out: out)
+    wanted = torch_zoo.kernel(plain, X[:n])
+    found = lzt.ntk(squeezed, X[:n])
+    found = found if found.ndim == 4 else found[:, :, None, None]
+    assert torch.allclose(found, wanted, rtol=1e-12)
+    if n > 2:
+        sketched = lzt.sketch(squeezed, X[:n], 4).products
+        assert (sketched == lzt.sketch(plain, X[:n], 4).products).all()
+        ways = [way.kind for way in lzt.explain_ntk(squeezed, X[:n]).ways]
+        assert ways == [way.kind for way in lzt.explain_ntk(plain, X[:n]).ways]
+
+
+def test_rows_may_be_what_a_tokenizer_returns():
+    # transformers.BatchEncoding is a UserDict, which ``model(**rows)`` takes as it takes a dict.
+    model, _, output = torch_zoo.made_published("gpt2")
+    x = {"input_ids": torch.randint(11, (5, 5))}
+    rows = UserDict(x | {"attention_mask": torch.ones_like(x["input_ids"])})
+    plain, start = dict(rows), {k: v + 0.01 for k, v in model.state_dict().items()}
+    assert torch.equal(lzt.ntk(model, rows, output=output), lzt.ntk(model, plain, output=output))
+    x2 = UserDict({name: one[:2] for name, one in rows.items()})
+    assert lzt.ntk(model, rows, x2, output=output).shape == (5, 2, 3, 3)
+    found = lzt.sketch(model, rows, 4, output=output).products
+    assert (found == lzt.sketch(model, plain, 4, output=output).products).all()
+    found = lzt.diagnose(model, before=start, x=rows, output=output)
+    assert str(found) == str(lzt.diagnose(model, before=start, x=plain, output=output))
+
+
+@pytest.mark.parametrize(
+    "of", [torch.Tensor.to_sparse, lambda out: torch.nested.nested_tensor(list(out))]
+)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_outputs_that_are_not_dense_are_refused(of):
+    for ask in (lzt.ntk, lzt.sketch, lzt.explain_ntk):
+        with pytest.raises(lzt.InputError, match="sparse or nested"):
+            ask(Read(3, of), X)
+
+
+def test_another_function_without_gradients_is_said_to_be_one():
+    model = Read(3, lambda out: out * (1 if torch.is_grad_enabled() else 2))
+    with pytest.raises(lzt.InputError, match="where no gradient is recorded"):
+        lzt.ntk(model, X)
+
+
+@pytest.mark.parametrize("make", [lzt.linearize, lambda model: lzt.scale_output(model, 2.0)])
+def test_first_calls_of_several_threads(make):
+    encoder = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).double().eval()
+    for model, x in ((Read(3, lambda out: out), X), (encoder, X[:, None])):
+        made, found = make(model), []
+        threads = [threading.Thread(target=lambda: found.append(made(x))) for _ in range(6)]  # noqa: B023
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 6
+        assert all(torch.equal(one, found[0]) for one in found)
+        assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Backbone(nn.Linear):
+    """A part that copies share, to save memory."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_copy_that_shares_a_part_is_refused_and_nothing_is_changed(is_frozen):
+    backbone = Backbone(4, 5).double().requires_grad_(not is_frozen)
+    model = nn.Sequential(backbone, nn.Dropout(0.5), nn.Linear(5, 2).double()).train()
+    before = [(m.training, [p.requires_grad for p in m.parameters()]) for m in model.modules()]
+    reference = {k: v + 0.01 for k, v in model.state_dict().items()}
+    for ask in (
+        lzt.linearize,
+        lambda model: lzt.scale_output(model, 2.0),
+        lambda model: lzt.diagnose(model, before=reference, x=X),
+    ):
+        with pytest.raises(lzt.InputError, match="shares '0' with it"):
+            ask(model)
+    after = [(m.training, [p.requires_grad for p in m.parameters()]) for m in model.modules()]
+    assert before == after
