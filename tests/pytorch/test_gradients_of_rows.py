@@ -237,3 +237,11 @@ def test_mixing_of_two_rows_that_a_zero_hides_is_refused(groups):
     for ask in (lzt.ntk, lzt.sketch, lzt.explain_ntk):
         with pytest.raises(lzt.InputError, match="the place of the row"):
             ask(With(function, zeros(2)).eval(), x)
+
+
+@pytest.mark.parametrize("more_than", [2, 3, 5])
+def test_a_gradient_that_begins_with_a_number_of_rows_is_refused(more_than):
+    model = With(lambda m, x: m.layer(x) + m.more * (len(x) > more_than), zeros(2)).eval()
+    for ask in (lzt.ntk, lambda model, x: lzt.ntk(model, x, trace_outputs=True)):
+        with pytest.raises(lzt.InputError, match="no tangent kernel of a row"):
+            ask(model, X)

@@ -114,3 +114,47 @@ def test_a_copy_that_shares_a_part_is_refused_and_nothing_is_changed(is_frozen):
             ask(model)
     after = [(m.training, [p.requires_grad for p in m.parameters()]) for m in model.modules()]
     assert before == after
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_a_scaled_head_behind_an_encoder_has_its_whole_gradient(center):
+    # The closed form: α (J(θ) − J(θ₀)) of the head, times the Jacobian of the encoder.
+    torch.manual_seed(0)
+    encoder, head = nn.Linear(4, 5).double(), Read(3, lambda out: out)
+    head.hidden = nn.Linear(5, 5).double()
+    start = {name: p.detach().clone() for name, p in head.named_parameters()}
+    scaled = lzt.scale_output(head, 10.0, center=center)
+    net = nn.Sequential(encoder, scaled)
+
+    def wanted(x):
+        hidden = encoder(x)
+        first = torch.func.functional_call(head, start, (hidden,))
+        return 10.0 * (head(hidden) - (first if center else 0))
+
+    for _ in range(2):
+        x = X.clone().requires_grad_()
+        inner = [x, *encoder.parameters()]
+        found = torch.autograd.grad(net(x).sin().sum(), inner)
+        for one, other in zip(
+            found, torch.autograd.grad(wanted(x).sin().sum(), inner), strict=True
+        ):
+            assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+        with torch.no_grad():
+            head.last.weight.mul_(1.3)
+
+
+def test_only_what_is_trained_is_unfrozen_and_comes_first():
+    model = Read(3, lambda out: out)
+    for made in (lzt.linearize(model), lzt.scale_output(model, 2.0)):
+        n = len(list(model.parameters()))
+        made.requires_grad_(False).requires_grad_(True)
+        trained = [p.requires_grad for p in made.parameters()]
+        assert trained == [True] * n + [False] * n
+        assert made(X).shape == (6, 3)
+
+
+@pytest.mark.parametrize("alpha", [torch.tensor(2.0), nn.Parameter(torch.tensor([2.0]))])
+def test_the_scale_may_be_a_tensor_of_one_number(alpha):
+    assert lzt.scale_output(Read(3, lambda out: out), alpha).alpha == 2.0
+    with pytest.raises(lzt.InputError, match="give one number"):
+        lzt.scale_output(Read(3, lambda out: out), torch.ones(2))

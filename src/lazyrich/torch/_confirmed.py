@@ -6,15 +6,21 @@ also where a parameter that is zero keeps that from the outputs.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from lazyrich._base import InputError
+
 from ._block import Block, Part
 from ._contract import added
 from ._factors import Factors
+from ._graph import gradients
 from ._random_cotangents import Probe, is_close, norm
+
+# Of the root of the precision, as `refuse_mixed_gradients` has it.
+_MOST_ROUNDING = 30
 
 
 @torch.no_grad()
@@ -43,6 +49,38 @@ def is_confirmed(block: Block, probe: Probe | None, index: Sequence[int]) -> boo
     # What is smaller than that has no part in a kernel of so many digits.
     least = _size(probe.exact.values()) * torch.finfo(block.dtype).eps ** 0.5
     return all(_size(pair) <= least for pair in others)
+
+
+def refuse_other_gradients(
+    whole: Tensor, probe: Probe | None, index: Sequence[int], parameters: Mapping[str, nn.Parameter]
+) -> None:
+    """Refuse gradients of rows that are others beside all rows than beside each other.
+
+    Args:
+        whole: outputs of all rows, (n, c), with their graph.
+        probe: of a few rows; None of none.
+        index: where these are among all.
+        parameters: by name.
+
+    Raises:
+        InputError: if they differ by more than a unit at the edge of its range explains.
+    """
+    if probe is None:
+        return
+    cotangent = torch.zeros_like(whole)
+    cotangent[list(index)] = probe.cotangent
+    found = dict(zip(parameters, gradients(whole, parameters.values(), cotangent), strict=True))
+    tolerance = _MOST_ROUNDING * torch.finfo(whole.dtype).eps ** 0.5
+    least = _size(probe.exact.values()) * torch.finfo(whole.dtype).eps ** 0.5
+    for name, exact in probe.exact.items():
+        both = [g for g in (found[name], exact) if g is not None]
+        gap = both[0] - both[1] if len(both) == 2 else both[0] if both else None
+        if gap is not None and _size([gap]) > max(least, tolerance * max(map(norm, both))):
+            raise InputError(
+                "The model's gradient for one row depends on the other rows or on the place of "
+                f"the row, or on how many rows there are (that of {name!r} for two rows is another "
+                "one beside the others than without them), so there is no tangent kernel of a row."
+            )
 
 
 def _is_same(total: Tensor | None, exact: Tensor | None) -> bool:

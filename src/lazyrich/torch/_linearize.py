@@ -56,7 +56,7 @@ class LinearizedModule(nn.Module):
             )
         self.output = output
         self._constants: list[Tensor] = []
-        self.initial = frozen_copy(model, self._constants)
+        initial = frozen_copy(model, self._constants)
         self.names = list(trainable_parameters(model))
         values = dict(model.named_parameters())
         self._places = _places(model, self.names)
@@ -64,6 +64,7 @@ class LinearizedModule(nn.Module):
         self.parameters_now = nn.ParameterList(
             [nn.Parameter(values[name].detach().clone()) for name in self.names]
         )
+        self.initial = initial  # after what is trained, which comes first in ``parameters()``
         for name, now in zip(self.names, self.parameters_now, strict=True):
             # What changes a gradient on its way to the parameter, such as a mask.
             for hook in (values[name]._backward_hooks or {}).values():
@@ -172,6 +173,11 @@ class LinearizedModule(nn.Module):
         theirs, by_name = copied(given)
         return chosen_output(model(*theirs, **by_name), self.output)
 
+    def requires_grad_(self, requires_grad: bool = True) -> "LinearizedModule":
+        """Set it for what is trained; θ₀ stays as it is."""
+        self.parameters_now.requires_grad_(requires_grad)
+        return self
+
     def train(self, mode: bool = True) -> "LinearizedModule":
         """Set the flag; the module at θ₀ stays in evaluation mode."""
         super().train(mode)
@@ -233,7 +239,7 @@ def _right_way(function: _ModelFunction, start: tuple[Tensor, ...], found: Tried
     pairs = [(g, w) for g, w in zip(found.pulled, v, strict=True) if g is not None]
     terms = [(g.detach() * w).double().flatten() for g, w in pairs]
     backward = torch.cat([t.cpu() for t in terms]) if terms else torch.zeros(1, device="cpu")
-    forward = (found.cotangent * slope).double().cpu()
+    forward = (found.cotangent * slope.detach()).double().cpu()
     size = max(float(backward.norm()), float(forward.norm()))
     gap = abs(float(backward.sum()) - float(forward.sum()))
     is_right = gap <= 50 * torch.finfo(slope.dtype).eps ** 0.75 * size

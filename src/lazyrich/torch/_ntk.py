@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
-from ._confirmed import is_confirmed
+from ._confirmed import is_confirmed, refuse_other_gradients
 from ._graph import has_code_of_a_user
+from ._kernel_entries import refuse_infinite, refuse_large
 from ._layout import LayoutMattersError, WatchLayout, laid_out
 from ._memory import budget, keep_freed_memory
 from ._mixed_rows import refuse_mixed_rows, refuse_other_alone, refuse_other_values
@@ -32,6 +33,7 @@ from ._rows import (
     batch_of,
     n_rows,
     observed_values,
+    outputs,
     require_device,
     rows,
     usable,
@@ -206,7 +208,7 @@ def _start(asked: _Asked, of: _Rows) -> _Start:
         raise LayoutMattersError
     is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
     c = pilot.shape[1]
-    _refuse_large(counts[0], counts[-1], 1 if traced else c, dtype, memory)
+    refuse_large(counts[0], counts[-1], 1 if traced else c, dtype, memory)
     planned = Planned.of(pilot, parameters)
     of_row = bytes_per_row(pilot, parameters, planned.routes, dtype)
     size, step = _sizes(of_row, memory / 4, max(counts), c, traced=traced)
@@ -251,7 +253,11 @@ def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
         _refuse_mixed(asked, of, which, seen, is_compared=is_quick and which == 0)
         checked.append(seen.values.detach())
     if is_quick and not is_confirmed(held[0], planned.probe, pilot_rows(counts[0])):
+        is_apart = held[0].seen.are_apart  # else nothing was compared
         held.clear()
+        if is_apart:
+            whole = outputs(model, of.batches[0], output)
+            refuse_other_gradients(whole, planned.probe, pilot_rows(counts[0]), parameters)
         return _kernel(asked, of, is_quick=False)
     if len(held) == len(counts):
         result = _piece(held[0], held[-1], step, traced=traced or c == 1)
@@ -294,7 +300,7 @@ def _arranged(result: Tensor, start: _Start, *, traced: bool) -> Tensor:
     """The kernel with the axes that were asked for."""
     if not traced and start.sizes[2] > 1:
         result = result.permute(0, 2, 1, 3)
-    _refuse_infinite(result)
+    refuse_infinite(result)
     return result if result.ndim == 4 or traced or start.is_vector else result[:, :, None, None]
 
 
@@ -368,30 +374,3 @@ def _put(result: Tensor, piece: Tensor, i: int, j: int, *, traced: bool) -> None
         result[i : i + piece.shape[0], j : j + piece.shape[1]] = piece
     else:
         result[i : i + piece.shape[0], :, j : j + piece.shape[2]] = piece
-
-
-def _refuse_infinite(kernel: Tensor) -> None:
-    """Refuse a kernel with entries that are no numbers, and name the rows."""
-    if bool(torch.isfinite(kernel.sum())):
-        return
-    is_finite = torch.isfinite(kernel)
-    is_finite = is_finite.flatten(2).all(2) if kernel.ndim > 2 else is_finite
-    if bool(is_finite.all()):
-        return
-    n_bad, first = int((~is_finite).sum()), (~is_finite).nonzero()[0].tolist()
-    raise InputError(
-        f"The kernel holds NaN or infinite entries for {n_bad} pairs of rows, the first of them "
-        f"{tuple(first)}; a gradient is infinite there (such as that of a root at zero) or too "
-        f"large for {str(kernel.dtype).removeprefix('torch.')}: look for it in the model, or try "
-        "model.double()."
-    )
-
-
-def _refuse_large(n: int, m: int, c: int, dtype: torch.dtype, memory: float) -> None:
-    size = float(n) * m * c * c * (8 if dtype == torch.float64 else 4)
-    if size > memory:
-        raise InputError(
-            f"The kernel of {n} × {m} rows and {c} outputs takes {size / 2**30:.3g} GiB, more than "
-            f"the {memory / 2**30:.3g} GiB that may be used; take fewer rows, trace_outputs=True, "
-            "fewer outputs with output=, or lazyrich.torch.sketch."
-        )

@@ -4,9 +4,11 @@ import sys
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from lazyrich._base import require_finite, require_positive
+from lazyrich._base import InputError, require_finite, require_positive
 
+from ._graph import parameters_of
 from ._model import copy_of, unwrap
 from ._plain_ways import plain_attention
 from ._rows import Output, chosen_output
@@ -38,17 +40,23 @@ class ScaledModule(nn.Module):
         if self.initial is not None:
             if self._original.model is not None or self._original.lent:
                 self._check((args, kwargs))
-            # Its parameters are frozen, and it may need a graph, to differentiate inside.
             with plain_attention():
-                initial = self._outputs(self.initial, (args, kwargs))
-            refuse_other_parameters(initial, [])
-            initial = initial.detach()
+                initial = self._outputs(self.initial, (args, kwargs), with_graph=True)
+            leaves = pytree.tree_leaves((args, kwargs))
+            if any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves):
+                # What the arguments come from has a gradient of f(θ₀, x) too.
+                mine = {id(p) for p in self.model.parameters()}
+                reached = parameters_of(initial)
+                refuse_other_parameters(initial, [p for p in reached if id(p) not in mine])
+            else:
+                refuse_other_parameters(initial, [])
+                initial = initial.detach()  # of a model that differentiates inside
         with plain_attention():  # in both, whether gradients are recorded or not
             value = chosen_output(self.model(*args, **kwargs), self.output)
         return self.alpha * (value if initial is None else value - initial)
 
-    def _outputs(self, model: nn.Module, given: Given) -> Tensor:
-        theirs, named = copied(given)
+    def _outputs(self, model: nn.Module, given: Given, *, with_graph: bool = False) -> Tensor:
+        theirs, named = copied(given, with_graph=with_graph)
         return chosen_output(model(*theirs, **named), self.output)
 
     def _check(self, given: Given) -> None:
@@ -62,6 +70,11 @@ class ScaledModule(nn.Module):
     # It is not compiled with what comes after it.
     _check.__dict__["_torchdynamo_disable"] = True
 
+    def requires_grad_(self, requires_grad: bool = True) -> "ScaledModule":
+        """Set it for the trained module; θ₀ stays as it is."""
+        self.model.requires_grad_(requires_grad)
+        return self
+
     def train(self, mode: bool = True) -> "ScaledModule":
         """Set the mode of the trained module; the one at θ₀ stays in evaluation mode."""
         super().train(mode)
@@ -71,7 +84,7 @@ class ScaledModule(nn.Module):
 
 
 def scale_output(
-    model: nn.Module, alpha: float, *, center: bool = True, output: Output = None
+    model: nn.Module, alpha: float | Tensor, *, center: bool = True, output: Output = None
 ) -> ScaledModule:
     """The module α[f(θ, x) − f(θ₀, x)], trained lazily for large α and richly for small.
 
@@ -105,6 +118,10 @@ def scale_output(
     References:
         Kumar et al. (2024), Eq. 2; Chizat, Oyallon and Bach (2019).
     """
+    if isinstance(alpha, Tensor):
+        if alpha.numel() != 1:
+            raise InputError(f"alpha has shape {tuple(alpha.shape)}; give one number.")
+        alpha = float(alpha.detach())
     require_finite(alpha=alpha)
     require_positive(alpha=alpha)
     return ScaledModule(unwrap(model), alpha, center=center, output=output)

@@ -218,10 +218,12 @@ def _refuse_others(reached: Sequence[Tensor], own: Sequence[Tensor]) -> None:
         )
 
 
-def copied(given: Given) -> Given:
-    """Copies of arguments, which a call may change, without their graph."""
+def copied(given: Given, *, with_graph: bool = False) -> Given:
+    """Copies of arguments, which a call may change, with their graph or without."""
 
     def one(leaf: PyTree) -> PyTree:
+        if isinstance(leaf, Tensor) and with_graph:
+            return leaf.clone()
         if isinstance(leaf, Tensor):
             return leaf.detach().clone().requires_grad_(leaf.requires_grad)
         with suppress(Exception):  # what cannot be copied is given as it is
