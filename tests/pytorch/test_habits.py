@@ -158,3 +158,13 @@ def test_the_scale_may_be_a_tensor_of_one_number(alpha):
     assert lzt.scale_output(Read(3, lambda out: out), alpha).alpha == 2.0
     with pytest.raises(lzt.InputError, match="give one number"):
         lzt.scale_output(Read(3, lambda out: out), torch.ones(2))
+
+
+def test_outputs_chosen_by_numbers_of_all_rows_are_refused_and_it_is_said_why():
+    classes = torch.tensor([0, 1, 2, 2, 1, 0])
+    for output in (
+        lambda out: out.gather(1, classes[:, None]),
+        lambda out: out * torch.arange(6.0)[:, None],
+    ):
+        with pytest.raises(lzt.InputError, match="let output= hold nothing of all rows"):
+            lzt.ntk(Read(3, lambda out: out), X, output=output)

@@ -13,6 +13,7 @@ from ._layout import LayoutMattersError
 from ._row_gradients import refuse_mixed_gradients
 from ._rows import Inputs, Output, n_rows, outputs, rows, rows_at, said, values_of
 
+_OF_SOME_ROWS = ", and let output= hold nothing of all rows, since it is called with some of them"
 # So few rows are run one by one; of more of them so many, and all in parts.
 _FEW = 8
 # So many have their gradients compared.
@@ -105,7 +106,7 @@ def refuse_other_alone(
             raise InputError(
                 f"The model runs on {n} rows and not on {len(index)} of them alone ({reason}), so "
                 "its output for one row depends on the other rows; give inputs whose first axis "
-                "is the batch."
+                f"is the batch{_OF_SOME_ROWS if output else ''}."
             ) from error
         gap = float((alone - whole[index]).abs().max())
         if gap > tolerance:
@@ -116,7 +117,7 @@ def refuse_other_alone(
             raise InputError(
                 f"The model's output for one row depends on the other rows (by {gap / scale:.1g} "
                 "of its size), so there is no tangent kernel of a row; call model.eval(), or "
-                "give inputs whose first axis is the batch."
+                f"give inputs whose first axis is the batch{_OF_SOME_ROWS if output else ''}."
             )
 
 
