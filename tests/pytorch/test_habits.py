@@ -3,8 +3,10 @@
 Outputs that lose the axis of a single row, what a tokenizer returns, and several threads.
 """
 
+import copy
 import threading
 from collections import UserDict
+from types import SimpleNamespace
 
 import pytest
 
@@ -139,8 +141,58 @@ def test_a_scaled_head_behind_an_encoder_has_its_whole_gradient(center):
             found, torch.autograd.grad(wanted(x).sin().sum(), inner), strict=True
         ):
             assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+        tangent = torch.ones_like(X)
+        slopes = [torch.func.jvp(one, (X,), (tangent,))[1] for one in (net, wanted)]
+        assert torch.allclose(*slopes, rtol=1e-10, atol=1e-12)
         with torch.no_grad():
             head.last.weight.mul_(1.3)
+
+
+class OfObject(Read):
+    """A model of rows that are inside of an object."""
+
+    def forward(self, x):
+        return super().forward(x["x"] if isinstance(x, UserDict) else x.x)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: UserDict(x=x), lambda x: SimpleNamespace(x=x)])
+def test_rows_inside_of_objects_keep_their_gradient(wrap):
+    model = OfObject(3, lambda out: out)
+    scaled, first = lzt.scale_output(model, 3.0), copy.deepcopy(model)
+    scaled(wrap(X))
+    with torch.no_grad():
+        model.last.weight.mul_(1.3)
+    x = X.clone().requires_grad_()
+    found = [
+        torch.autograd.grad(one(wrap(x)).sin().sum(), x)[0]
+        for one in (scaled, lambda rows: 3.0 * (model(rows) - first(rows)))
+    ]
+    assert torch.allclose(*found, rtol=1e-10, atol=1e-12)
+
+
+def test_rows_may_be_computed_from_the_models_own_parameters():
+    model = nn.Linear(4, 4).double()
+    scaled, first = lzt.scale_output(model, 2.0), copy.deepcopy(model)
+    assert not scaled(X).any()
+    with torch.no_grad():
+        model.weight.mul_(1.3)
+    for rows in (model(X), X @ model.weight, model.weight, scaled(scaled(X))):
+        wanted = 2.0 * (model(rows) - first(rows))
+        assert torch.allclose(scaled(rows), wanted, rtol=1e-10)
+        both = [
+            torch.autograd.grad(one.sum(), model.weight, retain_graph=True)
+            for one in (scaled(rows), wanted)
+        ]
+        assert torch.allclose(both[0][0], both[1][0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gradients_that_an_invariance_makes_zero_are_rounding_and_no_reason_to_refuse(seed):
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(1, 8, 3), nn.GroupNorm(8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2)]
+    model, x = nn.Sequential(*layers).eval(), torch.randn(6, 1, 8, 8)
+    kernel = lzt.ntk(model, x, params=["0.bias"])
+    assert float(kernel.abs().max()) < 1e-8 * float(lzt.ntk(model, x).abs().max())
 
 
 def test_only_what_is_trained_is_unfrozen_and_comes_first():

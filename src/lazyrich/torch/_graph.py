@@ -6,7 +6,7 @@ from the classes of layers.
 """
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -91,24 +91,28 @@ def has_code_of_a_user(outputs: Tensor) -> bool:
     )
 
 
-def parameters_of(value: Tensor) -> list[nn.Parameter]:
+def parameters_of(value: Tensor, *, beside: Collection[Node] = ()) -> list[nn.Parameter]:
     """The parameters that a value has a gradient of.
+
+    Args:
+        value: with its graph.
+        beside: nodes of which it does not matter what they are computed from.
 
     Raises:
         InputError: if a checkpoint hides some.
     """
     found = []
-    for node in _walk(value.grad_fn):
+    for node in _walk(value.grad_fn, beside):
         _refuse_hidden_parameters(node)
         if type(node).__name__ == "AccumulateGrad" and isinstance(node.variable, nn.Parameter):
             found.append(node.variable)
     return found
 
 
-def _walk(root: Node) -> Generator[Node]:
+def _walk(root: Node, beside: Collection[Node] = ()) -> Generator[Node]:
     """Every node below one, once; none below None, which is that of a value without a graph."""
-    waiting = [] if root is None else [root]
-    seen = set(waiting)
+    waiting = [] if root is None or root in beside else [root]
+    seen = {*waiting, *beside}
     while waiting:
         node = waiting.pop()
         yield node

@@ -4,16 +4,14 @@ import sys
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError, require_finite, require_positive
 
-from ._graph import parameters_of
 from ._model import copy_of, unwrap
 from ._plain_ways import plain_attention
 from ._rows import Output, chosen_output
 from ._same_function import Original
-from ._trial import Given, copied, refuse_other_parameters
+from ._trial import Given, cloned, copied, refuse_other_parameters
 
 
 class ScaledModule(nn.Module):
@@ -40,23 +38,18 @@ class ScaledModule(nn.Module):
         if self.initial is not None:
             if self._original.model is not None or self._original.lent:
                 self._check((args, kwargs))
+            # Copies, since it may change its arguments; with their graph, since they may be
+            # computed by something that is trained.
+            (theirs, named), nodes = cloned((args, kwargs))
             with plain_attention():
-                initial = self._outputs(self.initial, (args, kwargs), with_graph=True)
-            leaves = pytree.tree_leaves((args, kwargs))
-            if any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves):
-                # What the arguments come from has a gradient of f(θ₀, x) too.
-                mine = {id(p) for p in self.model.parameters()}
-                reached = parameters_of(initial)
-                refuse_other_parameters(initial, [p for p in reached if id(p) not in mine])
-            else:
-                refuse_other_parameters(initial, [])
-                initial = initial.detach()  # of a model that differentiates inside
+                initial = chosen_output(self.initial(*theirs, **named), self.output)
+            refuse_other_parameters(initial, [], beside=nodes)
         with plain_attention():  # in both, whether gradients are recorded or not
             value = chosen_output(self.model(*args, **kwargs), self.output)
         return self.alpha * (value if initial is None else value - initial)
 
-    def _outputs(self, model: nn.Module, given: Given, *, with_graph: bool = False) -> Tensor:
-        theirs, named = copied(given, with_graph=with_graph)
+    def _outputs(self, model: nn.Module, given: Given) -> Tensor:
+        theirs, named = copied(given)
         return chosen_output(model(*theirs, **named), self.output)
 
     def _check(self, given: Given) -> None:

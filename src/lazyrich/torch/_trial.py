@@ -1,18 +1,19 @@
 """Whether a module is a function of its arguments and parameters, by trial."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import PyTree
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
-from ._graph import gradients, parameters_of
+from ._graph import Node, gradients, parameters_of
 from ._kept import Kept, KeptState
 from ._plan import require_graph
 from ._rows import Output, chosen_output, refuse_no_numbers, taken
@@ -195,17 +196,20 @@ def refuse_constants(call: Callable[[], Tensor], constants: Sequence[Tensor]) ->
         )
 
 
-def refuse_other_parameters(value: Tensor, own: Sequence[Tensor]) -> None:
+def refuse_other_parameters(
+    value: Tensor, own: Sequence[Tensor], *, beside: Collection[Node] = ()
+) -> None:
     """Refuse a copy of a module that still computes with parameters of the original.
 
     Args:
         value: what the copy returned, with its graph.
         own: the copy's parameters.
+        beside: nodes of the arguments, which may be computed from any parameters.
 
     Raises:
         InputError: if parameters that are not its own are reached.
     """
-    _refuse_others(parameters_of(value), own)
+    _refuse_others(parameters_of(value, beside=beside), own)
 
 
 def _refuse_others(reached: Sequence[Tensor], own: Sequence[Tensor]) -> None:
@@ -218,12 +222,53 @@ def _refuse_others(reached: Sequence[Tensor], own: Sequence[Tensor]) -> None:
         )
 
 
-def copied(given: Given, *, with_graph: bool = False) -> Given:
-    """Copies of arguments, which a call may change, with their graph or without."""
+def cloned(given: Given) -> tuple[Given, list[Node]]:
+    """Copies of arguments, which a call may change, with their graph.
+
+    Returns:
+        The copies, and the nodes of their tensors, also of those inside of objects.
+    """
+    cloning = _Cloning()
+    return pytree.tree_map(cloning.copy, given), cloning.nodes
+
+
+class _Cloning(TorchFunctionMode):
+    """Has ``copy.deepcopy`` copy a tensor with its graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+
+    def copy(self, leaf: PyTree) -> PyTree:
+        """A tensor, or a deep copy of something else; what cannot be copied as it is."""
+        if isinstance(leaf, Tensor):
+            return self._clone(leaf)
+        if leaf is None or isinstance(leaf, bool | int | float | str):
+            return leaf
+        with suppress(Exception), self:
+            return copy.deepcopy(leaf)
+        return leaf
+
+    def _clone(self, one: Tensor) -> Tensor:
+        made = one.clone()
+        if made.grad_fn is not None:
+            self.nodes.append(made.grad_fn)
+        return made
+
+    def __torch_function__(
+        self, func: Callable, types: PyTree, args: PyTree = (), kwargs: PyTree = None
+    ) -> PyTree:
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        one, memo = args
+        memo[id(one)] = self._clone(one)
+        return memo[id(one)]
+
+
+def copied(given: Given) -> Given:
+    """Copies of arguments, which a call may change, without their graph."""
 
     def one(leaf: PyTree) -> PyTree:
-        if isinstance(leaf, Tensor) and with_graph:
-            return leaf.clone()
         if isinstance(leaf, Tensor):
             return leaf.detach().clone().requires_grad_(leaf.requires_grad)
         with suppress(Exception):  # what cannot be copied is given as it is
