@@ -218,5 +218,5 @@ def test_outputs_chosen_by_numbers_of_all_rows_are_refused_and_it_is_said_why():
         lambda out: out.gather(1, classes[:, None]),
         lambda out: out * torch.arange(6.0)[:, None],
     ):
-        with pytest.raises(lzt.InputError, match="let output= hold nothing of all rows"):
+        with pytest.raises(lzt.InputError, match="keep labels of all rows out of output="):
             lzt.ntk(Read(3, lambda out: out), X, output=output)

@@ -13,7 +13,7 @@ from ._layout import LayoutMattersError
 from ._row_gradients import refuse_mixed_gradients
 from ._rows import Inputs, Output, n_rows, outputs, rows, rows_at, said, values_of
 
-_OF_SOME_ROWS = ", and let output= hold nothing of all rows, since it is called with some of them"
+_OF_SOME_ROWS = ", and keep labels of all rows out of output=, which is called on some rows alone"
 # So few rows are run one by one; of more of them so many, and all in parts.
 _FEW = 8
 # So many have their gradients compared.
@@ -31,13 +31,7 @@ def refuse_mixed_rows(
 ) -> None:
     """Refuse a model whose output or gradient for one row depends on the other rows.
 
-    Args:
-        model: a module without wrappers.
-        x: a batch.
-        whole: its outputs, (n, c).
-        output: as for `outputs`.
-        are_apart: whether every operation was seen to keep the rows apart.
-        as_given: as for `refuse_other_alone`.
+    The arguments are those of `refuse_other_alone`.
 
     Raises:
         InputError: as `refuse_other_alone`, or if gradients differ.

@@ -19,7 +19,8 @@ from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from ._operations import EveryOperation
 
 T = TypeVar("T")
 
@@ -109,7 +110,7 @@ class _Leaving(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class Reading(TorchDispatchMode):
+class Reading(EveryOperation):
     """Examines each operation; ``is_kept`` is false once one may mix rows."""
 
     def __init__(self, inputs: Sequence[Tensor], constants: Iterable[Tensor]) -> None:
@@ -143,11 +144,6 @@ class Reading(TorchDispatchMode):
         # A model may hold rows that it is asked about.
         made = former._of_rows.keys() - former._inputs
         return not made.isdisjoint(self._found)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: to skip it PyTorch would import its compiler first, which takes a second."""
-        return False
 
     def __torch_dispatch__(
         self, func: OpOverload, types: PyTree, args: PyTree = (), kwargs: PyTree = None

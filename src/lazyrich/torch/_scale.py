@@ -122,7 +122,7 @@ def scale_output(
 
 def frozen_copy(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Module:
     """A copy in evaluation mode whose parameters are constants; as `copy_of`."""
-    copied = copy_of(model, constants).eval()
-    for parameter in copied.parameters():
+    frozen = copy_of(model, constants).eval()
+    for parameter in frozen.parameters():
         parameter.requires_grad_(False)
-    return copied
+    return frozen

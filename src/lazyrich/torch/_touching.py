@@ -9,12 +9,12 @@ from jaxtyping import PyTree
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from ._operations import EveryOperation
 from ._shared_memory import Span, regions
 
 
-class Touching(TorchDispatchMode):
+class Touching(EveryOperation):
     """Notices operations on the memory of some tensors and arrays.
 
     Args:
@@ -29,11 +29,6 @@ class Touching(TorchDispatchMode):
     def touched(self) -> list[Tensor | np.ndarray]:
         """The tensors and arrays whose memory was read or written."""
         return [value for k in sorted(self._touched) for value in self._regions[k].values]
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: to skip it PyTorch would import its compiler first, which takes a second."""
-        return False
 
     def __torch_dispatch__(
         self, func: OpOverload, types: PyTree, args: PyTree = (), kwargs: PyTree = None
