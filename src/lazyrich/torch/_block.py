@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ._contract import add_products, added, cheapest, matrix_gradient
 from ._factors import Factors, without_dead_positions
 from ._gathered import Gathered, smaller
-from ._graph import Graph, Node, edge, gradients, value_shape
+from ._graph import Node, edge, gradients, value_shape
 from ._jacobian import jacobian
 from ._plan import Meeting, Planned, Route, pull_back, replan
 from ._rows import Inputs, Observed, Output, observed_outputs
@@ -265,31 +265,31 @@ def _whole(part: Part) -> Tensor:
 
 @torch.no_grad()
 def bytes_per_row(
-    values: Tensor,
+    device: torch.device,
     parameters: dict[str, nn.Parameter],
-    routes: dict[str, Route],
+    planned: Planned,
     dtype: torch.dtype,
 ) -> tuple[float, float]:
     """Memory that a row takes: its graph and activations, and what is kept for each output.
 
     Args:
-        values: of a few rows, with their graph.
+        device: of the outputs.
         parameters: by name.
-        routes: by parameter.
+        planned: on a few rows.
         dtype: in which products are formed.
 
     Returns:
         Bytes of a row's graph and activations; bytes of the cotangents and gradients of one
         output.
     """
-    graph, n = Graph(values), len(values)
-    saved = sum(_entries(node) for node in graph.nodes() if node._input_metadata)
+    routes, n = planned.routes, planned.operations.n
+    saved = sum(torch.Size(shape).numel() for _, shape in planned.operations.found)
     sites = [m.site for route in routes.values() for m in route.meetings]
     # Patches of images are many times as large as these.
     products = [one for one in sites if isinstance(one, Product)]
     activations = sum(one.activation().numel() for one in products)
     passing = max((one.n_passing for one in sites if not isinstance(one, Product)), default=0)
-    cotangents = sum(_entries_kept(one, values.device) for one in products)
+    cotangents = sum(_entries_kept(one, device) for one in products)
     summed = {one.node for one in sites} - {one.node for one in products}
     cotangents += sum(map(_entries, summed))
     whole = sum(

@@ -210,7 +210,7 @@ def _start(asked: _Asked, of: _Rows) -> _Start:
     c = pilot.shape[1]
     refuse_large(counts[0], counts[-1], 1 if traced else c, dtype, memory)
     planned = Planned.of(pilot, parameters)
-    of_row = bytes_per_row(pilot, parameters, planned.routes, dtype)
+    of_row = bytes_per_row(pilot.device, parameters, planned, dtype)
     size, step = _sizes(of_row, memory / 4, max(counts), c, traced=traced)
     return _Start(planned, is_vector, is_apart, (size, step, c))
 

@@ -60,7 +60,7 @@ class Route:
 
 
 @torch.no_grad()  # of sites, products and sums; the graph itself stands already
-def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter], graph: Graph) -> dict[str, Route]:
+def plan(graph: Graph, parameters: Mapping[str, nn.Parameter], probe: Probe) -> dict[str, Route]:
     """The route of every parameter.
 
     Every reader of a parameter has to be understood, its rows have to be found, and the
@@ -68,29 +68,21 @@ def plan(outputs: Tensor, parameters: Mapping[str, nn.Parameter], graph: Graph) 
     random cotangents; otherwise this parameter's Jacobian is formed.
 
     Args:
-        outputs: (n, c) with its graph; a few rows are enough.
+        graph: of outputs; those of a few rows are enough.
         parameters: by name.
-        graph: of the outputs.
+        probe: of the same outputs.
 
     Returns:
         A route for each name.
     """
-    probe = Probe(outputs)
-    routes = _followed(graph, parameters, probe)
+    first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
+    second = [r.node for node in first for r in graph.readers(node)]
+    probe.compute(dict.fromkeys(first + second), parameters)
+    routes = {name: follow(graph, p, probe.rows_first) for name, p in parameters.items()}
     return {
         name: _added_up(route, probe, parameters[name], probe.exact[name])
         for name, route in routes.items()
     }
-
-
-def _followed(
-    graph: Graph, parameters: Mapping[str, nn.Parameter], probe: Probe
-) -> dict[str, Route]:
-    """Routes, of which it is not known whether the gradients that follow are right."""
-    first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
-    second = [r.node for node in first for r in graph.readers(node)]
-    probe.compute(dict.fromkeys(first + second), parameters)
-    return {name: follow(graph, p, probe.rows_first) for name, p in parameters.items()}
 
 
 def _added_up(route: Route, probe: Probe, parameter: nn.Parameter, exact: Tensor | None) -> Route:
@@ -122,19 +114,21 @@ class Operations:
 
     Attributes:
         n: number of rows.
-        found: name and shape of the value of each, in a fixed order.
+        nodes: those of operations, in a fixed order.
+        found: name and shape of the value of each.
     """
 
     n: int
+    nodes: tuple[Node, ...]
     found: tuple[tuple[str, tuple[int, ...]], ...]
 
     @classmethod
     def of(cls, graph: Graph, n: int) -> "Operations":
         """Those of a graph of n rows."""
-        made = [(node_name(node), node) for node in graph.nodes()]
-        return cls(
-            n, tuple((name, value_shape(node)) for name, node in made if name != "AccumulateGrad")
-        )
+        made = [(node, node_name(node)) for node in graph.nodes()]
+        made = [(node, name) for node, name in made if name != "AccumulateGrad"]
+        found = tuple((name, value_shape(node)) for node, name in made)
+        return cls(n, tuple(node for node, _ in made), found)
 
     def is_same(self, other: "Operations") -> bool:
         """Whether the other ones differ in nothing but the number of rows."""
@@ -146,12 +140,17 @@ class Operations:
             for (name, shape), (name2, shape2) in zip(self.found, other.found, strict=True)
         )
 
+    def growing(self, fewer: "Operations") -> set[Node]:
+        """Those whose values are longer than with fewer rows."""
+        pairs = zip(self.nodes, self.found, fewer.found, strict=True)
+        return {node for node, (_, shape), (_, shorter) in pairs if shape[:1] != shorter[:1]}
+
 
 class Planned(NamedTuple):
     """A plan that was made on a few rows.
 
     Attributes:
-        routes: by parameter, what `plan` found.
+        routes: by parameter.
         operations: those of the few rows.
         probe: gradients of the few rows; None once the plan is checked.
     """
@@ -165,23 +164,23 @@ class Planned(NamedTuple):
     def of(cls, outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> "Planned":
         """The plan of a few rows, from their outputs with the graph.
 
-        Gradients that follow from it are still to be compared with exact ones: by `checked`, or
-        those of all rows by `is_confirmed`.
+        Where rows stand is supposed, and gradients that follow are still to be compared with exact
+        ones: by `checked`, or those of all rows by `is_confirmed`.
         """
-        graph, probe = require_graph(outputs), Probe(outputs)
-        routes = _followed(graph, parameters, probe)
-        return cls(routes, Operations.of(graph, len(outputs)), probe)
+        graph, probe, n = require_graph(outputs), Probe(outputs), len(outputs)
+        probe.compute([], parameters)
+        routes = {
+            name: follow(graph, p, lambda one: value_shape(one.node)[0] % n == 0 or None)
+            for name, p in parameters.items()
+        }
+        return cls(routes, Operations.of(graph, n), probe)
 
     @torch.no_grad()
     def checked(self, parameters: Mapping[str, nn.Parameter]) -> "Planned":
         """The plan in which gradients of the few rows are exact, as in `plan`."""
         probe = self.probe
         assert probe is not None  # the plan has not been checked
-        routes = {
-            name: _added_up(route, probe, parameters[name], probe.exact[name])
-            for name, route in self.routes.items()
-        }
-        return self._replace(routes=routes, probe=None)
+        return self._replace(routes=plan(Graph(probe.outputs), parameters, probe), probe=None)
 
 
 @torch.no_grad()
@@ -192,7 +191,7 @@ def replan(
     *,
     are_apart: bool = False,
 ) -> dict[str, Route]:
-    """The routes of other rows, from a plan that was made and checked on a few.
+    """The routes of other rows, from a plan that was made on a few.
 
     Args:
         outputs: (n, c) of the other rows, with its graph.
@@ -204,24 +203,43 @@ def replan(
         The same routes through the new graph; where the graph is another one, a new plan.
     """
     graph = Graph(outputs)
-    again = {}
-    for name, route in planned.routes.items():
+    operations = Operations.of(graph, len(outputs))
+    is_same = are_apart and planned.operations.is_same(operations)
+    if planned.probe is None:
+        again = _followed_again(graph, parameters, planned.routes)
+        if again is not None and (is_same or _stands_as_before(again, Probe(outputs))):
+            return again
+    elif is_same:
+        growing = operations.growing(planned.operations)  # the rows come first in these
+        layout = {True: True, False: None}
+        return {
+            name: follow(graph, p, lambda one: layout[one.node in growing])
+            for name, p in parameters.items()
+        }
+    return plan(graph, parameters, Probe(outputs))
+
+
+def _followed_again(
+    graph: Graph, parameters: Mapping[str, nn.Parameter], routes: Mapping[str, Route]
+) -> dict[str, Route] | None:
+    """Routes through another graph by the same decisions; None if they do not lead through it."""
+    again = dict(routes)
+    for name, route in routes.items():
         decisions = iter(route.decisions)
-        again[name] = route
         if not route.is_used and graph.readers_of_parameter(parameters[name]):
-            return plan(outputs, parameters, graph)  # used by these rows alone
+            return None  # used by these rows alone
         if route.meetings:
             again[name] = follow(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
             if again[name].decisions != route.decisions or not again[name].meetings:
-                return plan(outputs, parameters, graph)
-    if not are_apart or not planned.operations.is_same(Operations.of(graph, len(outputs))):
-        # Where rows stand inside may follow from their values and from how many there are.
-        probe = Probe(outputs)
-        met = [m for route in again.values() for m in route.meetings]
-        probe.compute(dict.fromkeys(m.site.node for m in met))
-        if any(probe.rows_first(m.site) != m.rows_first for m in met):
-            return plan(outputs, parameters, graph)
+                return None
     return again
+
+
+def _stands_as_before(routes: Mapping[str, Route], probe: Probe) -> bool:
+    """Whether rows stand where routes have them, which may follow from values and numbers."""
+    met = [m for route in routes.values() for m in route.meetings]
+    probe.compute(dict.fromkeys(m.site.node for m in met))
+    return all(probe.rows_first(m.site) == m.rows_first for m in met)
 
 
 def follow(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]) -> Route:
