@@ -7,7 +7,7 @@ neither a parameter or a buffer nor made by an operation of the call may hold an
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -76,6 +76,7 @@ _BACKWARD = frozenset(
 _OF_NOTHING = {"full_like", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
 # Memory that holds nothing yet; what fills it may not be seen.
 _UNFILLED = {"empty", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
+_AS_STRIDED = torch.ops.aten.as_strided_.default
 
 
 def watched(
@@ -108,6 +109,56 @@ class _Leaving(TorchFunctionMode):
         if func in _BACKWARD or (func in LEAVING and self.reading.is_of_rows(args[0])):
             self.reading.is_kept = False
         return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is the same in each call of an operation, and looked up once.
+
+    Attributes:
+        func: the operation, held so that its identity is given to no other.
+        name: without what tells its variants apart.
+        arguments: their names.
+        written: those that it changes, also where results are written.
+        is_pointwise: whether it is entry by entry.
+        is_seeded: whether it draws random numbers.
+        no_dropout: whether it does not by default, having a probability of dropout.
+    """
+
+    func: OpOverload
+    name: str
+    arguments: tuple[str, ...]
+    written: tuple[str, ...]
+    is_pointwise: bool
+    is_seeded: bool
+    no_dropout: bool
+
+
+_KINDS: dict[int, _Kind] = {}
+
+
+def _kind(func: OpOverload) -> _Kind:
+    """By identity, since computing the hash of an operation takes longer."""
+    found = _KINDS.get(id(func))
+    if found is None:
+        schema = func._schema
+        defaults = {one.name: one.default_value for one in schema.arguments}
+        found = _KINDS[id(func)] = _Kind(
+            func,
+            schema.name.removeprefix("aten::").rstrip("_"),
+            tuple(defaults),
+            tuple(
+                one.name
+                for one in schema.arguments
+                if one.alias_info is not None and one.alias_info.is_write
+            )
+            if schema.is_mutable
+            else (),
+            torch.Tag.pointwise in func.tags,
+            torch.Tag.nondeterministic_seeded in func.tags,
+            defaults.get("dropout_p") == 0.0,
+        )
+    return found
 
 
 class Reading(EveryOperation):
@@ -158,7 +209,8 @@ class Reading(EveryOperation):
 
     def _look(self, func: OpOverload, args: PyTree, kwargs: PyTree, made: PyTree) -> None:
         """Examine an operation that has been run."""
-        name, given, results = _name(func), _tensors(args, *kwargs.values()), _tensors(made)
+        kind, given, results = _kind(func), _tensors(args, *kwargs.values()), _tensors(made)
+        name = kind.name
         if name.startswith("_scaled_dot_product"):
             results = results[:2]  # the others are states of the random numbers of dropout
         of_rows, rest, unknown = [], [], []
@@ -173,16 +225,16 @@ class Reading(EveryOperation):
         is_of_rows = bool(of_rows) and name not in _OF_NOTHING
         for one in unknown:
             _note(self._found, one)
-        if _is_random(func, args, kwargs) or unknown:
+        if (kind.is_seeded and _is_random(kind, args, kwargs)) or unknown:
             self.is_kept = False  # every call may be another function
         elif _top_saved_tensors_default_hooks(True) is not None:
             self.is_kept = False  # the backward pass may read other values
         elif self.is_kept and is_of_rows:
             is_made = results and all(self._has_rows(one) for one in results if one.numel())
             tensors = (of_rows, rest, results)
-            self.is_kept = bool(is_made) and self._is_kept(func, args, kwargs, tensors)
-        elif self.is_kept:
-            written = _written(func, args, kwargs)
+            self.is_kept = bool(is_made) and self._is_kept(kind, args, kwargs, tensors)
+        elif self.is_kept and kind.written:
+            written = _written(kind, args, kwargs)
             held = (self._given, self._of_rows)
             self.is_kept = not any(_is_noted(of, one) for of in held for one in written)
         for one in results:
@@ -195,11 +247,12 @@ class Reading(EveryOperation):
         return value.ndim > 0 and value.shape[0] % self.n == 0
 
     def _is_kept(
-        self, func: OpOverload, args: PyTree, kwargs: PyTree, tensors: Sequence[list[Tensor]]
+        self, kind: _Kind, args: PyTree, kwargs: PyTree, tensors: Sequence[list[Tensor]]
     ) -> bool:
-        name, (of_rows, rest, results) = _name(func), tensors
+        name, (of_rows, rest, results) = kind.name, tensors
         rows, made = of_rows[0], results[0]
-        if not all(_is_noted(self._of_rows, one) for one in _written(func, args, kwargs)):
+        written = _written(kind, args, kwargs) if kind.written else ()
+        if not all(_is_noted(self._of_rows, one) for one in written):
             return False  # it may be a part of something else
         if name in _BY_SHAPE:
             return True
@@ -210,7 +263,7 @@ class Reading(EveryOperation):
         are_alike = are_alike and all(one.shape[0] == rows.shape[0] for one in results)
         if not are_alike or not all(_is_shared(one, rows.ndim) for one in rest):
             return False
-        if _is_tagged(func, torch.Tag.pointwise) or name in _AS_THEY_ARE:
+        if kind.is_pointwise or name in _AS_THEY_ARE:
             return made.ndim == rows.ndim
         if name in _BY_IMAGE:
             return made.ndim > 2
@@ -220,7 +273,7 @@ class Reading(EveryOperation):
             return first == 0 if name == "permute" else all(a % rows.ndim for a in axes)
         if name in ("gather", "scatter") and any(len(one) != len(rows) for one in rest):
             return False  # these two do not repeat what has one row
-        return name in _ALONG and _is_along(func, args, kwargs, rows)
+        return name in _ALONG and _is_along(kind, args, kwargs, rows)
 
 
 def _tensors(*trees: PyTree) -> list[Tensor]:
@@ -232,22 +285,6 @@ def _tensors(*trees: PyTree) -> list[Tensor]:
         elif isinstance(tree, list | tuple) and tree and not isinstance(tree[0], int):
             found += _tensors(*tree)
     return found
-
-
-# What is the same in each call of an operation is looked up once.
-@cache
-def _name(func: OpOverload) -> str:
-    return func._schema.name.removeprefix("aten::").rstrip("_")
-
-
-@cache
-def _is_tagged(func: OpOverload, tag: torch.Tag) -> bool:
-    return tag in func.tags
-
-
-@cache
-def _is_mutable(func: OpOverload) -> bool:
-    return func._schema.is_mutable
 
 
 def _note(of: dict[int, StorageWeakRef], one: Tensor) -> None:
@@ -286,14 +323,13 @@ def _is_by_row(name: str, args: PyTree) -> bool:
     return name != "native_layer_norm" or len(args[1]) < args[0].ndim
 
 
-def _named(func: OpOverload, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
-    names = (one.name for one in func._schema.arguments)
-    return dict(zip(names, args, strict=False)) | kwargs
+def _named(kind: _Kind, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
+    return dict(zip(kind.arguments, args, strict=False)) | kwargs
 
 
 def _changes_nothing(func: OpOverload, args: PyTree) -> bool:
     """Whether memory is described as it was, beside axes of one entry, as pooling does."""
-    if func is not torch.ops.aten.as_strided_.default or len(args) != 3:
+    if func is not _AS_STRIDED or len(args) != 3:
         return False
     one, size, strides = args
     is_same = tuple(one.shape) == tuple(size) and one.storage_offset() == 0
@@ -302,32 +338,22 @@ def _changes_nothing(func: OpOverload, args: PyTree) -> bool:
     )
 
 
-def _written(func: OpOverload, args: PyTree, kwargs: PyTree) -> list[Tensor]:
+def _written(kind: _Kind, args: PyTree, kwargs: PyTree) -> list[Tensor]:
     """The tensors that an operation changes, also those that are given for its results."""
-    if not _is_mutable(func):
-        return []
-    given = _named(func, args, kwargs)
-    changed = [
-        given.get(one.name)
-        for one in func._schema.arguments
-        if one.alias_info is not None and one.alias_info.is_write
-    ]
-    return _tensors(changed)
+    given = _named(kind, args, kwargs)
+    return _tensors([given.get(name) for name in kind.written])
 
 
-def _is_along(func: OpOverload, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
+def _is_along(kind: _Kind, args: PyTree, kwargs: PyTree, rows: Tensor) -> bool:
     """Whether an operation is along other axes than the first."""
-    named = _named(func, args, kwargs)
+    named = _named(kind, args, kwargs)
     dim = named.get("dim", named.get("dims", 0))
-    ndim = rows.ndim + (func._schema.name in ("aten::stack", "aten::unsqueeze"))
+    ndim = rows.ndim + (kind.name in ("stack", "unsqueeze"))
     dims = dim if isinstance(dim, list | tuple) else [dim]
     return bool(dims) and all(isinstance(d, int) and d % ndim for d in dims)
 
 
-def _is_random(func: OpOverload, args: PyTree, kwargs: PyTree) -> bool:
-    """Whether an operation draws numbers: attention without dropout does not."""
-    if not _is_tagged(func, torch.Tag.nondeterministic_seeded):
-        return False
-    given = _named(func, args, kwargs)
-    defaults = {one.name: one.default_value for one in func._schema.arguments}
-    return given.get("dropout_p", defaults.get("dropout_p")) != 0.0
+def _is_random(kind: _Kind, args: PyTree, kwargs: PyTree) -> bool:
+    """Whether an operation that may draw numbers does: attention without dropout does not."""
+    given = _named(kind, args, kwargs)
+    return given.get("dropout_p", 0.0 if kind.no_dropout else None) != 0.0
