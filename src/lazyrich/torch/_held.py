@@ -56,9 +56,9 @@ class Held(NamedTuple):
 def held(model: nn.Module) -> Held:
     """What a model holds, each container once."""
     parameters = {id(p) for p in model.parameters()}
-    found = Held([], [], [])
-    waiting: deque[PyTree] = deque(vars(module) for module in model.modules())
-    seen = {id(one) for one in waiting} | {id(module) for module in model.modules()}
+    found, modules = Held([], [], []), list(model.modules())
+    waiting: deque[PyTree] = deque(map(vars, modules))
+    seen = {id(one) for one in waiting} | {id(module) for module in modules}
     n_values = n_entries = 0
     while waiting and n_values < _MOST_VALUES and n_entries < _MOST_ENTRIES:
         container = waiting.popleft()

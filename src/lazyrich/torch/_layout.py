@@ -46,9 +46,11 @@ def laid_out(model: nn.Module, batches: Sequence[Inputs]) -> list[Inputs] | None
         it could not be seen what a scripted part of the model reads.
     """
     leaves = [leaf for batch in batches for leaf in pytree.tree_leaves(batch)]
-    has_layers = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    is_scripted = any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
-    if not has_layers or is_scripted or not any(_is_image(leaf) for leaf in leaves):
+    if not any(_is_image(leaf) for leaf in leaves):
+        return None
+    modules = list(model.modules())
+    has_layers = any(isinstance(module, nn.Conv2d) for module in modules)
+    if not has_layers or any(isinstance(module, torch.jit.ScriptModule) for module in modules):
         return None
     return [pytree.tree_map(_by_pixel, batch) for batch in batches]
 

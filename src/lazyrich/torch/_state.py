@@ -31,6 +31,11 @@ class FirstCall:
             for name, p in model.named_parameters()
         }
         self._copies = {id(one.parameter): one for one in kept.parameters}
+        self._tables = {  # which a call shortens, row by row
+            id(module.weight)
+            for module in model.modules()
+            if getattr(module, "max_norm", None) is not None
+        }
         self._model, self._kept, self._is_tried = model, kept, False
 
     def is_changed(self) -> bool:
@@ -46,17 +51,12 @@ class FirstCall:
         now = dict(self._model.named_parameters())
         for name in now.keys() - self._parameters.keys():
             return f"makes its parameter {name!r}"
-        tables = {
-            id(module.weight)
-            for module in self._model.modules()
-            if getattr(module, "max_norm", None) is not None
-        }
         for name, (p, has_gradient, version) in self._parameters.items():
             if now.get(name) is not p:
                 return f"replaces its parameter {name!r}"
             if p.requires_grad != has_gradient:
                 return f"{'freezes' if has_gradient else 'unfreezes'} its parameter {name!r}"
-            if id(p) in tables or version is None:
+            if id(p) in self._tables or version is None:
                 continue
             copy = self._copies.get(id(p))  # what is written to ``p.data`` is not counted
             if p._version != version or (copy is not None and copy.is_written()):

@@ -12,6 +12,8 @@ _MOST_ENTRIES_ELSEWHERE = 1 << 26
 _N_STRIPS = 6
 # Strips whose height is no multiple of this are multiplied at a lower rate.
 _LEAST_STRIP = 32
+# Entries of a temporary that are computed at once, since a strip costs as much as half of them.
+_FEW_ENTRIES = 1 << 16
 # Rows that are mirrored at the diagonal at a time.
 _MIRRORED = 256
 
@@ -60,7 +62,9 @@ class Total:
             per_pair: entries of the temporary for each pair of rows.
         """
         most = most_entries(self.values.device)
-        height = max(1, min(-(-self.n // _N_STRIPS), int((most / per_pair) ** 0.5)))
+        is_small = self.n * self.m * per_pair <= _FEW_ENTRIES
+        n_strips = 1 if is_small else _N_STRIPS
+        height = max(1, min(-(-self.n // n_strips), int((most / per_pair) ** 0.5)))
         width = max(1, most // (per_pair * height))
         whole = self.values.reshape(self.n, self.c, self.m, self.c)
         for i in range(0, self.n, height):
