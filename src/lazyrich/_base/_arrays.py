@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ._concrete import concrete
+from ._display import kind_of
 from ._errors import InputError
 
 
@@ -189,7 +190,7 @@ def _array(name: str, value: object) -> np.ndarray | Array:
         return jnp.asarray(value) if array is None else array
     except Exception as error:
         raise InputError(
-            f"{name} is a {type(value).__name__} that is not an array of numbers "
+            f"{name} is {kind_of(value)} that is not an array of numbers "
             f"({str(error).splitlines()[0]}); give one of a regular shape."
         ) from None
 

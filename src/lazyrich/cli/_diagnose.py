@@ -14,6 +14,7 @@ from lazyrich._base import (
     InputError,
     Params,
     Predictor,
+    kind_of,
     read_file,
     reason_of,
     require_writable,
@@ -158,7 +159,7 @@ def _predictor(built: object) -> tuple[Predictor, Params]:
         if callable(first):
             return first, params
     raise InputError(
-        f"The function returned a {type(built).__name__}; wanted a torch.nn.Module, an Equinox "
+        f"The function returned {kind_of(built)}; wanted a torch.nn.Module, an Equinox "
         "module, a pair (Flax module, params) or a pair (predict, params)."
     )
 
