@@ -120,7 +120,7 @@ def rows_taken(name: str) -> Generator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # the network is the user's, and may raise anything
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"The network cannot take {name} ({type(error).__name__}: {said}); give rows in the "

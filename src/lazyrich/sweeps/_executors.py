@@ -285,7 +285,7 @@ def pickled(thing: object) -> bytes:
     """
     try:
         return pickle.dumps(thing)
-    except Exception as error:
+    except Exception as error:  # pickling calls what the objects define themselves
         raise InputError(
             f"The run function or an experiment cannot be sent to other processes ({error}); "
             "define both at the top level of a module, or use the serial executor."

@@ -90,7 +90,7 @@ def traced(
         closed, outputs = jax.make_jaxpr(fresh, return_shape=True)(list(leaves), inputs)
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # predict is a user's function
         shapes = " and ".join(str(one.shape) for one in inputs)
         raise InputError(
             f"predict fails on inputs of shape {shapes} ({said(error)}); it must be a function of "
