@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import pytest
 
 from lazyrich import scale_output
-from lazyrich._base import InputError, hermite, require_nonnegative, require_positive
+from lazyrich._base import (
+    InputError,
+    hermite,
+    real_array,
+    require_nonnegative,
+    require_positive,
+)
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -0.0, [1, 2], jnp.zeros(3), None, True])
@@ -40,3 +46,16 @@ def test_hermite_polynomials_of_low_degree():
     h = jnp.array([-1.5, 0.0, 2.0])
     for degree, expected in enumerate((h**0, h, h**2 - 1, h**3 - 3 * h, h**4 - 6 * h**2 + 3)):
         assert jnp.allclose(hermite(h, degree), expected)
+
+
+class Silent:
+    """A value of somebody else's that fails without a word."""
+
+    def __array__(self, *_, **__):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("value", [Silent(), [Silent()]])
+def test_a_value_that_fails_without_a_word_gets_a_sentence(value):
+    with pytest.raises(InputError, match=r"^x is a .* not an array of numbers \(RuntimeError\); "):
+        real_array("x", value)

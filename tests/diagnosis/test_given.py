@@ -38,7 +38,7 @@ def diagnose(**changes):
         ({"y_test": Y[:5]}, "y_test was given without x_test"),
         ({"features": lambda p, x: "a"}, "features returned"),
         ({"features": lambda p, x: x * jnp.nan}, "features returned NaN"),
-        ({"predict": 3}, "predict is a int"),
+        ({"predict": 3}, "predict is an int"),
         ({"settings": {"m": 3}}, "settings is a dict"),
         ({"optimization": {"lr": 3}}, "optimization is a dict"),
     ],
@@ -49,7 +49,7 @@ def test_what_cannot_be_used_is_a_sentence(changes, said, unchecked):
 
 
 def test_a_page_needs_a_name(unchecked):
-    with pytest.raises(InputError, match="path is a NoneType"):
+    with pytest.raises(InputError, match="path is None"):
         diagnose().to_html(None)
 
 

@@ -73,7 +73,7 @@ CASES = {
     ),
     "features that are no function": (
         lambda: lz.diagnose(predict, PARAMS0, PARAMS, X, Y, features=3),
-        "features is a int",
+        "features is an int",
     ),
     "no row": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X[:0], Y[:0]), "one or more"),
     "rows with NaN": (lambda: lz.diagnose(predict, PARAMS0, PARAMS, X * np.nan, Y), "x holds NaN"),

@@ -96,7 +96,7 @@ BAD = {
     "no such function": (["model.py:make", *GIVEN], "no function 'make'"),
     "a function that fails": (["model.py:broken", *GIVEN], "no weights here"),
     "a function that ends the program": (["model.py:leaves", *GIVEN], "SystemExit"),
-    "a function that returns no network": (["model.py:nothing", *GIVEN], "returned a int"),
+    "a function that returns no network": (["model.py:nothing", *GIVEN], "returned an int"),
     "no rows at all": (["model.py", "--before", "before.eqx"], "--data is missing"),
     "conditions without a store": (["model.py", *GIVEN, "--where", "alpha=1"], "runs of a store"),
     "a missing checkpoint": (["model.py", *GIVEN, "--before", "x.eqx"], "x.eqx cannot be read"),

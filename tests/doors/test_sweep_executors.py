@@ -236,6 +236,17 @@ def test_an_unreachable_scheduler_gets_a_sentence(tmp_path, require_extra, monke
     assert not any((tmp_path / "store" / "experiments").iterdir())
 
 
+@pytest.mark.parametrize("address", ["somewhere", "tcp://", "a:b", "no://a:1", "ucx://a:1"])
+def test_what_is_no_address_is_refused_before_a_client_is_made(
+    tmp_path, require_extra, monkeypatch, address
+):
+    """A client that fails at the form of its address prints a traceback when it is deleted."""
+    require_extra("distributed")
+    monkeypatch.setattr("distributed.Client", None)
+    with pytest.raises(InputError, match=f"No Dask scheduler answers at {address} "):
+        quiet(TOYS, tmp_path / "store", f"dask:{address}")
+
+
 @pytest.mark.slow
 def test_a_worker_with_another_version_is_refused(tmp_path, require_extra):
     require_extra("distributed")

@@ -77,6 +77,23 @@ def test_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch, words, sent
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explore", "--port"),
+        ("sweep", "polynomial", "--limit"),
+        ("sweep", "polynomial", "--batch-size"),
+        ("reproduce", "fig1", "--seeds"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("text", ["x", "1.5", ""])
+def test_an_option_is_named_once(capsys, words, text):
+    said = refused(capsys, *words, text)
+    assert said.count(words[-1]) == 1, said
+    assert f"it is {text!r}; wanted a whole number" in said
+
+
 @pytest.mark.parametrize("text", ['{"seed": 1, "seed": 2}', '{"a":' * 1000, "[]", '{"dim": NaN}'])
 def test_files_of_experiments_are_read_by_the_same_rules(capsys, tmp_path, text):
     path = tmp_path / "e.json"

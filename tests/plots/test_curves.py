@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from lazyrich.paper._seed_values import caption_above
 from lazyrich.plots import (
     figure_style,
     find_figure,
@@ -12,6 +13,7 @@ from lazyrich.plots import (
     plot_curve,
     plot_line,
     plot_network_and_linearized,
+    plot_sweep_losses,
     write_figure,
 )
 
@@ -47,6 +49,20 @@ def test_one_seed_has_no_band():
     _, [axes] = new_figure(1, 1)
     plot_curve(axes, dataset().isel(seed=[0]), "loss", color="k", label="test")
     assert not axes.collections
+
+
+def test_a_picture_says_what_its_bands_are_and_says_nothing_where_it_has_none():
+    for seeds, is_said in (([0, 1, 2], True), ([0], False)):
+        figure, [axes] = new_figure(1, 1)
+        plot_curve(axes, dataset().isel(seed=seeds), "loss", color="k", label="test")
+        assert len(axes.get_legend_handles_labels()[0]) == 1  # the band is in no legend
+        caption_above(figure, "quick")
+        said = figure.get_suptitle()
+        assert ("bands: from the lowest to the highest seed" in said) == is_said
+        curves = dataset().isel(seed=seeds).expand_dims(alpha=[1.0])
+        losses = xr.Dataset({"train_loss": curves.loss, "test_loss": curves.loss})
+        [swept] = plot_sweep_losses(losses, title="one α").axes
+        assert ("bands: lowest to highest run" in swept.get_title("left")) == is_said
 
 
 def test_pictures_are_written_whole_and_the_callers_settings_left_alone(tmp_path):

@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 
 import lazyrich as lz  # noqa: E402
 import lazyrich.torch as lzt  # noqa: E402
+from lazyrich._base import InputError  # noqa: E402
 from lazyrich.diagnosis import Settings  # noqa: E402
 
 
@@ -322,3 +323,17 @@ def test_the_gap_of_a_wave_is_exact_however_far_it_moves(start, now, beside):
     tangent = x * torch.cos(start * x) * (now - start)
     wanted = float((change - tangent).norm() / change.norm())
     assert found.readings["linearization_gap"].value == pytest.approx(wanted, rel=1e-5)
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    model, later, other = nn.Linear(3, 1), nn.Linear(3, 1), nn.Linear(3, 1)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    for checkpoints in ({"before": start}, {"before": start, "after": later}, {"before": later}):
+        stranger = torch.optim.SGD(other.parameters(), lr=0.1)
+        with pytest.raises(InputError, match=r"^optimizer trains no parameter of the model; "):
+            lzt.diagnose(model, x=x, optimizer=stranger, **checkpoints)
+        for owner in (model, *(one for one in checkpoints.values() if one is later)):
+            lzt.diagnose(
+                model, x=x, optimizer=torch.optim.SGD(owner.parameters(), lr=0.1), **checkpoints
+            )

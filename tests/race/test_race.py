@@ -240,6 +240,11 @@ def other_edition(tmp_path):
 REFUSED = {
     "arm": (["--arm", "moun"], "'moun' is not an arm of the race; did you mean muon?"),
     "task": (["--task", "adition_mlp"], "is not a task of the race"),
+    "task of the default race": (
+        ["--task", "parity"],
+        "The race with --smoke has no task 'parity', only addition_mlp; take one that it has, or "
+        "leave --smoke out.",
+    ),
     "show and law": (["--show", "--delay-law"], "--show and --delay-law do not go together"),
     "show and controls": (["--controls", "--show"], "--show and --controls do not go together"),
     "law of smoke": (["--delay-law"], "--delay-law and --smoke do not go together"),
@@ -258,6 +263,20 @@ def test_names_that_are_not_there_are_refused(case, tmp_path, capsys):
     assert leave(["race", "--smoke", "--out", str(tmp_path / "new"), *arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--task", "images"], "The race without --full has no task 'images', only parity, "),
+        (["--task", "images"], "; take one that it has, or give --full."),
+        (["--smoke", "--task", "images"], "or give --full instead of --smoke."),
+        (["--full", "--task", "digits"], "The race with --full has no task 'digits', only "),
+    ],
+)
+def test_a_task_of_another_size_of_race_is_said_to_be_one(tmp_path, capsys, words, sentence):
+    assert leave(["race", "--out", str(tmp_path / "new"), *words]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_folder_without_a_race_is_not_shown_as_an_empty_one(tmp_path, capsys):

@@ -33,6 +33,7 @@ from ._config import Config as Config
 from ._config import say_renamed as say_renamed
 from ._config import settings as settings
 from ._display import grouped as grouped
+from ._display import kind_of as kind_of
 from ._display import memory_text as memory_text
 from ._display import shown as shown
 from ._draw import draw as draw

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ._concrete import concrete
+from ._display import kind_of
 from ._errors import InputError
 
 
@@ -187,10 +188,11 @@ def _array(name: str, value: object) -> np.ndarray | Array:
             return _from_tensor(value)
         array = concrete(value)
         return jnp.asarray(value) if array is None else array
-    except Exception as error:
+    except Exception as error:  # __array__ and detach are code of the value's own
+        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{name} is a {type(value).__name__} that is not an array of numbers "
-            f"({str(error).splitlines()[0]}); give one of a regular shape."
+            f"{name} is {kind_of(value)} that is not an array of numbers ({said}); give one of a "
+            "regular shape."
         ) from None
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._concrete import concrete
-from ._display import shown
+from ._display import kind_of, shown
 from ._errors import InputError
 
 
@@ -209,7 +209,7 @@ def require_instance(kind: type, **values: object) -> None:
     """
     for name, value in values.items():
         if not isinstance(value, kind):
-            raise InputError(f"{name} is a {type(value).__name__}; give {kind.__name__}.")
+            raise InputError(f"{name} is {kind_of(value)}; give {kind.__name__}.")
 
 
 def require_key(key: object) -> None:

@@ -30,7 +30,28 @@ def shown(value: object) -> str:
         text = _SHORT.repr(value)
         return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
     except ValueError:  # a longer whole number inside than Python writes
-        return f"a {type(value).__name__} of {len(value) if isinstance(value, Sized) else 1} parts"
+        return f"{kind_of(value)} of {len(value) if isinstance(value, Sized) else 1} parts"
+
+
+def kind_of(value: object) -> str:
+    """The type of a value with its article, for a sentence on a value of the wrong type.
+
+    Args:
+        value: anything.
+
+    Returns:
+        Such as ``a str`` or ``an int``; ``None`` for None. ``a`` before a U, which most
+        type names that begin with it pronounce as "you" (UUID, uint8).
+
+    Example:
+        >>> kind_of(3), kind_of("mlp"), kind_of(None)
+        ('an int', 'a str', 'None')
+    """
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    article = "an" if name.lstrip("_")[:1].lower() in set("aeio") else "a"
+    return f"{article} {name}"
 
 
 def grouped(n: int) -> str:

@@ -60,7 +60,7 @@ def _told(arguments: list[str] | None, output: Output) -> int:
             from ._app import run
         run(arguments)
         return _written(output)
-    except Exception as error:
+    except Exception as error:  # every command's; what is not known is told as a bug
         return _failed(error)
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter, Token
 def _whole(kind: object, tokens: Sequence[Token]) -> int:
     from lazyrich._base import read_whole_number  # loads jax
 
-    return read_whole_number(tokens[0].value, name=tokens[0].keyword or "the number")
+    return read_whole_number(tokens[0].value, name="it")  # the parser names the option before it
 
 
 WholeNumber = Annotated[int, Parameter(converter=_whole)]

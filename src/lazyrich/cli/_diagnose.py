@@ -14,6 +14,7 @@ from lazyrich._base import (
     InputError,
     Params,
     Predictor,
+    kind_of,
     read_file,
     reason_of,
     require_writable,
@@ -158,7 +159,7 @@ def _predictor(built: object) -> tuple[Predictor, Params]:
         if callable(first):
             return first, params
     raise InputError(
-        f"The function returned a {type(built).__name__}; wanted a torch.nn.Module, an Equinox "
+        f"The function returned {kind_of(built)}; wanted a torch.nn.Module, an Equinox "
         "module, a pair (Flax module, params) or a pair (predict, params)."
     )
 
@@ -204,10 +205,11 @@ def _read_params(path: Path, like: Params) -> Params:
         raise InputError(f"{path} cannot be read ({reason_of(error)}); give a checkpoint.") from (
             error
         )
-    except Exception as error:
+    except Exception as error:  # NumPy and Equinox meet what does not fit with any of a dozen
+        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path} does not fit the network ({str(error).splitlines()[0] if str(error) else ''}"
-            "); write it with equinox.tree_serialise_leaves(path, params)."
+            f"{path} does not fit the network ({said}); write it with "
+            "equinox.tree_serialise_leaves(path, params)."
         ) from error
     if not is_whole:
         raise InputError(f"{path} holds more than the parameters of this network.")

@@ -86,7 +86,7 @@ def loading() -> Generator[None]:
         yield
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # a wrong variable shows as any error, where it is read
         if is_input_error(error):
             raise
         raise Refused(_cannot("The libraries cannot be loaded", error)) from error

@@ -202,7 +202,7 @@ class Interrupts:
     def _how(self) -> str:
         try:
             return _how()
-        except Exception:
+        except Exception:  # a command's own function, at any moment of it
             return "stopped."
 
     def _leave(self, said: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """``lazyrich race``: which method generalises sooner at equal tuning budget."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,6 +81,8 @@ def race(
         {"--arm": arm, "--task": task, "--json": as_json, "--figures": figures, **editions},
     )
     edition = _edition(smoke=smoke, full=full, toml=toml)
+    if toml is None:
+        _require_tasks(edition, task or (), "".join(asked))
     edition.require_names(tuple(task or ()), tuple(arm or ()))
     if show and not out.is_dir():
         raise InputError(f"{out} is not a folder; give --out a folder that a race has written.")
@@ -126,6 +129,25 @@ def _edition(*, smoke: bool, full: bool, toml: Path | None) -> "Edition":
     if full:
         return racing.full_edition()
     return racing.default_edition() if toml is None else racing.read_edition(toml)
+
+
+def _require_tasks(edition: "Edition", tasks: Sequence[str], flag: str) -> None:
+    """Refuse a task of the race of another size, and say which race has it."""
+    from lazyrich import race as racing
+
+    for task in tasks:
+        if task in edition.task:
+            continue
+        if task in racing.default_edition().task:
+            cure = f"leave {flag} out"
+        elif task in racing.full_edition().task:
+            cure = f"give --full instead of {flag}" if flag else "give --full"
+        else:  # of no race, which the edition refuses with the nearest name
+            continue
+        raise InputError(
+            f"The race {f'with {flag}' if flag else 'without --full'} has no task {task!r}, only "
+            f"{', '.join(edition.task)}; take one that it has, or {cure}."
+        )
 
 
 def _require_one_task(instead: dict[str, bool], others: dict[str, object]) -> None:

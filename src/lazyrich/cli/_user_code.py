@@ -64,7 +64,7 @@ def failed(what: str, error: BaseException, wanted: str) -> str:
     """The sentence for code that raised; its exceptions may even fail to print."""
     try:
         said = str(error)
-    except Exception:
+    except Exception:  # __str__ is code of theirs too
         said = "which cannot be printed"
     reason = f"{type(error).__name__}: {said}".removesuffix(": ")
     return f"{what} failed ({reason}); {wanted}."
@@ -91,7 +91,7 @@ def built(target: str) -> object:
             return function()
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # the file and its function are the user's
         raise InputError(failed(target, error, wanted)) from error
 
 

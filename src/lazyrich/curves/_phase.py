@@ -5,7 +5,7 @@ from enum import IntEnum
 import jax.numpy as jnp
 from jaxtyping import Array, Int, ScalarLike
 
-from lazyrich._base import InputError, real_arrays, require_positive
+from lazyrich._base import InputError, kind_of, real_arrays, require_positive
 
 from ._delay import GrokkingDelay
 
@@ -80,8 +80,7 @@ def phase(
     require_positive(max_delay=max_delay, max_ratio=max_ratio, last_step=last_step)
     if not isinstance(delay, GrokkingDelay):
         raise InputError(
-            f"delay is a {type(delay).__name__}; give what grokking_delay or accuracy_delay "
-            "returns."
+            f"delay is {kind_of(delay)}; give what grokking_delay or accuracy_delay returns."
         )
     train, test, n_steps, ratio = real_arrays(
         train_step=delay.train_step,

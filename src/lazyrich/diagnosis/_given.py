@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, kind_of
 
 _FEWEST_ROWS = 4
 
@@ -92,9 +92,7 @@ def require_kind(value: object, kind: type, name: str) -> None:
         >>> require_kind(None, int, "settings")
     """
     if value is not None and not isinstance(value, kind):
-        raise InputError(
-            f"{name} is a {type(value).__name__}; give a lazyrich.diagnosis.{kind.__name__}."
-        )
+        raise InputError(f"{name} is {kind_of(value)}; give a lazyrich.diagnosis.{kind.__name__}.")
 
 
 @contextmanager
@@ -122,7 +120,7 @@ def rows_taken(name: str) -> Generator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # the network is the user's, and may raise anything
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"The network cannot take {name} ({type(error).__name__}: {said}); give rows in the "

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lazyrich._base import InputError, Json, Params, Predictor, require_seed
+from lazyrich._base import InputError, Json, Params, Predictor, kind_of, require_seed
 from lazyrich.kernels import check_predictor, linearize, ntk
 
 from ._evidence import (
@@ -102,7 +102,7 @@ class Network:
         """Look at the predictor at its reference parameters, by their name to the caller."""
         if not callable(predict):
             raise InputError(
-                f"predict is a {type(predict).__name__}; give a function of parameters and a batch."
+                f"predict is {kind_of(predict)}; give a function of parameters and a batch."
             )
         require_kind(settings, Settings, "settings")
         self.predict, self.settings, self.probe = predict, settings, probe
@@ -346,7 +346,7 @@ class Network:
 def _features(features: Features, params: Params, x: PyTree) -> np.ndarray:
     if not callable(features):
         raise InputError(
-            f"features is a {type(features).__name__}; give a function of parameters and rows that "
+            f"features is {kind_of(features)}; give a function of parameters and rows that "
             "returns the inputs of the last layer, (n, p)."
         )
     given = np.asarray(features(params, x))

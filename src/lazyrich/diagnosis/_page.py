@@ -8,7 +8,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lazyrich._base import FileKind, InputError, write_file
+from lazyrich._base import FileKind, InputError, kind_of, write_file
 
 from ._readings import Reading
 from ._svg import curve_picture, interval_picture
@@ -53,7 +53,7 @@ def write_page(diagnosis: "Diagnosis", path: str | Path) -> Path:
         InputError: if something that is no such page is there, or it cannot be written.
     """
     if not isinstance(path, str | os.PathLike):
-        raise InputError(f"path is a {type(path).__name__}; give the name of a file.")
+        raise InputError(f"path is {kind_of(path)}; give the name of a file.")
     path = Path(path)
     if os.path.isdir(path):
         raise InputError(f"{path} is a folder; name a file, such as {path / 'diagnosis.html'}.")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lazyrich._base import InputError, Params
+from lazyrich._base import InputError, Params, kind_of
 
 _MOST_ENTRIES = 1 << 27
 """Of pulled-back directions that are held at once."""
@@ -66,7 +66,7 @@ def as_batch(x: PyTree, name: str) -> PyTree:
     leaves = [host(leaf) for leaf in jax.tree.leaves(x)]
     arrays = [np.asarray(leaf) for leaf in leaves]
     if not arrays or any(a.dtype.kind not in "biuf" and a.dtype != jnp.bfloat16 for a in arrays):
-        raise InputError(f"{name} is a {type(x).__name__} that is not an array of numbers.")
+        raise InputError(f"{name} is {kind_of(x)} that is not an array of numbers.")
     lengths = {len(a) if a.ndim else -1 for a in arrays}
     if len(lengths) > 1 or lengths & {-1, 0}:
         raise InputError(

@@ -213,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(400, _json({"error": str(error)}), "json")
         except (ConnectionError, TimeoutError):
             self.close_connection = True
-        except Exception as error:
+        except Exception as error:  # whatever it is, the page is answered and the server goes on
             sentence = f"The request failed ({type(error).__name__}), which is a fault of lazyrich."
             self._send(500, _json({"error": sentence}), "json")
 

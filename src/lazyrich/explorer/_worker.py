@@ -33,7 +33,7 @@ def main() -> None:
         history = train(experiment_from_json(text), log=log)
     except InputError as error:
         send({"error": str(error)})
-    except Exception as error:
+    except Exception as error:  # whatever it is, the page that waits is told
         send({"error": f"The run failed ({type(error).__name__}); try it with lazyrich train."})
     else:
         send({"done": history.status.name})

@@ -49,7 +49,7 @@ def needs_derivative(
         yield
     except InputError:
         raise
-    except Exception:
+    except Exception:  # of predict or JAX; raised again unless its cause is found here
         row = jax.tree.map(lambda leaf: leaf[0], rows)
         _try("differentiate predict", NO_DERIVATIVE, partial(_pulled, predict_row), leaves, row)
         many = jax.vmap(predict_row, (None, 0))
@@ -62,7 +62,7 @@ def needs_derivative(
 def _try(what: str, wanted: str, function: Callable[..., object], *arguments: PyTree) -> None:
     try:
         jax.eval_shape(function, *arguments)
-    except Exception as error:
+    except Exception as error:  # predict is a user's function
         raise InputError(f"JAX cannot {what} ({said(error)}); {wanted}") from error
 
 

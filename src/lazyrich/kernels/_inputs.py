@@ -12,7 +12,7 @@ from jax.tree_util import PyTreeDef
 from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
-from lazyrich._base import InputError, real_array
+from lazyrich._base import InputError, kind_of, real_array
 
 Inputs = PyTree
 """Rows: an array (n, ...), what converts to one, or a pytree of arrays with n rows each."""
@@ -145,8 +145,7 @@ def as_array(value: PyTree, name: str) -> Array:
     array = _to_numpy(value)
     if array is None or not (array.dtype == bool or jnp.issubdtype(array.dtype, np.number)):
         raise InputError(
-            f"{name} hold a {type(value).__name__} that is not an array of numbers; convert it "
-            "first."
+            f"{name} hold {kind_of(value)} that is not an array of numbers; convert it first."
         )
     kept = jax.dtypes.canonicalize_dtype(array.dtype)
     if jnp.issubdtype(kept, np.integer) and array.size and kept != array.dtype:

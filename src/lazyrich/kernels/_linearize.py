@@ -86,7 +86,7 @@ def _linearized(predict: Predictor, params0: Params, params: Params, x: Inputs) 
         output, tangent = push_forward(outputs, there, change)
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # predict is a user's function
         raise InputError(
             f"predict fails on these rows, or JAX cannot differentiate it ({said(error)}); give "
             f"parameters and rows in the shapes that it takes, and {NO_DERIVATIVE}"

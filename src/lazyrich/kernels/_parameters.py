@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, PyTree
 
-from lazyrich._base import InputError, Params
+from lazyrich._base import InputError, Params, kind_of
 
 from ._inputs import as_parameters
 
@@ -87,7 +87,7 @@ def _require_no_state(params: Params) -> None:
     for node in jax.tree.leaves(params, is_leaf=_is_state):
         if _is_state(node):
             raise InputError(
-                f"The parameters hold a {type(node).__name__}, which is state, not a parameter; "
+                f"The parameters hold {kind_of(node)}, which is state, not a parameter; "
                 "close over it and pass the trainable part alone (for nnx: nnx.split(model, "
                 "nnx.Param, ...); for equinox: eqx.nn.make_with_state and eqx.partition)."
             )

@@ -108,8 +108,8 @@ class PredictorCall:
         check_draws(self.row, self.batch)
         try:
             few = make_few()
-        except Exception:
-            return False  # a predictor that cannot take so few rows
+        except Exception:  # a predictor that cannot take so few rows may raise anything
+            return False
         return is_row_wise(self.batch, self.row, few, len(self.arrays.leaves))
 
     def without_arrays(self) -> "PredictorCall":

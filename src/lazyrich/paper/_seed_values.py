@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lazyrich._base import Json
-from lazyrich.plots import legend_below, sweep_axis, sweep_colors
+from lazyrich.plots import has_bands, legend_below, sweep_axis, sweep_colors
 
 from ._claims import claims_of
 from ._figure_spec import Panels
@@ -37,7 +37,12 @@ def shared_setting(panel: xr.Dataset, name: str) -> Json:
 
 
 def caption_above(figure: Figure, caption: str) -> None:
-    """The settings above the panels, in as many lines as the width of the figure asks for."""
+    """The settings above the panels, in as many lines as the width of the figure asks for.
+
+    Where bands are drawn, it says what they are.
+    """
+    if has_bands(figure):
+        caption += "; bands: from the lowest to the highest seed, with a line at the median"
     width = int(_LETTERS_AN_INCH * figure.get_figwidth())
     lines = [line for text in caption.splitlines() for line in textwrap.wrap(text, width)]
     figure.suptitle("\n".join(lines), fontsize=7.5, color="0.35")

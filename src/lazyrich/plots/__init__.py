@@ -13,6 +13,8 @@ from lazyrich._base import require_extra
 require_extra("plots", __name__)
 
 
+from ._curves import BAND as BAND
+from ._curves import has_bands as has_bands
 from ._curves import plot_curve as plot_curve
 from ._curves import plot_line as plot_line
 from ._curves import plot_losses as plot_losses

@@ -3,9 +3,36 @@
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from ._style import COLORS
+
+BAND = "_band"
+"""The label of what is shaded from the lowest to the highest run; with "_", no legend has it."""
+
+
+def has_bands(figure: Figure) -> bool:
+    """Whether anything in a figure is shaded from the lowest to the highest run.
+
+    Args:
+        figure: with panels.
+
+    Returns:
+        True if its caption has to say what the bands are.
+
+    Example:
+        >>> from lazyrich.plots import new_figure
+        >>> figure, [axes] = new_figure(1, 1)
+        >>> plot_line(axes, xr.DataArray([0.1, 0.3, 0.2]), color="k", label="$K_0$")
+        >>> has_bands(figure)
+        True
+    """
+    return any(
+        artist.get_label() == BAND
+        for axes in figure.axes
+        for artist in (*axes.collections, *axes.patches)
+    )
 
 
 def plot_curve(
@@ -67,7 +94,13 @@ def plot_band(
     axes.plot(steps, np.ma.median(values, axis=0), linestyle, color=color, label=label)
     if len(values) > 1:
         axes.fill_between(
-            steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.18, linewidth=0
+            steps,
+            values.min(axis=0),
+            values.max(axis=0),
+            color=color,
+            alpha=0.18,
+            linewidth=0,
+            label=BAND,
         )
 
 
@@ -116,7 +149,8 @@ def plot_line(axes: Axes, values: xr.DataArray, *, color: str, label: str) -> No
     """
     axes.axhline(float(values.median()), color=color, linestyle=":", label=label, linewidth=1.2)
     if values.size > 1:
-        axes.axhspan(float(values.min()), float(values.max()), color=color, alpha=0.08, linewidth=0)
+        low, high = float(values.min()), float(values.max())
+        axes.axhspan(low, high, color=color, alpha=0.08, linewidth=0, label=BAND)
 
 
 def plot_network_and_linearized(axes: Axes, dataset: xr.Dataset) -> None:

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from ._curves import plot_band
+from ._curves import has_bands, plot_band
 from ._style import figure_style, new_figure
 
 _MOST_LEGEND_ROWS = 12
@@ -55,7 +55,8 @@ def plot_sweep_losses(dataset: xr.Dataset, *, title: str) -> Figure:
         axes.set_xlabel("optimizer steps")
         unit = dataset.test_loss.attrs.get("units", "")
         axes.set_ylabel(f"loss / {unit}" if unit else "loss")
-        axes.set_title(f"{title} (dashed: train, solid: test)")
+        bands = "\nbands: lowest to highest run, line: median" if has_bands(figure) else ""
+        axes.set_title(f"{title} (dashed: train, solid: test){bands}")
         if len(values) > 1:
             axes.legend()
     return figure

@@ -285,7 +285,7 @@ def pickled(thing: object) -> bytes:
     """
     try:
         return pickle.dumps(thing)
-    except Exception as error:
+    except Exception as error:  # pickling calls what the objects define themselves
         raise InputError(
             f"The run function or an experiment cannot be sent to other processes ({error}); "
             "define both at the top level of a module, or use the serial executor."
@@ -295,14 +295,17 @@ def pickled(thing: object) -> bytes:
 def _dask(address: str) -> Workers:
     try:
         from distributed import Client
+        from distributed.comm import get_address_host
     except ImportError:
         raise InputError(
             "dask:ADDRESS needs Dask; install it with `pip install 'lazyrich[dask]'`, here and "
             "on the workers."
         ) from None
     try:
+        # First, for a client that fails at the form of its address takes 20 s to be deleted.
+        get_address_host(address)
         client, n_threads = _within(_ANSWER_SECONDS, lambda: _connected(Client, address))
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, TimeoutError, ValueError, FutureWarning) as error:  # the last for ucx://
         raise InputError(
             f"No Dask scheduler answers at {address} ({error}); start one with `dask scheduler` "
             "and workers with `dask worker ADDRESS`, and give its address."

@@ -66,7 +66,7 @@ def work(pickled: bytes) -> Reply:
     """Compute a pickled chunk, in whatever process this is called."""
     try:
         chunk: Chunk = pickle.loads(pickled)
-    except Exception as error:
+    except Exception as error:  # unpickling imports the user's modules
         return Reply([], refusal=f"it cannot load what it was sent ({_name(error)})")
     outcomes: list[Outcome] = []
     begin = time.monotonic()
@@ -111,7 +111,7 @@ def compute(chunk: Chunk, emit: Callable[[Outcome], object]) -> tuple[str, str]:
     with jax.enable_x64(chunk.x64):
         try:
             _call(chunk, keep)
-        except Exception as error:
+        except Exception as error:  # whatever the run raises is the outcome of its experiments
             return _account(error), ""
     return ("its run ended without giving it back" if wanted else ""), ""
 

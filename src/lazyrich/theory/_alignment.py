@@ -2,10 +2,19 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, ScalarLike
 
-from lazyrich._base import full_precision, real_scalars, require_finite
+from lazyrich._base import (
+    InputError,
+    concrete,
+    full_precision,
+    real_arrays,
+    real_scalars,
+    require_finite,
+)
 
 from ._loss_terms import require_weight_moments
 from ._target import target_matrix
@@ -62,7 +71,8 @@ def population_alignment(
         between 0 and 1, 0 at ε = 0, NaN for a zero target or diverged weight moments.
 
     Raises:
-        InputError: if ε or the directions are not finite, or if the shapes disagree.
+        InputError: if ε or the directions are not finite, if the square of the labels leaves
+            the range of their type, or if the shapes disagree.
 
     Example:
         >>> stats = WeightMoments(jnp.zeros(1), jnp.ones((1, 1)))
@@ -75,10 +85,11 @@ def population_alignment(
     """
     of = _moments(stats, directions, epsilon)
     overlap = of.target_trace**2 * of.moment_trace / 4 + of.target_trace * of.overlap
-    return AlignmentParts(
+    return _parts(
+        of,
         (overlap + of.overlap_square) / of.dim,
         _kernel_power(of, mean=2 * (of.dim + 2), square=of.dim + 6, trace=2.0),
-        _like(overlap, of.target_square / 2 + of.target_trace**2 / 4),
+        of.target_square / 2 + of.target_trace**2 / 4,
     )
 
 
@@ -103,7 +114,8 @@ def population_column_centered_alignment(
         The parts as in ``population_alignment``; the label power is ⟨y²⟩.
 
     Raises:
-        InputError: if ε or the directions are not finite, or if the shapes disagree.
+        InputError: if ε or the directions are not finite, if the square of the labels leaves
+            the range of their type, or if the shapes disagree.
 
     Example:
         >>> stats = WeightMoments(jnp.zeros(1), jnp.ones((1, 1)))
@@ -116,10 +128,11 @@ def population_column_centered_alignment(
     """
     of = _moments(stats, directions, epsilon)
     overlap = of.target_trace * of.overlap / 2 + of.overlap_square
-    return AlignmentParts(
+    return _parts(
+        of,
         overlap / of.dim,
         _kernel_power(of, mean=2 * of.dim + 3, square=of.dim + 4, trace=1.0),
-        _like(overlap, of.target_square / 2 + of.target_trace**2 / 4),
+        of.target_square / 2 + of.target_trace**2 / 4,
     )
 
 
@@ -143,7 +156,8 @@ def population_centered_alignment(
         The parts as in ``population_alignment``, each for the centred quantities.
 
     Raises:
-        InputError: if ε or the directions are not finite, or if the shapes disagree.
+        InputError: if ε or the directions are not finite, if the square of the labels leaves
+            the range of their type, or if the shapes disagree.
 
     Example:
         >>> stats = WeightMoments(jnp.zeros(1), jnp.ones((1, 1)))
@@ -155,10 +169,11 @@ def population_centered_alignment(
         Not in the paper; Kumar et al. (2024), Eqs. 19 and 20, with everything centred.
     """
     of = _moments(stats, directions, epsilon)
-    return AlignmentParts(
+    return _parts(
+        of,
         of.overlap_square / of.dim,
         _kernel_power(of, mean=2 * (of.dim + 1), square=of.dim + 2, trace=1.0),
-        _like(of.overlap_square, of.target_square / 2),
+        of.target_square / 2,
     )
 
 
@@ -173,17 +188,26 @@ class _Moments(NamedTuple):
     target_square: Array  # ‖B‖²/D²
     overlap: Array  # ε² Tr(MB)/D²
     overlap_square: Array  # ε² Tr(MB²)/D³
+    unit: Array  # the power of two by which B is divided here
 
 
 def _moments(stats: WeightMoments, directions: Array, epsilon: ScalarLike) -> _Moments:
     require_finite(epsilon=epsilon)
+    [directions] = real_arrays(directions=directions)
     target = target_matrix(directions)
+    given, made = concrete(directions), concrete(target)
+    if given is not None and made is not None and given.any() and not made.any():
+        raise _beyond(target)  # their products are zero, and they are not
     stats = floating(stats)
     require_weight_moments(stats, len(target))
     [epsilon] = real_scalars(stats.second_moment, epsilon=epsilon)
     # Dividing by D before multiplying keeps M ~ 10⁴ and D⁴ ~ 10⁸ in reach of float32.
     dim = float(len(target))
     target = target / dim
+    # Products of large or small labels would leave float32's range on the way.
+    exponent = jnp.frexp(jax.lax.stop_gradient(jnp.abs(target).max()))[1]
+    unit = jnp.ldexp(jnp.ones((), target.dtype), exponent)
+    target = target / unit
     moment = epsilon**2 * stats.second_moment / dim
     return _Moments(
         dim,
@@ -194,6 +218,7 @@ def _moments(stats: WeightMoments, directions: Array, epsilon: ScalarLike) -> _M
         jnp.square(target).sum(),
         (moment * target).sum((-2, -1)),
         (moment * (target @ target)).sum((-2, -1)),
+        unit,
     )
 
 
@@ -202,6 +227,36 @@ def _kernel_power(of: _Moments, *, mean: float, square: float, trace: float) -> 
     return 1 / of.dim + (mean * of.mean_square + quadratic) / of.dim**2
 
 
-def _like(history: Array, value: Array) -> Array:
-    """One value for every evaluation step."""
-    return jnp.broadcast_to(value, history.shape)
+def _parts(of: _Moments, overlap: Array, kernel_power: Array, label_power: Array) -> AlignmentParts:
+    """The parts in the units of the labels.
+
+    Raises:
+        InputError: if the square of the labels leaves the range of their type, where the
+            ratio would be zero, NaN or wrong.
+    """
+    overlap, power = overlap * of.unit**2, label_power * of.unit**2
+    before, after = concrete(label_power), concrete(power)
+    if before is not None and after is not None and before != 0:
+        limits = jnp.finfo(power.dtype)
+        # Below, the overlap, which is smaller, would lose its digits.
+        least = float(limits.tiny / limits.eps)
+        if not least <= after <= limits.max or _overflows(overlap, kernel_power, power):
+            raise _beyond(power)
+    # One value for every evaluation step.
+    return AlignmentParts(overlap, kernel_power, jnp.broadcast_to(power, overlap.shape))
+
+
+def _beyond(labels: Array) -> InputError:
+    return InputError(
+        f"The labels of these directions have squares beyond what {labels.dtype} can hold; use "
+        'other units, or double precision (jax.config.update("jax_enable_x64", True)).'
+    )
+
+
+def _overflows(overlap: Array, kernel_power: Array, label_power: Array) -> bool:
+    """Whether the ratio would lose a part to infinity, other than that of diverged weights."""
+    parts = concrete(overlap), concrete(jnp.sqrt(kernel_power) * label_power)
+    finite = concrete(jnp.isfinite(kernel_power))
+    if finite is None:
+        return False
+    return any(part is not None and (np.isinf(part) & finite).any() for part in parts)

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from lazyrich._base import InputError
 from lazyrich.diagnosis import (
     Diagnosis,
     Loss,
@@ -50,15 +51,17 @@ def diagnose(
         loss: ``"mse"`` or ``"cross_entropy"``; None infers it from the labels.
         output: from what the model returns to outputs (n,) or (n, c), such as
             ``lambda out: out.logits[:, -1]``.
-        optimizer: the optimizer, or what is known of it.
+        optimizer: the one that trains the model, or a module given as a checkpoint; or what is
+            known of it.
         settings: number of random directions, kind of kernel, seed.
 
     Returns:
         A Diagnosis: print it, or ask it for ``to_dict()`` or ``to_html(path)``.
 
     Raises:
-        InputError: if a checkpoint cannot be read or does not fit the model, if parameters
-            or outputs are not finite, if labels do not fit, or with fewer than 4 rows.
+        InputError: if a checkpoint cannot be read or does not fit the model, if the optimizer
+            is of another model, if parameters or outputs are not finite, if labels do not
+            fit, or with fewer than 4 rows.
 
     Example:
         >>> model = nn.Linear(2, 1)
@@ -74,9 +77,31 @@ def diagnose(
         output=output,
         settings=settings or Settings(),
     )
+    known = _optimization(optimizer, probe.model, before, after)
     if after is not None:
         probe.model = probe.copy_at(read_checkpoint(after, probe.model, "after"))
     reference = None if before is None else read_checkpoint(before, probe.model, "before")
-    known = optimizer if isinstance(optimizer, Optimization) else optimization_of(optimizer)
     evidence = probe.evidence(reference, optimization=known)
     return diagnosis_of(evidence, probe.setup())
+
+
+def _optimization(
+    optimizer: torch.optim.Optimizer | Optimization | None, *modules: Checkpoint | None
+) -> Optimization:
+    """What is known of an optimizer that trains one of some modules.
+
+    Raises:
+        InputError: if it trains none, and so tells nothing of how they were trained.
+    """
+    if isinstance(optimizer, Optimization):
+        return optimizer
+    known = optimization_of(optimizer)
+    if optimizer is not None:
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        models = [one for one in modules if isinstance(one, nn.Module)]
+        if trained.isdisjoint(id(p) for model in models for p in model.parameters()):
+            raise InputError(
+                "optimizer trains no parameter of the model; give the one that was made with its "
+                "parameters, or a lazyrich.diagnosis.Optimization."
+            )
+    return known

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from lazyrich._base import InputError, Params, Predictor
+from lazyrich._base import InputError, Params, Predictor, kind_of
 from lazyrich.kernels._equation import Equation
 
 from .._inputs import Rows
@@ -90,7 +90,7 @@ def traced(
         closed, outputs = jax.make_jaxpr(fresh, return_shape=True)(list(leaves), inputs)
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # predict is a user's function
         shapes = " and ".join(str(one.shape) for one in inputs)
         raise InputError(
             f"predict fails on inputs of shape {shapes} ({said(error)}); it must be a function of "
@@ -112,7 +112,7 @@ def require_outputs(outputs: PyTree, n: int) -> jax.ShapeDtypeStruct:
     """Refuse what is not one floating array of shape (n,) or (n, c)."""
     if not hasattr(outputs, "shape") or not hasattr(outputs, "dtype"):
         raise InputError(
-            f"The predictor returned a {type(outputs).__name__}; it must return one array, so wrap "
+            f"The predictor returned {kind_of(outputs)}; it must return one array, so wrap "
             "it in a function that keeps the predictions alone."
         )
     if len(outputs.shape) not in (1, 2) or outputs.shape[0] != n:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from lazyrich.curves import fall_step
 from lazyrich.plots import (
+    BAND,
     COLORS,
     legend_below,
     new_figure,
@@ -257,7 +258,7 @@ def _plot_marks(axes: Axes, dataset: xr.Dataset) -> None:
             continue
         axes.axvline(middle, color=color, linewidth=0.8, label=f"{name}: {middle:.0f}")
         seen = steps[np.isfinite(steps)]
-        axes.axvspan(seen.min(), seen.max(), color=color, alpha=0.15, linewidth=0)
+        axes.axvspan(seen.min(), seen.max(), color=color, alpha=0.15, linewidth=0, label=BAND)
 
 
 def _plot_steps(axes: Axes, sweep: xr.Dataset) -> None:
