@@ -15,12 +15,13 @@ from lazyrich._base import InputError
 
 from ._arguments import Copies, Given, called_with_copies
 from ._kept import Kept, KeptState
-from ._model import ONE_AT_A_TIME, trainable_parameters, unwrap
+from ._model import ONE_AT_A_TIME, deep_copy, trainable_parameters, unwrap
 from ._plain_ways import plain_recurrence
 from ._random_numbers import kept_random_numbers
 from ._rows import Output, chosen_output, is_transformed, require_device, taken
 from ._same_function import Original, left_as_it_was
 from ._scale import frozen_copy
+from ._shared_memory import Memo
 from ._trial import Tried, refuse_constants, refuse_inseparable, refuse_no_function
 
 _CHECKPOINTED = (
@@ -173,6 +174,10 @@ class LinearizedModule(nn.Module):
 
     def _outputs(self, model: nn.Module, given: Given) -> Tensor:
         return chosen_output(called_with_copies(model, given), self.output)
+
+    def __deepcopy__(self, memo: Memo) -> "LinearizedModule":
+        """A copy whose parts share memory with each other as they do here."""
+        return deep_copy(self, memo)
 
     def requires_grad_(self, requires_grad: bool = True) -> "LinearizedModule":
         """Set it for what is trained; θ₀ stays as it is."""

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from lazyrich._base import InputError, require_finite, require_positive
 
 from ._arguments import Copies, Given, called_with_copies
-from ._model import copy_of, unwrap
+from ._model import copy_of, deep_copy, unwrap
 from ._plain_ways import plain_attention
 from ._rows import Output, chosen_output
 from ._same_function import Original
+from ._shared_memory import Memo
 from ._trial import refuse_other_parameters
 
 
@@ -64,6 +65,10 @@ class ScaledModule(nn.Module):
 
     # It is not compiled with what comes after it.
     _check.__dict__["_torchdynamo_disable"] = True
+
+    def __deepcopy__(self, memo: Memo) -> "ScaledModule":
+        """A copy whose parts share memory with each other as they do here."""
+        return deep_copy(self, memo)
 
     def requires_grad_(self, requires_grad: bool = True) -> "ScaledModule":
         """Set it for the trained module; θ₀ stays as it is."""
