@@ -100,6 +100,34 @@ def called_with_copies(model: nn.Module, given: Given) -> PyTree:
     return made
 
 
+class Lists:
+    """The lists that arguments hold, as they are before a call.
+
+    Args:
+        given: the arguments.
+    """
+
+    def __init__(self, given: PyTree) -> None:
+        found = (one for one in reachable(given) if isinstance(one, list | deque))
+        self._lists = [(one, list(one)) for one in found]
+
+    def refuse_filled(self) -> None:
+        """Refuse a call that has put tensors into a list, such as a cache.
+
+        Raises:
+            InputError: if it has.
+        """
+        for now, then in self._lists:
+            former = {id(one) for one in then}
+            added = [one for one in now if id(one) not in former]
+            if any(isinstance(one, Tensor) for one in reachable(added)):
+                raise InputError(
+                    "The model puts a tensor into a list that it is given, such as a cache, which "
+                    "its linearized network would leave as it is, since it calls the model with "
+                    "copies of the arguments; give no list, or let the model return the tensor."
+                )
+
+
 class _Copying(TorchFunctionMode):
     """Has ``copy.deepcopy`` copy a tensor with its graph, or as a constant."""
 

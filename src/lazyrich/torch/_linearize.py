@@ -2,8 +2,8 @@
 
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,12 @@ _HELD = (
     "The model reads a parameter that is held elsewhere than at its place in the module, such as "
     "in a list, where it cannot be replaced by a linearized one; register it there too (as in "
     "nn.ParameterList), or read it at its place."
+)
+
+_ASSIGNED = (
+    "The model assigns a parameter to an attribute that is registered as a parameter (self.a = "
+    "self.weight), where the linearized network has a tensor in its place, which PyTorch does not "
+    "register; read the parameter at its place, or keep it in a variable."
 )
 
 _ModelFunction = Callable[..., Tensor]
@@ -93,7 +99,7 @@ class LinearizedModule(nn.Module):
                 named = dict(zip(self.names, values, strict=True))
                 state = {place: named[name] for place, name in self._places.items()}
                 copies = Copies((args, kwargs), has_graph=True)
-                with taken(self.initial, copies.given, what="arguments"):
+                with taken(self.initial, copies.given, what="arguments"), _said_of_parameters():
                     made = functional_call(self.initial, state, *copies.given, tie_weights=False)
                 copies.refuse_written()
                 return chosen_output(made, self.output)
@@ -204,6 +210,17 @@ def _places(model: nn.Module, names: list[str]) -> dict[str, str]:
         for local, p in module._parameters.items()
         if id(p) in name_of
     }
+
+
+@contextmanager
+def _said_of_parameters() -> Generator[None]:
+    """Say in one sentence that a module takes no tensor as a parameter."""
+    try:
+        yield
+    except TypeError as error:
+        if "cannot assign" in str(error) and "as parameter" in str(error):
+            raise InputError(_ASSIGNED) from error
+        raise
 
 
 def _has_padding(model: nn.Module) -> bool:

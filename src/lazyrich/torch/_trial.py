@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
-from ._arguments import Copies, Given
+from ._arguments import Copies, Given, Lists
 from ._graph import Node, gradients, parameters_of
 from ._kept import Kept, KeptState
 from ._plan import require_graph
@@ -87,10 +87,12 @@ def refuse_no_function(
 
     def tried(of: Given) -> Tried:
         copies = Copies(of)
+        lists = Lists(copies.given)
         theirs, by_name = copies.given
         with taken(model, of, what="arguments"):
             made = chosen_output(model(*theirs, **by_name), output)
         copies.refuse_written()
+        lists.refuse_filled()
         refuse_no_numbers(made)
         require_graph(made)
         reached.append(parameters_of(made))
