@@ -13,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from oracles import torch_zoo  # noqa: E402
 from torch import nn  # noqa: E402
 
 import lazyrich.torch as lzt  # noqa: E402
@@ -193,3 +194,47 @@ def test_the_models_own_parameter_may_be_given_inside_of_an_object():
         torch.testing.assert_close(mine, its)
     linearized = lzt.linearize(model)
     torch.testing.assert_close(linearized(plain), model(plain))
+
+
+LAYOUTS = {
+    "transposed": lambda n: torch.randn(4, n).T,
+    "every second": lambda n: torch.randn(n, 8)[:, ::2],
+    "one number": lambda n: torch.randn(n, 1).expand(n, 4),
+    "one row": lambda n: torch.randn(1, 4).expand(n, 4),
+}
+READS = {
+    "contiguous": lambda x: 2.0 if x.is_contiguous() else 1.0,
+    "first": lambda x: 1 + 0.1 * x.stride()[0],
+    "last": lambda x: 1 + 0.1 * x.stride()[-1],
+}
+
+
+@pytest.mark.parametrize("is_zero", [False, True])
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_model_that_reads_the_layout_of_rows_is_right_or_refused(layout, read, is_zero):
+    """A kernel is that of copies of the rows, as `clone` lays them out."""
+    torch.manual_seed(0)
+
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.last = nn.Linear(4, 5), nn.Linear(5, 2)
+            if is_zero:
+                nn.init.zeros_(self.last.weight)
+            self.double()
+
+        def forward(self, x):
+            return self.last(torch.tanh(self.layer(x)) * READS[read](x))
+
+    model = Reading()
+    for n in (1, 2, 5, 12):
+        x = LAYOUTS[layout](n).double()
+        wanted = torch_zoo.kernel(model, x.clone())
+        for memory in (None, 6000):
+            try:
+                found = lzt.ntk(model, x, memory=memory)
+            except lzt.InputError as error:
+                assert "depends on the other rows" in str(error)  # noqa: PT017
+            else:
+                torch.testing.assert_close(found, wanted)
