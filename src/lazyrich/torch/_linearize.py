@@ -97,6 +97,9 @@ class LinearizedModule(nn.Module):
 
             def function(*values: Tensor) -> Tensor:
                 named = dict(zip(self.names, values, strict=True))
+                for name, value in named.items():  # what somebody has set on parameters
+                    if vars(initial[name]):
+                        vars(value).update(vars(initial[name]))
                 state = {place: named[name] for place, name in self._places.items()}
                 copies = Copies((args, kwargs), has_graph=True)
                 with taken(self.initial, copies.given, what="arguments"), _said_of_parameters():

@@ -194,6 +194,7 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
         alive = _copy_before(model, memo, constants)
         with torch.no_grad():  # of a scripted module the copies would have a graph
             copied = copy.deepcopy(model, memo)
+            _copy_attributes(model, copied, memo)
             del alive
             _refuse_shared_parts(model, copied)
             for p, original in zip(copied.parameters(), model.parameters(), strict=True):
@@ -203,10 +204,15 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
         raise
     except Exception as error:
         said = " ".join(str(error).split())[:200]
+        is_of_tensor = "__deepcopy__() for non-wrapper subclasses" in said
+        advice = (
+            "let the class of that tensor implement new_empty or __deepcopy__."
+            if is_of_tensor
+            else "keep what is not a tensor or a number, such as locks, files and generators, out "
+            "of the module."
+        )
         raise InputError(
-            f"The model cannot be copied ({type(error).__name__}: {said}); "
-            "keep what is not a tensor or a number, such as locks, files and generators, out of "
-            "the module."
+            f"The model cannot be copied ({type(error).__name__}: {said}); {advice}"
         ) from error
 
 
@@ -220,6 +226,7 @@ def deep_copy(module: _Module, memo: Memo) -> _Module:
     made = memo[id(module)] = type(module).__new__(type(module))
     alive = _copy_before(module, memo)
     made.__setstate__(copy.deepcopy(vars(module), memo))
+    _copy_attributes(module, made, memo)
     del alive
     return made
 
@@ -247,6 +254,13 @@ def _copy_before(
         values = container.values() if isinstance(container, dict) else container
         memo.update({id(one): one for one in values if isinstance(one, _SHARED)})
     return keep_shared(model, found, memo)
+
+
+def _copy_attributes(model: nn.Module, copied: nn.Module, memo: Memo) -> None:
+    """Copy what somebody has set on parameters, which ``copy.deepcopy`` leaves out."""
+    for p, original in zip(copied.parameters(), model.parameters(), strict=True):
+        if p is not original and vars(original) and not vars(p):
+            vars(p).update(copy.deepcopy(vars(original), memo))
 
 
 def _refuse_shared_parts(model: nn.Module, copied: nn.Module) -> None:
