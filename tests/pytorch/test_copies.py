@@ -230,3 +230,35 @@ def test_checkpoints_of_arrays_and_of_lists():
     lists = {key: p.tolist() for key, p in start.items()}
     with pytest.raises(lzt.InputError, match=r"a list for the parameter 'layer\.weight'"):
         lzt.diagnose(model, before=lists, x=x)
+
+
+class OverAnArray(nn.Module):
+    """A layer of what a buffer scales, which has the memory of an array."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.array = nn.Linear(4, 2).double(), np.ones(4)
+        self.register_buffer("scale", torch.from_numpy(self.array))
+
+    def forward(self, x):
+        return self.layer(x * self.scale)
+
+
+@pytest.mark.parametrize(
+    "make", [lzt.linearize, functools.partial(lzt.scale_output, alpha=1.0)], ids=["lin", "scale"]
+)
+def test_copies_of_networks_share_memory_as_they_do(make):
+    network = make(OverAnArray())
+    network.results = torch.ones(2, requires_grad=True) * 2  # which copy.deepcopy cannot copy
+    whole = {"trained": list(network.parameters()), "network": network}
+    other = copy.deepcopy(whole)
+    copied = other["network"]
+    assert type(copied) is type(network)
+    assert all(a is b for a, b in zip(other["trained"], copied.parameters(), strict=True))
+    theirs = [p.requires_grad for p in network.parameters()]
+    assert [p.requires_grad for p in copied.parameters()] == theirs
+    parts = [part for part in copied.modules() if isinstance(part, OverAnArray)]
+    for part in parts:
+        part.array[:] = 3
+        assert (part.scale == 3).all()
+    assert all((m.scale == 1).all() for m in network.modules() if isinstance(m, OverAnArray))

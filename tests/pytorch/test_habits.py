@@ -6,7 +6,7 @@ Outputs that lose the axis of a single row, what a tokenizer returns, and severa
 import copy
 import threading
 from collections import UserDict
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
@@ -61,6 +61,36 @@ def test_rows_may_be_what_a_tokenizer_returns():
     assert (found == lzt.sketch(model, plain, 4, output=output).products).all()
     found = lzt.diagnose(model, before=start, x=rows, output=output)
     assert str(found) == str(lzt.diagnose(model, before=start, x=plain, output=output))
+
+
+class Beside(nn.Module):
+    """A function of rows and of something beside them."""
+
+    def __init__(self, plain, of):
+        super().__init__()
+        self.plain, self.of = plain, of
+
+    def forward(self, x, beside):
+        return self.of(x, beside)
+
+
+@pytest.mark.parametrize("kind", [UserDict, MappingProxyType, type("Own", (dict,), {})])
+def test_rows_may_be_mappings_in_a_tuple(kind):
+    plain, mask = Read(2, lambda out: out), (X[:, :1] > 0).double()
+    model = Beside(plain, lambda x, beside: plain(x * beside["mask"][0]))
+    found = lzt.ntk(model, (X, kind({"mask": [mask]})))
+    assert torch.equal(found, lzt.ntk(model, (X, {"mask": [mask]})))
+    wanted = torch_zoo.kernel(plain, X * mask)
+    assert torch.allclose(found, wanted, rtol=1e-12)
+
+
+def test_a_tensor_without_axes_is_no_row_and_a_number_is_the_same_for_all():
+    plain, wanted = Read(2, lambda out: out), torch_zoo.kernel(Read(2, lambda out: 2 * out), X)
+    model = Beside(plain, lambda x, scale: scale * plain(x))
+    assert torch.allclose(lzt.ntk(model, {"x": X, "beside": 2.0}), wanted, rtol=1e-12)
+    scale = torch.tensor(2.0, dtype=torch.float64)
+    with pytest.raises(lzt.InputError, match="as a number, not as a tensor"):
+        lzt.ntk(model, {"x": X, "beside": scale})
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -563,3 +564,41 @@ def test_a_first_call_in_inference_mode_and_a_container_that_holds_itself():
     with torch.inference_mode():
         for _ in range(2):
             torch.testing.assert_close(counting(x.clone()), counting.initial(x))
+
+
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_a_cache_that_would_stay_empty_is_refused(is_inside):
+    class Filling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x, beside=None):
+            made = self.layer(x)
+            if beside is not None:
+                (beside.kept if is_inside else beside).append((made, 1))
+            return made
+
+    model, x, cache = Filling(), torch.randn(5, 4), [torch.ones(1)]
+    given = SimpleNamespace(kept=cache) if is_inside else cache
+    with pytest.raises(lzt.InputError, match="puts a tensor into a list that it is given"):
+        lzt.linearize(model)(x, given)
+    torch.testing.assert_close(lzt.linearize(model)(x), model(x))
+    lzt.scale_output(model, 2.0)(x, given)
+    assert len(cache) == 2  # by the model alone
+
+
+@pytest.mark.parametrize("is_called", [False, True])
+def test_a_parameter_that_a_call_assigns(is_called):
+    class Assigning(nn.Linear):
+        def forward(self, input):
+            self.cache = self.weight  # at the first call, a second name of a parameter
+            return input @ self.cache.T
+
+    model, x = Assigning(4, 3), torch.randn(5, 4)
+    if is_called:
+        model(x)
+        with pytest.raises(lzt.InputError, match="assigns a parameter to an attribute"):
+            lzt.linearize(model)(x)
+    else:
+        torch.testing.assert_close(lzt.linearize(model)(x), nn.functional.linear(x, model.weight))

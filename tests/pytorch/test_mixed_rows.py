@@ -686,3 +686,23 @@ def test_memory_described_in_another_way_keeps_rows_if_they_stay_where_they_are(
     made, are_apart = observed(lambda: (2 * x).as_strided_((4, 3, 1, 1), strides), [x])
     assert are_apart == is_kept
     assert torch.equal(made, 2 * x) == is_kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("memory", [None, 200_000])
+@pytest.mark.parametrize(("here", "there"), [(5, 6), (9, 4), (11, 7)])
+def test_a_backward_pass_that_mixes_two_rows_of_many(here, there, memory, dtype):
+    """No output shows it, nor do the gradients of the first rows or of one from the middle."""
+
+    def mix(g):
+        is_here = torch.arange(len(g))[:, None] == here
+        return g + is_here * g[there] if len(g) > max(here, there) else g
+
+    model, x = With(backward_by(mix)).to(dtype), torch.randn(40, 8, dtype=dtype)
+    calls = [lambda: lzt.ntk(model, x, memory=memory), lambda: lzt.ntk(model, x[:3], x)]
+    for call in [*calls, lambda: lzt.sketch(model, x, 3)]:
+        with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
+            call()
+    half = With(backward_by(lambda g: g / 2)).to(dtype)
+    wanted = lzt.ntk(half, x)
+    torch.testing.assert_close(lzt.ntk(half, x, memory=memory), wanted)

@@ -76,6 +76,9 @@ def held(model: nn.Module) -> Held:
             if kind == "tensor":
                 if id(value) not in parameters:
                     found.places.append(Place(container if is_changeable else None, key, value))
+                if isinstance(value, Tensor) and vars(value) and id(vars(value)) not in seen:
+                    seen.add(id(vars(value)))
+                    waiting.append(vars(value))
             elif id(value) not in seen:
                 seen.add(id(value))
                 if kind == "generator":
@@ -91,6 +94,11 @@ def _entries(container: PyTree) -> Iterable[tuple[PyTree, PyTree]]:
     return () if isinstance(container, set) else enumerate(container)
 
 
+def is_closed(of: type) -> bool:
+    """Whether a type is of a package whose objects are values, or hold what is theirs."""
+    return of.__module__.split(".")[0] in _CLOSED
+
+
 # A model of forty layers has a thousand attributes of twenty types.
 @lru_cache(maxsize=4096)
 def _kind(of: type) -> str:
@@ -101,8 +109,7 @@ def _kind(of: type) -> str:
         return "generator"
     if of in _CONTAINERS or issubclass(of, tuple):
         return "container"
-    is_closed = of.__module__.split(".")[0] in _CLOSED
-    is_object = not is_closed or issubclass(of, nn.Module | UserDict | UserList)
+    is_object = not is_closed(of) or issubclass(of, nn.Module | UserDict | UserList)
     return "object" if is_object and not issubclass(of, type) else "other"
 
 

@@ -174,7 +174,8 @@ class KeptState:
             empty = torch.empty(0, dtype=t.dtype, device=t.device)
             made = empty.set_(memories[name], t.storage_offset(), t.shape, t.stride())
             made = made.conj() if t.is_conj() else made
-            copies[id(one.tensor)] = torch._neg_view(made) if t.is_neg() else made
+            made = copies[id(one.tensor)] = torch._neg_view(made) if t.is_neg() else made
+            vars(made).update(vars(one.tensor))
         return copies
 
 
@@ -203,7 +204,9 @@ class _KeptTensor:
 
     def is_replaceable(self) -> bool:
         """Whether a plain tensor in other memory can stand in for it."""
-        return self.data is not None
+        attributes = vars(self.tensor).values()  # some libraries mark tensors by a flag
+        is_bare = all(isinstance(one, bool | int | float | str | None) for one in attributes)
+        return self.data is not None and is_bare
 
     def shares_with(self, arrays: Iterable[tuple[int, int]]) -> bool:
         """Whether its memory is that of an array, of which addresses and bytes are given."""

@@ -2,8 +2,8 @@
 
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +13,16 @@ from torch.utils.checkpoint import CheckpointError
 
 from lazyrich._base import InputError
 
+from ._arguments import Copies, Given, called_with_copies
 from ._kept import Kept, KeptState
-from ._model import ONE_AT_A_TIME, trainable_parameters, unwrap
+from ._model import ONE_AT_A_TIME, deep_copy, trainable_parameters, unwrap
 from ._plain_ways import plain_recurrence
 from ._random_numbers import kept_random_numbers
-from ._rows import Output, chosen_output, is_transformed, own, require_device, taken
+from ._rows import Output, chosen_output, is_transformed, require_device, taken
 from ._same_function import Original, left_as_it_was
 from ._scale import frozen_copy
-from ._trial import Given, Tried, copied, refuse_constants, refuse_inseparable, refuse_no_function
+from ._shared_memory import Memo
+from ._trial import Tried, refuse_constants, refuse_inseparable, refuse_no_function
 
 _CHECKPOINTED = (
     "The model computes activations again in its backward pass (torch.utils.checkpoint), when the "
@@ -32,6 +34,12 @@ _HELD = (
     "The model reads a parameter that is held elsewhere than at its place in the module, such as "
     "in a list, where it cannot be replaced by a linearized one; register it there too (as in "
     "nn.ParameterList), or read it at its place."
+)
+
+_ASSIGNED = (
+    "The model assigns a parameter to an attribute that is registered as a parameter (self.a = "
+    "self.weight), where the linearized network has a tensor in its place, which PyTorch does not "
+    "register; read the parameter at its place, or keep it in a variable."
 )
 
 _ModelFunction = Callable[..., Tensor]
@@ -89,10 +97,14 @@ class LinearizedModule(nn.Module):
 
             def function(*values: Tensor) -> Tensor:
                 named = dict(zip(self.names, values, strict=True))
+                for name, value in named.items():  # what somebody has set on parameters
+                    if vars(initial[name]):
+                        vars(value).update(vars(initial[name]))
                 state = {place: named[name] for place, name in self._places.items()}
-                given = own((args, kwargs))
-                with taken(self.initial, given, what="arguments"):
-                    made = functional_call(self.initial, state, *given, tie_weights=False)
+                copies = Copies((args, kwargs), has_graph=True)
+                with taken(self.initial, copies.given, what="arguments"), _said_of_parameters():
+                    made = functional_call(self.initial, state, *copies.given, tie_weights=False)
+                copies.refuse_written()
                 return chosen_output(made, self.output)
 
             # Fused attention has no derivative of the derivative; the plain way has.
@@ -170,8 +182,11 @@ class LinearizedModule(nn.Module):
         return is_changing
 
     def _outputs(self, model: nn.Module, given: Given) -> Tensor:
-        theirs, by_name = copied(given)
-        return chosen_output(model(*theirs, **by_name), self.output)
+        return chosen_output(called_with_copies(model, given), self.output)
+
+    def __deepcopy__(self, memo: Memo) -> "LinearizedModule":
+        """A copy whose parts share memory with each other as they do here."""
+        return deep_copy(self, memo)
 
     def requires_grad_(self, requires_grad: bool = True) -> "LinearizedModule":
         """Set it for what is trained; θ₀ stays as it is."""
@@ -198,6 +213,17 @@ def _places(model: nn.Module, names: list[str]) -> dict[str, str]:
         for local, p in module._parameters.items()
         if id(p) in name_of
     }
+
+
+@contextmanager
+def _said_of_parameters() -> Generator[None]:
+    """Say in one sentence that a module takes no tensor as a parameter."""
+    try:
+        yield
+    except TypeError as error:
+        if "cannot assign" in str(error) and "as parameter" in str(error):
+            raise InputError(_ASSIGNED) from error
+        raise
 
 
 def _has_padding(model: nn.Module) -> bool:
@@ -294,10 +320,11 @@ def linearize(model: nn.Module, *, output: Output = None) -> LinearizedModule:
     Returns:
         A module with trainable copies of the trainable parameters, in their order. Equal to
         ``model`` (in evaluation mode) until they are changed. ``way`` says how it was
-        computed.
+        computed. It calls the module with copies of its arguments.
 
     Raises:
-        InputError: if nothing is trainable. Of a call: if the module cannot take the arguments.
+        InputError: if nothing is trainable. Of a call: if the module cannot take the arguments, or
+            writes to a tensor inside of one that cannot be copied.
             Of its first call: if outputs or gradients change from call to call, if the module
             writes to its parameters, makes or replaces some, or reads some that are held
             elsewhere, if a copy of it is another function or uses its tensors, as where a hook

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
+from ._graph import has_code_of_a_user
 from ._layout import LayoutMattersError
-from ._row_gradients import refuse_mixed_gradients
+from ._row_gradients import Part, refuse_mixed_gradients
 from ._rows import Inputs, Output, n_rows, outputs, rows, rows_at, said, values_of
 
 _OF_SOME_ROWS = ", and keep labels of all rows out of output=, which is called on some rows alone"
@@ -44,14 +45,15 @@ def refuse_mixed_rows(
         _refuse_hidden(model, rows(x, 0, 2), output, [torch.tensor([1], device="cpu")])
         return
     _refuse_hidden(model, x, output, _parts(len(whole), are_apart=False, is_as_given=True))
+    refuse_mixed_backwards(model, x, whole, output)
     few = rows(x, 0, _FEWEST)
-    alone = [(i, i + 1) for i in range(n_rows(few))]
+    alone = [slice(i, i + 1) for i in range(n_rows(few))]
     with torch.enable_grad():
         try:
             together = outputs(model, few, output)
         except InputError:
             return  # they were computed alone
-        _refuse_gradients(model, few, together, output, alone)
+    _refuse_gradients(model, few, together, output, alone)
 
 
 def refuse_other_alone(
@@ -124,6 +126,25 @@ def _refuse_infinite(whole: Tensor) -> None:
         )
 
 
+def refuse_mixed_backwards(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
+    """Refuse a backward pass that somebody wrote and that mixes some two rows of a batch.
+
+    Any two are apart in one of the parts whose gradients are added up.
+
+    Args:
+        model: a module without wrappers.
+        x: a batch.
+        whole: its outputs, (n, c); without their graph nothing is computed.
+        output: as for `outputs`.
+
+    Raises:
+        InputError: if the gradient of the batch is not the sum of those of its parts.
+    """
+    if len(whole) > _FEWEST and has_code_of_a_user(whole):
+        for parts in _partitions(len(whole)):
+            _refuse_gradients(model, x, whole, output, parts)
+
+
 def refuse_mixed_halves(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
     """Refuse gradients that mix rows only where these are many.
 
@@ -138,16 +159,20 @@ def refuse_mixed_halves(model: nn.Module, x: Inputs, whole: Tensor, output: Outp
     """
     n = len(whole)
     if n > _FEWEST:
-        _refuse_gradients(model, x, whole, output, [(0, n // 2), (n // 2, n)])
+        _refuse_gradients(model, x, whole, output, [slice(n // 2), slice(n // 2, n)])
 
 
 def _refuse_gradients(
-    model: nn.Module, x: Inputs, whole: Tensor, output: Output, parts: list[tuple[int, int]]
+    model: nn.Module, x: Inputs, whole: Tensor, output: Output, parts: Sequence[Part]
 ) -> None:
+    def call(part: Part) -> Tensor:
+        is_slice = isinstance(part, slice)
+        chosen = rows(x, part.start or 0, part.stop) if is_slice else rows_at(x, part)
+        return outputs(model, chosen, output)
+
     trained = [p for p in model.parameters() if p.requires_grad]
-    refuse_mixed_gradients(
-        whole, lambda start, stop: outputs(model, rows(x, start, stop), output), parts, trained
-    )
+    with torch.enable_grad():
+        refuse_mixed_gradients(whole, call, parts, trained)
 
 
 def refuse_other_values(values: Tensor, whole: Tensor, start: int) -> None:
@@ -247,10 +272,16 @@ def _parts(n: int, *, are_apart: bool, is_as_given: bool) -> list[Tensor]:
         return []
     if are_apart or n < 2:
         return [torch.tensor([min((n - 1) // 2 | 1, n - 1)], device="cpu")]
+    partitions = _partitions(n)
+    alone = torch.cat(partitions[0])[:_FEW, None] if len(partitions) > 1 else []
+    return [*(part for parts in partitions for part in parts), *alone]
+
+
+def _partitions(n: int) -> list[list[Tensor]]:
+    """All rows in parts: few ones alone, others in the lines and in the columns of a square."""
     if n <= _FEW:
-        return list(torch.arange(n, device="cpu")[:, None])
+        return [list(torch.arange(n, device="cpu")[:, None])]
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(n, generator=generator, device="cpu")
     side = math.isqrt(n - 1) + 1
-    lines = list(order.split(side))
-    return [*lines, *(order[k::side] for k in range(side)), *order[:_FEW, None]]
+    return [list(order.split(side)), [order[k::side] for k in range(side)]]

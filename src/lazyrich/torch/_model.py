@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from ._kept import ON_COPIES, Kept
 from ._plain_ways import plain_attention, plain_recurrence
 from ._random_numbers import kept_random_numbers
 from ._shared_memory import Memo, keep_shared
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 Chosen = Sequence[str] | Callable[[str], bool] | None
 """Which parameters count: names or beginnings of names, a test of a name, None for all."""
@@ -187,20 +189,12 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
         InputError: if it cannot be copied.
     """
     _refuse_without_shape({**dict(model.named_parameters()), **dict(model.named_buffers())})
-    found = held(model)
     memo: Memo = {}
-    for _, _, value in found.places:
-        if isinstance(value, Tensor) and _is_constant(value) and id(value) not in memo:
-            copied = memo[id(value)] = value.detach().clone()
-            if constants is not None and value.grad_fn is not None:
-                constants.append(copied)
-    for container in found.containers:
-        values = container.values() if isinstance(container, dict) else container
-        memo |= {id(one): one for one in values if isinstance(one, _SHARED)}
     try:
-        alive = keep_shared(model, found, memo)
+        alive = _copy_before(model, memo, constants)
         with torch.no_grad():  # of a scripted module the copies would have a graph
             copied = copy.deepcopy(model, memo)
+            _copy_attributes(model, copied, memo)
             del alive
             _refuse_shared_parts(model, copied)
             for p, original in zip(copied.parameters(), model.parameters(), strict=True):
@@ -210,11 +204,63 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
         raise
     except Exception as error:
         said = " ".join(str(error).split())[:200]
+        is_of_tensor = "__deepcopy__() for non-wrapper subclasses" in said
+        advice = (
+            "let the class of that tensor implement new_empty or __deepcopy__."
+            if is_of_tensor
+            else "keep what is not a tensor or a number, such as locks, files and generators, out "
+            "of the module."
+        )
         raise InputError(
-            f"The model cannot be copied ({type(error).__name__}: {said}); "
-            "keep what is not a tensor or a number, such as locks, files and generators, out of "
-            "the module."
+            f"The model cannot be copied ({type(error).__name__}: {said}); {advice}"
         ) from error
+
+
+def deep_copy(module: _Module, memo: Memo) -> _Module:
+    """A copy of a module for its ``__deepcopy__``, in which memory is shared as it is there.
+
+    Args:
+        module: the module.
+        memo: of ``copy.deepcopy``.
+    """
+    made = memo[id(module)] = type(module).__new__(type(module))
+    alive = _copy_before(module, memo)
+    made.__setstate__(copy.deepcopy(vars(module), memo))
+    _copy_attributes(module, made, memo)
+    del alive
+    return made
+
+
+def _copy_before(
+    model: nn.Module, memo: Memo, constants: list[Tensor] | None = None
+) -> list[object]:
+    """Copy what ``copy.deepcopy`` cannot copy, or copies in another way.
+
+    Args:
+        model: what will be copied.
+        memo: of ``copy.deepcopy``, to which copies are added.
+        constants: as `copy_of`.
+
+    Returns:
+        What has to live until the model is copied.
+    """
+    found = held(model)
+    for _, _, value in found.places:
+        if isinstance(value, Tensor) and _is_constant(value) and id(value) not in memo:
+            copied = memo[id(value)] = value.detach().clone()
+            if constants is not None and value.grad_fn is not None:
+                constants.append(copied)
+    for container in found.containers:
+        values = container.values() if isinstance(container, dict) else container
+        memo.update({id(one): one for one in values if isinstance(one, _SHARED)})
+    return keep_shared(model, found, memo)
+
+
+def _copy_attributes(model: nn.Module, copied: nn.Module, memo: Memo) -> None:
+    """Copy what somebody has set on parameters, which ``copy.deepcopy`` leaves out."""
+    for p, original in zip(copied.parameters(), model.parameters(), strict=True):
+        if p is not original and vars(original) and not vars(p):
+            vars(p).update(copy.deepcopy(vars(original), memo))
 
 
 def _refuse_shared_parts(model: nn.Module, copied: nn.Module) -> None:

@@ -14,7 +14,12 @@ from ._graph import has_code_of_a_user
 from ._kernel_entries import refuse_infinite, refuse_large
 from ._layout import LayoutMattersError, WatchLayout, laid_out
 from ._memory import budget, keep_freed_memory
-from ._mixed_rows import refuse_mixed_rows, refuse_other_alone, refuse_other_values
+from ._mixed_rows import (
+    refuse_mixed_backwards,
+    refuse_mixed_rows,
+    refuse_other_alone,
+    refuse_other_values,
+)
 from ._model import (
     Chosen,
     parameter_dtype,
@@ -250,7 +255,7 @@ def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
     for which, count in enumerate(counts):
         held += [block(which, 0)] if count <= size else []
         seen = held[-1].seen if count <= size else _seen(asked, of, which, start)
-        _refuse_mixed(asked, of, which, seen, is_compared=is_quick and which == 0)
+        _refuse_mixed(asked, of, which, seen, size, is_compared=is_quick and which == 0)
         checked.append(seen.values.detach())
     if is_quick and not is_confirmed(held[0], planned.probe, pilot_rows(counts[0])):
         is_apart = held[0].seen.are_apart  # else nothing was compared
@@ -277,7 +282,7 @@ def _seen(asked: _Asked, of: _Rows, which: int, start: _Start) -> Observed:
 
 
 def _refuse_mixed(
-    asked: _Asked, of: _Rows, which: int, seen: Observed, *, is_compared: bool
+    asked: _Asked, of: _Rows, which: int, seen: Observed, size: int, *, is_compared: bool
 ) -> None:
     """Refuse a model that mixes the rows of a batch, or keeps something of them.
 
@@ -286,6 +291,7 @@ def _refuse_mixed(
         of: the rows.
         which: of the batches.
         seen: of a call with all its rows.
+        size: rows of a block.
         is_compared: whether gradients of these rows are compared later, if they are apart.
     """
     (model, output, *_), batch, apart = asked, of.batches[which], seen.are_apart
@@ -294,6 +300,9 @@ def _refuse_mixed(
     if not apart:  # a call after this one may read what this one has kept
         _, after = watched_values(model, rows(batch, 0, 1), output)
         refuse_reading(after, *of.former, seen.reading)
+        if not seen.values.requires_grad:  # of a batch that is larger than a block
+            first = rows(batch, 0, size)
+            refuse_mixed_backwards(model, first, outputs(model, first, output), output)
 
 
 def _arranged(result: Tensor, start: _Start, *, traced: bool) -> Tensor:

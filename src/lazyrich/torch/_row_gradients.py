@@ -1,6 +1,7 @@
 """Whether the gradient of a batch is the sum of the gradients of its parts."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +10,17 @@ from lazyrich._base import InputError
 
 from ._graph import gradients
 
+Part: TypeAlias = slice | Tensor
+"""Some rows: those that follow each other, or their numbers."""
+
 # A power of two: what is linear is multiplied by it without rounding.
 _SCALE = 2.0**-10
 
 
 def refuse_mixed_gradients(
     whole: Tensor,
-    call: Callable[[int, int], Tensor],
-    parts: Sequence[tuple[int, int]],
+    call: Callable[[Part], Tensor],
+    parts: Sequence[Part],
     parameters: Sequence[nn.Parameter],
 ) -> None:
     """Refuse a backward pass that mixes rows, or that is not linear.
@@ -27,8 +31,8 @@ def refuse_mixed_gradients(
 
     Args:
         whole: outputs of all rows, (n, c), with their graph.
-        call: from a first row and the one after the last to their outputs, (rows, c).
-        parts: first row and the one after the last.
+        call: from a part of the rows to their outputs, (rows, c).
+        parts: of the rows, which have each of them once.
         parameters: those with a gradient.
 
     Raises:
@@ -39,8 +43,8 @@ def refuse_mixed_gradients(
         u = torch.randn(whole.shape, generator=generator, device="cpu").to(whole)
         rest = [None if g is None else g.clone() for g in gradients(whole, parameters, u)]
         size = _norm(rest)
-        for start, stop in parts:
-            alone = gradients(call(start, stop), parameters, _SCALE * u[start:stop])
+        for part in parts:
+            alone = gradients(call(part), parameters, _SCALE * u[part])
             for k, g in enumerate(alone):
                 if g is not None:
                     left = rest[k]

@@ -28,8 +28,12 @@ Output = Callable[[object], Tensor] | None
 
 
 def batch_of(x: PyTree) -> Inputs:
-    """Rows as a batch: a mapping that is no dict, such as what a tokenizer returns, as a dict."""
-    return dict(x) if isinstance(x, Mapping) and not isinstance(x, dict) else x
+    """Rows as a batch, with dicts for other mappings, such as what a tokenizer returns."""
+
+    def seen(leaf: PyTree) -> PyTree:
+        return batch_of(dict(leaf)) if isinstance(leaf, Mapping) else leaf
+
+    return pytree.tree_map(seen, x)
 
 
 def n_rows(x: Inputs, name: str = "x") -> int:
@@ -55,9 +59,10 @@ def n_rows(x: Inputs, name: str = "x") -> int:
     lengths = {int(t.shape[0]) if t.ndim else -1 for t in tensors}
     if len(lengths) > 1 or -1 in lengths:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
+        number = "; give what is one number for all rows as a number, not as a tensor"
         raise InputError(
             f"The tensors of {name} have shapes {shapes}; all of them must have one row for each "
-            "example along the first axis."
+            f"example along the first axis{number if -1 in lengths else ''}."
         )
     if lengths == {0}:
         raise InputError(f"{name} has no rows; give one example or more.")

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from lazyrich._base import InputError
 
+from ._arguments import Copies
 from ._kept import Kept, KeptState, is_same
 from ._model import ONE_AT_A_TIME, copy_of
 from ._plain_ways import plain_attention, plain_recurrence
@@ -196,11 +197,12 @@ class _Compared:
         is_alike, self.lent = True, []
         try:
             for k, (given, wanted) in enumerate(self._tried):
+                theirs = Copies(given).given  # which may be tensors of the original
                 with kept_random_numbers(other, own.generators):
                     if k:
-                        made = self._call(other, given)
+                        made = self._call(other, theirs)
                     else:
-                        made, self.lent = call_touching(partial(self._call, other, given), values)
+                        made, self.lent = call_touching(partial(self._call, other, theirs), values)
                 refuse_other_parameters(made, list(other.parameters()))
                 if kept.state.is_written() or any(one.is_written() for one in kept.parameters):
                     return _TOUCHED

@@ -7,11 +7,13 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError, require_finite, require_positive
 
-from ._model import copy_of, unwrap
+from ._arguments import Copies, Given, called_with_copies
+from ._model import copy_of, deep_copy, unwrap
 from ._plain_ways import plain_attention
 from ._rows import Output, chosen_output
 from ._same_function import Original
-from ._trial import Given, cloned, copied, refuse_other_parameters
+from ._shared_memory import Memo
+from ._trial import refuse_other_parameters
 
 
 class ScaledModule(nn.Module):
@@ -40,17 +42,18 @@ class ScaledModule(nn.Module):
                 self._check((args, kwargs))
             # Copies, since it may change its arguments; with their graph, since they may be
             # computed by something that is trained.
-            (theirs, named), nodes = cloned((args, kwargs))
+            copies = Copies((args, kwargs), has_graph=True)
+            theirs, named = copies.given
             with plain_attention():
                 initial = chosen_output(self.initial(*theirs, **named), self.output)
-            refuse_other_parameters(initial, [], beside=nodes)
+            copies.refuse_written()
+            refuse_other_parameters(initial, [], beside=copies.nodes)
         with plain_attention():  # in both, whether gradients are recorded or not
             value = chosen_output(self.model(*args, **kwargs), self.output)
         return self.alpha * (value if initial is None else value - initial)
 
     def _outputs(self, model: nn.Module, given: Given) -> Tensor:
-        theirs, named = copied(given)
-        return chosen_output(model(*theirs, **named), self.output)
+        return chosen_output(called_with_copies(model, given), self.output)
 
     def _check(self, given: Given) -> None:
         """Compare the copy with the model once, also where this module is compiled."""
@@ -62,6 +65,10 @@ class ScaledModule(nn.Module):
 
     # It is not compiled with what comes after it.
     _check.__dict__["_torchdynamo_disable"] = True
+
+    def __deepcopy__(self, memo: Memo) -> "ScaledModule":
+        """A copy whose parts share memory with each other as they do here."""
+        return deep_copy(self, memo)
 
     def requires_grad_(self, requires_grad: bool = True) -> "ScaledModule":
         """Set it for the trained module; θ₀ stays as it is."""
@@ -99,7 +106,8 @@ def scale_output(
     Raises:
         InputError: if ``alpha`` is not above zero and finite, or ``model`` is not a module. Of its
             first call: if the frozen copy returns other outputs than the model, or uses tensors
-            of it, as where a hook holds them.
+            of it, as where a hook holds them. Of each call: if it writes to a tensor inside of an
+            argument that cannot be copied.
 
     Example:
         >>> import torch

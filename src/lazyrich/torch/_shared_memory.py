@@ -92,7 +92,7 @@ def keep_shared(model: nn.Module, found: Held, memo: Memo) -> list[object]:
     Returns:
         What has to live until the model is copied, since the memo has identities of it.
     """
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if id(p) not in memo]
     values = [place.value for place in found.places if id(place.value) not in memo]
     with torch.inference_mode(False), torch.no_grad():
         for group in _overlapping([*parameters, *values]):

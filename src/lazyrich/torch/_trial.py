@@ -1,6 +1,5 @@
 """Whether a module is a function of its arguments and parameters, by trial."""
 
-import copy
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,19 +7,16 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import PyTree
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from lazyrich._base import InputError
 
+from ._arguments import Copies, Given, Lists
 from ._graph import Node, gradients, parameters_of
 from ._kept import Kept, KeptState
 from ._plan import require_graph
 from ._rows import Output, chosen_output, refuse_no_numbers, taken
 from ._state import MORE_CALLS, FirstCall, differ, refuse_deeds
-
-Given = tuple[tuple[object, ...], dict[str, object]]
-"""Arguments, those by position and those by keyword."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +86,13 @@ def refuse_no_function(
     reached: list[list[nn.Parameter]] = []
 
     def tried(of: Given) -> Tried:
-        theirs, by_name = copied(of)
+        copies = Copies(of)
+        lists = Lists(copies.given)
+        theirs, by_name = copies.given
         with taken(model, of, what="arguments"):
             made = chosen_output(model(*theirs, **by_name), output)
+        copies.refuse_written()
+        lists.refuse_filled()
         refuse_no_numbers(made)
         require_graph(made)
         reached.append(parameters_of(made))
@@ -220,62 +220,6 @@ def _refuse_others(reached: Sequence[Tensor], own: Sequence[Tensor]) -> None:
             "function that stands in for a method, or a hook, holds them or the original; make it "
             "a method of the class, or let it reach them through the module that it is given."
         )
-
-
-def cloned(given: Given) -> tuple[Given, list[Node]]:
-    """Copies of arguments, which a call may change, with their graph.
-
-    Returns:
-        The copies, and the nodes of their tensors, also of those inside of objects.
-    """
-    cloning = _Cloning()
-    return pytree.tree_map(cloning.copy, given), cloning.nodes
-
-
-class _Cloning(TorchFunctionMode):
-    """Has ``copy.deepcopy`` copy a tensor with its graph."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.nodes: list[Node] = []
-
-    def copy(self, leaf: PyTree) -> PyTree:
-        """A tensor, or a deep copy of something else; what cannot be copied as it is."""
-        if isinstance(leaf, Tensor):
-            return self._clone(leaf)
-        if leaf is None or isinstance(leaf, bool | int | float | str):
-            return leaf
-        with suppress(Exception), self:
-            return copy.deepcopy(leaf)
-        return leaf
-
-    def _clone(self, one: Tensor) -> Tensor:
-        made = one.clone()
-        if made.grad_fn is not None:
-            self.nodes.append(made.grad_fn)
-        return made
-
-    def __torch_function__(
-        self, func: Callable, types: PyTree, args: PyTree = (), kwargs: PyTree = None
-    ) -> PyTree:
-        if func is not Tensor.__deepcopy__:
-            return func(*args, **(kwargs or {}))
-        one, memo = args
-        memo[id(one)] = self._clone(one)
-        return memo[id(one)]
-
-
-def copied(given: Given) -> Given:
-    """Copies of arguments, which a call may change, without their graph."""
-
-    def one(leaf: PyTree) -> PyTree:
-        if isinstance(leaf, Tensor):
-            return leaf.detach().clone().requires_grad_(leaf.requires_grad)
-        with suppress(Exception):  # what cannot be copied is given as it is
-            return copy.deepcopy(leaf)
-        return leaf
-
-    return pytree.tree_map(one, given)
 
 
 def another(given: PyTree) -> PyTree:
