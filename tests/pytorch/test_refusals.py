@@ -186,7 +186,7 @@ def test_params_that_cannot_be_used_are_named(function, unchecked):
     asked = {
         "fails on the name 'weight'": lambda name: 1 / 0,
         "a list with a Parameter": [model.weight],
-        "a int was given": 3,
+        "an int was given": 3,
     }
     for said, params in asked.items():
         with pytest.raises(lzt.InputError, match=said):

@@ -212,7 +212,7 @@ def test_it_says_what_it_spent_and_stops_listening():
 def test_what_cannot_be_watched_is_one_sentence(unchecked):
     model, optimizer = linear_case()
     cases = [
-        (lambda: lzt.watch(model, None, (X, Y)), "optimizer is a NoneType"),
+        (lambda: lzt.watch(model, None, (X, Y)), "optimizer is None"),
         (lambda: lzt.watch(model, optimizer, X), r"pair \(x, y\)"),
         (lambda: lzt.watch(model, optimizer, (X, Y), share=0), "share"),
         (lambda: lzt.watch(model, optimizer, (X, Y), since=-1), "since"),

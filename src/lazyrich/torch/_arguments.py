@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, kind_of
 
 from ._graph import Node
 from ._held import is_closed
@@ -160,7 +160,7 @@ class _Copying(TorchFunctionMode):
                 made = copy.deepcopy(leaf, self.memo)
         if made is leaf and isinstance(leaf, Iterator) and not isinstance(leaf, io.IOBase):
             raise InputError(
-                f"An argument is a {type(leaf).__name__}, which can be read only once, and the "
+                f"An argument is {kind_of(leaf)}, which can be read only once, and the "
                 "model is called more than once for one output; give a list of what it yields."
             )
         former = {id(one) for one in inside if isinstance(one, Tensor | np.ndarray)}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lazyrich._base import InputError, open_regular, reason_of
+from lazyrich._base import InputError, kind_of, open_regular, reason_of
 
 from ._model import trainable_parameters, unwrap
 
@@ -85,12 +85,12 @@ def _state(checkpoint: Checkpoint, name: str, wanted: set[str]) -> dict[str, Ten
                 tensors[str(key)] = torch.as_tensor(value, device="cpu")
             elif isinstance(value, list | tuple | float | int) and str(key) in wanted:
                 raise InputError(
-                    f"{name} holds a {type(value).__name__} for the parameter {str(key)!r}; give a "
+                    f"{name} holds {kind_of(value)} for the parameter {str(key)!r}; give a "
                     "tensor or an array."
                 )
     if not tensors:
         raise InputError(
-            f"{name} is a {type(checkpoint).__name__} without parameters; give the path of a file "
+            f"{name} is {kind_of(checkpoint)} without parameters; give the path of a file "
             "that torch.save(model.state_dict(), path) wrote, a state dict, or a module."
         )
     return tensors

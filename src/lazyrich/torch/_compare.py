@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, kind_of
 from lazyrich.diagnosis import Estimate, ProbeBatch, Settings
 
 from ._checkpoint import Checkpoint, read_checkpoint
@@ -79,7 +79,7 @@ def compare(
     """
     if not isinstance(checkpoints, Mapping):
         raise InputError(
-            f"checkpoints is a {type(checkpoints).__name__}; give them by name, such as "
+            f"checkpoints is {kind_of(checkpoints)}; give them by name, such as "
             "{'start': 'step0.pt', 'end': 'final.pt'}."
         )
     if len(checkpoints) < 2:

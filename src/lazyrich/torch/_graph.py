@@ -191,7 +191,7 @@ def differentiated() -> Generator[None]:
         yield
     except (torch.OutOfMemoryError, InputError):
         raise
-    except Exception as error:
+    except Exception as error:  # hooks and autograd functions are the user's, and raise anything
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"PyTorch cannot differentiate the model's outputs ({type(error).__name__}: {said}); "

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, kind_of
 
 from ._float32 import full_float32
 from ._held import held
@@ -54,7 +54,7 @@ def unwrap(model: Any) -> nn.Module:
     """
     if not isinstance(model, nn.Module):
         raise InputError(
-            f"model is a {type(model).__name__}; it must be a torch.nn.Module (an instance, "
+            f"model is {kind_of(model)}; it must be a torch.nn.Module (an instance, "
             "not a class or a state dict)."
         )
     while True:
@@ -151,10 +151,10 @@ def _names(params: Chosen) -> Chosen:
     names = list(params) if is_list else []
     others = [name for name in names if not isinstance(name, str)]
     if not is_list or others:
-        kind = type(others[0] if others else params).__name__
+        kind = kind_of(others[0] if others else params)
         raise InputError(
             "params must be a list of names or beginnings of names of parameters, such as "
-            f"['layer4'], or a test of a name; a {'list with a ' if others else ''}{kind} was "
+            f"['layer4'], or a test of a name; {'a list with ' if others else ''}{kind} was "
             "given."
         )
     return names
@@ -166,7 +166,7 @@ def _is_chosen(name: str, params: Chosen) -> bool:
     if callable(params):
         try:
             return bool(params(name))
-        except Exception as error:
+        except Exception as error:  # the test is the user's
             raise InputError(
                 f"params= fails on the name {name!r} ({type(error).__name__}: {error}); give a "
                 "function from the name of a parameter to whether it counts."
@@ -202,7 +202,7 @@ def copy_of(model: nn.Module, constants: list[Tensor] | None = None) -> nn.Modul
         return copied
     except (torch.OutOfMemoryError, InputError):
         raise
-    except Exception as error:
+    except Exception as error:  # __deepcopy__ and __reduce__ are code of a model's own
         said = " ".join(str(error).split())[:200]
         is_of_tensor = "__deepcopy__() for non-wrapper subclasses" in said
         advice = (

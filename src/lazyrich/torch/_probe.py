@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from lazyrich._base import InputError, Json
+from lazyrich._base import InputError, Json, kind_of
 from lazyrich.diagnosis import (
     Evidence,
     GroupChange,
@@ -317,7 +317,7 @@ def optimization_of(optimizer: torch.optim.Optimizer | None) -> Optimization:
         return Optimization()
     if not hasattr(optimizer, "param_groups"):
         raise InputError(
-            f"optimizer is a {type(optimizer).__name__}; give a torch.optim.Optimizer or a "
+            f"optimizer is {kind_of(optimizer)}; give a torch.optim.Optimizer or a "
             "lazyrich.diagnosis.Optimization."
         )
     group = optimizer.param_groups[0]

@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, kind_of
 
 from ._graph import has_code_of_a_user
 from ._kept import called
@@ -51,7 +51,7 @@ def n_rows(x: Inputs, name: str = "x") -> int:
     tensors = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
     if not tensors:
         raise InputError(
-            f"{name} is a {type(x).__name__} without a tensor; give a tensor, a tuple of tensors, "
+            f"{name} is {kind_of(x)} without a tensor; give a tensor, a tuple of tensors, "
             "or a dict of tensors by the names of the model's arguments."
         )
     if any(t.is_nested or t.layout != torch.strided for t in tensors):
@@ -311,7 +311,7 @@ def chosen_output(made: PyTree, output: Output) -> Tensor:
     if not isinstance(value, Tensor):
         where = "output= returned" if output is not None else "The model returned"
         raise InputError(
-            f"{where} a {type(value).__name__}, not a tensor; give "
+            f"{where} {kind_of(value)}, not a tensor; give "
             "output=lambda out: out.logits (or out[0], out['logits']) to choose one."
         )
     return value
@@ -320,16 +320,16 @@ def chosen_output(made: PyTree, output: Output) -> Tensor:
 def _chosen(made: PyTree, output: Callable[[object], object]) -> PyTree:
     if not callable(output):
         raise InputError(
-            f"output is a {type(output).__name__}; give a function from what the model returns to "
+            f"output is {kind_of(output)}; give a function from what the model returns to "
             "a tensor, such as output=lambda out: out.logits."
         )
     try:
         return output(made)
     except (torch.OutOfMemoryError, InputError):
         raise
-    except Exception as error:
+    except Exception as error:  # the function is the user's
         raise InputError(
-            f"output= fails on what the model returned, a {type(made).__name__} ({said(error)}); "
+            f"output= fails on what the model returned, {kind_of(made)} ({said(error)}); "
             "give a function from that to a tensor (n,) or (n, c)."
         ) from error
 

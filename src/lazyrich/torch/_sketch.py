@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lazyrich._base import InputError, require_seed
+from lazyrich._base import InputError, kind_of, require_seed
 from lazyrich.diagnosis import (
     Estimate,
     sketched_cosine,
@@ -267,14 +267,14 @@ def _groups(names: Iterable[str], groups: Callable[[str], str] | None) -> dict[s
     """By parameter the name of its group."""
     if groups is not None and not callable(groups):
         raise InputError(
-            f"groups is a {type(groups).__name__}; give a function from a parameter's name to its "
+            f"groups is {kind_of(groups)}; give a function from a parameter's name to its "
             "group, such as lambda name: name.split('.')[0]."
         )
     named = {name: (groups or _module_of)(name) for name in names}
     for name, group in named.items():
         if not isinstance(group, str):
             raise InputError(
-                f"groups returned a {type(group).__name__} for the parameter {name!r}; return the "
+                f"groups returned {kind_of(group)} for the parameter {name!r}; return the "
                 "name of its group (params= leaves parameters out)."
             )
     return named

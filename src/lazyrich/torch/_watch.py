@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lazyrich._base import InputError
+from lazyrich._base import InputError, kind_of
 from lazyrich.diagnosis import (
     Diagnosis,
     Loss,
@@ -71,7 +71,7 @@ class Watch:
         """Prepare to watch; `with` begins and ends it."""
         if not hasattr(optimizer, "register_step_post_hook"):
             raise InputError(
-                f"optimizer is a {type(optimizer).__name__}; give the torch.optim.Optimizer that "
+                f"optimizer is {kind_of(optimizer)}; give the torch.optim.Optimizer that "
                 "trains the model (of a wrapper its .optimizer)."
             )
         self._optimizer, self._batch, self._since = optimizer, probe, whole_step(since, "since")
