@@ -134,3 +134,20 @@ def test_a_buffer_with_a_flag_may_be_written_to():
     model = Writing()
     torch.testing.assert_close(lzt.ntk(model, X), lzt.ntk(model.layer, X))
     torch.testing.assert_close(lzt.linearize(model)(X), model.layer(X))
+
+
+@pytest.mark.parametrize("ask", ["ntk", "sketch", "linearize"])
+def test_what_is_set_first_by_a_call_is_taken_away(ask):
+    class Marking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 2).double()
+            self.register_buffer("scale", torch.ones(4, dtype=torch.float64))
+
+        def forward(self, x):
+            self.layer.weight.last, self.scale.n = x.detach(), len(x)
+            return self.layer(x * self.scale)
+
+    model = Marking()
+    ASKS[ask](model)
+    assert vars(model.layer.weight) == vars(model.scale) == {}

@@ -589,10 +589,40 @@ def test_what_is_done_only_where_gradients_are_recorded_or_in_a_block(name, memo
 @pytest.mark.parametrize("n", [5, 12])
 def test_gradients_that_are_mixed_only_where_there_are_many_rows(n):
     model = With(lambda h: h + h.mean(0) - h.mean(0).detach() if len(h) > 4 else h)
-    with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
-        lzt.sketch(model, X[:n], 3)
-    rows = [lzt.ntk(model, X[:n], X[i : i + 1]) for i in range(n)]
-    torch.testing.assert_close(lzt.ntk(model, X[:n]), torch.cat(rows, 1))
+    for measure in (lzt.ntk, lzt.explain_ntk, lambda *given: lzt.sketch(*given, 3)):
+        with pytest.raises(lzt.InputError, match="not the sum of those of the rows"):
+            measure(model, X[:n])
+
+
+def by_place(halved, by="gain"):
+    """Rows from the fifth on have half of their gradient, and the same outputs."""
+
+    def run(h):
+        gain = torch.ones(len(h), 1, dtype=h.dtype)
+        gain[halved] = 0.5
+        if by == "where":
+            return torch.where(gain == 1, h, h.detach())
+        return h * gain + (h * (1 - gain)).detach()
+
+    return run
+
+
+@pytest.mark.parametrize("by", ["gain", "where"])
+@pytest.mark.parametrize("halved", [slice(4, None), slice(4, 5), slice(-1, None)])
+def test_gradients_that_depend_on_a_place_beyond_the_first(halved, by):
+    model = With(by_place(halved, by))
+    for given in ((X[:12],), (X[:2], X[:12])):
+        with pytest.raises(lzt.InputError, match="no tangent kernel of a row"):
+            lzt.ntk(model, *given)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_gradients_that_depend_on_the_number_of_the_other_rows(n):
+    gain = nn.Parameter(torch.ones(8, dtype=torch.float64))
+    model = With(lambda h: h * (gain if len(h) < 4 else gain.detach()))
+    model.gain = gain
+    with pytest.raises(lzt.InputError, match="or on how many rows there are"):
+        lzt.ntk(model, X[:n], X[:7])
 
 
 @pytest.mark.parametrize("n", [2, 20])

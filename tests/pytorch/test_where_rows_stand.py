@@ -64,6 +64,11 @@ def test_tables_of_positions(read, n_positions):
     x = torch.randn(6, n_positions, 2, dtype=torch.float64)
     wanted = torch_zoo.kernel(model, x).detach()
     torch.testing.assert_close(lzt.ntk(model, x), wanted, rtol=1e-10, atol=1e-12)
+    for n in (1, 2, 3):
+        other = lzt.ntk(model, x[:n], x[3 - n :])
+        torch.testing.assert_close(other, wanted[:n, 3 - n :], rtol=1e-10, atol=1e-12)
+        blocks = lzt.ntk(model, x[:n], x[3 - n :], memory=8000)
+        torch.testing.assert_close(blocks, wanted[:n, 3 - n :], rtol=1e-10, atol=1e-12)
     CALLS.clear()
     lzt.ntk(model, x)
     if read in ONCE:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ._block import make_block, parts
 from ._contract import cheapest
-from ._mixed_rows import refuse_mixed_rows
+from ._mixed_rows import refuse_mixed_backward, refuse_mixed_rows
 from ._model import (
     Chosen,
     parameter_dtype,
@@ -15,10 +15,24 @@ from ._model import (
     unchanged,
     unwrap,
 )
-from ._pilot import N_ROWS, first_outputs
+from ._pilot import first_outputs
 from ._plan import Planned
-from ._rows import Inputs, Output, batch_of, n_rows, observed_values, require_device, rows, usable
+from ._rows import (
+    N_ROWS,
+    Inputs,
+    Output,
+    batch_of,
+    n_rows,
+    observed_values,
+    outputs,
+    require_device,
+    rows,
+    usable,
+)
 from ._state import FirstCall, refuse_reading
+
+# So many rows have their gradients compared with those of some of them alone.
+_SOME = 128
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,9 @@ def _planned(
     planned = planned.checked(parameters)
     found, all_are_apart, later = observed_values(model, x, output)
     refuse_reading(later, reading)
-    refuse_mixed_rows(model, x, found, output, are_apart=is_apart and all_are_apart)
+    are_apart = is_apart and all_are_apart
+    refuse_mixed_rows(model, x, found, output, are_apart=are_apart)
+    some = rows(x, 0, _SOME)
+    refuse_mixed_backward(model, some, outputs(model, some, output), output, are_apart=are_apart)
     first.refuse_kept([x], output)
     return planned

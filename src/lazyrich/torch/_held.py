@@ -76,7 +76,7 @@ def held(model: nn.Module) -> Held:
             if kind == "tensor":
                 if id(value) not in parameters:
                     found.places.append(Place(container if is_changeable else None, key, value))
-                if isinstance(value, Tensor) and vars(value) and id(vars(value)) not in seen:
+                if isinstance(value, Tensor) and id(vars(value)) not in seen:
                     seen.add(id(vars(value)))
                     waiting.append(vars(value))
             elif id(value) not in seen:

@@ -11,8 +11,19 @@ from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
 from ._layout import LayoutMattersError
-from ._row_gradients import Part, refuse_mixed_gradients
-from ._rows import Inputs, Output, n_rows, outputs, rows, rows_at, said, values_of
+from ._row_gradients import Part, refuse_mixed_gradients, refuse_other_gradients
+from ._rows import (
+    N_ROWS,
+    Inputs,
+    Output,
+    n_rows,
+    outputs,
+    pilot_rows,
+    rows,
+    rows_at,
+    said,
+    values_of,
+)
 
 _OF_SOME_ROWS = ", and keep labels of all rows out of output=, which is called on some rows alone"
 # So few rows are run one by one; of more of them so many, and all in parts.
@@ -43,9 +54,11 @@ def refuse_mixed_rows(
         return
     if are_apart:
         _refuse_hidden(model, rows(x, 0, 2), output, [torch.tensor([1], device="cpu")])
+    else:
+        _refuse_hidden(model, x, output, _parts(len(whole), are_apart=False, is_as_given=True))
+    refuse_mixed_backward(model, x, whole, output, are_apart=are_apart)
+    if are_apart:
         return
-    _refuse_hidden(model, x, output, _parts(len(whole), are_apart=False, is_as_given=True))
-    refuse_mixed_backwards(model, x, whole, output)
     few = rows(x, 0, _FEWEST)
     alone = [slice(i, i + 1) for i in range(n_rows(few))]
     with torch.enable_grad():
@@ -126,40 +139,38 @@ def _refuse_infinite(whole: Tensor) -> None:
         )
 
 
-def refuse_mixed_backwards(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
-    """Refuse a backward pass that somebody wrote and that mixes some two rows of a batch.
+def refuse_mixed_backward(
+    model: nn.Module, x: Inputs, whole: Tensor, output: Output, *, are_apart: bool
+) -> None:
+    """Refuse gradients of rows that are others beside all rows of a batch than without them.
 
-    Any two are apart in one of the parts whose gradients are added up.
+    Where every operation keeps rows apart, two rows are run by themselves, since a gradient may
+    also depend on how many there are. Elsewhere all are, in the lines of a square, where each row
+    has another place; and where the backward pass runs code of somebody else, in its columns too:
+    any two rows are apart in one of these parts.
 
     Args:
         model: a module without wrappers.
         x: a batch.
         whole: its outputs, (n, c); without their graph nothing is computed.
         output: as for `outputs`.
+        are_apart: whether every operation was seen to keep the rows apart.
 
     Raises:
-        InputError: if the gradient of the batch is not the sum of those of its parts.
-    """
-    if len(whole) > _FEWEST and has_code_of_a_user(whole):
-        for parts in _partitions(len(whole)):
-            _refuse_gradients(model, x, whole, output, parts)
-
-
-def refuse_mixed_halves(model: nn.Module, x: Inputs, whole: Tensor, output: Output) -> None:
-    """Refuse gradients that mix rows only where these are many.
-
-    Args:
-        model: a module without wrappers.
-        x: a batch.
-        whole: its outputs, (n, c), with their graph.
-        output: as for `outputs`.
-
-    Raises:
-        InputError: if the gradient of the batch is not the sum of those of its halves.
+        InputError: if they are.
     """
     n = len(whole)
-    if n > _FEWEST:
-        _refuse_gradients(model, x, whole, output, [slice(n // 2), slice(n // 2, n)])
+    if not whole.requires_grad or n <= (N_ROWS if are_apart else _FEWEST):
+        return
+    if not are_apart:
+        for parts in _partitions(n)[: 2 if has_code_of_a_user(whole) else 1]:
+            _refuse_gradients(model, x, whole, output, parts)
+        return
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    index = pilot_rows(n)
+    with torch.enable_grad():
+        few = outputs(model, rows_at(x, index), output)
+        refuse_other_gradients(whole, few, index, trained)
 
 
 def _refuse_gradients(

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._block import Block, add_parts, biases, bytes_per_row, make_block, parts
-from ._confirmed import is_confirmed, refuse_other_gradients
+from ._confirmed import is_confirmed
 from ._graph import has_code_of_a_user
 from ._kernel_entries import refuse_infinite, refuse_large
 from ._layout import LayoutMattersError, WatchLayout, laid_out
 from ._memory import budget, keep_freed_memory
 from ._mixed_rows import (
-    refuse_mixed_backwards,
+    refuse_mixed_backward,
     refuse_mixed_rows,
     refuse_other_alone,
     refuse_other_values,
@@ -28,10 +28,12 @@ from ._model import (
     unchanged,
     unwrap,
 )
-from ._pilot import N_ROWS, first_outputs, pilot_rows
+from ._pilot import first_outputs
 from ._plan import Planned
+from ._random_cotangents import Probe
 from ._row_axis import Reading
 from ._rows import (
+    N_ROWS,
     Inputs,
     Observed,
     Output,
@@ -39,8 +41,10 @@ from ._rows import (
     n_rows,
     observed_values,
     outputs,
+    pilot_rows,
     require_device,
     rows,
+    rows_at,
     usable,
     watched_values,
 )
@@ -255,14 +259,10 @@ def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
     for which, count in enumerate(counts):
         held += [block(which, 0)] if count <= size else []
         seen = held[-1].seen if count <= size else _seen(asked, of, which, start)
-        _refuse_mixed(asked, of, which, seen, size, is_compared=is_quick and which == 0)
+        _refuse_mixed(asked, of, which, seen, size, is_compared=is_quick and count > N_ROWS)
         checked.append(seen.values.detach())
-    if is_quick and not is_confirmed(held[0], planned.probe, pilot_rows(counts[0])):
-        is_apart = held[0].seen.are_apart  # else nothing was compared
+    if is_quick and not _are_confirmed(asked, of, held, planned):
         held.clear()
-        if is_apart:
-            whole = outputs(model, of.batches[0], output)
-            refuse_other_gradients(whole, planned.probe, pilot_rows(counts[0]), parameters)
         return _kernel(asked, of, is_quick=False)
     if len(held) == len(counts):
         result = _piece(held[0], held[-1], step, traced=traced or c == 1)
@@ -270,6 +270,19 @@ def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
         del held
         result = _by_blocks(block, counts, start.sizes, traced=traced or c == 1)
     return _arranged(result, start, traced=traced)
+
+
+def _are_confirmed(asked: _Asked, of: _Rows, held: Sequence[Block], planned: Planned) -> bool:
+    """Whether a few rows of each batch have the gradients that they have by themselves."""
+    probes = [planned.probe]
+    for batch, count in zip(of.batches[1:], of.counts()[1:], strict=True):
+        probe = Probe(outputs(asked.model, rows_at(batch, pilot_rows(count)), asked.output))
+        probe.compute([], asked.parameters)
+        probes.append(probe)
+    return all(
+        is_confirmed(block, probe, pilot_rows(block.n))
+        for block, probe in zip(held, probes, strict=True)
+    )
 
 
 def _seen(asked: _Asked, of: _Rows, which: int, start: _Start) -> Observed:
@@ -297,12 +310,12 @@ def _refuse_mixed(
     (model, output, *_), batch, apart = asked, of.batches[which], seen.are_apart
     refuse = refuse_other_alone if is_compared and apart else refuse_mixed_rows
     refuse(model, batch, seen.values, output, are_apart=apart, as_given=of.given[which])
+    if not seen.values.requires_grad:  # of a batch that is larger than a block
+        first = rows(batch, 0, size)
+        refuse_mixed_backward(model, first, outputs(model, first, output), output, are_apart=apart)
     if not apart:  # a call after this one may read what this one has kept
         _, after = watched_values(model, rows(batch, 0, 1), output)
         refuse_reading(after, *of.former, seen.reading)
-        if not seen.values.requires_grad:  # of a batch that is larger than a block
-            first = rows(batch, 0, size)
-            refuse_mixed_backwards(model, first, outputs(model, first, output), output)
 
 
 def _arranged(result: Tensor, start: _Start, *, traced: bool) -> Tensor:
@@ -374,7 +387,9 @@ def _piece(mine: Block, yours: Block, step: int, *, traced: bool) -> Tensor:
     for start in range(0, c, step):
         stop = min(start + step, c)
         left = mine.parts(start, stop)
-        add_parts(total, left, left if is_same else parts(yours, start, stop), together)
+        # Those of the other block are not kept, but where they have been compared.
+        make = parts if yours.kept is None else Block.parts
+        add_parts(total, left, left if is_same else make(yours, start, stop), together)
     return total.whole()
 
 

@@ -7,21 +7,17 @@ from torch import nn
 
 from ._layout import WatchLayout
 from ._mixed_rows import refuse_mixed_rows
-from ._rows import Inputs, Observed, Output, n_rows, observed_outputs, rows_at, values_of
+from ._rows import (
+    Inputs,
+    Observed,
+    Output,
+    n_rows,
+    observed_outputs,
+    pilot_rows,
+    rows_at,
+    values_of,
+)
 from ._state import FirstCall
-
-# Rows on which a plan is made and checked.
-N_ROWS = 2
-
-
-def pilot_rows(n: int) -> list[int]:
-    """The first rows of n that are run: the first one, and one from the middle.
-
-    In the batch, the second has another place and other neighbours than among these two, on
-    which its output may depend; of few rows they are the first two.
-    """
-    middle = (n - 1) // 2 | 1
-    return [0, middle] if middle > 1 else list(range(min(n, N_ROWS)))
 
 
 def first_outputs(

@@ -202,9 +202,11 @@ def replan(
     Returns:
         The same routes through the new graph; where the graph is another one, a new plan.
     """
-    graph = Graph(outputs)
-    operations = Operations.of(graph, len(outputs))
+    graph, n, n_few = Graph(outputs), len(outputs), planned.operations.n
+    operations = Operations.of(graph, n)
     is_same = are_apart and planned.operations.is_same(operations)
+    if (n_few == 1 < n) if planned.probe is None else (n_few == n):
+        return plan(graph, parameters, Probe(outputs))  # the few do not show where rows stand
     if planned.probe is None:
         again = _followed_again(graph, parameters, planned.routes)
         if again is not None and (is_same or _stands_as_before(again, Probe(outputs))):

@@ -20,6 +20,9 @@ _OF_INPUT = (
     AssertionError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError,
 )  # fmt: skip
 
+# Rows on which a plan is made and checked.
+N_ROWS = 2
+
 Inputs = PyTree
 """A tensor, a tuple of tensors (positional), or a dict of tensors (by keyword)."""
 
@@ -111,6 +114,16 @@ def rows_at(x: Inputs, index: Tensor | Sequence[int]) -> Inputs:
     return pytree.tree_map(
         lambda leaf: leaf[chosen.to(leaf.device)] if isinstance(leaf, Tensor) else leaf, x
     )
+
+
+def pilot_rows(n: int) -> list[int]:
+    """The first rows of n that are run: the first one, and one from the middle.
+
+    In the batch, the second has another place and other neighbours than among these two, on
+    which its output may depend; of few rows they are the first two.
+    """
+    middle = (n - 1) // 2 | 1
+    return [0, middle] if middle > 1 else list(range(min(n, N_ROWS)))
 
 
 def require_device(x: Inputs, parameters: dict[str, nn.Parameter], name: str = "x") -> None:

@@ -20,7 +20,7 @@ from lazyrich.diagnosis import (
 )
 
 from ._memory import budget, keep_freed_memory
-from ._mixed_rows import refuse_mixed_halves, refuse_mixed_rows
+from ._mixed_rows import refuse_mixed_rows
 from ._model import (
     Chosen,
     refuse_training_mode,
@@ -219,8 +219,6 @@ def sketch(
         values, are_apart = _first_outputs(model, x, output, FirstCall(model, kept))
         require_graph(values)
         refuse_mixed_rows(model, x, values, output, are_apart=are_apart)
-        if not are_apart:
-            refuse_mixed_halves(model, x, values, output)
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randint(0, 2, (m, *values.shape), generator=generator, device="cpu")
         directions = drawn.double() * 2 - 1
