@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._contract import add_products, added, cheapest, matrix_gradient
-from ._factors import Factors, without_dead_positions
+from ._factors import Factors, merged, without_dead_positions
 from ._gathered import Gathered, smaller
 from ._graph import Node, edge, gradients, value_shape
 from ._jacobian import jacobian
@@ -175,7 +175,7 @@ def _part(block: Block, route: Route, parameter: nn.Parameter, mine: Sequence[Ga
     met = [(meeting, one.cotangents()) for meeting, one in zip(route.meetings, mine, strict=True)]
     if _is_all_products(route):
         factors = [_factors(block, meeting, parameter, stack) for meeting, stack in met]
-        return smaller([without_dead_positions(one) for one in factors])
+        return smaller(merged([without_dead_positions(one) for one in factors]))
     pieces = []
     for meeting, stack in met:
         if isinstance(meeting.site, Product):

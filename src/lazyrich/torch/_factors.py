@@ -1,8 +1,11 @@
 """The gradients of a matrix for every row and output, as products that are not formed."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from ._shared import Shared, shared
@@ -61,3 +64,24 @@ def without_dead_positions(factors: Factors) -> Factors:
         factors.activation_first,
         factors.shape,
     )
+
+
+def merged(uses: Iterable[Factors]) -> list[Factors]:
+    """Uses of one matrix, those of the same kind as one with the positions of all of them.
+
+    Every use is contracted with every other one, of which there are many if a layer is called
+    in a loop.
+    """
+    kinds: dict[tuple[bool, bool], list[Factors]] = defaultdict(list)
+    for one in uses:
+        kinds[one.activation_first, one.is_lookup].append(one)
+    return [
+        replace(
+            alike[0],
+            cotangent=torch.cat([one.cotangent for one in alike], 2),
+            activation=torch.cat([one.activation for one in alike], 1),
+        )
+        if len(alike) > 1
+        else alike[0]
+        for alike in kinds.values()
+    ]

@@ -18,7 +18,7 @@ from ._sites import Product, Site, Sum, site
 
 # A value computed from parameters alone (a normalised weight, an embedding of positions)
 # is followed through this many operations before its parameters take their Jacobian.
-_MOST_STEPS = 40
+_MOST_STEPS = 1000
 # Views under which a matrix stays a matrix, its axes exchanged.
 _TRANSPOSES = ("T", "Transpose", "Permute")
 
