@@ -237,3 +237,45 @@ def test_a_model_that_reads_the_layout_of_rows_is_right_or_refused(layout, read,
             assert "depends on the other rows" in str(error)  # noqa: PT017
         else:
             torch.testing.assert_close(found, wanted)
+
+
+VIEWS = {
+    "a view": lambda x: (x, x[:]),
+    "a detached one": lambda x: (x, x.detach()),
+    "an array": lambda x: (x, x.numpy()),
+    "a row of all": lambda x: (x, x[-1:]),
+    "an array that is written to": lambda x: (x.numpy(), x),
+    "in a list": lambda x: ([x], SimpleNamespace(x=x.T)),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("writes", [False, True])
+@pytest.mark.parametrize("of", ["scaled", "linearized"])
+def test_arguments_that_share_memory(of, writes, name):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, first, second):
+            first = first[0] if isinstance(first, list) else first
+            second = second.x.T if isinstance(second, SimpleNamespace) else second
+            if writes:
+                first += 1
+            return self.layer(torch.as_tensor(first) * torch.as_tensor(second))
+
+    model, x = Two(), torch.randn(3, 4)
+    network = lzt.linearize(model) if of == "linearized" else lzt.scale_output(model, 2.0)
+    if writes:
+        with pytest.raises(lzt.InputError, match="shares memory with another one"):
+            network(*VIEWS[name](x))
+        return
+    found = network(*VIEWS[name](x))
+    wanted = model(*VIEWS[name](x)) if of == "linearized" else torch.zeros(3, 2)
+    torch.testing.assert_close(found, wanted)
+    halves = x[:2], x[2:].expand(2, 4)  # of one memory, and apart
+    torch.testing.assert_close(
+        network(*halves), wanted[:2] * 0 + network(*map(torch.clone, halves))
+    )

@@ -5,7 +5,7 @@ import gc
 import io
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import CodeType, FrameType, FunctionType, MappingProxyType, ModuleType
 from typing import TypeAlias
@@ -68,6 +68,7 @@ class Copies:
             is_compared = n_bytes <= _MOST_COMPARED
             twin = copying.memo.get(id(one))
             self._shared.append(_Shared(one, twin, holder, is_compared=is_compared))
+        self._overlapping = _overlapping(copying.cloned)
 
     def refuse_written(self) -> None:
         """Refuse a call that has written to what copies share with the arguments.
@@ -83,6 +84,12 @@ class Copies:
                 "The model writes to a tensor or an array that an argument holds which cannot be "
                 f"copied (a {written[0].holder}), and it is called more than once for one output; "
                 "give what it writes to by itself, in a list or in a dict, or let the model write "
+                "to a copy."
+            )
+        if any(_mark(made) != mark for made, mark in self._overlapping):
+            raise InputError(
+                "The model writes to an argument that shares memory with another one, and is "
+                "called with a copy of each; give copies that share none, or let the model write "
                 "to a copy."
             )
 
@@ -136,6 +143,8 @@ class _Copying(TorchFunctionMode):
         self.nodes: list[Node] = []
         # What copies have in common with what is copied, and the type of the argument.
         self.shared: list[tuple[Shareable, str]] = []
+        # Tensors and arrays, each with its copy.
+        self.cloned: list[tuple[Shareable, Shareable]] = []
         self._has_graph = has_graph
         self.memo: Memo = {}
 
@@ -144,6 +153,7 @@ class _Copying(TorchFunctionMode):
         if isinstance(leaf, Tensor):
             if id(leaf) not in self.memo:  # one that is given twice is one tensor also then
                 self.memo[id(leaf)] = self._clone(leaf)
+                self.cloned.append((leaf, self.memo[id(leaf)]))
             return self.memo[id(leaf)]
         if isinstance(leaf, _FIXED):
             return leaf
@@ -163,7 +173,9 @@ class _Copying(TorchFunctionMode):
                 f"An argument is {kind_of(leaf)}, which can be read only once, and the "
                 "model is called more than once for one output; give a list of what it yields."
             )
-        former = {id(one) for one in inside if isinstance(one, Tensor | np.ndarray)}
+        held = [one for one in inside if isinstance(one, Tensor | np.ndarray)]
+        self.cloned += [(one, self.memo[id(one)]) for one in held if id(one) in self.memo]
+        former = {id(one) for one in held}
         now = [one for one in reachable(made) if id(one) in former] if former else []
         self.shared += [(one, type(leaf).__name__) for one in now]
         return made
@@ -235,6 +247,35 @@ class _Shared:
         elif isinstance(self._value, Tensor) and isinstance(self._kept, Tensor):
             with torch.no_grad(), suppress(RuntimeError):  # to one that is expanded
                 self._value.detach().copy_(self._kept)
+
+
+def _overlapping(
+    cloned: Sequence[tuple[Shareable, Shareable]],
+) -> list[tuple[Shareable, int | bytes]]:
+    """Copies of what shares memory with another argument, each with what a write changes."""
+    if len(cloned) < 2 or torch.compiler.is_compiling() or is_transformed():
+        return []
+    spans = {id(one): (one, made, _span(one)) for one, made in cloned}.values()
+    return [
+        (made, _mark(made))
+        for one, made, (start, stop) in spans
+        if any(a < stop and start < b for other, _, (a, b) in spans if other is not one)
+    ]
+
+
+def _mark(value: Shareable) -> int | bytes:
+    """What is another one once a tensor or an array has been written to."""
+    return value.tobytes() if isinstance(value, np.ndarray) else _version(value)
+
+
+def _span(value: Shareable) -> tuple[int, int]:
+    """The first address of a value's memory, and the one after the last."""
+    if isinstance(value, np.ndarray):
+        return np.lib.array_utils.byte_bounds(value)
+    if value.layout != torch.strided or value.is_meta or not value.numel():
+        return 0, 0
+    reach = sum((k - 1) * s for k, s in zip(value.shape, value.stride(), strict=True)) + 1
+    return value.data_ptr(), value.data_ptr() + reach * value.element_size()
 
 
 def _version(value: Shareable | None) -> int:
