@@ -92,7 +92,7 @@ def refuse_other_gradients(
     for name, mine, theirs in zip(parameters, found, exact, strict=True):
         both = [g for g in (mine, theirs) if g is not None]
         gap = size_of([both[0] - both[1]] if len(both) == 2 else both)
-        if gap > max([least, *(tolerance * float(norm(g)) for g in both)]):
+        if gap > least and gap > tolerance * max(float(norm(g)) for g in both):
             gaps[name] = gap
     if not gaps:
         return
