@@ -133,12 +133,12 @@ def test_pictures_open_by_keyboard(page):
 
 def test_the_data_are_saved_as_they_are(page, folder):
     click(page, "a[download='fig1.nc']")
-    got = folder / "got" / "fig1.nc"
-    for _ in range(100):
-        if got.exists():
+    got, wanted = folder / "got" / "fig1.nc", (folder / "fig1.nc").read_bytes()
+    for _ in range(200):
+        if got.exists() and got.read_bytes() == wanted:
             break
-        time.sleep(0.05)
-    assert got.read_bytes() == (folder / "fig1.nc").read_bytes()
+        time.sleep(0.05)  # browsers make an empty file first
+    assert got.read_bytes() == wanted
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
