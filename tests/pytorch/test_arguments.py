@@ -275,7 +275,13 @@ def test_arguments_that_share_memory(of, writes, name):
     found = network(*VIEWS[name](x))
     wanted = model(*VIEWS[name](x)) if of == "linearized" else torch.zeros(3, 2)
     torch.testing.assert_close(found, wanted)
-    halves = x[:2], x[2:].expand(2, 4)  # of one memory, and apart
-    torch.testing.assert_close(
-        network(*halves), wanted[:2] * 0 + network(*map(torch.clone, halves))
-    )
+
+
+@pytest.mark.parametrize("of", [scaled, lzt.linearize])
+def test_two_halves_of_a_batch_share_nothing(of):
+    network, _ = made(of, Two())
+    rows = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    first, second = rows.chunk(2)
+    plain, _ = made(of, Writing(lambda a: a, writes=False))
+    right = plain(second.clone())
+    torch.testing.assert_close(network(first, second), right)

@@ -21,7 +21,7 @@ from lazyrich._base import InputError, kind_of
 
 from ._graph import Node
 from ._held import is_closed
-from ._kept import is_same
+from ._kept import is_same, version_of
 from ._rows import is_transformed
 from ._shared_memory import Memo
 
@@ -269,7 +269,10 @@ def _mark(value: Shareable) -> int | bytes:
 
 
 def _span(value: Shareable) -> tuple[int, int]:
-    """The first address of a value's memory, and the one after the last."""
+    """The first address of a value's entries, and the one after the last.
+
+    Not of all memory that it is a part of: two halves of a batch are apart.
+    """
     if isinstance(value, np.ndarray):
         return np.lib.array_utils.byte_bounds(value)
     if value.layout != torch.strided or value.is_meta or not value.numel():
@@ -280,7 +283,7 @@ def _span(value: Shareable) -> tuple[int, int]:
 
 def _version(value: Shareable | None) -> int:
     """How often a tensor was written to in place; zero where that is not counted."""
-    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
+    return version_of(value) if isinstance(value, Tensor) else 0
 
 
 def _n_bytes(value: Shareable) -> int:

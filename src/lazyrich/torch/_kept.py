@@ -191,7 +191,7 @@ class _KeptTensor:
     """A tensor that is no parameter: its values, where they are, whether it has a gradient."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor, self.copy, self.version = tensor, tensor.detach().clone(), _version(tensor)
+        self.tensor, self.copy, self.version = tensor, tensor.detach().clone(), version_of(tensor)
         self.has_gradient = tensor.requires_grad
         is_plain = tensor.layout == torch.strided and type(tensor) is Tensor
         self.data = tensor.data if is_plain else None
@@ -199,7 +199,7 @@ class _KeptTensor:
 
     def is_written(self) -> bool:
         """Whether it was written to, be it with the values that it had."""
-        is_counted = _version(self.tensor) != self.version
+        is_counted = version_of(self.tensor) != self.version
         return is_counted or self._is_emptied() or not is_same(self.tensor, self.copy)
 
     def is_replaceable(self) -> bool:
@@ -271,7 +271,7 @@ def _memory(tensor: Tensor) -> int:
         return -id(tensor)
 
 
-def _version(tensor: Tensor) -> int:
+def version_of(tensor: Tensor) -> int:
     """How often a tensor was written to in place; zero where that is not counted."""
     return 0 if tensor.is_inference() else tensor._version
 
