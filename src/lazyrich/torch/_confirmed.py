@@ -14,6 +14,7 @@ from ._block import Block, Part
 from ._contract import added
 from ._factors import Factors
 from ._random_cotangents import Probe, is_close
+from ._rounding import roundings
 from ._row_gradients import size_of
 
 
@@ -31,7 +32,9 @@ def is_confirmed(block: Block, probe: Probe | None, index: Sequence[int]) -> boo
     wanted, found = probe.outputs.detach(), block.parts(0, block.values.shape[1])
     gap = (block.values.detach()[list(index)] - wanted).abs().max()
     if bool(gap > 1e3 * torch.finfo(wanted.dtype).eps * wanted.abs().max()):
-        return False
+        chosen = (block.parameters[name] for name in probe.exact)
+        if float(gap) > roundings(chosen, probe.exact.values(), wanted.dtype):
+            return False
     totals = {
         name: _total(part, probe.cotangent, index, block.parameters[name])
         for name, part in found.items()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import PyTree
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 # So many values are looked at, and numbers and texts beside them, of which a vocabulary has many;
 # what a logger or a data set holds may be without end.
@@ -74,6 +75,8 @@ def held(model: nn.Module) -> Held:
             if n_values > _MOST_VALUES:
                 break
             if kind == "tensor":
+                if isinstance(value, Tensor) and is_functorch_wrapped_tensor(value):
+                    continue  # of a transformation that has ended, without memory
                 if id(value) not in parameters:
                     found.places.append(Place(container if is_changeable else None, key, value))
                 if isinstance(value, Tensor) and id(vars(value)) not in seen:

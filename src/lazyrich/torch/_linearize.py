@@ -108,7 +108,8 @@ class LinearizedModule(nn.Module):
                 return chosen_output(made, self.output)
 
             # Fused attention has no derivative of the derivative; the plain way has.
-            with sdpa_kernel(SDPBackend.MATH), plain_recurrence(self.initial):
+            plain = sdpa_kernel(SDPBackend.MATH), plain_recurrence(self.initial)
+            with plain[0], plain[1], _weights_listed_again(self.initial):
                 if self._is_changing is None or self._original.lent:
                     self._check(function, start, (args, kwargs))
                 # What it writes to in a call may be in the graph of another.
@@ -224,6 +225,18 @@ def _said_of_parameters() -> Generator[None]:
         if "cannot assign" in str(error) and "as parameter" in str(error):
             raise InputError(_ASSIGNED) from error
         raise
+
+
+@contextmanager
+def _weights_listed_again(model: nn.Module) -> Generator[None]:
+    """Have recurrent layers list their parameters, in place of those of a functional call."""
+    try:
+        yield
+    finally:
+        for module in model.modules():
+            if isinstance(module, nn.RNNBase):
+                names = map(str, module._flat_weights_names)
+                module._flat_weights = [getattr(module, name, None) for name in names]
 
 
 def _has_padding(model: nn.Module) -> bool:

@@ -1,7 +1,7 @@
 """Whether the outputs and gradients of a row depend on that row alone, by trial."""
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,6 +11,7 @@ from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
 from ._layout import LayoutMattersError
+from ._rounding import rounding, rounding_of
 from ._row_gradients import Part, refuse_mixed_gradients, refuse_other_gradients
 from ._rows import (
     N_ROWS,
@@ -118,7 +119,7 @@ def refuse_other_alone(
                 f"is the batch{_OF_SOME_ROWS if output else ''}."
             ) from error
         gap = float((alone - whole[index]).abs().max())
-        if gap > tolerance:
+        if gap > tolerance and gap > rounding_of(model, rows_at(as_given, index), output):
             laid = alone if as_given is x else values_of(model, rows_at(x, index), output)
             if float((alone - laid).abs().max()) > tolerance:
                 raise LayoutMattersError
@@ -186,20 +187,24 @@ def _refuse_gradients(
         refuse_mixed_gradients(whole, call, parts, trained)
 
 
-def refuse_other_values(values: Tensor, whole: Tensor, start: int) -> None:
+def refuse_other_values(
+    values: Tensor, whole: Tensor, start: int, parameters: Iterable[Tensor]
+) -> None:
     """Refuse outputs of a block of rows that are not those that were compared with rows alone.
 
     Args:
-        values: outputs of the block, (k, c).
+        values: outputs of the block, (k, c), with their graph.
         whole: outputs of all rows.
         start: the first row of the block.
+        parameters: of the model.
 
     Raises:
         InputError: if the two differ by more than rounding.
     """
     wanted = whole[start : start + len(values)]
     gap = float((values.detach() - wanted).abs().max())
-    if gap > 1e3 * torch.finfo(whole.dtype).eps * float(whole.abs().max()):
+    is_large = gap > 1e3 * torch.finfo(whole.dtype).eps * float(whole.abs().max())
+    if is_large and gap > rounding(values, parameters):
         raise InputError(
             f"The model's outputs for the rows {start} to {start + len(values) - 1} are others if "
             "these rows are run together and gradients are recorded than for all rows without "

@@ -252,7 +252,7 @@ def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
                 "let their number depend neither on the rows nor on how often it was called."
             )
         if which < len(checked):
-            refuse_other_values(made.values, checked[which], begin)
+            refuse_other_values(made.values, checked[which], begin, model.parameters())
         return made
 
     held: list[Block] = []

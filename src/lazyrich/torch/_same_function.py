@@ -23,6 +23,7 @@ from ._kept import Kept, KeptState, is_same
 from ._model import ONE_AT_A_TIME, copy_of
 from ._plain_ways import plain_attention, plain_recurrence
 from ._random_numbers import kept_random_numbers
+from ._rounding import rounding
 from ._rows import is_transformed
 from ._touching import call_touching
 from ._trial import another, refuse_other_parameters
@@ -49,10 +50,11 @@ _MOST_ROUNDING = 0.03
 
 
 class Tried(NamedTuple):
-    """Arguments, and what a model returned for them."""
+    """Arguments, what a model returned for them, and what rounding alone may add to that."""
 
     given: PyTree
     value: Tensor
+    rounding: float
 
 
 class Original:
@@ -196,7 +198,7 @@ class _Compared:
         values = [*parameters, *(place.value for place in kept.state.places)]
         is_alike, self.lent = True, []
         try:
-            for k, (given, wanted) in enumerate(self._tried):
+            for k, (given, wanted, least) in enumerate(self._tried):
                 theirs = Copies(given).given  # which may be tensors of the original
                 with kept_random_numbers(other, own.generators):
                     if k:
@@ -206,7 +208,7 @@ class _Compared:
                 refuse_other_parameters(made, list(other.parameters()))
                 if kept.state.is_written() or any(one.is_written() for one in kept.parameters):
                     return _TOUCHED
-                is_alike = is_alike and is_close(made.detach(), wanted)
+                is_alike = is_alike and is_close(made.detach(), wanted, least=least)
                 own.restore()
         finally:
             own.restore()
@@ -218,7 +220,8 @@ class _Compared:
     def _is_random(self) -> bool:
         """Whether the model itself returns other outputs for the same arguments."""
         again, _ = _tried(KeptState(self._original), self._tried[0].given, self._call)
-        return not again or not is_close(again[0].value, self._tried[0].value)
+        value, least = self._tried[0].value, self._tried[0].rounding
+        return not again or not is_close(again[0].value, value, least=least)
 
 
 def _tried(
@@ -229,7 +232,9 @@ def _tried(
     for of in (given, another(given)):
         try:
             with kept_random_numbers(state.model, state.generators):
-                found.append(Tried(of, call(state.model, of).detach()))
+                made = call(state.model, of)
+                error = rounding(made, state.model.parameters())
+                found.append(Tried(of, made.detach(), error))
         except torch.OutOfMemoryError:
             raise
         except Exception:  # a model may raise anything at arguments that it cannot take
@@ -270,8 +275,14 @@ def _moved(given: PyTree, other: nn.Module, original: nn.Module) -> PyTree:
     return pytree.tree_map(moved, given)
 
 
-def is_close(one: Tensor, other: Tensor) -> bool:
-    """Whether outputs are equal up to rounding, and finite at the same places."""
+def is_close(one: Tensor, other: Tensor, *, least: float = 0.0) -> bool:
+    """Whether outputs are equal up to rounding, and finite at the same places.
+
+    Args:
+        one: outputs.
+        other: outputs.
+        least: what rounding alone may add to them, beyond some of their own digits.
+    """
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     if not (one.is_floating_point() or one.is_complex()) or one.numel() == 0:
@@ -281,7 +292,8 @@ def is_close(one: Tensor, other: Tensor) -> bool:
         return False
     gap = torch.where(is_finite, one - other, 0).abs().max()
     size = torch.where(is_finite, other, 0).abs().max()
-    return float(gap) <= min(1e3 * torch.finfo(one.dtype).eps, _MOST_ROUNDING) * float(size)
+    own = min(1e3 * torch.finfo(one.dtype).eps, _MOST_ROUNDING) * float(size)
+    return float(gap) <= max(own, least)
 
 
 def _copied(value: Tensor | np.ndarray) -> Tensor | np.ndarray:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._kept import ON_COPIES, Kept
+from ._rounding import rounding_of
 from ._row_axis import Reading
 from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
@@ -190,13 +191,22 @@ def refuse_kept_values(
         restore()
     refuse_deeds(*deeds)
     if is_changed and differ(alone, others):
-        raise _refusal("keeps values when it is called, and its outputs depend")
+        least = rounding_of(model, one, output)
+        call.restore()
+        if differ(alone, others, least=least):
+            raise _refusal("keeps values when it is called, and its outputs depend")
     if not is_changed:
         refuse_reading(second, first)
 
 
-def differ(one: Tensor, others: Iterable[Tensor]) -> bool:
-    """Whether some values differ from others by more than rounding."""
+def differ(one: Tensor, others: Iterable[Tensor], *, least: float = 0.0) -> bool:
+    """Whether some values differ from others by more than rounding.
+
+    Args:
+        one: values.
+        others: of the same shape, else they differ.
+        least: what rounding alone may add to them, beyond some of their own digits.
+    """
     others = list(others)
     if any(other.shape != one.shape for other in others):
         return True
@@ -204,7 +214,7 @@ def differ(one: Tensor, others: Iterable[Tensor]) -> bool:
         return False
     gap = max(float((other - one).abs().max()) for other in others)
     scale = max(float(other.abs().max()) for other in (one, *others))
-    return gap > 1e3 * torch.finfo(one.dtype).eps * scale
+    return gap > max(1e3 * torch.finfo(one.dtype).eps * scale, least)
 
 
 def refuse_deeds(*deeds: str | None) -> None:

@@ -15,6 +15,7 @@ from ._arguments import Copies, Given, Lists
 from ._graph import Node, gradients, parameters_of
 from ._kept import Kept, KeptState
 from ._plan import require_graph
+from ._rounding import roundings
 from ._rows import Output, chosen_output, refuse_no_numbers, taken
 from ._state import MORE_CALLS, FirstCall, differ, refuse_deeds
 
@@ -27,22 +28,26 @@ class Tried:
         values: the outputs.
         cotangent: random ones of the outputs.
         pulled: what they are pulled back to at each parameter; None where nothing arrives.
+        rounding: what rounding alone may add to the outputs.
     """
 
     values: Tensor
     cotangent: Tensor
     pulled: list[Tensor | None]
+    rounding: float
 
     @classmethod
     def of(cls, values: Tensor, parameters: Sequence[Tensor]) -> "Tried":
         """Outputs with their graph, pulled back to parameters."""
         generator = torch.Generator().manual_seed(0)
         cotangent = torch.randn(values.shape, generator=generator, device="cpu").to(values)
-        return cls(values.detach(), cotangent, gradients(values, parameters, cotangent))
+        pulled = gradients(values, parameters, cotangent)
+        error = roundings(parameters, pulled, values.dtype)
+        return cls(values.detach(), cotangent, pulled, error)
 
     def differs(self, others: Sequence["Tried"]) -> bool:
         """Whether outputs or what was pulled back differ by more than rounding."""
-        if differ(self.values, [other.values for other in others]):
+        if differ(self.values, [other.values for other in others], least=self.rounding):
             return True
         return any(self.differs_in_pulled(other) for other in others)
 
