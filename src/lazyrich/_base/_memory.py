@@ -1,5 +1,6 @@
 """How much memory is free for this process."""
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -74,39 +75,39 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
 def _available(root: Path) -> Iterator[int]:
     with suppress(OSError, ValueError, IndexError):
-        for line in (root / "proc/meminfo").read_text().splitlines():
+        for line in _text(root, "proc/meminfo").splitlines():
             if line.startswith("MemAvailable:"):
                 yield int(line.split()[1]) * 1024
 
 
 def _group_headroom(root: Path) -> Iterator[int]:
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = _text(root, "proc/self/cgroup").splitlines()
     except OSError:
         return
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controllers == "":
-            top, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+            top = os.path.join(root, "sys/fs/cgroup")
+            names = ("memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
-            top = root / "sys/fs/cgroup/memory"
+            top = os.path.join(root, "sys/fs/cgroup/memory")
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        group = top / path.strip("/")
         # In a container the path may lie outside of what is mounted: its own is the top.
-        for folder in dict.fromkeys((group, *group.parents, top)):
-            if folder == top or top in folder.parents:
-                yield from _headroom_in(folder, *names)
+        parts = filter(None, path.split("/"))
+        for folder in itertools.accumulate(parts, os.path.join, initial=top):
+            yield from _headroom_in(folder, *names)
 
 
-def _headroom_in(folder: Path, limit: str, used: str, droppable: str) -> Iterator[int]:
+def _headroom_in(folder: str, limit: str, used: str, droppable: str) -> Iterator[int]:
     with suppress(OSError, ValueError):  # "max" is not a number
-        most = int((folder / limit).read_text())
-        taken = int((folder / used).read_text())
+        most = int(_text(folder, limit))
+        taken = int(_text(folder, used))
         with suppress(OSError, ValueError, IndexError):
-            for line in (folder / "memory.stat").read_text().splitlines():
+            for line in _text(folder, "memory.stat").splitlines():
                 if line.startswith(f"{droppable} "):
                     taken -= int(line.split()[1])
         yield most - max(0, taken)
@@ -118,5 +119,10 @@ def _address_headroom(root: Path) -> Iterator[int]:
 
         most, _ = resource.getrlimit(resource.RLIMIT_AS)
         if most != resource.RLIM_INFINITY:
-            pages = int((root / "proc/self/statm").read_text().split()[0])
+            pages = int(_text(root, "proc/self/statm").split()[0])
             yield most - pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _text(*path: str | Path) -> str:
+    with open(os.path.join(*path), encoding="ascii", errors="replace") as file:
+        return file.read()

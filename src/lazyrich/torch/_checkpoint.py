@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError, kind_of, open_regular, reason_of
 
+from ._magnitude import is_finite
 from ._model import trainable_parameters, unwrap
 
 _NESTED = ("state_dict", "model_state_dict", "model")
@@ -60,7 +61,7 @@ def read_checkpoint(checkpoint: Checkpoint, model: nn.Module, name: str) -> dict
             raise InputError(
                 f"The parameter {key!r} of {name} {kind}; give a checkpoint with its values, dense."
             )
-        if not bool(torch.isfinite(state[key]).all()):
+        if not is_finite(state[key]):
             raise InputError(
                 f"The parameter {key!r} of {name} holds NaN or infinite entries: the run had "
                 "diverged; give a checkpoint from before that."

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ._block import Block, Part
 from ._contract import added
 from ._factors import Factors
+from ._magnitude import norm_of_all
 from ._random_cotangents import Probe, is_close
 from ._rounding import roundings
-from ._row_gradients import size_of
 
 
 @torch.no_grad()
@@ -44,8 +44,8 @@ def is_confirmed(block: Block, probe: Probe | None, index: Sequence[int]) -> boo
     if not others:
         return True
     # What is smaller than that has no part in a kernel of so many digits.
-    least = size_of(probe.exact.values()) * torch.finfo(block.dtype).eps ** 0.5
-    return all(size_of(pair) <= least for pair in others)
+    least = norm_of_all(probe.exact.values()) * torch.finfo(block.dtype).eps ** 0.5
+    return all(norm_of_all(pair) <= least for pair in others)
 
 
 def _is_same(total: Tensor | None, exact: Tensor | None) -> bool:

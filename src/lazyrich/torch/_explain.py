@@ -22,9 +22,9 @@ from ._rows import (
     Inputs,
     Output,
     batch_of,
-    n_rows,
     observed_values,
     outputs,
+    require_batch,
     require_device,
     rows,
     usable,
@@ -128,7 +128,7 @@ def explain_ntk(
     model = unwrap(model)
     parameters = trainable_parameters(model, params)
     x = batch_of(x)
-    n_rows(x)
+    require_batch(x)
     require_device(x, parameters)
     refuse_training_mode(model)
     with unchanged(model) as kept:

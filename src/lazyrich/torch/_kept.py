@@ -96,7 +96,7 @@ class KeptState:
         """Whether something is not what it was."""
         return (
             any(self.empty)
-            or any(not _are_identical(now, then) for now, then in self.containers)
+            or any(not are_identical(now, then) for now, then in self.containers)
             or self.is_written()
         )
 
@@ -111,7 +111,7 @@ class KeptState:
         found = [one.tensor for one in self.tensors if one.is_written()]
         found += [now for now, then in self.arrays if not _is_same_array(now, then)]
         for now, then in self.containers:
-            if not _are_identical(now, then):
+            if not are_identical(now, then):
                 values = (then.values(), now.values()) if isinstance(then, dict) else (then, now)
                 held_now = {id(one) for one in values[1]}
                 former = (one for one in values[0] if id(one) not in held_now)
@@ -123,7 +123,7 @@ class KeptState:
         for filled in filter(None, self.empty):
             filled.clear()
         for now, then in self.containers:
-            if not _are_identical(now, then):
+            if not are_identical(now, then):
                 now.clear()
                 now.extend(then) if isinstance(now, list | deque) else now.update(then)
         for tensor in self.tensors:
@@ -292,7 +292,8 @@ def _is_same_array(now: np.ndarray, then: np.ndarray) -> bool:
     return now.shape == then.shape and now.tobytes() == then.tobytes()
 
 
-def _are_identical(now: PyTree, then: PyTree) -> bool:
+def are_identical(now: PyTree, then: PyTree) -> bool:
+    """Whether a container holds the same things as its copy, in the same order."""
     if len(now) != len(then):
         return False
     if isinstance(now, dict):  # in another order they count as changed, and are put back

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from lazyrich._base import InputError
 
+from ._magnitude import is_finite
+
 
 def refuse_infinite(kernel: Tensor) -> None:
     """Refuse a kernel with entries that are no numbers.
@@ -15,13 +17,11 @@ def refuse_infinite(kernel: Tensor) -> None:
     Raises:
         InputError: naming the rows.
     """
-    if bool(torch.isfinite(kernel.sum())):
+    if is_finite(kernel):
         return
-    is_finite = torch.isfinite(kernel)
-    is_finite = is_finite.flatten(2).all(2) if kernel.ndim > 2 else is_finite
-    if bool(is_finite.all()):
-        return
-    n_bad, first = int((~is_finite).sum()), (~is_finite).nonzero()[0].tolist()
+    are_finite = torch.isfinite(kernel)
+    are_finite = are_finite.flatten(2).all(2) if kernel.ndim > 2 else are_finite
+    n_bad, first = int((~are_finite).sum()), (~are_finite).nonzero()[0].tolist()
     raise InputError(
         f"The kernel holds NaN or infinite entries for {n_bad} pairs of rows, the first of them "
         f"{tuple(first)}; a gradient is infinite there (such as that of a root at zero) or too "

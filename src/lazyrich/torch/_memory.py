@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -47,6 +48,7 @@ def _free(devices: set[torch.device]) -> float:
     return float(2**30 if free is None else free)
 
 
+@cache
 def keep_freed_memory() -> None:
     """Let the GNU C library keep up to 256 MiB that are freed for the next tensors.
 

@@ -11,6 +11,7 @@ from lazyrich._base import InputError
 
 from ._graph import has_code_of_a_user
 from ._layout import LayoutMattersError
+from ._magnitude import is_finite
 from ._rounding import rounding, rounding_of
 from ._row_gradients import Part, refuse_mixed_gradients, refuse_other_gradients
 from ._rows import (
@@ -132,7 +133,7 @@ def refuse_other_alone(
 
 
 def _refuse_infinite(whole: Tensor) -> None:
-    if not torch.isfinite(whole).all():
+    if not is_finite(whole):
         bad = [int(i) for i in (~torch.isfinite(whole)).any(1).nonzero()[:3, 0]]
         raise InputError(
             f"The model's outputs are NaN or infinite, first in rows {bad}; there is no kernel of "

@@ -42,6 +42,7 @@ from ._rows import (
     observed_values,
     outputs,
     pilot_rows,
+    require_batch,
     require_device,
     rows,
     rows_at,
@@ -179,7 +180,7 @@ def _laid_out_kernel(asked: "_Asked", batches: Sequence[Inputs], first: FirstCal
 def _batches(x: Inputs, x2: Inputs | None, parameters: dict[str, nn.Parameter]) -> list[Inputs]:
     batches = [batch_of(one) for one in ([x] if x2 is None else [x, x2])]
     for name, batch in zip(("x", "x2"), batches, strict=False):
-        n_rows(batch, name)
+        require_batch(batch, name)
         require_device(batch, parameters, name)
     return batches
 

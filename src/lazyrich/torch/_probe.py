@@ -31,10 +31,20 @@ from lazyrich.diagnosis import (
 
 from ._graph import gradients, parameters_of
 from ._linear_part import linear_part
+from ._magnitude import is_finite
 from ._model import copy_of, trainable_parameters, unchanged, unwrap
 from ._ntk import ntk
 from ._plan import require_graph
-from ._rows import Inputs, Output, batch_of, n_rows, outputs, require_device, values_of
+from ._rows import (
+    Inputs,
+    Output,
+    batch_of,
+    n_rows,
+    outputs,
+    require_batch,
+    require_device,
+    values_of,
+)
 from ._same_function import refuse_another_function
 from ._sketch import Sketch, sketch
 from ._trial import refuse_constants, refuse_other_parameters
@@ -73,7 +83,7 @@ class ModuleProbe:
         self.model, self.output, self.settings = unwrap(model), output, settings
         parameters = self.parameters()
         self.x = on_device(batch_of(probe.inputs), self.model)
-        n = n_rows(self.x)
+        n = require_batch(self.x)
         require_device(self.x, parameters)
         require_rows(n)
         tensors = [one for one in pytree.tree_leaves(self.x) if isinstance(one, Tensor)]
@@ -82,7 +92,7 @@ class ModuleProbe:
         is_tested = probe.test_inputs is not None
         test_x = batch_of(probe.test_inputs)
         self.test_x = on_device(test_x, self.model) if is_tested else None
-        n_test = n_rows(self.test_x, "x_test") if is_tested else 0
+        n_test = require_batch(self.test_x, "x_test") if is_tested else 0
         self.require_finite(parameters, "model")
         with measuring(self.model):
             with rows_taken("x"):
@@ -114,7 +124,7 @@ class ModuleProbe:
             InputError: naming the first of them.
         """
         for name, p in parameters.items():
-            if not bool(torch.isfinite(p).all()):
+            if not is_finite(p):
                 raise InputError(
                     f"The parameter {name!r} of {what} holds NaN or infinite entries: the run has "
                     "diverged; give a checkpoint from before that."
@@ -122,7 +132,7 @@ class ModuleProbe:
 
     def is_finite(self) -> bool:
         """Whether no parameter holds NaN or an infinity."""
-        return all(bool(torch.isfinite(p).all()) for p in self.parameters().values())
+        return all(is_finite(p) for p in self.parameters().values())
 
     def copy_at(self, parameters: Parameters) -> nn.Module:
         """The module with other values of its parameters, in evaluation mode.

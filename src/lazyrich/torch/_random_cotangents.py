@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._graph import Node, edge, gradients
+from ._magnitude import norm
 from ._sites import Product, Site
 
 
@@ -64,7 +65,7 @@ class Probe:
             shape = (self.n, 1, -1) if rows_first else (n_positions, self.n, -1)
             scales = self.scales.reshape(-1, 1, 1) if rows_first else self.scales[:, None]
             wanted = before.reshape(shape) * scales
-            if bool(norm(after.reshape(shape) - wanted) <= most):
+            if norm(after.reshape(shape) - wanted) <= most:
                 return rows_first
         return None
 
@@ -75,9 +76,4 @@ def is_close(found: Tensor | float, exact: Tensor) -> bool:
         return not bool(exact.any())
     tolerance = 50 * torch.finfo(exact.dtype).eps ** 0.75
     found = found.to(torch.promote_types(exact.dtype, torch.float32))
-    return bool(norm(found - exact) <= tolerance * norm(exact))
-
-
-def norm(values: Tensor) -> Tensor:
-    """In float64, where squares of small and large float32 numbers are numbers too."""
-    return torch.linalg.vector_norm(values, dtype=torch.float64)
+    return norm(found - exact) <= tolerance * norm(exact)

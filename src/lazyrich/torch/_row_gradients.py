@@ -1,7 +1,6 @@
 """Whether gradients of the rows of a batch are those of these rows by themselves."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from lazyrich._base import InputError
 
 from ._graph import gradients
-from ._random_cotangents import norm
+from ._magnitude import norm, norm_of_all
 
 Part: TypeAlias = slice | Tensor
 """Some rows: those that follow each other, or their numbers."""
@@ -48,7 +47,7 @@ def refuse_mixed_gradients(
     try:
         u = torch.randn(whole.shape, generator=generator, device="cpu").to(whole)
         rest = [None if g is None else g.clone() for g in gradients(whole, parameters, u)]
-        size = size_of(rest)
+        size = norm_of_all(rest)
         for part in parts:
             alone = gradients(call(part), parameters, _SCALE * u[part])
             for k, g in enumerate(alone):
@@ -57,7 +56,7 @@ def refuse_mixed_gradients(
                     rest[k] = -g / _SCALE if left is None else left.sub_(g, alpha=1 / _SCALE)
     except InputError:
         return  # what has no gradient, or no output of one row, is refused where it is used
-    if size_of(rest) > _MOST_ROUNDING * torch.finfo(u.dtype).eps ** 0.5 * size:
+    if norm_of_all(rest) > _MOST_ROUNDING * torch.finfo(u.dtype).eps ** 0.5 * size:
         raise InputError(
             "The model's gradient for several rows is not the sum of those of the rows (an "
             "autograd function or a hook changes it in a way that depends on the other rows or is "
@@ -87,12 +86,12 @@ def refuse_other_gradients(
     found = gradients(whole, parameters.values(), cotangent)
     exact = gradients(few, parameters.values(), drawn)
     tolerance = _MOST_ROUNDING * torch.finfo(whole.dtype).eps ** 0.5
-    least = size_of(exact) * torch.finfo(whole.dtype).eps ** 0.5
+    least = norm_of_all(exact) * torch.finfo(whole.dtype).eps ** 0.5
     gaps = {}
     for name, mine, theirs in zip(parameters, found, exact, strict=True):
         both = [g for g in (mine, theirs) if g is not None]
-        gap = size_of([both[0] - both[1]] if len(both) == 2 else both)
-        if gap > least and gap > tolerance * max(float(norm(g)) for g in both):
+        gap = norm_of_all([both[0] - both[1]] if len(both) == 2 else both)
+        if gap > least and gap > tolerance * max(norm(g) for g in both):
             gaps[name] = gap
     if not gaps:
         return
@@ -123,10 +122,5 @@ def _noise(
     noise = {}
     for name, *of in zip(parameters, found, *pieces, strict=True):
         one, first, second = (0.0 if g is None else g for g in of)
-        noise[name] = size_of([torch.as_tensor(one - first - second)])
+        noise[name] = norm_of_all([torch.as_tensor(one - first - second)])
     return noise
-
-
-def size_of(gradients: Iterable[Tensor | None]) -> float:
-    """The norm of several gradients together."""
-    return math.hypot(*(float(norm(g)) for g in gradients if g is not None))

@@ -13,6 +13,7 @@ from lazyrich._base import InputError, kind_of
 
 from ._graph import has_code_of_a_user
 from ._kept import called
+from ._magnitude import is_finite
 from ._row_axis import Reading, watched
 
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
@@ -39,8 +40,13 @@ def batch_of(x: PyTree) -> Inputs:
     return pytree.tree_map(seen, x)
 
 
-def n_rows(x: Inputs, name: str = "x") -> int:
-    """The common length of the leading axes of a batch.
+def n_rows(x: Inputs) -> int:
+    """The number of rows of a batch that `require_batch` accepts."""
+    return next(len(leaf) for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor))
+
+
+def require_batch(x: Inputs, name: str = "x") -> int:
+    """The common length of the leading axes of a batch that somebody gave.
 
     Raises:
         InputError: if there is no tensor, no row, if a tensor is not dense or finite, if the
@@ -71,7 +77,7 @@ def n_rows(x: Inputs, name: str = "x") -> int:
         raise InputError(f"{name} has no rows; give one example or more.")
     for tensor in tensors:
         is_float = tensor.is_floating_point()
-        if is_float and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+        if is_float and not tensor.is_meta and not is_finite(tensor):
             raise InputError(f"{name} holds NaN or infinite entries; remove or repair them first.")
     return lengths.pop()
 

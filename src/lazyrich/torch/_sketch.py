@@ -19,6 +19,7 @@ from lazyrich.diagnosis import (
     sketched_trace,
 )
 
+from ._magnitude import is_finite
 from ._memory import budget, keep_freed_memory
 from ._mixed_rows import refuse_mixed_rows
 from ._model import (
@@ -34,8 +35,8 @@ from ._rows import (
     Inputs,
     Output,
     batch_of,
-    n_rows,
     observed_outputs,
+    require_batch,
     require_device,
     usable,
 )
@@ -207,7 +208,7 @@ def sketch(
     model = unwrap(model)
     parameters = trainable_parameters(model, params)
     x = batch_of(x)
-    n_rows(x)
+    require_batch(x)
     require_device(x, parameters)
     refuse_training_mode(model)
     scales = None if optimizer is None else _preconditioner(optimizer, parameters)
@@ -289,7 +290,7 @@ def _label_matrix(y: object, values: Tensor) -> Tensor:
         y = torch.as_tensor(y, device="cpu").detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError("y is not an array of numbers; give one row for each input.") from error
-    if y.is_complex() or not bool(torch.isfinite(y).all()):
+    if y.is_complex() or not is_finite(y):
         raise InputError(
             "y holds complex, NaN or infinite entries; labels are finite real numbers."
         )

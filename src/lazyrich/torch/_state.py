@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._kept import ON_COPIES, Kept
+from ._kept import ON_COPIES, Kept, are_identical
 from ._rounding import rounding_of
 from ._row_axis import Reading
 from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
@@ -31,6 +31,10 @@ class FirstCall:
             name: (p, p.requires_grad, None if p.is_inference() else p._version)
             for name, p in model.named_parameters()
         }
+        modules = model.modules()
+        registers = [one for module in modules for one in (module._parameters, module._modules)]
+        self._are_plain = all(isinstance(one, dict) for one in registers)  # not of scripted modules
+        self._registers = [(one, dict(one)) for one in registers if one and self._are_plain]
         self._copies = {id(one.parameter): one for one in kept.parameters}
         self._tables = {  # which a call shortens, row by row
             id(module.weight)
@@ -47,9 +51,13 @@ class FirstCall:
         """Make attributes and buffers what they were."""
         self._kept.state.restore()
 
-    def deed(self) -> str | None:
-        """What the calls since have done to the model's parameters; None if nothing."""
-        now = dict(self._model.named_parameters())
+    def deed(self, *, with_values: bool = True) -> str | None:
+        """What the calls since have done to the model's parameters; None if nothing.
+
+        Args:
+            with_values: whether values are compared: what is written to ``p.data`` is not counted.
+        """
+        now = self._named()
         for name in now.keys() - self._parameters.keys():
             return f"makes its parameter {name!r}"
         for name, (p, has_gradient, version) in self._parameters.items():
@@ -59,10 +67,16 @@ class FirstCall:
                 return f"{'freezes' if has_gradient else 'unfreezes'} its parameter {name!r}"
             if id(p) in self._tables or version is None:
                 continue
-            copy = self._copies.get(id(p))  # what is written to ``p.data`` is not counted
+            copy = self._copies.get(id(p)) if with_values else None
             if p._version != version or (copy is not None and copy.is_written()):
                 return f"writes to its parameter {name!r}"
         return None
+
+    def _named(self) -> dict[str, nn.Parameter]:
+        """The model's parameters, for whose names all modules are gone through if some changed."""
+        if self._are_plain and all(are_identical(now, then) for now, then in self._registers):
+            return {name: p for name, (p, *_) in self._parameters.items()}
+        return dict(self._model.named_parameters())
 
     def refuse_written(self) -> None:
         """Refuse a model whose calls have written to a parameter, or made or replaced one.
@@ -166,9 +180,9 @@ def refuse_kept_values(
     one, several = rows(x, 0, 1), rows(x, 0, min(n_several, n_rows(x)))
     deeds = []
 
-    def restore() -> None:
-        deeds.append(call.deed())
-        call.restore()
+    def restore(*, with_values: bool = False) -> None:
+        deeds.append(call.deed(with_values=with_values))
+        call.restore()  # no parameter, so that the last look at their values is enough
 
     try:
         alone, first = watched_values(model, one, output)
@@ -188,7 +202,7 @@ def refuse_kept_values(
     except InputError:
         return  # said for all rows
     finally:
-        restore()
+        restore(with_values=True)
     refuse_deeds(*deeds)
     if is_changed and differ(alone, others):
         least = rounding_of(model, one, output)
