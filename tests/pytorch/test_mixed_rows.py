@@ -648,7 +648,8 @@ def test_operations_are_compared_up_to_the_number_of_rows():
     assert not few.is_same(operations(7, torch.sigmoid))
     assert not few.is_same(operations(7, torch.tanh, 3))
     assert not few.is_same(operations(7, lambda h: torch.tanh(torch.tanh(h))))
-    assert not operations(2, lambda h: h.T.tanh()).is_same(operations(7, lambda h: h.T.tanh()))
+    assert operations(2, lambda h: h.T.tanh()).is_same(operations(7, lambda h: h.T.tanh()))
+    assert not operations(2, lambda h: h @ h.T).is_same(operations(7, lambda h: h @ h.T))
 
 
 @pytest.mark.parametrize("name", ["longest", "any", "largest"])

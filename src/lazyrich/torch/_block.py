@@ -70,7 +70,7 @@ def make_block(
 ) -> Block:
     """Run the model on the rows and find every parameter's route again, as `replan`."""
     seen = observed_outputs(model, x, output)
-    again = replan(seen.values, parameters, planned, are_apart=seen.are_apart)
+    again = replan(seen, parameters, planned)
     return Block(model, x, output, parameters, seen, again, dtype)
 
 

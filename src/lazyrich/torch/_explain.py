@@ -163,13 +163,12 @@ def _planned(
     first: FirstCall,
 ) -> Planned:
     """The plan of a model that has a tangent kernel."""
-    pilot, is_apart, reading = first_outputs(model, [x], output, first)
-    planned = Planned.of(pilot if pilot.ndim == 2 else pilot[:, None], parameters)
-    planned = planned.checked(parameters)
-    found, all_are_apart, later = observed_values(model, x, output)
-    refuse_reading(later, reading)
-    are_apart = is_apart and all_are_apart
-    refuse_mixed_rows(model, x, found, output, are_apart=are_apart)
+    pilot = first_outputs(model, [x], output, first)
+    planned = Planned.of(pilot.as_columns(), parameters).checked(parameters)
+    seen = observed_values(model, x, output)
+    refuse_reading(seen.reading, pilot.reading)
+    are_apart = pilot.are_apart and seen.are_apart
+    refuse_mixed_rows(model, x, seen.values, output, are_apart=are_apart)
     some = rows(x, 0, _SOME)
     refuse_mixed_backward(model, some, outputs(model, some, output), output, are_apart=are_apart)
     first.refuse_kept([x], output)

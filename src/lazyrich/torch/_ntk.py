@@ -211,18 +211,18 @@ def _start(asked: _Asked, of: _Rows) -> _Start:
     model, output, parameters, traced, memory = asked
     dtype, counts = parameter_dtype(parameters), of.counts()
     watch = WatchLayout() if of.given is not of.batches else None
-    pilot, is_apart, reading = first_outputs(model, of.batches, output, of.first, watch)
-    refuse_reading(reading, *of.former)
-    of.former.append(reading)
-    if watch is not None and (watch.has_read or has_code_of_a_user(pilot)):
+    seen = first_outputs(model, of.batches, output, of.first, watch)
+    refuse_reading(seen.reading, *of.former)
+    of.former.append(seen.reading)
+    if watch is not None and (watch.has_read or has_code_of_a_user(seen.values)):
         raise LayoutMattersError
-    is_vector, pilot = pilot.ndim == 1, pilot if pilot.ndim == 2 else pilot[:, None]
-    c = pilot.shape[1]
+    is_vector, pilot = seen.values.ndim == 1, seen.as_columns()
+    c = pilot.values.shape[1]
     refuse_large(counts[0], counts[-1], 1 if traced else c, dtype, memory)
     planned = Planned.of(pilot, parameters)
-    of_row = bytes_per_row(pilot.device, parameters, planned, dtype)
+    of_row = bytes_per_row(pilot.values.device, parameters, planned, dtype)
     size, step = _sizes(of_row, memory / 4, max(counts), c, traced=traced)
-    return _Start(planned, is_vector, is_apart, (size, step, c))
+    return _Start(planned, is_vector, seen.are_apart, (size, step, c))
 
 
 def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:

@@ -1,8 +1,9 @@
 """Choose a method for each parameter of a batch: through its sites, or through its Jacobian."""
 
+import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from lazyrich._base import InputError
 
 from ._graph import Graph, Node, edge, node_name, value_shape
 from ._random_cotangents import Probe, is_close
+from ._row_layout import Layout
+from ._rows import Observed
 from ._sites import Product, Site, Sum, site
 
 # A value computed from parameters alone (a normalised weight, an embedding of positions)
@@ -133,17 +136,20 @@ class Operations:
     def is_same(self, other: "Operations") -> bool:
         """Whether the other ones differ in nothing but the number of rows."""
         return len(self.found) == len(other.found) and all(
-            name == name2
-            and len(shape) == len(shape2)
-            and shape[1:] == shape2[1:]
-            and (shape[:1] == shape2[:1] or shape[0] * other.n == shape2[0] * self.n)
+            name == name2 and self._is_scaled(shape, shape2, other.n)
             for (name, shape), (name2, shape2) in zip(self.found, other.found, strict=True)
         )
 
-    def growing(self, fewer: "Operations") -> set[Node]:
+    def longer(self, fewer: "Operations") -> set[Node]:
         """Those whose values are longer than with fewer rows."""
         pairs = zip(self.nodes, self.found, fewer.found, strict=True)
         return {node for node, (_, shape), (_, shorter) in pairs if shape[:1] != shorter[:1]}
+
+    def _is_scaled(self, shape: tuple[int, ...], other: tuple[int, ...], n: int) -> bool:
+        """Whether a shape is, with another number of rows, the other but for one axis at most."""
+        pairs = [(a, b) for a, b in zip(shape, other, strict=False) if a != b]
+        is_one = len(pairs) < 2 and len(shape) == len(other)
+        return is_one and all(a * n == b * self.n for a, b in pairs)
 
 
 class Planned(NamedTuple):
@@ -152,28 +158,28 @@ class Planned(NamedTuple):
     Attributes:
         routes: by parameter.
         operations: those of the few rows.
+        layouts: where each operation leaves the rows; None if they are not seen to be apart.
         probe: gradients of the few rows; None once the plan is checked.
     """
 
     routes: dict[str, Route]
     operations: Operations
+    layouts: tuple[Layout, ...] | None
     probe: Probe | None
 
     @classmethod
     @torch.no_grad()
-    def of(cls, outputs: Tensor, parameters: Mapping[str, nn.Parameter]) -> "Planned":
-        """The plan of a few rows, from their outputs with the graph.
+    def of(cls, seen: Observed, parameters: Mapping[str, nn.Parameter]) -> "Planned":
+        """The plan of a few rows, from their outputs (n, c) with the graph.
 
         Where rows stand is supposed, and gradients that follow are still to be compared with exact
         ones: by `checked`, or those of all rows by `is_confirmed`.
         """
-        graph, probe, n = require_graph(outputs), Probe(outputs), len(outputs)
+        outputs, n = seen.values, len(seen.values)
+        graph, probe = require_graph(outputs), Probe(outputs)
         probe.compute([], parameters)
-        routes = {
-            name: follow(graph, p, lambda one: value_shape(one.node)[0] % n == 0 or None)
-            for name, p in parameters.items()
-        }
-        return cls(routes, Operations.of(graph, n), probe)
+        routes = {name: follow(graph, p, _seen_to_stand(seen)) for name, p in parameters.items()}
+        return cls(routes, Operations.of(graph, n), seen.layouts, probe)
 
     @torch.no_grad()
     def checked(self, parameters: Mapping[str, nn.Parameter]) -> "Planned":
@@ -185,40 +191,56 @@ class Planned(NamedTuple):
 
 @torch.no_grad()
 def replan(
-    outputs: Tensor,
-    parameters: Mapping[str, nn.Parameter],
-    planned: Planned,
-    *,
-    are_apart: bool = False,
+    seen: Observed, parameters: Mapping[str, nn.Parameter], planned: Planned
 ) -> dict[str, Route]:
     """The routes of other rows, from a plan that was made on a few.
 
     Args:
-        outputs: (n, c) of the other rows, with its graph.
+        seen: outputs (n, c) of the other rows, with their graph.
         parameters: by name.
         planned: the plan of the few.
-        are_apart: whether every operation was seen to keep the rows apart.
 
     Returns:
         The same routes through the new graph; where the graph is another one, a new plan.
     """
-    graph, n, n_few = Graph(outputs), len(outputs), planned.operations.n
+    outputs, n, n_few = seen.values, len(seen.values), planned.operations.n
+    graph = Graph(outputs)
     operations = Operations.of(graph, n)
-    is_same = are_apart and planned.operations.is_same(operations)
-    if (n_few == 1 < n) if planned.probe is None else (n_few == n):
-        return plan(graph, parameters, Probe(outputs))  # the few do not show where rows stand
+    is_same = seen.layouts is not None and seen.layouts == planned.layouts
+    is_same = is_same and planned.operations.is_same(operations)
+    if planned.probe is None and n_few == 1 < n:
+        return plan(graph, parameters, Probe(outputs))  # the one does not show where rows stand
     if planned.probe is None:
         again = _followed_again(graph, parameters, planned.routes)
         if again is not None and (is_same or _stands_as_before(again, Probe(outputs))):
             return again
-    elif is_same:
-        growing = operations.growing(planned.operations)  # the rows come first in these
-        layout = {True: True, False: None}
-        return {
-            name: follow(graph, p, lambda one: layout[one.node in growing])
-            for name, p in parameters.items()
-        }
+    elif seen.are_apart:
+        longer = operations.longer(planned.operations) if is_same else set()
+        layout = _seen_to_stand(seen, longer)
+        return {name: follow(graph, p, layout) for name, p in parameters.items()}
     return plan(graph, parameters, Probe(outputs))
+
+
+def _seen_to_stand(seen: Observed, longer: Collection[Node] = ()) -> Callable[[Site], bool | None]:
+    """Whether rows come first at a site, from what was seen of its operation; None if unknown.
+
+    Args:
+        seen: the call.
+        longer: nodes whose values are longer than with fewer rows, also of what does not depend
+            on the rows, such as a table that is expanded to their number.
+    """
+    reading, n = seen.reading, len(seen.values)
+
+    def rows_first(one: Site) -> bool | None:
+        layout = None if reading is None else reading.layout_at(one.node)
+        if one.n_leading % n:
+            return None
+        if layout is None:
+            return one.node in longer or None
+        before = math.prod(value_shape(one.node)[: layout.axis]) * layout.before
+        return True if before == 1 else False if one.n_leading == before * n else None
+
+    return rows_first
 
 
 def _followed_again(

@@ -29,6 +29,7 @@ class Product:
         activation_first: whether the matrix is (q, r) and not (r, q).
         is_lookup: whether activations are rows of a table.
         is_plain: whether (N, s, r) is the node's cotangent itself.
+        s: positions that are not merged with rows.
     """
 
     node: Node
@@ -38,6 +39,12 @@ class Product:
     activation_first: bool
     is_lookup: bool = False
     is_plain: bool = False
+    s: int = 1
+
+    @property
+    def n_leading(self) -> int:
+        """N: rows, and positions that are merged with them."""
+        return self.n_positions // self.s
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,14 @@ class Sum:
 
     Attributes:
         node: whose cotangent is meant.
+        n_leading: N.
         gradient: from the node's cotangent to (N, s, p), p entries of the value.
         is_plain: whether it is the node's cotangent itself, summed over positions.
         n_passing: entries of patches that are made on the way.
     """
 
     node: Node
+    n_leading: int
     gradient: Callable[[Tensor], Tensor]
     is_plain: bool = False
     n_passing: int = 0
@@ -178,7 +187,7 @@ def _sum_to(
         values = values.sum(axes, keepdim=True) if axes else values
         return values.reshape(_size(full[:lead]), 1, -1)
 
-    return Sum(node, entries, is_plain)
+    return Sum(node, _size(full[:lead]), entries, is_plain)
 
 
 def _size(shape: tuple[int, ...]) -> int:
@@ -235,12 +244,13 @@ def _layer_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     def flat(g: Tensor) -> Tensor:
         return g.reshape(-1, 1, n_features)
 
+    n_leading = _size(value_shape(node)) // n_features
     if reader.position == 2:
-        return Sum(node, flat)
+        return Sum(node, n_leading, flat)
     if reader.position != 1:
         return None
     normalized = (node._saved_input - node._saved_result1) * node._saved_result2
-    return Sum(node, lambda g: flat(g * normalized))
+    return Sum(node, n_leading, lambda g: flat(g * normalized))
 
 
 def _batch_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
@@ -248,7 +258,7 @@ def _batch_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     if node._saved_training:
         return None
     if reader.position == 2:
-        return Sum(node, _positions)
+        return Sum(node, value_shape(node)[0], _positions)
     if reader.position != 1:
         return None
     width = node._saved_input.shape[1]
@@ -257,20 +267,20 @@ def _batch_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     eps = node._saved_eps if hasattr(node, "_saved_eps") else node._saved_epsilon  # on CUDA
     deviation = (node._saved_running_var + eps).sqrt().reshape(broadcast)
     centred, deviation = node._saved_input - mean, deviation.reshape(-1)
-    return Sum(node, lambda g: _positions(g * centred) / deviation)
+    return Sum(node, len(centred), lambda g: _positions(g * centred) / deviation)
 
 
 def _group_norm(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     node = reader.node
     if reader.position == 2:
-        return Sum(node, _positions)
+        return Sum(node, value_shape(node)[0], _positions)
     if reader.position != 1:
         return None
     values = node._saved_input
     grouped = values.reshape(len(values), node._saved_group, -1)
     centred = grouped - node._saved_result1.reshape(len(values), -1, 1)
     normalized = (centred * node._saved_result2.reshape(len(values), -1, 1)).reshape(values.shape)
-    return Sum(node, lambda g: _positions(g * normalized))
+    return Sum(node, len(values), lambda g: _positions(g * normalized))
 
 
 def _positions(g: Tensor) -> Tensor:
@@ -281,7 +291,7 @@ def _positions(g: Tensor) -> Tensor:
 def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
     node = reader.node
     if reader.position == 2:
-        return Sum(node, _positions, is_plain=True)
+        return Sum(node, value_shape(node)[0], _positions, is_plain=True)
     if reader.position != 1 or len(shape) != node._saved_input.ndim:
         return None
     how = {
@@ -305,6 +315,7 @@ def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
             pixels,
             activation_first=False,
             is_plain=True,
+            s=_size(value_shape(node)[2:]),
         )
 
     def per_group(g: Tensor) -> Tensor:
@@ -315,7 +326,8 @@ def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
 
     n_positions = _size(value_shape(node)) // shape[0]
     # Once as they are cut, and once by group.
-    return Sum(node, per_group, n_passing=2 * n_positions * groups * _size(shape[1:]))
+    n_passing = 2 * n_positions * groups * _size(shape[1:])
+    return Sum(node, len(node._saved_input), per_group, n_passing=n_passing)
 
 
 def _transposed_convolution(node: Node, shape: tuple[int, ...], how: dict) -> Site | None:
@@ -328,7 +340,14 @@ def _transposed_convolution(node: Node, shape: tuple[int, ...], how: dict) -> Si
 
     if groups == 1:
         n_positions = activation.shape[0] * activation.shape[1]
-        return Product(node, n_positions, lambda: activation, cut, activation_first=True)
+        return Product(
+            node,
+            n_positions,
+            lambda: activation,
+            cut,
+            activation_first=True,
+            s=activation.shape[1],
+        )
 
     def per_group(g: Tensor) -> Tensor:
         n, s, _ = activation.shape
@@ -336,7 +355,8 @@ def _transposed_convolution(node: Node, shape: tuple[int, ...], how: dict) -> Si
         return torch.einsum("nsgq,nsgr->ngqr", h, cots).reshape(n, 1, -1)
 
     n_positions = activation.shape[0] * activation.shape[1]
-    return Sum(node, per_group, n_passing=2 * n_positions * groups * _size(shape[1:]))
+    n_passing = 2 * n_positions * groups * _size(shape[1:])
+    return Sum(node, len(node._saved_input), per_group, n_passing=n_passing)
 
 
 _RULES: dict[str, Callable[[Reader, tuple[int, ...]], Site | None]] = {

@@ -247,10 +247,10 @@ def _first_outputs(
     model: nn.Module, x: Inputs, output: Output, first: FirstCall
 ) -> tuple[Tensor, bool]:
     """The outputs of all rows with their graph, and whether each operation keeps rows apart."""
-    values, are_apart, _ = observed_outputs(model, x, output)
+    seen = observed_outputs(model, x, output)
     if first.refuse_kept([x], output):  # something of these rows, which has no influence
-        values, are_apart, _ = observed_outputs(model, x, output)
-    return values, are_apart
+        seen = observed_outputs(model, x, output)
+    return seen.values, seen.are_apart
 
 
 def _refuse_infinite(products: Mapping[str, np.ndarray]) -> None:
