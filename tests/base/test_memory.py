@@ -44,6 +44,11 @@ def test_groups_of_the_first_version_count_too(tmp_path):
     assert machine(tmp_path, available=8 * GB, groups=groups, files=files) == GB // 2
 
 
+def test_the_name_of_a_group_may_have_any_letters(tmp_path):
+    files = {"é/job/memory.max": GB, "é/job/memory.current": GB // 4}
+    assert machine(tmp_path, available=8 * GB, groups="0::/é/job\n", files=files) == 3 * GB // 4
+
+
 def test_in_a_container_the_group_is_the_top_of_what_is_mounted(tmp_path):
     files = {"memory.max": GB, "memory.current": 2 * GB}
     groups = "0::/kubepods/pod/not/here\n"

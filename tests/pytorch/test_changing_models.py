@@ -300,6 +300,45 @@ def test_what_a_call_does_to_parameters_is_said(deed, said, function):
     assert_unchanged(before, model)
 
 
+class Part(nn.Module):
+    """A module that has no parameters, or no parts, before its first call."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make, self.is_made = make, False
+
+    def forward(self, x):
+        if not self.is_made:
+            self.is_made = True
+            self.make(self)
+        return x * self.get_parameter("scale" if "scale" in self._parameters else "part.scale")
+
+
+def make_part(module):
+    part = nn.Module()
+    part.register_parameter("scale", nn.Parameter(torch.ones(3)))
+    module.part = part
+
+
+def make_dict(module):
+    module._parameters = {"scale": nn.Parameter(torch.ones(3))}
+
+
+@pytest.mark.parametrize("function", ["ntk", "sketch", "explain_ntk"])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda m: m.register_parameter("scale", nn.Parameter(torch.ones(3))), "1.scale"),
+        (make_part, "1.part.scale"),
+        (make_dict, "1.scale"),
+    ],
+)
+def test_the_first_parameter_of_a_module_made_in_a_call(make, name, function):
+    model = nn.Sequential(nn.Linear(3, 3), Part(make)).eval()
+    with pytest.raises(lzt.InputError, match=f"makes its parameter '{name}'"):
+        FUNCTIONS[function](model, torch.randn(5, 3))
+
+
 KEEPERS = {
     "centred by the batch": lambda m, x: m.layer(x - x.mean(0)),
     "its outputs centred": lambda m, x: m.layer(x) - m.layer(x).mean(0).detach(),

@@ -124,5 +124,5 @@ def _address_headroom(root: Path) -> Iterator[int]:
 
 
 def _text(*path: str | Path) -> str:
-    with open(os.path.join(*path), encoding="ascii", errors="replace") as file:
+    with open(os.path.join(*path), encoding="utf-8", errors="surrogateescape") as file:
         return file.read()

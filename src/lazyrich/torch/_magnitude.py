@@ -17,6 +17,8 @@ def is_finite(values: Tensor) -> bool:
     Only where their sum is not finite either are they looked at one by one, which takes ten times
     as long.
     """
+    if values.is_floating_point() and values.element_size() == 1:
+        values = values.float()  # for which neither is there
     return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
@@ -27,6 +29,13 @@ def norm(values: Tensor) -> float:
         if _LEAST < size < _MOST:
             return size
     return float(torch.linalg.vector_norm(values, dtype=torch.float64))
+
+
+def gram(rows: Tensor) -> Tensor:
+    """The products of rows, in double precision where squares are too small or large."""
+    size = float(torch.linalg.vector_norm(rows))
+    wide = rows if _LEAST < size < _MOST else rows.double()
+    return wide @ wide.T
 
 
 def norm_of_all(tensors: Iterable[Tensor | None]) -> float:

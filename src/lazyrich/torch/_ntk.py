@@ -191,13 +191,11 @@ class _Start(NamedTuple):
     Attributes:
         planned: how each parameter is met.
         is_vector: whether outputs are (n,).
-        is_apart: whether every operation was seen to keep the rows apart.
         sizes: rows of a block, outputs at a time, outputs.
     """
 
     planned: Planned
     is_vector: bool
-    is_apart: bool
     sizes: tuple[int, int, int]
 
 
@@ -222,7 +220,7 @@ def _start(asked: _Asked, of: _Rows) -> _Start:
     planned = Planned.of(pilot, parameters)
     of_row = bytes_per_row(pilot.values.device, parameters, planned, dtype)
     size, step = _sizes(of_row, memory / 4, max(counts), c, traced=traced)
-    return _Start(planned, is_vector, seen.are_apart, (size, step, c))
+    return _Start(planned, is_vector, (size, step, c))
 
 
 def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
@@ -239,7 +237,7 @@ def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
     model, output, parameters, traced, _ = asked
     counts, start = of.counts(), _start(asked, of)
     size, step, c = start.sizes
-    is_quick &= start.is_apart and counts[0] > N_ROWS and (size, step) == (max(counts), c)
+    is_quick &= start.planned.are_apart and counts[0] > N_ROWS and (size, step) == (max(counts), c)
     planned = start.planned if is_quick else start.planned.checked(parameters)
     checked: list[Tensor] = []
 
@@ -292,7 +290,7 @@ def _seen(asked: _Asked, of: _Rows, which: int, start: _Start) -> Observed:
     refuse_reading(seen.reading, *of.former)
     of.former.append(seen.reading)
     # What is done only where gradients are recorded was seen in the first rows.
-    return seen._replace(are_apart=seen.are_apart and start.is_apart)
+    return seen._replace(are_apart=seen.are_apart and start.planned.are_apart)
 
 
 def _refuse_mixed(

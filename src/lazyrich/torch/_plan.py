@@ -167,6 +167,11 @@ class Planned(NamedTuple):
     layouts: tuple[Layout, ...] | None
     probe: Probe | None
 
+    @property
+    def are_apart(self) -> bool:
+        """Whether every operation was seen to keep the rows apart."""
+        return self.layouts is not None
+
     @classmethod
     @torch.no_grad()
     def of(cls, seen: Observed, parameters: Mapping[str, nn.Parameter]) -> "Planned":

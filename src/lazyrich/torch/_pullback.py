@@ -3,7 +3,9 @@
 The gradient of a matrix for a direction u_i is G_i = g_iᵀh, a product over rows and
 positions of cotangents and activations. Where positions are fewer than the entries of an
 activation, h is replaced by the square root L of its Gram matrix, LLᵀ = hhᵀ: the products
-g_iᵀL have the inner products of the G_i, and take fewer multiplications.
+g_iᵀL have the inner products of the G_i, and take fewer multiplications. What activations have
+in common is split off first, as a position of its own whose cotangent is the sum of all: it may
+be large, and cancels in most directions.
 """
 
 import math
@@ -15,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._graph import Graph, edge, gradients
+from ._graph import Graph, edge, gradients, has_code_of_a_user
+from ._magnitude import gram, norm
 from ._model import parameter_dtype
 from ._plan import Meeting, follow
 from ._sites import Product
@@ -31,7 +34,7 @@ class _Matrix:
 
     Attributes:
         site: the product.
-        root: L, (positions, positions).
+        root: L, (1 + positions, 1 + positions).
         r: entries of a cotangent at one position.
     """
 
@@ -42,7 +45,13 @@ class _Matrix:
     def pull(self, g: Tensor, into: Tensor) -> None:
         """Write Lᵀg, flat, from the cotangent of the product's node."""
         cotangent = self.site.cotangent(g).reshape(-1, self.r).to(self.root)
-        torch.mm(self.root.T, cotangent, out=into.view(cotangent.shape))
+        rows = torch.cat([cotangent.sum(0, keepdim=True), cotangent])
+        torch.mm(self.root.T, rows, out=into.view(rows.shape))
+
+    @property
+    def size(self) -> int:
+        """Entries of a product."""
+        return len(self.root) * self.r
 
 
 @torch.no_grad()
@@ -66,24 +75,28 @@ def pulled_products(
     Returns:
         By parameter, g_i·g_j of shape (m, m).
     """
-    found, directions = {}, directions.to(values)
-    matrices = {} if scales is not None else _matrices(values, parameters, len(directions))
+    found, directions, dtype = {}, directions.to(values), parameter_dtype(parameters)
+    # Of the code of others it is not known what it does with a gradient.
+    is_plain = scales is None and not has_code_of_a_user(values)
+    matrices = _matrices(values, parameters, len(directions), dtype) if is_plain else {}
+    largest = int(directions.flatten(1).abs().amax(1).argmax())  # one is zero, by chance
     waiting = _chunks(matrices, parameters, memory / 32 / len(directions))
     while waiting:
         chosen = {name: parameters[name] for name in waiting.pop()}
-        for name, (pulled, first) in _pulled(values, directions, chosen, matrices).items():
+        pulled = _pulled(values, directions, chosen, matrices, dtype, largest)
+        for name, (products, exact) in pulled.items():
             if scales is not None:
-                pulled *= scales[name].reshape(1, -1).to(pulled)
-            found[name] = pulled @ pulled.T
-            if first is not None and not _is_close(found[name][0, 0], first):
+                products *= scales[name].reshape(1, -1).to(products)
+            found[name] = gram(products)
+            if exact is not None and not _is_close(found[name][largest, largest], exact):
                 del matrices[name]  # L does not stand for what meets it
                 waiting.append([name])
     return {name: found[name].double().cpu().numpy() for name in parameters}
 
 
 def _is_close(found: Tensor, gradient: Tensor) -> bool:
-    exact = gradient.to(found).square().sum()
-    return bool((found - exact).abs() <= 50 * torch.finfo(gradient.dtype).eps ** 0.75 * exact)
+    exact = norm(gradient) ** 2
+    return abs(float(found) - exact) <= 50 * torch.finfo(gradient.dtype).eps ** 0.75 * exact
 
 
 class _Pulled(NamedTuple):
@@ -91,11 +104,11 @@ class _Pulled(NamedTuple):
 
     Attributes:
         products: for each direction the gradient, or what has the same inner products; flat.
-        first: the gradient of the first direction, beside what is not one; None beside gradients.
+        exact: the gradient of one direction, beside what is not one; None beside gradients.
     """
 
     products: Tensor
-    first: Tensor | None
+    exact: Tensor | None
 
 
 def _pulled(
@@ -103,8 +116,9 @@ def _pulled(
     directions: Tensor,
     parameters: Mapping[str, nn.Parameter],
     matrices: Mapping[str, _Matrix],
+    dtype: torch.dtype,
+    largest: int,
 ) -> dict[str, _Pulled]:
-    dtype = parameter_dtype(parameters)
     held = {
         name: torch.empty(len(directions), _size(matrices, name, p), dtype=dtype, device=p.device)
         for name, p in parameters.items()
@@ -112,13 +126,13 @@ def _pulled(
     where = [
         edge(matrices[name].site.node) if name in matrices else p for name, p in parameters.items()
     ]
-    exact = {name: p for name, p in parameters.items() if name in matrices}
-    firsts: dict[str, Tensor] = {}
+    met = {name: p for name, p in parameters.items() if name in matrices}
+    exact: dict[str, Tensor] = {}
     for i, direction in enumerate(directions):
-        more = exact if i == 0 else {}
+        more = met if i == largest else {}
         arrived = gradients(values, [*where, *more.values()], direction)
         for name, g in zip(more, arrived[len(where) :], strict=True):
-            firsts[name] = torch.zeros_like(parameters[name]) if g is None else g
+            exact[name] = torch.zeros_like(parameters[name]) if g is None else g
         for (name, into), g in zip(held.items(), arrived, strict=False):
             if g is None:
                 into[i] = 0
@@ -126,13 +140,11 @@ def _pulled(
                 matrices[name].pull(g, into[i])
             else:
                 into[i].view(g.shape).copy_(g)
-    return {name: _Pulled(one, firsts.get(name)) for name, one in held.items()}
+    return {name: _Pulled(one, exact.get(name)) for name, one in held.items()}
 
 
 def _size(matrices: Mapping[str, _Matrix], name: str, parameter: nn.Parameter) -> int:
-    if name in matrices:
-        return matrices[name].site.n_positions * matrices[name].r
-    return parameter.numel()
+    return matrices[name].size if name in matrices else parameter.numel()
 
 
 def _chunks(
@@ -150,10 +162,11 @@ def _chunks(
     return chunks
 
 
-def _matrices(values: Tensor, parameters: Mapping[str, nn.Parameter], m: int) -> dict[str, _Matrix]:
+def _matrices(
+    values: Tensor, parameters: Mapping[str, nn.Parameter], m: int, dtype: torch.dtype
+) -> dict[str, _Matrix]:
     """Parameters whose gradients for m directions cost more than products with L."""
-    graph, dtype = Graph(values), parameter_dtype(parameters)
-    found = {}
+    graph, found = Graph(values), {}
     for name, parameter in parameters.items():
         if parameter.ndim > 1:
             meetings = follow(graph, parameter, lambda _: True).meetings
@@ -184,13 +197,24 @@ def _is_cheaper(s: float, q: int, r: int, m: int, device: torch.device) -> bool:
 
 
 def _root(activation: Tensor) -> Tensor | None:
-    """L with LLᵀ = hhᵀ, from activations h (positions, q); None if there is none.
+    """L with LLᵀ = aaᵀ, where a has what activations (positions, q) share, and what each has left.
 
-    The Gram matrix has the square of the condition of h, and is formed in double precision; its
+    The Gram matrix has the square of the condition of a, and is formed in double precision, of
+    rows of length one, since one may be far larger than the others and met by no cotangent. Its
     diagonal is raised by as much as rounding may have taken from it.
     """
-    gram = activation @ activation.T
-    diagonal = gram.diagonal()
-    diagonal += 4 * len(gram) * torch.finfo(gram.dtype).eps * diagonal.max()
-    root, failed = torch.linalg.cholesky_ex(gram)
-    return None if failed else root
+    common = _in_common(activation)
+    rows = torch.cat([common, activation - common])
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    rows = rows / torch.where(lengths > 0, lengths, 1)
+    products = rows @ rows.T
+    products.diagonal().add_(4 * len(rows) * torch.finfo(rows.dtype).eps)
+    root, failed = torch.linalg.cholesky_ex(products)
+    return None if failed else root * lengths
+
+
+def _in_common(activation: Tensor) -> Tensor:
+    """The mean (1, q) of activations; long ones, of which the others have nothing, weigh less."""
+    lengths = torch.linalg.vector_norm(activation, dim=1)
+    weights = torch.where(lengths > 0, 1 / lengths, 0)
+    return (weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny))[None] @ activation

@@ -1,5 +1,6 @@
 """How far rounding alone may move outputs, also where large terms cancel in them."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -43,9 +44,10 @@ def roundings(
     parameters: Iterable[Tensor], pulled: Iterable[Tensor | None], dtype: torch.dtype
 ) -> float:
     """The same, from gradients of the parameters for random signs or normal numbers."""
-    pairs = zip(parameters, pulled, strict=True)
-    sizes = [float((p.detach() * g).abs().sum()) for p, g in pairs if g is not None]
-    return _MOST * torch.finfo(dtype).eps * sum(sizes)
+    pairs = [(p.detach(), g) for p, g in zip(parameters, pulled, strict=True) if g is not None]
+    least = torch.finfo(dtype).eps
+    errors = (max(least, torch.finfo(p.dtype).eps) * float((p * g).abs().sum()) for p, g in pairs)
+    return _MOST * math.fsum(errors)
 
 
 def rounding_of(model: nn.Module, x: Inputs, output: Output) -> float:

@@ -290,6 +290,10 @@ def _label_matrix(y: object, values: Tensor) -> Tensor:
         y = torch.as_tensor(y, device="cpu").detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError("y is not an array of numbers; give one row for each input.") from error
+    if y.layout != torch.strided or y.is_nested or y.is_quantized:
+        raise InputError("y is a sparse, nested or quantized tensor; give a dense one.")
+    if not y.is_floating_point() and not y.is_complex():
+        y = y.long()
     if y.is_complex() or not is_finite(y):
         raise InputError(
             "y holds complex, NaN or infinite entries; labels are finite real numbers."
@@ -302,7 +306,7 @@ def _label_matrix(y: object, values: Tensor) -> Tensor:
                 f"y has {len(y)} classes from {int(y.min())} to {int(y.max())}; wanted {n} whole "
                 f"numbers from 0 to {c - 1}."
             )
-        y = nn.functional.one_hot(y.long(), c)
+        y = nn.functional.one_hot(y, c)
     y = y.double()
     y = y[:, None] if y.ndim == 1 else y
     if y.shape != values.shape:

@@ -14,6 +14,8 @@ from ._rows import Inputs, Output, n_rows, rows, values_of, watched_values
 
 # As many rows may show what is taken from all rows of a call.
 _SEVERAL = 4
+# Where a module has its parameters and parts.
+_NAMES = ("_parameters", "_modules")
 # A model that changes itself is called so many times more: it may do otherwise only later.
 MORE_CALLS = 3
 
@@ -31,10 +33,12 @@ class FirstCall:
             name: (p, p.requires_grad, None if p.is_inference() else p._version)
             for name, p in model.named_parameters()
         }
-        modules = model.modules()
-        registers = [one for module in modules for one in (module._parameters, module._modules)]
-        self._are_plain = all(isinstance(one, dict) for one in registers)  # not of scripted modules
-        self._registers = [(one, dict(one)) for one in registers if one and self._are_plain]
+        registers = [vars(module) for module in model.modules()]
+        # Those of scripted modules are no dicts.
+        self._are_plain = all(isinstance(of.get(name), dict) for of in registers for name in _NAMES)
+        self._registers = [
+            (of, name, dict(of[name])) for of in registers for name in _NAMES if self._are_plain
+        ]
         self._copies = {id(one.parameter): one for one in kept.parameters}
         self._tables = {  # which a call shortens, row by row
             id(module.weight)
@@ -74,7 +78,9 @@ class FirstCall:
 
     def _named(self) -> dict[str, nn.Parameter]:
         """The model's parameters, for whose names all modules are gone through if some changed."""
-        if self._are_plain and all(are_identical(now, then) for now, then in self._registers):
+        if self._are_plain and all(
+            are_identical(of[name], then) for of, name, then in self._registers
+        ):
             return {name: p for name, (p, *_) in self._parameters.items()}
         return dict(self._model.named_parameters())
 
