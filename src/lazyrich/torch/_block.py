@@ -201,7 +201,7 @@ def _factors(block: Block, meeting: Meeting, parameter: nn.Parameter, cotangent:
     activation = by_row(product.activation(), block.n, meeting.rows_first)
     if activation.is_floating_point():
         activation = activation.to(block.dtype)
-    shape = tuple(parameter.shape) if meeting.source is None else value_shape(meeting.source)
+    shape = tuple(parameter.shape) if meeting.source is None else meeting.source.shape
     if meeting.is_transposed:
         shape = shape[::-1]
     matrix = (shape[0], torch.Size(shape[1:]).numel())

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,28 @@ from lazyrich._base import InputError
 
 Node = Any
 """A node of the autograd graph, ``tensor.grad_fn``."""
+
+
+class Value(NamedTuple):
+    """What a node makes.
+
+    Attributes:
+        node: an operation.
+        number: which of its values.
+    """
+
+    node: Node
+    number: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.node._input_metadata[self.number].shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its type."""
+        return self.node._input_metadata[self.number].dtype
 
 
 @dataclass(frozen=True)
@@ -51,20 +73,15 @@ class Graph:
             InputError: if a table divides its gradient by counts in the batch, or if a
                 checkpoint hides parameters.
         """
-        self._readers: dict[Node, list[Reader]] = defaultdict(list)
+        self._readers: dict[Node, dict[int, list[Reader]]] = defaultdict(dict)
         self._leaves: dict[int, Node] = {}
         self._root: Node = outputs.grad_fn
         for node in _walk(self._root):
             _refuse_counted(node)
             _refuse_hidden_parameters(node)
-            for position, (source, output_nr) in enumerate(node.next_functions):
-                if source is None:
-                    continue
-                # A node with several outputs (chunk, split) is never followed: see `uses`.
-                if output_nr == 0 or type(source).__name__ == "AccumulateGrad":
-                    self._readers[source].append(Reader(node, position))
-                else:
-                    self._readers[source].append(Reader(node, -1))
+            for position, (source, number) in enumerate(node.next_functions):
+                if source is not None:
+                    self._readers[source].setdefault(number, []).append(Reader(node, position))
             if type(node).__name__ == "AccumulateGrad":
                 self._leaves[id(node.variable)] = node
 
@@ -75,11 +92,12 @@ class Graph:
     def readers_of_parameter(self, parameter: nn.Parameter) -> list[Reader]:
         """The operations that read a parameter; none if no output depends on it."""
         leaf = self._leaves.get(id(parameter))
-        return [] if leaf is None else self._readers.get(leaf, [])
+        return [] if leaf is None else self._readers.get(leaf, {}).get(0, [])
 
-    def readers(self, node: Node) -> list[Reader]:
-        """The operations that read a node's first output."""
-        return self._readers.get(node, [])  # none are noted by asking
+    def readers(self, node: Node) -> dict[Value, list[Reader]]:
+        """The operations that read each of a node's values; several of what is split."""
+        found = self._readers.get(node, {})  # none are noted by asking
+        return {Value(node, number): readers for number, readers in found.items()}
 
 
 def has_code_of_a_user(outputs: Tensor) -> bool:
@@ -146,9 +164,9 @@ def node_name(node: Node) -> str:
     return type(node).__name__.removesuffix("Backward0").removesuffix("Backward1")
 
 
-def edge(node: Node) -> torch.autograd.graph.GradientEdge:
-    """The gradient with respect to a node's first output, for ``torch.autograd.grad``."""
-    return torch.autograd.graph.GradientEdge(node, 0)
+def edge(node: Node, number: int = 0) -> torch.autograd.graph.GradientEdge:
+    """The gradient with respect to one of a node's values, for ``torch.autograd.grad``."""
+    return torch.autograd.graph.GradientEdge(node, number)
 
 
 def value_shape(node: Node) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._graph import Graph, Node, edge, node_name, value_shape
+from ._graph import Graph, Node, Reader, Value, edge, node_name, value_shape
 from ._random_cotangents import Probe, is_close
 from ._row_layout import Layout
 from ._rows import Observed
@@ -32,7 +32,7 @@ class Meeting:
 
     Attributes:
         site: where the value meets the rows.
-        source: the node of the value; None if it is the parameter itself, as it is or
+        source: the value; None if it is the parameter itself, as it is or
             transposed.
         is_transposed: whether the value is the parameter's transpose.
         rows_first: whether the N leading entries of the site are rows times positions
@@ -40,7 +40,7 @@ class Meeting:
     """
 
     site: Site
-    source: Node | None
+    source: Value | None
     is_transposed: bool
     rows_first: bool
 
@@ -79,7 +79,7 @@ def plan(graph: Graph, parameters: Mapping[str, nn.Parameter], probe: Probe) -> 
         A route for each name.
     """
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
-    second = [r.node for node in first for r in graph.readers(node)]
+    second = [r.node for node in first for each in graph.readers(node).values() for r in each]
     probe.compute(dict.fromkeys(first + second), parameters)
     routes = {name: follow(graph, p, probe.rows_first) for name, p in parameters.items()}
     return {
@@ -282,7 +282,8 @@ def follow(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool 
     readers = graph.readers_of_parameter(parameter)
     if not readers:
         return Route(reason="no output depends on it", is_used=False)
-    waiting = deque([(None, False, tuple(parameter.shape), readers)])
+    waiting: deque[tuple[Value | None, bool, tuple[int, ...], list[Reader]]] = deque()
+    waiting.append((None, False, tuple(parameter.shape), readers))
     seen: set[Node] = set()
     meetings: list[Meeting] = []
     decisions: list[bool | None] = []
@@ -296,16 +297,18 @@ def follow(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool 
                     meetings.append(Meeting(found, source, is_transposed, decisions[-1]))
                     continue
             node, further = reader.node, graph.readers(reader.node)
-            if reader.position < 0 or len(seen) >= _MOST_STEPS or not further:
+            if len(seen) >= _MOST_STEPS or not further:
                 return Route(reason=f"the operation {reader.name} is not followed")
             if node in seen:
                 continue
             seen.add(node)
             is_matrix = source is None and not is_transposed and len(shape) == 2
             if is_matrix and reader.name in _TRANSPOSES and _is_flipped(node, shape):
-                waiting.append((None, True, shape[::-1], further))
+                waiting.append((None, True, shape[::-1], further[Value(node, 0)]))
             else:
-                waiting.append((node, False, value_shape(node), further))
+                waiting += [
+                    (value, False, value.shape, readers) for value, readers in further.items()
+                ]
     return Route(meetings, _describe(meetings), decisions=decisions)
 
 
@@ -346,7 +349,7 @@ def _product_total(one: Product, g: Tensor, parameter: nn.Parameter, meeting: Me
         if left.shape[1] == 1:
             return left[:, 0].T @ right[:, 0]
         return torch.bmm(left.transpose(1, 2), right).sum(0)
-    shape = tuple(parameter.shape) if meeting.source is None else value_shape(meeting.source)
+    shape = tuple(parameter.shape) if meeting.source is None else meeting.source.shape
     if meeting.is_transposed:
         shape = shape[::-1]
     total = cotangent.new_zeros(shape)
@@ -369,16 +372,15 @@ def pull_back(meeting: Meeting, gradient: Tensor, parameter: nn.Parameter) -> Te
         if meeting.is_transposed:
             return gradient.reshape(k, *parameter.shape[::-1]).transpose(1, 2)
         return gradient.reshape(k, *parameter.shape)
-    shape, dtype = value_shape(meeting.source), meeting.source._input_metadata[0].dtype
-    cotangents = gradient.reshape(k, *shape).to(dtype)
+    cotangents = gradient.reshape(k, *meeting.source.shape).to(meeting.source.dtype)
     return _pulled_through(meeting.source, cotangents, parameter).to(gradient.dtype)
 
 
-def _pulled_through(node: Node, cotangents: Tensor, parameter: nn.Parameter) -> Tensor:
-    """Gradients (k, …) of a parameter for k cotangents of a node that is computed from it."""
+def _pulled_through(value: Value, cotangents: Tensor, parameter: nn.Parameter) -> Tensor:
+    """Gradients (k, …) of a parameter for k cotangents of a value that is computed from it."""
 
     def pulled(cotangent: Tensor, **how: bool) -> Tensor:
-        (found,) = torch.autograd.grad(edge(node), parameter, cotangent, retain_graph=True, **how)
+        (found,) = torch.autograd.grad(edge(*value), parameter, cotangent, retain_graph=True, **how)
         return found
 
     if len(cotangents) > 1:

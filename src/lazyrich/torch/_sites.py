@@ -80,7 +80,7 @@ def site(reader: Reader, shape: tuple[int, ...]) -> Site | None:
         The site; None if this operation, or this argument of it, is not understood.
     """
     rule = _RULES.get(reader.name)
-    if rule is None or reader.position < 0:
+    if rule is None:
         return None
     if reader.node._input_metadata[0].dtype.is_complex or 0 in value_shape(reader.node):
         return None  # no product of real numbers; no row that meets the value
