@@ -110,6 +110,15 @@ def test_energies_of_labels_of_any_size(scale):
     assert found.z_score == pytest.approx(wanted.z_score, rel=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_gradients_of_any_size(scale):
+    """Their squares are beyond single precision; a kernel in that type is refused."""
+    torch.manual_seed(0)
+    model, x = nn.Linear(7, 2, bias=False), torch.randn(5, 7)
+    found, wanted = (lzt.sketch(model, by * x, 3).products for by in (scale, 1.0))
+    np.testing.assert_allclose(found, wanted * scale**2, rtol=1e-4)
+
+
 def test_a_first_direction_that_is_zero_hides_nothing():
     """Of two rows all signs are alike in half of the draws, and nothing is left when centred."""
     torch.manual_seed(0)

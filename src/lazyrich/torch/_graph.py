@@ -33,12 +33,12 @@ class Value(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """The lengths of its axes."""
         return tuple(self.node._input_metadata[self.number].shape)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Its type."""
+        """The type of its entries."""
         return self.node._input_metadata[self.number].dtype
 
 
