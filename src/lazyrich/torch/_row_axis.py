@@ -155,15 +155,33 @@ class Reading(EveryOperation):
 
     def _look(self, func: OpOverload, args: PyTree, kwargs: PyTree, made: PyTree) -> Layout | None:
         """Examine an operation that has been run, and say where it leaves the rows."""
-        layout = None
-        kind, given, results = (
-            operation_kind(func),
-            _tensors(args, *kwargs.values()),
-            _tensors(made),
-        )
-        name = kind.name
-        if name.startswith("_scaled_dot_product"):
+        kind, results, after = operation_kind(func), _tensors(made), None
+        of_rows, rest, unknown = self._sorted(_tensors(args, *kwargs.values()))
+        if kind.name.startswith("_scaled_dot_product"):
             results = results[:2]  # the others are states of the random numbers of dropout
+        is_of_rows = bool(of_rows) and kind.name not in _OF_NOTHING
+        for one in unknown:
+            _note(self._found, one)
+        if (kind.is_seeded and _is_random(kind, args, kwargs)) or unknown:
+            self.is_kept = False  # every call may be another function
+        elif _top_saved_tensors_default_hooks(True) is not None:
+            self.is_kept = False  # the backward pass may read other values
+        elif self.is_kept and is_of_rows:
+            after = self._follow(Call(kind, args, kwargs, of_rows, rest, results))
+            self.is_kept = after is not None
+        elif self.is_kept and kind.written:
+            written = _written(kind, args, kwargs)
+            held = (self._given, self._of_rows)
+            self.is_kept = not any(_is_noted(of, one) for of in held for one in written)
+        for one in results:
+            if is_of_rows:
+                _note(self._of_rows, one)
+            elif not unknown and not _is_noted(self._given, one) and kind.name not in _UNFILLED:
+                _note(self._made, one)
+        return after
+
+    def _sorted(self, given: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Tensors that have rows, all others, and of these the ones of which nothing is known."""
         of_rows, rest, unknown = [], [], []
         for one in given:
             memory = _memory(one)
@@ -172,42 +190,30 @@ class Reading(EveryOperation):
                 continue
             rest.append(one)
             if memory not in self._made and memory not in self._given and one.ndim and one.numel():
-                unknown.append(one)  # nothing is known of what it holds
-        is_of_rows = bool(of_rows) and name not in _OF_NOTHING
-        for one in unknown:
-            _note(self._found, one)
-        if (kind.is_seeded and _is_random(kind, args, kwargs)) or unknown:
-            self.is_kept = False  # every call may be another function
-        elif _top_saved_tensors_default_hooks(True) is not None:
-            self.is_kept = False  # the backward pass may read other values
-        elif self.is_kept and is_of_rows:
-            layout = self._follow(Call(kind, args, kwargs, of_rows, rest, results))
-        elif self.is_kept and kind.written:
-            written = _written(kind, args, kwargs)
-            held = (self._given, self._of_rows)
-            self.is_kept = not any(_is_noted(of, one) for of in held for one in written)
-        for one in results:
-            if is_of_rows:
-                _note(self._of_rows, one)
-            elif not unknown and not _is_noted(self._given, one) and name not in _UNFILLED:
-                _note(self._made, one)
-        return layout
+                unknown.append(one)
+        return of_rows, rest, unknown
 
     def _follow(self, call: Call) -> Layout | None:
         """Note where an operation leaves the rows."""
-        layouts = [layout for one in call.of_rows if (layout := self._stand.get(_view(one)))]
-        written = _written(call.kind, call.args, call.kwargs) if call.kind.written else ()
-        is_known = bool(call.results) and len(layouts) == len(call.of_rows)
-        # What is written to may be a part of something else.
-        is_known = is_known and all(_is_noted(self._of_rows, one) for one in written)
-        after = layout_after(call, layouts, self.n) if is_known else None
-        if after is None:
-            self.is_kept = False
-            return None
-        self.layouts.append(after)
-        for one in call.results:
-            self._stand[_view(one)] = after
+        layouts = []
+        for one in call.of_rows:
+            layout = self._stand.get(_view(one))
+            if layout is None:
+                return None
+            layouts.append(layout)
+        if call.kind.written and not all(
+            _is_noted(self._of_rows, one) for one in _written(call.kind, call.args, call.kwargs)
+        ):
+            return None  # it may be a part of something else
+        after = layout_after(call, layouts, self.n) if call.results else None
+        if after is not None:
+            self.layouts.append(after)
+            for one in call.results:
+                self._stand[_view(one)] = after
         return after
+
+
+_LISTS = (list, tuple)
 
 
 def _tensors(*trees: PyTree) -> list[Tensor]:
@@ -216,8 +222,12 @@ def _tensors(*trees: PyTree) -> list[Tensor]:
     for tree in trees:
         if isinstance(tree, Tensor):
             found.append(tree)
-        elif isinstance(tree, list | tuple) and tree and not isinstance(tree[0], int):
-            found += _tensors(*tree)
+        elif isinstance(tree, _LISTS):
+            for one in tree:
+                if isinstance(one, Tensor):
+                    found.append(one)
+                elif isinstance(one, _LISTS):
+                    found += _tensors(one)
     return found
 
 
@@ -241,7 +251,7 @@ def _memory(one: Tensor) -> int | None:
         return None
 
 
-_View = tuple[int | None, int, tuple[int, ...], tuple[int, ...]]
+_View = tuple[int | None, int | torch.SymInt, tuple[int, ...], tuple[int, ...]]
 """Some memory, and how it is described."""
 
 
@@ -249,7 +259,7 @@ def _view(one: Tensor) -> _View:
     memory = _memory(one)
     if memory is None:
         return None, id(one), (), ()
-    return memory, int(one.storage_offset()), tuple(one.shape), one.stride()
+    return memory, one.storage_offset(), one.shape, one.stride()
 
 
 def _changes_nothing(args: PyTree) -> bool:

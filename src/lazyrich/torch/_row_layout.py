@@ -5,7 +5,7 @@ them there. An operation that is not known to take one row at a time is taken to
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -76,7 +76,8 @@ class Kind:
         defaults: values of arguments that are not given.
         is_pointwise: whether it is entry by entry.
         is_seeded: whether it draws random numbers.
-        is_redescribing: whether it changes how its argument is laid out.
+        rule: from a call, where its rows stand and their number to where they stand in its
+            results; None if it is not known.
     """
 
     func: OpOverload
@@ -86,7 +87,7 @@ class Kind:
     defaults: dict[str, PyTree]
     is_pointwise: bool
     is_seeded: bool
-    is_redescribing: bool
+    rule: "Callable[[Call, Layout, int], Layout | None] | None"
 
     def named(self, args: PyTree, kwargs: PyTree) -> dict[str, PyTree]:
         """Arguments by name."""
@@ -101,6 +102,10 @@ def operation_kind(func: OpOverload) -> Kind:
     found = _KINDS.get(id(func))
     if found is None:
         schema = func._schema
+        name = schema.name.removeprefix("aten::").rstrip("_")
+        is_pointwise = torch.Tag.pointwise in func.tags
+        # What changes in place how its argument is described has moved rows before they are seen.
+        is_known = torch.Tag.inplace_view not in func.tags
         written = [
             one.name
             for one in schema.arguments
@@ -108,13 +113,13 @@ def operation_kind(func: OpOverload) -> Kind:
         ]
         found = _KINDS[id(func)] = Kind(
             func,
-            schema.name.removeprefix("aten::").rstrip("_"),
+            name,
             tuple(one.name for one in schema.arguments),
             tuple(written) if schema.is_mutable else (),
             {one.name: one.default_value for one in schema.arguments if one.has_default_value()},
-            torch.Tag.pointwise in func.tags,
+            is_pointwise,
             torch.Tag.nondeterministic_seeded in func.tags,
-            torch.Tag.inplace_view in func.tags,
+            _rule(name, is_pointwise=is_pointwise) if is_known else None,
         )
     return found
 
@@ -147,60 +152,84 @@ def layout_after(call: Call, layouts: Sequence[Layout], n: int) -> Layout | None
         layouts: where they stand in each of its tensors that have rows.
         n: number of rows.
     """
-    layout = layouts[0]
-    if call.kind.is_redescribing or any(one != layout for one in layouts):
+    layout, rule = layouts[0], call.kind.rule
+    if rule is None:
         return None
-    after = _moved(call, layout, n)
+    for one in layouts:
+        if one != layout:
+            return None
+    after = rule(call, layout, n)
     if after is None:
         return None
     axis, unit = after.axis, after.before * n
-    are_along = all(
-        one.ndim > axis and one.shape[axis] % unit == 0 for one in call.results if one.numel()
-    )
-    return after if are_along else None
-
-
-def _moved(call: Call, layout: Layout, n: int) -> Layout | None:
-    kind, args, _, of_rows, rest, results = call
-    name, axis, rows, made = kind.name, layout.axis, of_rows[0], results[0]
-    if name in _BY_SHAPE:
-        return _reshaped(layout, rows.shape, made.shape, n)
-    if name in _OF_ONE:
-        is_alone = len(of_rows) == 1 and args[_OF_ONE[name]] is rows
-        return layout if is_alone and axis == 0 and _is_by_row(name, args) else None
-    if name in _OF_ONE_ALONG_ANY:
-        is_alone = len(of_rows) == 1 and args[_OF_ONE_ALONG_ANY[name]] is rows
-        is_kept = name == "embedding" or axis < rows.ndim - len(args[1])
-        return layout if is_alone and is_kept else None
-    length = rows.shape[axis]
-    are_alike = all(one.ndim == rows.ndim and one.shape[axis] == length for one in of_rows)
-    if not are_alike or not all(is_shared(one, rows.ndim, axis) for one in rest):
-        return None
-    if name in _WITHOUT_BROADCASTING and any(one.shape[axis] != length for one in rest):
-        return None
-    after = _moved_alike(call, layout)
-    if after is None or any(one.shape[after.axis] != length for one in results if one.numel()):
-        return None
+    for one in call.results:
+        if one.numel() and (one.ndim <= axis or one.shape[axis] % unit):
+            return None
     return after
 
 
-def _moved_alike(call: Call, layout: Layout) -> Layout | None:
-    """Where rows stand in the results of an operation whose tensors have them along one axis."""
-    kind, args, _, of_rows, _, results = call
-    name, ndim, made = kind.name, of_rows[0].ndim, results[0]
-    if kind.is_pointwise or name in _AS_THEY_ARE:
-        return layout if made.ndim == ndim else None
+def _rule(name: str, *, is_pointwise: bool) -> Callable[[Call, Layout, int], Layout | None] | None:
+    """The rule of an operation."""
+    if is_pointwise or name in _AS_THEY_ARE:
+        return _entry_by_entry
+    if name in _BY_SHAPE:
+        return _reshaped
+    if name in _OF_ONE:
+        return _of_one
+    if name in _OF_ONE_ALONG_ANY:
+        return _of_one_along_any
     if name in _BY_IMAGE:
-        return layout if made.ndim > 2 and layout.axis == 0 else None
+        return _by_image
     if name in ("permute", "transpose", "t"):
-        return layout._replace(axis=_order(name, args, ndim).index(layout.axis))
-    return _along(call, layout) if name in _ALONG else None
+        return _permuted
+    return _along if name in _ALONG else None
 
 
-def _reshaped(layout: Layout, before: Sequence[int], after: Sequence[int], n: int) -> Layout | None:
+def _of_one(call: Call, layout: Layout, n: int) -> Layout | None:
+    name, args = call.kind.name, call.args
+    is_alone = len(call.of_rows) == 1 and args[_OF_ONE[name]] is call.of_rows[0]
+    return layout if is_alone and layout.axis == 0 and _is_by_row(name, args) else None
+
+
+def _of_one_along_any(call: Call, layout: Layout, n: int) -> Layout | None:
+    name, args, rows = call.kind.name, call.args, call.of_rows[0]
+    is_alone = len(call.of_rows) == 1 and args[_OF_ONE_ALONG_ANY[name]] is rows
+    is_kept = name == "embedding" or layout.axis < rows.ndim - len(args[1])
+    return layout if is_alone and is_kept else None
+
+
+def _are_alike(call: Call, layout: Layout, after: Layout) -> bool:
+    """Whether rows are along one axis in all tensors, and no other has entries for each of them."""
+    ndim, axis = call.of_rows[0].ndim, layout.axis
+    length = call.of_rows[0].shape[axis]
+    for one in call.of_rows:
+        if one.ndim != ndim or one.shape[axis] != length:
+            return False
+    for one in call.rest:
+        if not is_shared(one, ndim, axis):
+            return False
+    return all(one.shape[after.axis] == length for one in call.results if one.numel())
+
+
+def _entry_by_entry(call: Call, layout: Layout, n: int) -> Layout | None:
+    is_kept = call.results[0].ndim == call.of_rows[0].ndim
+    return layout if is_kept and _are_alike(call, layout, layout) else None
+
+
+def _by_image(call: Call, layout: Layout, n: int) -> Layout | None:
+    is_kept = call.results[0].ndim > 2 and layout.axis == 0
+    return layout if is_kept and _are_alike(call, layout, layout) else None
+
+
+def _permuted(call: Call, layout: Layout, n: int) -> Layout | None:
+    order = _order(call.kind.name, call.args, call.of_rows[0].ndim)
+    return layout._replace(axis=order.index(layout.axis))
+
+
+def _reshaped(call: Call, layout: Layout, n: int) -> Layout | None:
     """Where rows stand after a change of shape; None if they are torn apart."""
-    outer = math.prod(before[: layout.axis]) * layout.before
-    size = 1
+    before, after = call.of_rows[0].shape, call.results[0].shape
+    outer, size = math.prod(before[: layout.axis]) * layout.before, 1
     for axis, length in enumerate(after):
         merged, rest = divmod(outer, size)
         if not rest and length and length % (merged * n) == 0:
@@ -221,10 +250,21 @@ def _order(name: str, args: PyTree, ndim: int) -> list[int]:
     return order
 
 
-def _along(call: Call, layout: Layout) -> Layout | None:
+def _along(call: Call, layout: Layout, n: int) -> Layout | None:
     """The layout after an operation along other axes than that of the rows."""
-    kind, args, kwargs, of_rows, _, results = call
-    named, rows, made = kind.named(args, kwargs), of_rows[0], results[0]
+    after = _along_others(call, layout)
+    if after is None or not _are_alike(call, layout, after):
+        return None
+    if call.kind.name in _WITHOUT_BROADCASTING:
+        length = call.of_rows[0].shape[layout.axis]
+        if any(one.shape[layout.axis] != length for one in call.rest):
+            return None
+    return after
+
+
+def _along_others(call: Call, layout: Layout) -> Layout | None:
+    kind, rows, made = call.kind, call.of_rows[0], call.results[0]
+    named = kind.named(call.args, call.kwargs)
     dim = named.get("dim", named.get("dims"))
     if kind.name in ("stack", "unsqueeze"):
         return layout._replace(axis=layout.axis + (dim % made.ndim <= layout.axis))
@@ -242,8 +282,7 @@ def _along(call: Call, layout: Layout) -> Layout | None:
 
 def is_shared(one: Tensor, ndim: int, axis: int) -> bool:
     """Whether a value has the same entries for every row, beside rows along an axis of so many."""
-    axis -= ndim
-    return one.ndim < -axis or one.shape[axis] == 1 or one.stride(axis) == 0
+    return one.ndim < ndim - axis or one.shape[axis - ndim] == 1 or one.stride(axis - ndim) == 0
 
 
 def _is_by_row(name: str, args: PyTree) -> bool:
