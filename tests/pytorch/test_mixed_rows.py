@@ -16,8 +16,6 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 import lazyrich.torch as lzt  # noqa: E402
-from lazyrich.torch._graph import Graph  # noqa: E402
-from lazyrich.torch._plan import Operations  # noqa: E402
 from lazyrich.torch._row_axis import watched  # noqa: E402
 
 N = 20
@@ -633,23 +631,6 @@ def test_outputs_that_depend_on_the_number_of_rows(n):
     hidden.gate = nn.Parameter(torch.zeros(8, dtype=torch.float64))
     with pytest.raises(lzt.InputError, match="gradient for one row depends on the other rows"):
         lzt.ntk(hidden, X[:n])
-
-
-def test_operations_are_compared_up_to_the_number_of_rows():
-    # The sizes of everything but the rows have to agree, and the order of operations.
-    layer = torch.nn.Linear(4, 4)
-
-    def operations(n, then, width=4):
-        h = layer(torch.ones(n, 4))[:, :width]
-        return Operations.of(Graph(then(h)), n)
-
-    few = operations(2, torch.tanh)
-    assert few.is_same(operations(7, torch.tanh))
-    assert not few.is_same(operations(7, torch.sigmoid))
-    assert not few.is_same(operations(7, torch.tanh, 3))
-    assert not few.is_same(operations(7, lambda h: torch.tanh(torch.tanh(h))))
-    assert operations(2, lambda h: h.T.tanh()).is_same(operations(7, lambda h: h.T.tanh()))
-    assert not operations(2, lambda h: h @ h.T).is_same(operations(7, lambda h: h @ h.T))
 
 
 @pytest.mark.parametrize("name", ["longest", "any", "largest"])

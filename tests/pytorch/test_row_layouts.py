@@ -115,9 +115,9 @@ def test_entries_are_those_of_the_row_that_they_are_said_to_be_of():
     kept = elsewhere = 0
     for seed in range(N_PROGRAMS):
         made, reading, n = run(seed)
-        if not reading.is_kept or not reading.layouts:
+        where = reading.layout_of(made) if reading.is_kept else None
+        if where is None:
             continue
-        where = reading.layouts[-1]
         kept += 1
         elsewhere += where != (0, 1)
         before = math.prod(made.shape[: where.axis]) * where.before
@@ -219,3 +219,149 @@ def test_rows_that_attend_to_each_other_are_still_refused():
     model = Mixed(need_weights=False).double().eval()
     with pytest.raises(lzt.InputError, match="depends on the other rows"):
         lzt.ntk(model, torch.randn(6, 1, 8, dtype=torch.float64))
+
+
+class Chosen(nn.Module):
+    """Positions first inside, and for each row the position that it names; others get nothing."""
+
+    def __init__(self, added=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.read = nn.Linear(3, 5), nn.Linear(5, 2)
+        self.bias, self.scale = nn.Parameter(torch.randn(1, 5)), nn.Parameter(torch.randn(1))
+        self.added = added or (lambda m, h: h)
+
+    def forward(self, x, last):
+        h = self.layer(x.transpose(0, 1))
+        h = torch.tanh(self.added(self, h))
+        return self.read(h.gather(0, last[None, :, None].expand(1, -1, 5))[0])
+
+
+ADDED = {
+    "nothing": lambda m, h: h,
+    "repeated for each position and row": lambda m, h: (
+        h + m.bias.expand(h.shape[0] * h.shape[1], 5).view(*h.shape)
+    ),
+    "repeated and turned": lambda m, h: (
+        h + m.bias.expand(h.shape[1], 5).flip(0)[None].expand(*h.shape)
+    ),
+    "repeated for each row": lambda m, h: h + m.bias[None].expand(1, h.shape[1], 5),
+    "scaled": lambda m, h: (h.permute(1, 2, 0) * m.scale).permute(2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("added", ADDED)
+def test_few_rows_whose_gradients_do_not_show_where_they_stand(added):
+    model = Chosen(ADDED[added]).double()
+    x = torch.randn(9, 4, 3, dtype=torch.float64), torch.tensor([0, 3, 1, 2, 3, 1, 2, 3, 0])
+    wanted = torch_zoo.kernel(model, x).detach()
+    two = tuple(one[:2] for one in x)
+    rest = tuple(one[2:] for one in x)
+    for found, part in (
+        (lzt.ntk(model, x), wanted),
+        (lzt.ntk(model, x, memory=40_000), wanted),
+        (lzt.ntk(model, two, rest), wanted[:2, 2:]),
+        (lzt.ntk(model, rest, two), wanted[2:, :2]),
+        (lzt.ntk(model, rest, memory=40_000), wanted[2:, 2:]),
+    ):
+        torch.testing.assert_close(found, part, rtol=1e-10, atol=1e-12)
+
+
+class Weighted(nn.Module):
+    """Outputs times a weight of each row, which is zero for the rows that are run first."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, weight):
+        return self.inner(x) * weight[:, None]
+
+
+class Mixer(nn.Module):
+    """Layers along positions, with rows merged with channels."""
+
+    def __init__(self, turn):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.norm, self.read = nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 2)
+        self.gain, self.turn = nn.Parameter(torch.ones(1)), turn
+
+    def forward(self, x):
+        h = self.turn(self.norm(self.first(x.transpose(1, 2))) * self.gain)
+        return self.read(torch.tanh(h).mean(1))
+
+
+INNER = MODELS | {
+    "mixer": lambda: Mixer(lambda h: h),
+    "channels first": lambda: Mixer(lambda h: h.transpose(0, 1).tanh().transpose(0, 1)),
+    "merged": lambda: Mixer(lambda h: h.permute(1, 0, 2).reshape(-1, 6).tanh().view(8, -1, 6).mT.mT
+                            .permute(1, 0, 2)),
+    "expanded token": lambda: Mixer(
+        lambda h: torch.cat([h, torch.ones(1, 1, 6, dtype=h.dtype).expand(len(h), 1, 6)], 1)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_rows_without_a_gradient_that_are_run_first(name):
+    torch.manual_seed(0)
+    model = Weighted(INNER[name]()).double().eval()
+    for p in model.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    n = 9
+    weight = torch.ones(n, dtype=torch.float64)
+    weight[[0, 1, (n - 1) // 2 | 1]] = 0
+    x = torch.randn(n, 4, 8, dtype=torch.float64), weight
+    wanted = torch_zoo.kernel(model, x).detach()
+    two, rest = (tuple(one[part] for one in x) for part in (slice(2), slice(2, None)))
+    for found, part in (
+        (lzt.ntk(model, x), wanted),
+        (lzt.ntk(model, x, memory=200_000), wanted),
+        (lzt.ntk(model, two, rest), wanted[:2, 2:]),
+        (lzt.ntk(model, rest, two), wanted[2:, :2]),
+    ):
+        torch.testing.assert_close(found, part, rtol=1e-10, atol=1e-12)
+
+
+class Cut(nn.Module):
+    """Hidden units that get no gradient beside more rows than the first ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.read = nn.Linear(8, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        h = torch.tanh(self.layer(x.mean(1)))
+        return self.read(h if len(h) < 3 else h.detach())
+
+
+@pytest.mark.parametrize("measure", [lzt.ntk, lzt.sketch, lzt.explain_ntk])
+def test_a_gradient_that_a_number_of_rows_takes_away(measure):
+    torch.manual_seed(0)
+    weight = torch.ones(9, dtype=torch.float64)
+    for zero in ([], [0, 1, 5]):
+        weight[zero] = 0
+        x = torch.randn(9, 4, 8, dtype=torch.float64), weight.clone()
+        with pytest.raises(lzt.InputError, match="how many rows there are"):
+            measure(Weighted(Cut()).double(), x)
+
+
+@pytest.mark.parametrize(("here", "there"), [(8, 13), (3, 12), (0, 15)])
+@pytest.mark.parametrize("measure", [lzt.ntk, lzt.sketch])
+def test_two_rows_that_are_mixed_in_gradients_alone(measure, here, there):
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.read = nn.Linear(8, 5), nn.Linear(5, 2)
+
+        def forward(self, x, a, b):
+            h = torch.tanh(self.layer(x))
+            nothing = (b[:, None] * (h - h.detach())).sum(0)
+            return self.read(h + a[:, None] * nothing)
+
+    torch.manual_seed(0)
+    a, b = torch.zeros(16, dtype=torch.float64), torch.zeros(16, dtype=torch.float64)
+    a[here] = b[there] = 1
+    with pytest.raises(lzt.InputError, match="rows"):
+        measure(Hidden().double(), (torch.randn(16, 8, dtype=torch.float64), a, b))

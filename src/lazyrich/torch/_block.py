@@ -282,8 +282,7 @@ def bytes_per_row(
         Bytes of a row's graph and activations; bytes of the cotangents and gradients of one
         output.
     """
-    routes, n = planned.routes, planned.operations.n
-    saved = sum(torch.Size(shape).numel() for _, shape in planned.operations.found)
+    routes, n = planned.routes, planned.n
     sites = [m.site for route in routes.values() for m in route.meetings]
     # Patches of images are many times as large as these.
     products = [one for one in sites if isinstance(one, Product)]
@@ -297,7 +296,7 @@ def bytes_per_row(
         for name, route in routes.items()
         if route.is_used and not (route.meetings and _is_all_products(route))
     )
-    of_row = 3 * saved + activations + passing
+    of_row = 3 * planned.n_saved + activations + passing
     return dtype.itemsize * of_row / n, dtype.itemsize * (cotangents / n + whole)
 
 

@@ -43,16 +43,21 @@ def is_confirmed(block: Block, probe: Probe | None, index: Sequence[int]) -> boo
     others = [pair for pair in pairs if not _is_same(*pair)]
     if not others:
         return True
+    if any(total is None for total, _ in others):
+        return False
     # What is smaller than that has no part in a kernel of so many digits.
     least = norm_of_all(probe.exact.values()) * torch.finfo(block.dtype).eps ** 0.5
     return all(norm_of_all(pair) <= least for pair in others)
 
 
 def _is_same(total: Tensor | None, exact: Tensor | None) -> bool:
-    """Whether a gradient is the exact one; what is None is zero."""
-    if total is None or exact is None:
-        return not any(g is not None and bool(g.any()) for g in (total, exact))
-    return is_close(total, exact)
+    """Whether a gradient is the exact one, or there is none of these rows.
+
+    That there is one of a few rows, be it zero, and none of all of them depends on their number.
+    """
+    if exact is None:
+        return total is None or not bool(total.any())
+    return total is not None and is_close(total, exact)
 
 
 def _total(part: Part, cotangent: Tensor, index: Sequence[int], parameter: nn.Parameter) -> Tensor:

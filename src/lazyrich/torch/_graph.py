@@ -89,6 +89,10 @@ class Graph:
         """Every node, that of the outputs first."""
         return [self._root, *self._readers]
 
+    def operations(self) -> list[Node]:
+        """Every node beside those that stand for parameters."""
+        return [one for one in self.nodes() if type(one).__name__ != "AccumulateGrad"]
+
     def readers_of_parameter(self, parameter: nn.Parameter) -> list[Reader]:
         """The operations that read a parameter; none if no output depends on it."""
         leaf = self._leaves.get(id(parameter))

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._graph import has_code_of_a_user
 from ._layout import LayoutMattersError
 from ._magnitude import is_finite
 from ._rounding import rounding, rounding_of
@@ -147,9 +146,8 @@ def refuse_mixed_backward(
     """Refuse gradients of rows that are others beside all rows of a batch than without them.
 
     Where every operation keeps rows apart, two rows are run by themselves, since a gradient may
-    also depend on how many there are. Elsewhere all are, in the lines of a square, where each row
-    has another place; and where the backward pass runs code of somebody else, in its columns too:
-    any two rows are apart in one of these parts.
+    also depend on how many there are. Elsewhere all are, in the lines and in the columns of a
+    square, where each row has another place: any two rows are apart in one of these parts.
 
     Args:
         model: a module without wrappers.
@@ -165,7 +163,7 @@ def refuse_mixed_backward(
     if not whole.requires_grad or n <= (N_ROWS if are_apart else _FEWEST):
         return
     if not are_apart:
-        for parts in _partitions(n)[: 2 if has_code_of_a_user(whole) else 1]:
+        for parts in _partitions(n):
             _refuse_gradients(model, x, whole, output, parts)
         return
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -237,7 +237,9 @@ def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:
     model, output, parameters, traced, _ = asked
     counts, start = of.counts(), _start(asked, of)
     size, step, c = start.sizes
-    is_quick &= start.planned.are_apart and counts[0] > N_ROWS and (size, step) == (max(counts), c)
+    is_quick &= (
+        start.planned.seen.are_apart and counts[0] > N_ROWS and (size, step) == (max(counts), c)
+    )
     planned = start.planned if is_quick else start.planned.checked(parameters)
     checked: list[Tensor] = []
 
@@ -290,7 +292,7 @@ def _seen(asked: _Asked, of: _Rows, which: int, start: _Start) -> Observed:
     refuse_reading(seen.reading, *of.former)
     of.former.append(seen.reading)
     # What is done only where gradients are recorded was seen in the first rows.
-    return seen._replace(are_apart=seen.are_apart and start.planned.are_apart)
+    return seen._replace(are_apart=seen.are_apart and start.planned.seen.are_apart)
 
 
 def _refuse_mixed(

@@ -3,18 +3,19 @@
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from lazyrich._base import InputError
 
-from ._graph import Graph, Node, Reader, Value, edge, node_name, value_shape
+from ._graph import Graph, Node, Reader, Value, edge, value_shape
 from ._random_cotangents import Probe, is_close
+from ._row_axis import Reading
 from ._row_layout import Layout
 from ._rows import Observed
 from ._sites import Product, Site, Sum, site
@@ -22,8 +23,13 @@ from ._sites import Product, Site, Sum, site
 # A value computed from parameters alone (a normalised weight, an embedding of positions)
 # is followed through this many operations before its parameters take their Jacobian.
 _MOST_STEPS = 1000
+# Operations in which a value has the rows of another one along the same axis.
+_ALIGNED = ("Add", "Cat", "Div", "Mul", "Sub")
 # Views under which a matrix stays a matrix, its axes exchanged.
 _TRANSPOSES = ("T", "Transpose", "Permute")
+
+RowsFirst: TypeAlias = Callable[[Site], bool | None]
+"""Whether rows come before what is merged with them at a site, or after; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,12 @@ class Route:
 
 
 @torch.no_grad()  # of sites, products and sums; the graph itself stands already
-def plan(graph: Graph, parameters: Mapping[str, nn.Parameter], probe: Probe) -> dict[str, Route]:
+def plan(
+    graph: Graph,
+    parameters: Mapping[str, nn.Parameter],
+    probe: Probe,
+    layout: RowsFirst | None = None,
+) -> dict[str, Route]:
     """The route of every parameter.
 
     Every reader of a parameter has to be understood, its rows have to be found, and the
@@ -74,6 +85,7 @@ def plan(graph: Graph, parameters: Mapping[str, nn.Parameter], probe: Probe) -> 
         graph: of outputs; those of a few rows are enough.
         parameters: by name.
         probe: of the same outputs.
+        layout: where rows stand at a site; None looks for it in gradients of the probe.
 
     Returns:
         A route for each name.
@@ -81,7 +93,8 @@ def plan(graph: Graph, parameters: Mapping[str, nn.Parameter], probe: Probe) -> 
     first = [r.node for p in parameters.values() for r in graph.readers_of_parameter(p)]
     second = [r.node for node in first for each in graph.readers(node).values() for r in each]
     probe.compute(dict.fromkeys(first + second), parameters)
-    routes = {name: follow(graph, p, probe.rows_first) for name, p in parameters.items()}
+    layout = layout or probe.rows_first
+    routes = {name: follow(graph, p, layout) for name, p in parameters.items()}
     return {
         name: _added_up(route, probe, parameters[name], probe.exact[name])
         for name, route in routes.items()
@@ -111,87 +124,49 @@ def require_graph(outputs: Tensor) -> Graph:
     return Graph(outputs)
 
 
-@dataclass(frozen=True)
-class Operations:
-    """The operations of a graph.
-
-    Attributes:
-        n: number of rows.
-        nodes: those of operations, in a fixed order.
-        found: name and shape of the value of each.
-    """
-
-    n: int
-    nodes: tuple[Node, ...]
-    found: tuple[tuple[str, tuple[int, ...]], ...]
-
-    @classmethod
-    def of(cls, graph: Graph, n: int) -> "Operations":
-        """Those of a graph of n rows."""
-        made = [(node, node_name(node)) for node in graph.nodes()]
-        made = [(node, name) for node, name in made if name != "AccumulateGrad"]
-        found = tuple((name, value_shape(node)) for node, name in made)
-        return cls(n, tuple(node for node, _ in made), found)
-
-    def is_same(self, other: "Operations") -> bool:
-        """Whether the other ones differ in nothing but the number of rows."""
-        return len(self.found) == len(other.found) and all(
-            name == name2 and self._is_scaled(shape, shape2, other.n)
-            for (name, shape), (name2, shape2) in zip(self.found, other.found, strict=True)
-        )
-
-    def longer(self, fewer: "Operations") -> set[Node]:
-        """Those whose values are longer than with fewer rows."""
-        pairs = zip(self.nodes, self.found, fewer.found, strict=True)
-        return {node for node, (_, shape), (_, shorter) in pairs if shape[:1] != shorter[:1]}
-
-    def _is_scaled(self, shape: tuple[int, ...], other: tuple[int, ...], n: int) -> bool:
-        """Whether a shape is, with another number of rows, the other but for one axis at most."""
-        pairs = [(a, b) for a, b in zip(shape, other, strict=False) if a != b]
-        is_one = len(pairs) < 2 and len(shape) == len(other)
-        return is_one and all(a * n == b * self.n for a, b in pairs)
-
-
 class Planned(NamedTuple):
     """A plan that was made on a few rows.
 
     Attributes:
         routes: by parameter.
-        operations: those of the few rows.
-        layouts: where each operation leaves the rows; None if they are not seen to be apart.
+        seen: the few rows' outputs (n, c) with their graph.
+        n_saved: entries of all values of the graph.
         probe: gradients of the few rows; None once the plan is checked.
     """
 
     routes: dict[str, Route]
-    operations: Operations
-    layouts: tuple[Layout, ...] | None
+    seen: Observed
+    n_saved: int
     probe: Probe | None
 
     @property
-    def are_apart(self) -> bool:
-        """Whether every operation was seen to keep the rows apart."""
-        return self.layouts is not None
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.seen.values)
 
     @classmethod
     @torch.no_grad()
     def of(cls, seen: Observed, parameters: Mapping[str, nn.Parameter]) -> "Planned":
         """The plan of a few rows, from their outputs (n, c) with the graph.
 
-        Where rows stand is supposed, and gradients that follow are still to be compared with exact
-        ones: by `checked`, or those of all rows by `is_confirmed`.
+        Gradients that follow are still to be compared with exact ones: by `checked`, or those of
+        all rows by `is_confirmed`.
         """
-        outputs, n = seen.values, len(seen.values)
-        graph, probe = require_graph(outputs), Probe(outputs)
+        graph, probe, n = require_graph(seen.values), Probe(seen.values), len(seen.values)
         probe.compute([], parameters)
-        routes = {name: follow(graph, p, _seen_to_stand(seen)) for name, p in parameters.items()}
-        return cls(routes, Operations.of(graph, n), seen.layouts, probe)
+        # Where it was not seen, it is supposed.
+        layout = _layout_of(seen, graph) or (lambda one: value_shape(one.node)[0] % n == 0 or None)
+        routes = {name: follow(graph, p, layout) for name, p in parameters.items()}
+        n_saved = sum(torch.Size(value_shape(node)).numel() for node in graph.operations())
+        return cls(routes, seen, n_saved, probe)
 
     @torch.no_grad()
     def checked(self, parameters: Mapping[str, nn.Parameter]) -> "Planned":
         """The plan in which gradients of the few rows are exact, as in `plan`."""
-        probe = self.probe
+        probe, graph = self.probe, Graph(self.seen.values)
         assert probe is not None  # the plan has not been checked
-        return self._replace(routes=plan(Graph(probe.outputs), parameters, probe), probe=None)
+        routes = plan(graph, parameters, probe, _layout_of(self.seen, graph))
+        return self._replace(routes=routes, probe=None)
 
 
 @torch.no_grad()
@@ -208,58 +183,72 @@ def replan(
     Returns:
         The same routes through the new graph; where the graph is another one, a new plan.
     """
-    outputs, n, n_few = seen.values, len(seen.values), planned.operations.n
-    graph = Graph(outputs)
-    operations = Operations.of(graph, n)
-    is_same = seen.layouts is not None and seen.layouts == planned.layouts
-    is_same = is_same and planned.operations.is_same(operations)
-    if planned.probe is None and n_few == 1 < n:
-        return plan(graph, parameters, Probe(outputs))  # the one does not show where rows stand
-    if planned.probe is None:
-        again = _followed_again(graph, parameters, planned.routes)
-        if again is not None and (is_same or _stands_as_before(again, Probe(outputs))):
-            return again
-    elif seen.are_apart:
-        longer = operations.longer(planned.operations) if is_same else set()
-        layout = _seen_to_stand(seen, longer)
+    graph, n = Graph(seen.values), len(seen.values)
+    layout = _layout_of(seen, graph)
+    if layout is not None and planned.probe is not None:
         return {name: follow(graph, p, layout) for name, p in parameters.items()}
-    return plan(graph, parameters, Probe(outputs))
+    again = None
+    if planned.probe is None and not planned.n == 1 < n:  # one row does not show where rows stand
+        again = _followed_again(graph, parameters, planned.routes, layout)
+    if again is not None and (layout or _stands_as_before(again, Probe(seen.values))):
+        return again
+    return plan(graph, parameters, Probe(seen.values), layout)
 
 
-def _seen_to_stand(seen: Observed, longer: Collection[Node] = ()) -> Callable[[Site], bool | None]:
-    """Whether rows come first at a site, from what was seen of its operation; None if unknown.
-
-    Args:
-        seen: the call.
-        longer: nodes whose values are longer than with fewer rows, also of what does not depend
-            on the rows, such as a table that is expanded to their number.
-    """
+def _layout_of(seen: Observed, graph: Graph) -> RowsFirst | None:
+    """Where rows stand at a site, from what was seen of its operation; None if nothing was."""
     reading, n = seen.reading, len(seen.values)
+    if reading is None or not seen.are_apart:
+        return None
 
     def rows_first(one: Site) -> bool | None:
-        layout = None if reading is None else reading.layout_at(one.node)
-        if one.n_leading % n:
+        layout = reading.layout_at(one.node) or _layout_where_read(one.node, graph, reading)
+        if layout is None or one.n_leading % n:
             return None
-        if layout is None:
-            return one.node in longer or None
         before = math.prod(value_shape(one.node)[: layout.axis]) * layout.before
         return True if before == 1 else False if one.n_leading == before * n else None
 
     return rows_first
 
 
+def _layout_where_read(node: Node, graph: Graph, reading: Reading) -> Layout | None:
+    """Where a value has entries for each row that does not depend on them, such as a token.
+
+    It is expanded to their number, and meets them entry by entry, or is put beside them.
+    """
+    shape, found = value_shape(node), set[Layout | None]()
+    for reader in (one for readers in graph.readers(node).values() for one in readers):
+        layout, full = reading.layout_at(reader.node), value_shape(reader.node)
+        is_aligned = layout is not None and reader.name in _ALIGNED and len(full) == len(shape)
+        is_aligned = is_aligned and shape[layout.axis] == full[layout.axis]
+        found.add(layout if is_aligned else None)
+    return found.pop() if len(found) == 1 else None
+
+
 def _followed_again(
-    graph: Graph, parameters: Mapping[str, nn.Parameter], routes: Mapping[str, Route]
+    graph: Graph,
+    parameters: Mapping[str, nn.Parameter],
+    routes: Mapping[str, Route],
+    layout: RowsFirst | None,
 ) -> dict[str, Route] | None:
-    """Routes through another graph by the same decisions; None if they do not lead through it."""
+    """Routes through another graph; None if these do not lead through it.
+
+    Args:
+        graph: the other one.
+        parameters: by name.
+        routes: of a few rows.
+        layout: where rows stand; None stands for the same decisions.
+    """
     again = dict(routes)
     for name, route in routes.items():
         decisions = iter(route.decisions)
         if not route.is_used and graph.readers_of_parameter(parameters[name]):
             return None  # used by these rows alone
         if route.meetings:
-            again[name] = follow(graph, parameters[name], lambda _: next(decisions, None))  # noqa: B023
-            if again[name].decisions != route.decisions or not again[name].meetings:
+            decide = layout or (lambda _: next(decisions, None))  # noqa: B023
+            again[name] = follow(graph, parameters[name], decide)
+            is_same = layout is not None or again[name].decisions == route.decisions
+            if not is_same or not again[name].meetings:
                 return None
     return again
 
@@ -271,7 +260,7 @@ def _stands_as_before(routes: Mapping[str, Route], probe: Probe) -> bool:
     return all(probe.rows_first(m.site) == m.rows_first for m in met)
 
 
-def follow(graph: Graph, parameter: nn.Parameter, layout: Callable[[Site], bool | None]) -> Route:
+def follow(graph: Graph, parameter: nn.Parameter, layout: RowsFirst) -> Route:
     """Follow a parameter through values computed from it alone to all its sites.
 
     Args:

@@ -87,12 +87,11 @@ class Reading(EveryOperation):
     Attributes:
         is_kept: whether none of them may mix rows.
         n: number of rows.
-        layouts: where each operation on rows has left them, while none mixed them.
     """
 
     def __init__(self, inputs: Sequence[Tensor], constants: Iterable[Tensor]) -> None:
         super().__init__()
-        self.is_kept, self.n, self.layouts = True, len(inputs[0]), list[Layout]()
+        self.is_kept, self.n = True, len(inputs[0])
         # Weak references, which keep the memory's name from being given again, not the memory.
         self._of_rows: dict[int, StorageWeakRef] = {}
         self._made: dict[int, StorageWeakRef] = {}
@@ -113,13 +112,16 @@ class Reading(EveryOperation):
         leaves = [leaf for leaf in pytree.tree_leaves(made) if isinstance(leaf, Tensor)]
         with torch._C.DisableTorchFunction():
             return self.is_kept and all(
-                leaf.shape[:1] == (self.n,) and self._stand.get(_view(leaf)) == FIRST
-                for leaf in leaves
+                leaf.shape[:1] == (self.n,) and self.layout_of(leaf) == FIRST for leaf in leaves
             )
 
     def layout_at(self, node: Node) -> Layout | None:
         """Where rows stand in the first value of a node; None where it has none."""
         return self._at.get(node._sequence_nr())
+
+    def layout_of(self, value: Tensor) -> Layout | None:
+        """Where rows stand in a value of the call; None where it has none."""
+        return self._stand.get(_view(value))
 
     def is_of_rows(self, one: Tensor) -> bool:
         """Whether a tensor's memory is that of the inputs, or of something made of them."""
@@ -147,7 +149,7 @@ class Reading(EveryOperation):
 
     def _described(self, func: OpOverload, args: PyTree) -> Tensor:
         """The result of an operation that leaves every entry where it is."""
-        layout = self._stand.get(_view(args[0]))
+        layout = self.layout_of(args[0])
         made = func(*args)
         if layout is not None:
             self._stand[_view(made)] = layout
@@ -197,7 +199,7 @@ class Reading(EveryOperation):
         """Note where an operation leaves the rows."""
         layouts = []
         for one in call.of_rows:
-            layout = self._stand.get(_view(one))
+            layout = self.layout_of(one)
             if layout is None:
                 return None
             layouts.append(layout)
@@ -207,7 +209,6 @@ class Reading(EveryOperation):
             return None  # it may be a part of something else
         after = layout_after(call, layouts, self.n) if call.results else None
         if after is not None:
-            self.layouts.append(after)
             for one in call.results:
                 self._stand[_view(one)] = after
         return after

@@ -89,6 +89,8 @@ def refuse_other_gradients(
     least = norm_of_all(exact) * torch.finfo(whole.dtype).eps ** 0.5
     gaps = {}
     for name, mine, theirs in zip(parameters, found, exact, strict=True):
+        if mine is None and theirs is not None:
+            raise _refusal(name)  # be it zero: that of others may not be
         both = [g for g in (mine, theirs) if g is not None]
         gap = norm_of_all([both[0] - both[1]] if len(both) == 2 else both)
         if gap > least and gap > tolerance * max(norm(g) for g in both):
@@ -98,11 +100,15 @@ def refuse_other_gradients(
     noise = _noise(whole, found, cotangent, parameters)
     for name, gap in gaps.items():
         if gap > _OF_NOISE * noise[name]:
-            raise InputError(
-                "The model's gradient for one row depends on the other rows or on the place of "
-                f"the row, or on how many rows there are (that of {name!r} for two rows is another "
-                "one beside the others than without them), so there is no tangent kernel of a row."
-            )
+            raise _refusal(name)
+
+
+def _refusal(name: str) -> InputError:
+    return InputError(
+        "The model's gradient for one row depends on the other rows or on the place of "
+        f"the row, or on how many rows there are (that of {name!r} for two rows is another "
+        "one beside the others than without them), so there is no tangent kernel of a row."
+    )
 
 
 def _noise(

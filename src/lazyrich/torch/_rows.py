@@ -15,7 +15,6 @@ from ._graph import has_code_of_a_user
 from ._kept import called
 from ._magnitude import is_finite
 from ._row_axis import Reading, watched
-from ._row_layout import Layout
 
 # What models raise at inputs that they cannot take; anything else is theirs to raise.
 _OF_INPUT = (
@@ -231,13 +230,11 @@ class Observed(NamedTuple):
         values: of a batch.
         are_apart: whether every operation keeps its rows apart.
         reading: of the operations; None if they cannot be seen.
-        layouts: where each operation leaves the rows; None if they are not seen to be apart.
     """
 
     values: Tensor
     are_apart: bool
     reading: Reading | None
-    layouts: tuple[Layout, ...] | None
 
     def as_columns(self) -> "Observed":
         """The same with outputs (n, c)."""
@@ -261,8 +258,7 @@ def observed_outputs(
     # A backward pass that somebody wrote may mix rows that the forward pass keeps apart.
     are_apart = reading is not None and reading.keeps_apart(made)
     are_apart = are_apart and not has_code_of_a_user(value)
-    layouts = tuple(reading.layouts) if reading is not None and are_apart else None
-    seen = Observed(value, are_apart, reading, layouts)
+    seen = Observed(value, are_apart, reading)
     return seen if as_given else seen.as_columns()
 
 
@@ -272,7 +268,7 @@ def observed_values(model: nn.Module, x: Inputs, output: Output) -> Observed:
         with torch.no_grad():
             return observed_outputs(model, x, output)
     except InputError:
-        return Observed(values_of(model, x, output), False, None, None)
+        return Observed(values_of(model, x, output), False, None)
 
 
 def watched_values(model: nn.Module, x: Inputs, output: Output) -> tuple[Tensor, Reading | None]:
