@@ -4,6 +4,7 @@ Everything is computed in pieces that stay in the processor's cache and added up
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Literal
 
@@ -15,7 +16,7 @@ from ._lookups import add_equal, is_sparse, sparse_cost
 from ._shared import Shared
 from ._total import Total, most_entries
 
-# Products with other numbers of columns than multiples of this are slower.
+# Products with other numbers of columns than multiples of this are slower, with few by far.
 _VECTORS = 32
 
 Method = Literal["contraction", "gradients", "shared"]
@@ -196,20 +197,39 @@ def _pattern_gradient(factors: Factors, found: Shared, channels: slice) -> Tenso
 
 
 def _add_formed(total: Total, left: Sequence[Factors], right: Sequence[Factors]) -> None:
-    """Form the gradients of each row and output, some rows of the matrix at a time."""
+    """Form the gradients of each row and output, a part of the matrix at a time."""
     is_same = right is left
     if not left[0].activation_first and not left[0].is_lookup:
         left, right = [f.flipped() for f in left], [f.flipped() for f in right]
     height, width = left[0].shape
-    n_rows = max(left[0].cotangent.shape[0], right[0].cotangent.shape[0])
+    n_rows = max(f.cotangent.shape[0] * f.cotangent.shape[1] for f in (left[0], right[0]))
     most = most_entries(total.values.device)
-    step = max(1, most // max(1, n_rows * left[0].cotangent.shape[1] * width))
-    step -= step % _VECTORS if step > _VECTORS else 0
-    for start in range(0, height, step):
-        stop = min(start + step, height)
-        mine = added(formed(f, start, stop) for f in left)
-        yours = mine if is_same else added(formed(f, start, stop) for f in right)
-        total.add_gradients(mine, yours)
+    columns, rows = width, max(1, most // (n_rows * width))
+    if rows < _VECTORS and not any(f.is_lookup for f in (*left, *right)):
+        columns, rows = min(width, _at_full_rate(most // (n_rows * _VECTORS))), _VECTORS
+    rows = _at_full_rate(rows) if rows > _VECTORS else rows
+    for first in range(0, width, columns):
+        mine = left if columns == width else [_narrowed(f, first, columns) for f in left]
+        yours = right if columns == width else [_narrowed(f, first, columns) for f in right]
+        for start in range(0, height, rows):
+            stop = min(start + rows, height)
+            one = added(formed(f, start, stop) for f in mine)
+            total.add_gradients(
+                one, one if is_same else added(formed(f, start, stop) for f in yours)
+            )
+
+
+def _at_full_rate(size: int) -> int:
+    """A number of rows or columns of which products are formed at the full rate, once or more."""
+    return max(_VECTORS, size - size % _VECTORS)
+
+
+def _narrowed(factors: Factors, start: int, size: int) -> Factors:
+    """Some columns of a matrix, the cotangents of all outputs side by side."""
+    part = factors.cotangent[..., start : start + size].transpose(1, 2).contiguous()
+    return replace(
+        factors, cotangent=part.transpose(1, 2), shape=(factors.shape[0], part.shape[-1])
+    )
 
 
 def added(tensors: Iterable[Tensor]) -> Tensor:
