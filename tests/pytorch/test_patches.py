@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lazyrich.torch._patches import patches
+from lazyrich.torch._patches import depthwise_gradients, patches
 
 TWO = [(1, 1), (2, 1), (2, 3)]
 
@@ -40,3 +40,33 @@ def test_patches_in_one_and_three_dimensions(n_dims):
     convolution = {1: F.conv1d, 3: F.conv3d}[n_dims]
     wanted = convolution(x, unit, **how).flatten(2).transpose(1, 2)
     assert torch.equal(patches(x, size=size, **how), wanted)
+
+
+@pytest.mark.parametrize("n_dims", [1, 2, 3])
+def test_gradients_of_convolutions_channel_by_channel(n_dims):
+    """Those of autograd, row by row, also of images larger than what is covered."""
+    convolution = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[n_dims]
+    n_tried = 0
+    for size, stride, padding, dilation, k in itertools.product(
+        [(3, 2, 1), (1, 3, 2)], [(1, 1, 1), (2, 3, 2)], [0, 1], [(1, 1, 1), (2, 1, 2)], [1, 2]
+    ):
+        how = {"stride": stride[:n_dims], "padding": (padding,) * n_dims}
+        how["dilation"] = dilation[:n_dims]
+        x = torch.randn(4, 3, *(9, 8, 7)[:n_dims], dtype=torch.float64)
+        weight = torch.randn(3 * k, 1, *size[:n_dims], dtype=torch.float64, requires_grad=True)
+        made = convolution(x, weight, groups=3, **how)
+        g = torch.randn_like(made)
+        found = depthwise_gradients(x, g, size=size[:n_dims], **how)
+        for row in range(4):
+            (wanted,) = torch.autograd.grad(made[row], weight, g[row], retain_graph=True)
+            torch.testing.assert_close(found[row], wanted.reshape(3 * k, -1))
+        n_tried += 1
+    assert n_tried == 32
+
+
+def test_gradients_of_half_precision_are_summed_in_single():
+    x, g = (torch.randn(2, 3, 20, 20).bfloat16() for _ in range(2))
+    how = {"size": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
+    found = depthwise_gradients(x, g, **how)
+    wanted = depthwise_gradients(x.double(), g.double(), **how)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-4)

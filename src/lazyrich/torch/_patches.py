@@ -87,6 +87,52 @@ def transposed_patches(
     return moved.reshape(len(g), torch.Size(positions).numel(), -1)
 
 
+def depthwise_gradients(
+    x: Tensor,
+    g: Tensor,
+    *,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> Tensor:
+    """Gradients of the weights of a convolution of each channel by itself, row by row.
+
+    They are themselves such a convolution: of the images of all rows side by side, with cotangents
+    for weights.
+
+    Args:
+        x: images (n, channels, …).
+        g: cotangents (n, channels · k, …).
+        size: of the kernel.
+        stride: of the positions.
+        padding: zeros on both sides.
+        dilation: distance of a kernel's entries.
+
+    Returns:
+        (n, channels · k, entries).
+
+    Example:
+        >>> x, g = torch.arange(4.0).reshape(1, 1, 4), torch.ones(1, 1, 3)
+        >>> ones = {"stride": (1,), "padding": (0,), "dilation": (1,)}
+        >>> depthwise_gradients(x, g, size=(2,), **ones).tolist()
+        [[[3.0, 6.0]]]
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    n, channels, n_dims = *x.shape[:2], len(size)
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[n_dims - 1]
+    found = convolve(
+        x.to(wide).reshape(1, n * channels, *x.shape[2:]),
+        g.to(wide).reshape(n * g.shape[1], 1, *g.shape[2:]),
+        padding=padding,
+        stride=dilation,
+        dilation=stride,
+        groups=n * channels,
+    )
+    kernel = tuple(slice(k) for k in size)  # the images may be larger than what is covered
+    return found[(0, slice(None), *kernel)].reshape(n, g.shape[1], -1)
+
+
 def _windows(
     padded: Tensor, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ._graph import Node, Reader, value_shape
-from ._patches import patches, transposed_patches
+from ._patches import depthwise_gradients, patches, transposed_patches
 
 
 @dataclass(frozen=True)
@@ -317,6 +317,13 @@ def _convolution(reader: Reader, shape: tuple[int, ...]) -> Site | None:
             is_plain=True,
             s=_size(value_shape(node)[2:]),
         )
+
+    if groups == activation.shape[1] and activation.device.type == "cpu":
+
+        def per_channel(g: Tensor) -> Tensor:
+            return depthwise_gradients(activation, g, **how).flatten(1)[:, None]
+
+        return Sum(node, len(activation), per_channel)
 
     def per_group(g: Tensor) -> Tensor:
         h = patches(activation, **how)
