@@ -1,8 +1,9 @@
 """A model as it was before it was called, whatever it does to its parameters and attributes."""
 
+import ctypes
 import operator
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -17,6 +18,19 @@ from ._held import held
 _MOST_COPIED = 1 << 30
 # What models hold of which each call writes to copies, by identity, while they are measured.
 ON_COPIES: "dict[int, KeptState]" = {}
+
+
+def _comparison() -> Callable[[int, int, int], int] | None:
+    """The C library's comparison of memory, from two addresses and a number of bytes."""
+    try:
+        compare = ctypes.CDLL(None).memcmp
+    except (AttributeError, OSError, TypeError):
+        return None  # such as on Windows
+    compare.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+    return compare
+
+
+_COMPARE = _comparison()
 
 
 class KeptParameter:
@@ -310,9 +324,25 @@ def is_same(value: Tensor, copy: Tensor) -> bool:
     return all(_is_equal(a, b) for a, b in zip(parts, others, strict=True))
 
 
+def _have_same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are one block of the same bits, found in a tenth of the usual time.
+
+    Not by way of NumPy, which takes from a tensor that its memory can be given back.
+    """
+    if _COMPARE is None or one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    for t in (one, other):
+        is_plain = type(t) in (Tensor, nn.Parameter) and t.device.type == "cpu"
+        if not is_plain or not t.is_contiguous() or t.is_conj() or t.is_neg():
+            return False
+        if t.untyped_storage().nbytes() < (t.storage_offset() + t.numel()) * t.element_size():
+            return False  # it has been given back
+    return _COMPARE(one.data_ptr(), other.data_ptr(), one.nbytes) == 0
+
+
 def _is_equal(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are equal, what is not a number in the same places."""
-    if torch.equal(one, other):
+    if _have_same_bits(one, other) or torch.equal(one, other):
         return True
     has_both = one.shape == other.shape and one.dtype == other.dtype
     return has_both and bool(((one == other) | ((one != one) & (other != other))).all())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from ._graph import Graph, node_name
 from ._row_axis import LEAVING
 from ._rows import Inputs
 
@@ -42,17 +43,28 @@ def laid_out(model: nn.Module, batches: Sequence[Inputs]) -> list[Inputs] | None
         batches: of rows.
 
     Returns:
-        The batches; None if there are no layers and inputs for which the layout matters, or if
-        it could not be seen what a scripted part of the model reads.
+        The batches; None if there are no layers and inputs for which the layout matters, if it
+        could not be seen what a scripted part of the model reads, or beside group norms.
     """
     leaves = [leaf for batch in batches for leaf in pytree.tree_leaves(batch)]
     if not any(_is_image(leaf) for leaf in leaves):
         return None
     modules = list(model.modules())
     has_layers = any(isinstance(module, nn.Conv2d) for module in modules)
+    if any(isinstance(module, nn.GroupNorm) for module in modules):
+        return None  # as `has_group_norm` says
     if not has_layers or any(isinstance(module, torch.jit.ScriptModule) for module in modules):
         return None
     return [pytree.tree_map(_by_pixel, batch) for batch in batches]
+
+
+def has_group_norm(outputs: Tensor) -> bool:
+    """Whether a group is normalized on the way to outputs.
+
+    PyTorch's gradient of one by its gains alone, of images laid out by pixel, reads memory that
+    is not there, and ends the process.
+    """
+    return any(node_name(node) == "NativeGroupNorm" for node in Graph(outputs).nodes())
 
 
 class WatchLayout(TorchFunctionMode):

@@ -12,7 +12,7 @@ from ._by_blocks import by_blocks, piece_of
 from ._confirmed import is_confirmed
 from ._graph import has_code_of_a_user
 from ._kernel_entries import refuse_infinite, refuse_large
-from ._layout import LayoutMattersError, WatchLayout, laid_out
+from ._layout import LayoutMattersError, WatchLayout, has_group_norm, laid_out
 from ._memory import budget, keep_freed_memory
 from ._mixed_rows import (
     refuse_mixed_backward,
@@ -211,7 +211,7 @@ def _start(asked: _Asked, of: _Rows) -> _Start:
     seen = first_outputs(model, of.batches, output, of.first, watch)
     refuse_reading(seen.reading, *of.former)
     of.former.append(seen.reading)
-    if watch is not None and (watch.has_read or has_code_of_a_user(seen.values)):
+    if watch is not None and _needs_given_layout(watch, seen.values):
         raise LayoutMattersError
     is_vector, pilot = seen.values.ndim == 1, seen.as_columns()
     c = pilot.values.shape[1]
@@ -220,6 +220,10 @@ def _start(asked: _Asked, of: _Rows) -> _Start:
     of_row = bytes_per_row(pilot.values.device, parameters, planned, dtype)
     size, step = _sizes(of_row, memory / 4, max(counts), c, traced=traced)
     return _Start(planned, is_vector, (size, step, c))
+
+
+def _needs_given_layout(watch: WatchLayout, outputs: Tensor) -> bool:
+    return watch.has_read or has_code_of_a_user(outputs) or has_group_norm(outputs)
 
 
 def _kernel(asked: _Asked, of: _Rows, *, is_quick: bool = True) -> Tensor:

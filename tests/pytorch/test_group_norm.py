@@ -1,0 +1,73 @@
+"""Oracle: explicit float64 Jacobians.
+
+Images may be laid out by pixel, where a gradient of PyTorch's own group norm ends the process.
+"""
+
+import copy
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from oracles import torch_zoo  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+import lazyrich.torch as lzt  # noqa: E402
+
+
+class Functional(nn.Module):
+    """A group norm that no module shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.read = nn.Conv2d(8, 4, 3), nn.Linear(64, 2)
+        self.gains = nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        hidden = functional.group_norm(x, 2, self.gains)
+        return self.read(torch.relu(self.convolution(hidden)).flatten(1))
+
+
+def frozen_below():
+    model = nn.Sequential(
+        nn.Conv2d(8, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.Flatten(), nn.Linear(288, 2)
+    )
+    model[0].requires_grad_(False)
+    return model
+
+
+MODELS = {
+    "first": lambda: nn.Sequential(
+        nn.GroupNorm(2, 8), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(64, 2)
+    ),
+    "frozen below": frozen_below,
+    "functional": Functional,
+    "beside other norms": lambda: nn.Sequential(
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.GroupNorm(2, 8),
+        nn.ReLU(),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.Conv2d(8, 8, 3, groups=2, padding=1),
+        nn.GELU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(72, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("params", [None, ["1"]])
+@pytest.mark.parametrize("name", MODELS)
+def test_networks_with_group_norms(name, params):
+    torch.manual_seed(0)
+    model, x = MODELS[name]().eval(), torch.randn(8, 8, 6, 6)
+    params = None if name in ("functional", "first") else params
+    exact = copy.deepcopy(model).double()
+    for of, parameter in exact.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and (params is None or of[0] == "1"))
+    wanted = torch_zoo.kernel(exact, x.double()).detach()
+    found = lzt.ntk(model, x, params=params).double()
+    assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
+    by_two = lzt.ntk(model, x[:3], x[3:], params=params).double()
+    assert float((by_two - wanted[:3, 3:]).abs().max()) < 1e-4 * float(wanted.abs().max())
