@@ -71,3 +71,27 @@ def test_networks_with_group_norms(name, params):
     assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
     by_two = lzt.ntk(model, x[:3], x[3:], params=params).double()
     assert float((by_two - wanted[:3, 3:]).abs().max()) < 1e-4 * float(wanted.abs().max())
+
+
+def laid_out_by_the_user():
+    layers = [nn.Conv2d(8, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 4, 3)]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    return model.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("params", [None, ["1"]])
+def test_models_that_are_laid_out_by_pixel(params, frozen):
+    torch.manual_seed(0)
+    model, x = laid_out_by_the_user().eval(), torch.randn(8, 8, 6, 6)
+    model[0].requires_grad_(not frozen)
+    x = x.to(memory_format=torch.channels_last)
+    exact = copy.deepcopy(model).double().to(memory_format=torch.contiguous_format)
+    for of, parameter in exact.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and (params is None or of[0] == "1"))
+    wanted = torch_zoo.kernel(exact, x.double().contiguous()).detach()
+    found = lzt.ntk(model, x, params=params).double()
+    assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
+    trace = lzt.sketch(model, x, 64, params=params, center=False).trace()
+    exact_trace = float(wanted.diagonal(dim1=0, dim2=1).diagonal(dim1=0, dim2=1).sum())
+    assert trace.low * 0.5 < exact_trace < trace.high * 1.5

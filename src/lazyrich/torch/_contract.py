@@ -197,7 +197,10 @@ def _pattern_gradient(factors: Factors, found: Shared, channels: slice) -> Tenso
 
 
 def _add_formed(total: Total, left: Sequence[Factors], right: Sequence[Factors]) -> None:
-    """Form the gradients of each row and output, a part of the matrix at a time."""
+    """Form the gradients of each row and output, a part of the matrix at a time.
+
+    Parts have some rows and columns at least, also where they leave the cache, but no more memory.
+    """
     is_same = right is left
     if not left[0].activation_first and not left[0].is_lookup:
         left, right = [f.flipped() for f in left], [f.flipped() for f in right]
@@ -205,9 +208,11 @@ def _add_formed(total: Total, left: Sequence[Factors], right: Sequence[Factors])
     n_rows = max(f.cotangent.shape[0] * f.cotangent.shape[1] for f in (left[0], right[0]))
     most = most_entries(total.values.device)
     columns, rows = width, max(1, most // (n_rows * width))
-    if rows < _VECTORS and not any(f.is_lookup for f in (*left, *right)):
-        columns, rows = min(width, _at_full_rate(most // (n_rows * _VECTORS))), _VECTORS
-    rows = _at_full_rate(rows) if rows > _VECTORS else rows
+    least = next((k for k in (_VECTORS, _VECTORS // 2) if n_rows * k * k <= 8 * most), 1)
+    has_columns = all(f.activation_first and not f.is_lookup for f in (*left, *right))
+    if rows < least and has_columns:
+        columns, rows = min(width, max(least, _rounded(most // (n_rows * least)))), least
+    rows = _rounded(rows)
     for first in range(0, width, columns):
         mine = left if columns == width else [_narrowed(f, first, columns) for f in left]
         yours = right if columns == width else [_narrowed(f, first, columns) for f in right]
@@ -219,9 +224,9 @@ def _add_formed(total: Total, left: Sequence[Factors], right: Sequence[Factors])
             )
 
 
-def _at_full_rate(size: int) -> int:
-    """A number of rows or columns of which products are formed at the full rate, once or more."""
-    return max(_VECTORS, size - size % _VECTORS)
+def _rounded(size: int) -> int:
+    """A number of rows or columns of which products are formed at the full rate, if any is."""
+    return size - size % _VECTORS if size > _VECTORS else size
 
 
 def _narrowed(factors: Factors, start: int, size: int) -> Factors:

@@ -16,7 +16,7 @@ from lazyrich._base import InputError, kind_of
 from ._float32 import full_float32
 from ._held import held
 from ._kept import ON_COPIES, Kept
-from ._plain_ways import plain_attention, plain_recurrence
+from ._plain_ways import plain_attention, plain_group_norm, plain_recurrence
 from ._random_numbers import kept_random_numbers
 from ._shared_memory import Memo, keep_shared
 
@@ -303,6 +303,7 @@ def unchanged(model: nn.Module) -> Generator[Kept]:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(plain_attention())
         stack.enter_context(plain_recurrence(model))
+        stack.enter_context(plain_group_norm(model))
         stack.enter_context(full_float32())
         stack.enter_context(_not_compiled())
         for kind in {p.device.type for p in parameters} | {"cpu"}:

@@ -1,11 +1,14 @@
 """Layers computed as they are defined, where PyTorch has a faster way that cannot stand in."""
 
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import PyTree
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 # The fast path is one switch for all threads: what the first one found, and one for each other.
 _COUNTING = threading.Lock()
@@ -55,3 +58,23 @@ def plain_recurrence(model: nn.Module) -> Generator[None]:
         yield
     finally:
         cudnn.enabled = True
+
+
+@contextmanager
+def plain_group_norm(model: nn.Module) -> Generator[None]:
+    """With group norms of images that are laid out channel by channel, if the model has any.
+
+    PyTorch's gradient by their gains alone, of images laid out by pixel, ends the process.
+    """
+    is_meant = any(isinstance(module, nn.GroupNorm) for module in model.modules())
+    with _ChannelByChannel() if is_meant else nullcontext():
+        yield
+
+
+class _ChannelByChannel(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable, types: PyTree, args: PyTree = (), kwargs: PyTree = None
+    ) -> PyTree:
+        if func in (F.group_norm, torch.group_norm):
+            args = (args[0].contiguous(), *args[1:])
+        return func(*args, **(kwargs or {}))
