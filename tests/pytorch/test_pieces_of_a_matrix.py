@@ -71,6 +71,11 @@ def test_pieces_of_any_size(monkeypatch, traced, most):
     torch.testing.assert_close(other, wanted[:4, 1:], rtol=1e-10, atol=1e-12)
 
 
+class Squares(nn.Module):
+    def forward(self, h):
+        return h.square().mean(1)[:, :40]
+
+
 def test_pieces_are_formed_at_the_full_rate(monkeypatch):
     """None is narrower than what a product needs to be quick, or than the matrix."""
     sizes = []
@@ -82,9 +87,9 @@ def test_pieces_are_formed_at_the_full_rate(monkeypatch):
 
     monkeypatch.setattr(_total.Total, "add_gradients", noted)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(64, 192), nn.Tanh(), nn.Linear(192, 64)).float()
+    model = nn.Sequential(nn.Linear(64, 192), nn.Tanh(), nn.Linear(192, 64), Squares())
     x = torch.randn(48, 20, 64)
-    lzt.ntk(model, x, output=lambda out: out.square().mean(1)[:, :40], trace_outputs=True)
+    lzt.ntk(model, x, trace_outputs=True)
     matrices = [size for size in sizes if size not in (64, 192)]  # those are biases
     assert matrices
     assert sum(matrices) % (64 * 192) == 0
