@@ -97,6 +97,7 @@ def ntk(
             output or the kernel is NaN or infinite.
 
     Example:
+        >>> import torch
         >>> model = nn.Linear(2, 1, bias=False)
         >>> ntk(model, torch.tensor([[1.0, 2.0], [3.0, 0.0]]), trace_outputs=True)
         tensor([[5., 3.],
