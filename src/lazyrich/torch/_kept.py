@@ -332,14 +332,8 @@ def _have_same_bits(one: Tensor, other: Tensor) -> bool:
     if _COMPARE is None or one.dtype != other.dtype or one.shape != other.shape:
         return False
     for t in (one, other):
-        is_plain = type(t) in (Tensor, nn.Parameter) and t.layout == torch.strided
-        if (
-            not is_plain
-            or t.device.type != "cpu"
-            or not t.is_contiguous()
-            or t.is_conj()
-            or t.is_neg()
-        ):
+        is_dense = t.layout == torch.strided and t.device.type == "cpu" and t.is_contiguous()
+        if type(t) not in (Tensor, nn.Parameter) or not is_dense or t.is_conj() or t.is_neg():
             return False
         if t.untyped_storage().nbytes() < (t.storage_offset() + t.numel()) * t.element_size():
             return False  # it has been given back

@@ -19,8 +19,8 @@ class Layout(NamedTuple):
     """Where rows stand.
 
     Attributes:
-        axis: which axis they are along.
-        before: of so many positions per row that come before them there, being merged with them.
+        axis: the axis that they are along.
+        before: number of positions that come before them on that axis, being merged with them.
     """
 
     axis: int
@@ -28,8 +28,6 @@ class Layout(NamedTuple):
 
 
 FIRST = Layout(0, 1)
-
-
 # By the argument that holds rows along its first axis; the others hold none.
 _OF_ONE = {
     "addmm": 1,
@@ -74,7 +72,6 @@ class Kind:
         arguments: their names.
         written: those that it changes, also where results are written.
         defaults: values of arguments that are not given.
-        is_pointwise: whether it is entry by entry.
         is_seeded: whether it draws random numbers.
         rule: from a call, where its rows stand and their number to where they stand in its
             results; None if it is not known.
@@ -85,7 +82,6 @@ class Kind:
     arguments: tuple[str, ...]
     written: tuple[str, ...]
     defaults: dict[str, PyTree]
-    is_pointwise: bool
     is_seeded: bool
     rule: "Callable[[Call, Layout, int], Layout | None] | None"
 
@@ -103,7 +99,6 @@ def operation_kind(func: OpOverload) -> Kind:
     if found is None:
         schema = func._schema
         name = schema.name.removeprefix("aten::").rstrip("_")
-        is_pointwise = torch.Tag.pointwise in func.tags
         # What changes in place how its argument is described has moved rows before they are seen.
         is_known = torch.Tag.inplace_view not in func.tags
         written = [
@@ -117,9 +112,8 @@ def operation_kind(func: OpOverload) -> Kind:
             tuple(one.name for one in schema.arguments),
             tuple(written) if schema.is_mutable else (),
             {one.name: one.default_value for one in schema.arguments if one.has_default_value()},
-            is_pointwise,
             torch.Tag.nondeterministic_seeded in func.tags,
-            _rule(name, is_pointwise=is_pointwise) if is_known else None,
+            _rule(name, is_pointwise=torch.Tag.pointwise in func.tags) if is_known else None,
         )
     return found
 
