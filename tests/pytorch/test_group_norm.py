@@ -95,3 +95,39 @@ def test_models_that_are_laid_out_by_pixel(params, frozen):
     trace = lzt.sketch(model, x, 64, params=params, center=False).trace()
     exact_trace = float(wanted.diagonal(dim1=0, dim2=1).diagonal(dim1=0, dim2=1).sum())
     assert trace.low * 0.5 < exact_trace < trace.high * 1.5
+
+
+class FunctionalAfter(nn.Module):
+    """Group norm by its function, after a convolution that may have no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.read = nn.Conv2d(8, 6, 3), nn.Linear(6, 2)
+        self.gains, self.shift = nn.Parameter(torch.ones(6)), nn.Parameter(torch.zeros(6))
+
+    def forward(self, x):
+        hidden = functional.group_norm(self.convolution(x), 3, self.gains, self.shift)
+        return self.read(hidden.relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("made", [FunctionalAfter, MODELS["first"]])
+def test_every_measurement_of_images_laid_out_by_pixel(made, frozen):
+    torch.manual_seed(0)
+    model, x = made().eval(), torch.randn(5, 8, 6, 6).to(memory_format=torch.channels_last)
+    of = ["gains", "shift"] if made is FunctionalAfter else ["0.weight"]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not (frozen and name.startswith("convolution")))
+    exact = copy.deepcopy(model).double()
+    for name, parameter in exact.named_parameters():
+        parameter.requires_grad_(name in of)
+    wanted = torch_zoo.kernel(exact, x.double().contiguous()).detach()
+    found = lzt.ntk(model, x, params=of).double()
+    assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
+    lzt.sketch(model, x, 3, params=of)
+    lzt.explain_ntk(model, x, params=of)
+    outputs = model(x).detach()
+    torch.testing.assert_close(lzt.linearize(model)(x), outputs, rtol=1e-4, atol=1e-5)
+    scaled = lzt.scale_output(model, 2.0, center=False)
+    torch.testing.assert_close(scaled(x).detach(), 2 * outputs, rtol=1e-4, atol=1e-5)
+    scaled(x).square().sum().backward()

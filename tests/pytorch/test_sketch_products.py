@@ -5,6 +5,7 @@ large and is met by no cotangent, and numbers whose squares the type does not ho
 """
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -174,3 +175,20 @@ def test_labels_that_are_not_dense():
     model, x = nn.Linear(5, 1), torch.randn(6, 5)
     with pytest.raises(lzt.InputError, match="give a dense one"):
         lzt.sketch(model, x, 3, y=torch.eye(6).to_sparse())
+
+
+def test_sketches_of_nothing_are_refused(unchecked):
+    model, x = nn.Linear(5, 2), torch.randn(6, 5)
+    nothing = lzt.sketch(model, x[:1], 4)
+    assert nothing.trace().value == 0
+    for ask in (
+        nothing.effective_rank,
+        *(partial(of, nothing) for of in (nothing.cosine, nothing.growth, nothing.distance)),
+    ):
+        with pytest.raises(lzt.InputError, match="The sketched kernel is zero"):
+            ask()
+    assert lzt.sketch(model, x[:1], 4, center=False).trace().value > 0
+    with pytest.raises(lzt.InputError, match=r"optimizer is .*; give the Adam"):
+        lzt.sketch(model, x, 4, optimizer=3)
+    with pytest.raises(lzt.InputError, match="give one that `sketch` made"):
+        lzt.sketch(model, x, 4).cosine(3)

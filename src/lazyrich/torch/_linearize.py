@@ -16,7 +16,7 @@ from lazyrich._base import InputError
 from ._arguments import Copies, Given, called_with_copies
 from ._kept import Kept, KeptState
 from ._model import ONE_AT_A_TIME, deep_copy, trainable_parameters, unwrap
-from ._plain_ways import plain_recurrence
+from ._plain_ways import plain_group_norm, plain_recurrence
 from ._random_numbers import kept_random_numbers
 from ._rows import Output, chosen_output, is_transformed, require_device, taken
 from ._same_function import Original, left_as_it_was
@@ -108,8 +108,13 @@ class LinearizedModule(nn.Module):
                 return chosen_output(made, self.output)
 
             # Fused attention has no derivative of the derivative; the plain way has.
-            plain = sdpa_kernel(SDPBackend.MATH), plain_recurrence(self.initial)
-            with plain[0], plain[1], _weights_listed_again(self.initial):
+            plain = plain_recurrence(self.initial), plain_group_norm(self.initial)
+            with (
+                sdpa_kernel(SDPBackend.MATH),
+                plain[0],
+                plain[1],
+                _weights_listed_again(self.initial),
+            ):
                 if self._is_changing is None or self._original.lent:
                     self._check(function, start, (args, kwargs))
                 # What it writes to in a call may be in the graph of another.

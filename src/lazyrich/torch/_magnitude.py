@@ -17,6 +17,7 @@ def is_finite(values: Tensor) -> bool:
     Only where their sum is not finite either are they looked at one by one, which takes ten times
     as long.
     """
+    values = values.detach()
     if values.is_floating_point() and values.element_size() == 1:
         values = values.float()  # for which neither is there
     return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
@@ -24,6 +25,7 @@ def is_finite(values: Tensor) -> bool:
 
 def norm(values: Tensor) -> float:
     """The root of the sum of squares, also where squares are too small or large for the type."""
+    values = values.detach()
     if values.dtype == torch.float32 and values.numel() < _MOST_ENTRIES:
         size = float(torch.linalg.vector_norm(values))
         if _LEAST < size < _MOST:

@@ -62,11 +62,13 @@ def plain_recurrence(model: nn.Module) -> Generator[None]:
 
 @contextmanager
 def plain_group_norm(model: nn.Module) -> Generator[None]:
-    """With group norms of images that are laid out channel by channel, if the model has any.
+    """With group norms of images that are laid out channel by channel, if the model may have any.
 
     PyTorch's gradient by their gains alone, of images laid out by pixel, ends the process.
     """
-    is_meant = any(isinstance(module, nn.GroupNorm) for module in model.modules())
+    has_norms = any(isinstance(module, nn.GroupNorm) for module in model.modules())
+    is_meant = has_norms or any(p.ndim > 3 for p in model.parameters())  # of images
+    is_meant = is_meant and not torch.compiler.is_compiling()
     with _ChannelByChannel() if is_meant else nullcontext():
         yield
 

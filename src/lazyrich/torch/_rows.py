@@ -152,10 +152,10 @@ def _refuse_other_devices(x: Inputs, parameters: dict[str, nn.Parameter], name: 
     for leaf in pytree.tree_leaves(x):
         if isinstance(leaf, Tensor) and len(devices) == 1 and leaf.device not in devices:
             home = devices.pop()
-            raise InputError(
-                f"{name} is on {leaf.device} and the model on {home}; "
-                f"move it with .to({str(home)!r})."
-            )
+            todo = f"move it with .to({str(home)!r})"
+            if home.type == "meta":  # where nothing has values
+                todo = "load the model's values first (model.to_empty, then load_state_dict)"
+            raise InputError(f"{name} is on {leaf.device} and the model on {home}; {todo}.")
 
 
 def outputs(model: nn.Module, x: Inputs, output: Output) -> Tensor:

@@ -21,7 +21,7 @@ from lazyrich._base import InputError
 from ._arguments import Copies
 from ._kept import Kept, KeptState, is_same
 from ._model import ONE_AT_A_TIME, copy_of
-from ._plain_ways import plain_attention, plain_recurrence
+from ._plain_ways import plain_attention, plain_group_norm, plain_recurrence
 from ._random_numbers import kept_random_numbers
 from ._rounding import rounding
 from ._rows import is_transformed
@@ -142,7 +142,8 @@ def refuse_another_function(
             of the original, or if it uses tensors of the original that calls change.
     """
     kept = Kept.of(original)
-    with _disable_current_modes(), plain_attention(), plain_recurrence(original):
+    plain = plain_attention(), plain_recurrence(original), plain_group_norm(original)
+    with _disable_current_modes(), plain[0], plain[1], plain[2]:
         try:
             for module in original.modules():
                 module.training = False

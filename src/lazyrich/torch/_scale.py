@@ -9,7 +9,7 @@ from lazyrich._base import InputError, require_finite, require_positive
 
 from ._arguments import Copies, Given, called_with_copies
 from ._model import copy_of, deep_copy, unwrap
-from ._plain_ways import plain_attention
+from ._plain_ways import plain_attention, plain_group_norm
 from ._rows import Output, chosen_output
 from ._same_function import Original
 from ._shared_memory import Memo
@@ -44,11 +44,12 @@ class ScaledModule(nn.Module):
             # computed by something that is trained.
             copies = Copies((args, kwargs), has_graph=True)
             theirs, named = copies.given
-            with plain_attention():
+            with plain_attention(), plain_group_norm(self.initial):
                 initial = chosen_output(self.initial(*theirs, **named), self.output)
             copies.refuse_written()
             refuse_other_parameters(initial, [], beside=copies.nodes)
-        with plain_attention():  # in both, whether gradients are recorded or not
+        # In both, whether gradients are recorded or not.
+        with plain_attention(), plain_group_norm(self.model):
             value = chosen_output(self.model(*args, **kwargs), self.output)
         return self.alpha * (value if initial is None else value - initial)
 

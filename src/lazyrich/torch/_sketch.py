@@ -123,25 +123,39 @@ class Sketch:
 
     def effective_rank(self) -> Estimate:
         """(tr K)²/‖K‖²: 1 for one direction, the number of entries for the identity."""
+        _require_some(self)
         return sketched_rank(self.products)
 
     def cosine(self, other: "Sketch") -> Estimate:
         """⟨K, K′⟩/(‖K‖‖K′‖) with a sketch of the same rows: 1 for equal kernels up to scale."""
         _require_same(self, other)
+        _require_some(self, other)
         return sketched_cosine(self.products, other.products)
 
     def growth(self, other: "Sketch") -> Estimate:
         """tr K′/tr K: how much larger the other kernel is."""
         _require_same(self, other)
+        _require_some(self)
         return sketched_growth(self.products, other.products)
 
     def distance(self, other: "Sketch") -> Estimate:
         """‖K′ − K‖/‖K‖."""
         _require_same(self, other)
+        _require_some(self)
         return sketched_distance(self.products, other.products)
 
 
+def _require_some(*sketches: Sketch) -> None:
+    if not all(one.products.any() for one in sketches):
+        raise InputError(
+            "The sketched kernel is zero, and nothing can be compared with its size; of one row "
+            "nothing is left when it is centred (center=False keeps it)."
+        )
+
+
 def _require_same(one: Sketch, other: Sketch) -> None:
+    if not isinstance(other, Sketch):
+        raise InputError(f"The other sketch is {kind_of(other)}; give one that `sketch` made.")
     mine = (len(one.products), one.n, one.n_outputs, one.seed, one.is_centered)
     yours = (len(other.products), other.n, other.n_outputs, other.seed, other.is_centered)
     if mine != yours:
@@ -329,6 +343,10 @@ def _preconditioner(
     optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]
 ) -> dict[str, Tensor]:
     """D^(−1/2) of Adam's step for every parameter."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise InputError(
+            f"optimizer is {kind_of(optimizer)}; give the Adam or AdamW that trains the model."
+        )
     scales = {}
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in parameters.items():
